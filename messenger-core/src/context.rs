@@ -1,0 +1,184 @@
+//! Where time, ids and randomness come from, so that a command is deterministic under test.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::domain::{Id, Timestamp};
+
+/// Tells the time.
+pub trait Clock: Send + Sync + 'static {
+    /// The moment it is.
+    fn now(&self) -> Timestamp;
+}
+
+/// Gives random bytes.
+pub trait Random: Send + Sync + 'static {
+    /// Fills `bytes`; the system's must be fit for keys and tokens.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Time, ids and randomness.
+///
+/// ```
+/// use messenger_core::{MessageId, context::Context};
+///
+/// let context = Context::fixed();
+/// let first: MessageId = context.id();
+/// let second: MessageId = context.id();
+/// assert!(first < second);
+/// assert_eq!(Context::fixed().id::<messenger_core::Message>(), first);
+/// ```
+#[derive(Clone)]
+pub struct Context {
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    last_id: Arc<AtomicU64>,
+}
+
+impl Context {
+    /// Of this clock and this source of randomness.
+    pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { clock, random, last_id: Arc::default() }
+    }
+
+    /// The system's clock and randomness.
+    pub fn system() -> Self {
+        Self::new(Arc::new(SystemClock), Arc::new(SystemRandom))
+    }
+
+    /// A clock that stands at 2026-01-01T00:00:00Z and numbers that are not random: for tests.
+    pub fn fixed() -> Self {
+        Self::new(Arc::new(ManualClock::default()), Arc::new(CountingRandom::default()))
+    }
+
+    /// The moment it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// So many random bytes.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes);
+        bytes
+    }
+
+    /// A new id: UUIDv7, greater than every id this context gave before (RFC 9562, section 6.2, method 3:
+    /// the twelve bits after the milliseconds are a fraction of the millisecond, advanced when it stands still).
+    pub fn id<K>(&self) -> Id<K> {
+        let micros = self.now().as_micros().unsigned_abs();
+        // Milliseconds in the upper bits, 12 bits of 1/4096 ms below.
+        let ticks = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
+        let mut last = self.last_id.load(Ordering::Relaxed);
+        let ticks = loop {
+            let next = ticks.max(last + 1);
+            match self.last_id.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break next,
+                Err(now) => last = now,
+            }
+        };
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&(ticks >> 12).to_be_bytes()[2..]);
+        let fraction = ticks & 0xfff;
+        bytes[6] = 0x70 | (fraction >> 8) as u8;
+        bytes[7] = (fraction & 0xff) as u8;
+        self.random.fill(&mut bytes[8..]);
+        bytes[8] = 0x80 | (bytes[8] & 0x3f);
+        Id::from_bytes(bytes)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The system's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    /// # Panics
+    ///
+    /// If the system has no randomness: a token that could be guessed is worse.
+    fn fill(&self, bytes: &mut [u8]) {
+        #[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
+        #[expect(clippy::expect_used, reason = "nothing safe can be done without randomness")]
+        getrandom::fill(bytes).expect("the system gives random bytes");
+    }
+}
+
+/// A clock that moves when it is told to: for tests.
+///
+/// ```
+/// use std::time::Duration;
+/// use messenger_core::context::{Clock, ManualClock};
+///
+/// let clock = ManualClock::default();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(5));
+/// ```
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        // 2026-01-01T00:00:00Z
+        Self(AtomicI64::new(1_767_225_600_000_000))
+    }
+}
+
+impl ManualClock {
+    /// Moves the clock forward.
+    pub fn advance(&self, duration: Duration) {
+        self.0.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(0), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Numbers that differ and are not random: for tests.
+#[derive(Debug, Default)]
+pub struct CountingRandom(AtomicU64);
+
+impl Random for CountingRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            // SplitMix64 (Steele, Lea, Flood 2014): spreads a counter over all bits.
+            let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^= z >> 31;
+            chunk.copy_from_slice(&z.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use super::{Chat, Message, Session, User};
+
+/// The id of one thing of kind `K`: a UUIDv7 (RFC 9562), so ids sort by the time they were made.
+///
+/// ```
+/// use messenger_core::UserId;
+///
+/// let id: UserId = "0193a5c1-7e2b-7c3d-8e4f-5a6b7c8d9e0f".parse()?;
+/// assert_eq!(id.to_string(), "0193a5c1-7e2b-7c3d-8e4f-5a6b7c8d9e0f");
+/// assert!("seven".parse::<UserId>().is_err());
+/// # Ok::<(), uuid::Error>(())
+/// ```
+pub struct Id<K> {
+    uuid: Uuid,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// The id of an account.
+pub type UserId = Id<User>;
+/// The id of a chat.
+pub type ChatId = Id<Chat>;
+/// The id of a message.
+pub type MessageId = Id<Message>;
+/// The id of a session (not its token).
+pub type SessionId = Id<Session>;
+/// The id of one live connection of one node.
+pub type ConnectionId = Id<Connection>;
+
+/// Names [`ConnectionId`]; has no values.
+#[derive(Debug)]
+pub enum Connection {}
+
+impl<K> Id<K> {
+    /// The id that this UUID is.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self { uuid, kind: PhantomData }
+    }
+
+    /// The UUID that this id is.
+    pub const fn as_uuid(&self) -> Uuid {
+        self.uuid
+    }
+
+    /// The 16 bytes, most significant first: the order of the bytes is the order of the ids.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.uuid.as_bytes()
+    }
+
+    /// The id of 16 bytes as [`as_bytes`](Self::as_bytes) gives them.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self::from_uuid(Uuid::from_bytes(bytes))
+    }
+}
+
+// Written out because a derive would ask `K` to be all of this, and `K` only names.
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K> Copy for Id<K> {}
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.uuid == other.uuid
+    }
+}
+impl<K> Eq for Id<K> {}
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.uuid.cmp(&other.uuid)
+    }
+}
+impl<K> Hash for Id<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.uuid.hash(state);
+    }
+}
+impl<K> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.uuid, f)
+    }
+}
+impl<K> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.uuid, f)
+    }
+}
+impl<K> FromStr for Id<K> {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Only the hyphenated form: one id has one spelling on the wire.
+        uuid::fmt::Hyphenated::from_str(text).map(|id| Self::from_uuid(id.into_uuid()))
+    }
+}
+impl<K> Serialize for Id<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        serializer.serialize_str(self.uuid.hyphenated().encode_lower(&mut buffer))
+    }
+}
+impl<'de, K> Deserialize<'de> for Id<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<K>(PhantomData<fn() -> K>);
+        impl<K> serde::de::Visitor<'_> for Visitor<K> {
+            type Value = Id<K>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id (a UUID as text)")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Other("text"), &self))
+            }
+        }
+        deserializer.deserialize_str(Visitor(PhantomData))
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl<K> utoipa::PartialSchema for Id<K> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::Custom("uuid".into())))
+            .into()
+    }
+}
+#[cfg(feature = "openapi")]
+impl<K> utoipa::ToSchema for Id<K> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Id".into()
+    }
+}

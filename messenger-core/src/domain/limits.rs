@@ -1,0 +1,62 @@
+use std::ops::RangeInclusive;
+
+/// What is too short, too long or too many; lengths are counted in characters (Unicode scalar values).
+///
+/// ```
+/// use messenger_core::Limits;
+///
+/// let limits = Limits { body: 1..=500, ..Limits::default() };
+/// assert_eq!(*limits.username.start(), 3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Length of a username.
+    pub username: RangeInclusive<usize>,
+    /// Length of a password.
+    pub password: RangeInclusive<usize>,
+    /// Length of a display name.
+    pub display_name: RangeInclusive<usize>,
+    /// Length of a group's title.
+    pub title: RangeInclusive<usize>,
+    /// Length of a message's text.
+    pub body: RangeInclusive<usize>,
+    /// Members of one chat, at most.
+    pub members: usize,
+    /// Chats of more members than this send no `typing` and no marks of others.
+    pub lively_members: usize,
+    /// Users named in one presence query or watch, at most.
+    pub presence_users: usize,
+    /// Entries on one page of a list: when none is asked for, and at most.
+    pub page: PageLimits,
+    /// Changes of one chat that a client that comes back is sent before it is told to read the history anew.
+    pub catch_up: usize,
+    /// Live sessions of one person; the one longest unused ends when a further one begins.
+    pub sessions: usize,
+}
+
+/// Entries on one page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimits {
+    /// When the caller asks for no number.
+    pub default: usize,
+    /// At most.
+    pub max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            username: 3..=32,
+            password: 8..=256,
+            display_name: 1..=64,
+            title: 1..=128,
+            body: 1..=8000,
+            members: 1000,
+            lively_members: 100,
+            presence_users: 200,
+            page: PageLimits { default: 50, max: 200 },
+            catch_up: 1000,
+            sessions: 100,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+use serde::{Deserialize, Serialize};
+
+use super::{ChatId, ClientId, MessageBody, MessageId, Revision, Role, Seq, Timestamp, Title, UserId};
+
+/// A message of a chat, in its latest state.
+///
+/// A deleted message stays as a tombstone: the same id and place, no text, `deletedAt` set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// The chat it is in.
+    pub chat_id: ChatId,
+    /// Its place in the chat: 1, 2, 3 … without gaps.
+    pub seq: Seq,
+    /// The chat's revision at the message's last change.
+    pub revision: Revision,
+    /// Written by a person, or by the chat itself.
+    pub kind: MessageKind,
+    /// Who wrote it, or whose doing it was.
+    pub sender_id: UserId,
+    /// The text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<MessageBody>,
+    /// What the sender's client called it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
+    /// The message of the same chat that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// When it was sent.
+    pub created_at: Timestamp,
+    /// When its text was last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// What happened to the chat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<SystemNote>,
+}
+
+/// Written by a person, or by the chat itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum MessageKind {
+    /// A person's words.
+    Text,
+    /// A change of members, roles or title.
+    System,
+}
+
+/// What a system message says; whose doing it was is the message's sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SystemNote {
+    /// What happened.
+    pub event: SystemEvent,
+    /// To whom.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_ids: Vec<UserId>,
+    /// The title from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Title>,
+    /// The role from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+}
+
+/// What happened to a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum SystemEvent {
+    /// The group was made; `userIds` are its first members, the sender is its owner.
+    Created,
+    /// `userIds` were added as members.
+    MembersAdded,
+    /// `userIds` were removed.
+    MembersRemoved,
+    /// `userIds` (the sender) left.
+    MemberLeft,
+    /// `userIds` have the role `role` now; if that is `owner`, who was the owner is an admin now.
+    RoleChanged,
+    /// The title is `title` now.
+    TitleChanged,
+}

@@ -1,0 +1,32 @@
+//! The nouns of a chat: what commands and queries take and answer, and what goes over the wire.
+//!
+//! Everything here serialises as the wire contract says: camelCase, ids as UUID strings, times as RFC 3339
+//! with milliseconds, absent instead of `null`.
+
+mod chat;
+mod event;
+mod id;
+mod limits;
+mod message;
+mod number;
+mod page;
+mod presence;
+mod session;
+mod text;
+mod time;
+mod user;
+
+pub use chat::{Chat, ChatKind, Member, Mine, Role};
+pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
+pub use id::{ChatId, Connection, ConnectionId, Id, MessageId, SessionId, UserId};
+pub use limits::{Limits, PageLimits};
+pub use message::{Message, MessageKind, SystemEvent, SystemNote};
+pub use number::{Revision, Seq};
+pub use page::{Cursor, Page};
+pub use presence::Presence;
+pub use session::{Authenticated, Session, Token, TokenHash};
+pub use text::{
+    ClientId, Device, DisplayName, EmailAddress, MessageBody, Password, Text, TextKind, Title, Username,
+};
+pub use time::{InvalidTimestamp, Timestamp};
+pub use user::{Me, Notifications, User};

@@ -1,0 +1,117 @@
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+/// The largest number that every client reads exactly (2^53 - 1, as in JavaScript).
+const MAX: u64 = (1 << 53) - 1;
+
+/// The place of a message in its chat: 1, 2, 3 … without gaps. 0 stands before the first message.
+///
+/// ```
+/// use messenger_core::Seq;
+///
+/// assert_eq!(Seq::new(7).next(), Seq::new(8));
+/// assert!(Seq::ZERO < Seq::new(1));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
+#[serde(transparent)]
+pub struct Seq(u64);
+
+/// The number of a change of a chat: 1, 2, 3 … without gaps. 0 stands before the first change.
+///
+/// A message carries the revision of its last change, so "what changed since revision R" is one range.
+///
+/// ```
+/// use messenger_core::Revision;
+///
+/// assert_eq!(Revision::ZERO.next().get(), 1);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
+#[serde(transparent)]
+pub struct Revision(u64);
+
+impl Seq {
+    /// Before the first message.
+    pub const ZERO: Self = Self(0);
+    /// Greater than every message's place.
+    pub const MAX: Self = Self(MAX);
+
+    /// The place `n`, or [`Seq::MAX`] if that is smaller.
+    pub const fn new(n: u64) -> Self {
+        Self(if n > MAX { MAX } else { n })
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The following place.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self::new(self.0 + 1)
+    }
+}
+
+impl Revision {
+    /// Before the first change.
+    pub const ZERO: Self = Self(0);
+
+    /// The revision `n`, or the greatest there is (2^53 - 1) if that is smaller.
+    pub const fn new(n: u64) -> Self {
+        Self(if n > MAX { MAX } else { n })
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The following revision.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self::new(self.0 + 1)
+    }
+}
+
+impl fmt::Debug for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seq {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded(deserializer).map(Self)
+    }
+}
+impl<'de> Deserialize<'de> for Revision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded(deserializer).map(Self)
+    }
+}
+
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let n = u64::deserialize(deserializer)?;
+    if n > MAX {
+        return Err(D::Error::custom("a number from 0 to 9007199254740991 is expected"));
+    }
+    Ok(n)
+}

@@ -1,0 +1,17 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Timestamp, UserId};
+
+/// Whether a person is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Presence {
+    /// Who.
+    pub user_id: UserId,
+    /// Whether any device is connected, or was within the grace period.
+    pub online: bool,
+    /// When the last device was last heard of; absent while online, and if it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<Timestamp>,
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+pub mod context;
+pub mod domain;
+mod error;
+pub mod ports;
+
+pub use domain::*;
+pub use error::{Error, FieldError, Result};

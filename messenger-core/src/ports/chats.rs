@@ -1,0 +1,312 @@
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Content, MessageRecord, StoreResult, UserRecord};
+use crate::domain::{ChatId, ChatKind, ClientId, MessageId, Revision, Role, Seq, Timestamp, Title, UserId};
+use crate::ports::Fingerprint;
+
+/// Chats and who is in them.
+///
+/// Whoever was once a member stays known to the store (so that erasing a person finds all chats), but is a
+/// member to no method here.
+#[async_trait]
+pub trait ChatStore: Send + Sync + 'static {
+    /// Opens the direct chat of two different people, or finds the one there is. No message is written.
+    ///
+    /// # Behavior
+    /// - `open_direct_makes_one_chat_for_each_pair`: also with the two the other way round, and of many racers.
+    /// - `open_direct_with_unknown_or_erased_user_is_not_found`
+    /// - `open_direct_counts_a_membership_for_both`: [`UserRecord::memberships`] of both rises.
+    async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened>;
+
+    /// Makes a group with its first members and the system message that says so (seq 1, revision 1), or finds
+    /// the one that this creator made with the same client id.
+    ///
+    /// # Behavior
+    /// - `create_group_stores_members_roles_and_the_system_message`: the creator is the owner, the others are
+    ///   members; nothing is unread by any of them.
+    /// - `create_group_finds_the_one_made_with_the_same_client_id`
+    /// - `create_group_with_unknown_or_erased_member_is_not_found`: nothing is stored.
+    /// - `create_group_counts_a_membership_for_everyone`
+    async fn create_group(&self, group: NewGroup) -> StoreResult<Opened>;
+
+    /// The chats that have these ids and this person as a member, in no particular order, as the person sees them.
+    ///
+    /// # Behavior
+    /// - `chat_views_skip_chats_of_others`
+    /// - `chat_views_show_peer_last_message_and_unread`
+    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>>;
+
+    /// At most `limit` of the person's chats, newest [activity](ChatView::activity) first, beginning after `after`.
+    ///
+    /// # Behavior
+    /// - `list_chats_has_the_newest_activity_first`
+    /// - `list_chats_pages_without_gap_or_repetition`
+    async fn list_chats(
+        &self,
+        user: UserId,
+        after: Option<Activity>,
+        limit: usize,
+    ) -> StoreResult<Vec<ChatView>>;
+
+    /// The person's place in the chat.
+    ///
+    /// # Behavior
+    /// - `membership_of_a_stranger_is_not_member`: also for a chat that does not exist, and after leaving.
+    async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership>;
+
+    /// The chat with all its members, those longest in it first.
+    ///
+    /// # Behavior
+    /// - `roster_lists_members_in_the_order_of_joining`: within one change, in the order of its list.
+    /// - `roster_of_unknown_chat_is_not_found`
+    async fn roster(&self, chat: ChatId) -> StoreResult<Roster>;
+
+    /// Changes members, roles or title, and writes the system messages that say so, each with the next seq and
+    /// revision. A member added anew begins with read and delivered marks at the chat's last message before the
+    /// change; one who comes back keeps the marks they had, if those are further.
+    ///
+    /// # Behavior
+    /// - `change_roster_adds_removes_and_gives_roles`
+    /// - `change_roster_conflicts_with_an_older_version`
+    /// - `change_roster_writes_its_system_messages_in_order`
+    /// - `change_roster_leaves_nothing_unread_for_the_added`
+    /// - `change_roster_with_unknown_or_erased_user_is_not_found`: nothing is changed.
+    /// - `change_roster_counts_a_membership_for_the_added`
+    async fn change_roster(&self, change: RosterChange) -> StoreResult<RosterChanged>;
+
+    /// Silences the chat for this person until then, or no longer.
+    ///
+    /// # Behavior
+    /// - `set_mute_is_ones_own`
+    /// - `set_mute_of_a_stranger_is_not_member`
+    async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()>;
+
+    /// All chats that the person is in, with their revisions.
+    ///
+    /// # Behavior
+    /// - `memberships_lists_every_chat_with_its_revision`
+    async fn memberships(&self, user: UserId) -> StoreResult<Memberships>;
+
+    /// [`UserRecord::memberships`] of those of the people that exist.
+    ///
+    /// # Behavior
+    /// - `membership_counts_rise_when_one_is_added`
+    async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>>;
+
+    /// The revisions of those of the chats that exist.
+    ///
+    /// # Behavior
+    /// - `revisions_skips_unknown_chats`
+    async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>>;
+
+    /// All chats that the person is or ever was a member of.
+    ///
+    /// # Behavior
+    /// - `chats_ever_joined_includes_those_left`
+    async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>>;
+}
+
+/// A direct chat to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct DirectChat {
+    /// Its id, if there is none for this pair.
+    pub id: ChatId,
+    /// The two people; different.
+    pub users: [UserId; 2],
+    /// The moment.
+    pub created_at: Timestamp,
+}
+
+impl DirectChat {
+    /// The same 32 bytes for the same two people, whichever comes first: the lower id, then the higher.
+    pub fn pair_key(&self) -> [u8; 32] {
+        let [a, b] = self.users;
+        let (low, high) = if a < b { (a, b) } else { (b, a) };
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(low.as_bytes());
+        key[16..].copy_from_slice(high.as_bytes());
+        key
+    }
+}
+
+/// A group to be made.
+#[derive(Debug, Clone)]
+pub struct NewGroup {
+    /// Its id.
+    pub id: ChatId,
+    /// Who makes it and owns it.
+    pub creator: UserId,
+    /// The other first members: different from each other and from the creator.
+    pub members: Vec<UserId>,
+    /// Its title.
+    pub title: Title,
+    /// What the creator's client calls the request, with the mark by which its repetition is known.
+    pub client_id: Option<(ClientId, Fingerprint)>,
+    /// The moment.
+    pub created_at: Timestamp,
+    /// Says that the group was made.
+    pub message: NewSystemMessage,
+}
+
+/// What [`ChatStore::open_direct`] and [`ChatStore::create_group`] answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The chat.
+    pub chat: ChatId,
+    /// Whether this call made it.
+    pub created: bool,
+    /// The mark of the request that made it, if it had a client id.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// A system message to be written.
+#[derive(Debug, Clone)]
+pub struct NewSystemMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Whose doing it is.
+    pub sender: UserId,
+    /// A [`SystemNote`](crate::SystemNote) as JSON: plain, or sealed by a wrapper.
+    pub note: Content,
+    /// The moment.
+    pub at: Timestamp,
+}
+
+/// A chat as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatRecord {
+    /// Its id.
+    pub id: ChatId,
+    /// Between two, or a group.
+    pub kind: ChatKind,
+    /// The title of a group.
+    pub title: Option<Title>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// The number of its last change.
+    pub revision: Revision,
+    /// The place of its last message.
+    pub last_seq: Seq,
+    /// How many text messages it has, deleted ones included.
+    pub texts: u64,
+    /// How many people are in it.
+    pub member_count: u32,
+    /// Rises by one with every change of members, roles or title.
+    pub roster_version: u64,
+}
+
+/// One person in a chat, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// Who.
+    pub user_id: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// Since when they are in it.
+    pub joined_at: Timestamp,
+    /// The read mark.
+    pub read_seq: Seq,
+    /// How many text messages stand up to the read mark.
+    pub read_texts: u64,
+    /// The delivered mark; never before the read mark.
+    pub delivered_seq: Seq,
+    /// No notifications until then.
+    pub muted_until: Option<Timestamp>,
+}
+
+/// A chat as one of its members sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatView {
+    /// The chat.
+    pub chat: ChatRecord,
+    /// The member who asks.
+    pub me: MemberRecord,
+    /// The other one, in a direct chat.
+    pub peer: Option<UserRecord>,
+    /// The message at `last_seq`.
+    pub last_message: Option<MessageRecord>,
+}
+
+impl ChatView {
+    /// The place of this chat in the list: by the moment of the last message, else of opening; then by id.
+    pub fn activity(&self) -> Activity {
+        let at = self.last_message.as_ref().map_or(self.chat.created_at, |message| message.created_at);
+        Activity { at: at.as_micros(), chat: self.chat.id }
+    }
+}
+
+/// A place in a list of chats by newest activity; greater is newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Activity {
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// Decides between chats of the same moment.
+    pub chat: ChatId,
+}
+
+/// A person's place in a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The chat.
+    pub chat: ChatRecord,
+    /// The person.
+    pub member: MemberRecord,
+}
+
+/// A chat with all its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roster {
+    /// The chat.
+    pub chat: ChatRecord,
+    /// Those longest in it first.
+    pub members: Vec<MemberRecord>,
+}
+
+/// A change of members, roles or title.
+#[derive(Debug, Clone)]
+pub struct RosterChange {
+    /// The chat.
+    pub chat: ChatId,
+    /// The [version](ChatRecord::roster_version) that the change was decided on.
+    pub expected: u64,
+    /// People who become members; none of them is one.
+    pub add: Vec<UserId>,
+    /// People who no longer are; all of them are members.
+    pub remove: Vec<UserId>,
+    /// Members with new roles; none of them is removed.
+    pub roles: Vec<(UserId, Role)>,
+    /// A new title.
+    pub title: Option<Title>,
+    /// Say what happened; at least one.
+    pub messages: Vec<NewSystemMessage>,
+}
+
+/// What [`ChatStore::change_roster`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RosterChanged {
+    /// The chat after the change.
+    pub chat: ChatRecord,
+    /// The system messages, in order.
+    pub messages: Vec<MessageRecord>,
+}
+
+/// All chats of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memberships {
+    /// [`UserRecord::memberships`], no later than the list.
+    pub count: u64,
+    /// The chats, in no particular order.
+    pub chats: Vec<ChatHead>,
+}
+
+/// A chat's last change, and who is on the other side of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChatHead {
+    /// The chat.
+    pub chat: ChatId,
+    /// The number of its last change.
+    pub revision: Revision,
+    /// The other one, in a direct chat.
+    pub peer: Option<UserId>,
+}

@@ -1,0 +1,88 @@
+use std::fmt;
+
+/// What a store answers when an intent was not carried out.
+///
+/// ```
+/// use messenger_core::ports::{StoreError, StoreErrorKind};
+///
+/// let error = StoreError::from(StoreErrorKind::NotFound);
+/// assert_eq!(error.kind(), StoreErrorKind::NotFound);
+/// ```
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Shorthand for what stores answer.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// The outcome that an error stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreErrorKind {
+    /// What the intent is about does not exist.
+    NotFound,
+    /// Something that must be unique exists already.
+    AlreadyExists(Unique),
+    /// The snapshot that the intent depends on is no longer the latest.
+    Conflict,
+    /// The person is not a member of the chat, or there is no such chat.
+    NotMember,
+    /// The store can't be reached, is overloaded or took too long. It may work later.
+    Unavailable,
+    /// What is stored can't be read.
+    Corrupt,
+    /// A fault of the backend.
+    Other,
+}
+
+/// What must be unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unique {
+    /// A username.
+    Username,
+    /// A mail address.
+    Email,
+    /// A client id of one sender.
+    ClientId,
+    /// An id.
+    Id,
+}
+
+impl StoreError {
+    /// An error of this kind with its cause.
+    pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// The outcome.
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl From<StoreErrorKind> for StoreError {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::NotFound => "the store has no such thing",
+            StoreErrorKind::AlreadyExists(_) => "the store has such a thing already",
+            StoreErrorKind::Conflict => "it was changed meanwhile",
+            StoreErrorKind::NotMember => "the person is not a member of the chat",
+            StoreErrorKind::Unavailable => "the store can't be reached or took too long",
+            StoreErrorKind::Corrupt => "what is stored can't be read",
+            StoreErrorKind::Other => "the store failed",
+        })
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

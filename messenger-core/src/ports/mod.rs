@@ -1,0 +1,88 @@
+//! What the domain needs from outside: a store, presence, and a bus between nodes.
+//!
+//! Every method is an *intent*: it succeeds or fails as a whole. The `# Behavior` list of a method is its
+//! contract, and each point has a case in the conformance kit (feature `testkit`). No method has a default
+//! body, so that a wrapper can't forget one.
+
+mod bus;
+mod chats;
+mod error;
+mod markers;
+mod messages;
+mod presence;
+mod sessions;
+mod users;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use bus::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic};
+pub use chats::{
+    Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership, Memberships,
+    NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
+};
+pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
+pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
+pub use messages::{
+    Anchor, Appended, Changes, DeleteMessage, EditMessage, Fingerprint, HistoryRange, MessageRecord,
+    MessageStore, NewMessage,
+};
+pub use presence::{Lease, Presence, PresenceError, PresenceState, WentOffline};
+pub use sessions::{NewSession, SessionRecord, SessionStore};
+pub use users::{LoginKey, NewUser, StoredAddress, UpdateUser, UserRecord, UserStore};
+
+/// All that is stored.
+///
+/// # Behavior
+/// - `dropped_future_leaves_nothing_half_done`: a future of any method may be dropped at any await; the intent
+///   is then done as a whole or not at all, and later calls are not disturbed.
+#[async_trait]
+pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerStore {
+    /// How many batches of [`MessageStore::append_messages`] make sense at the same time: one for a store
+    /// with a single writer. Messages of one chat are never in two batches at once.
+    fn lanes(&self) -> usize;
+
+    /// Whether the store can be reached and written to now.
+    async fn ping(&self) -> StoreResult<()>;
+
+    /// Finishes what is under way and lets go of connections and files. Later calls are `Unavailable`.
+    async fn close(&self);
+}
+
+/// Bytes that a store keeps and does not look into: UTF-8 text, or what an encrypting wrapper made of it.
+///
+/// ```
+/// use messenger_core::ports::Content;
+///
+/// assert_eq!(Content::from("hello").to_text().unwrap(), "hello");
+/// assert_eq!(format!("{:?}", Content::from("hello")), "Content(5 bytes)");
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(pub Vec<u8>);
+
+impl Content {
+    /// The text; `Corrupt` if it is none, for instance because it is sealed.
+    pub fn to_text(&self) -> StoreResult<&str> {
+        std::str::from_utf8(&self.0).map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error))
+    }
+
+    /// The text, without a copy.
+    pub fn into_text(self) -> StoreResult<String> {
+        String::from_utf8(self.0)
+            .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error.utf8_error()))
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", self.0.len())
+    }
+}

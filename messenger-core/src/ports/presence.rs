@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{ConnectionId, Timestamp, UserId};
+
+/// Who is there: leases of connections, over all nodes.
+///
+/// A person is online from the first lease until no lease has been live for the grace period. Both changes are
+/// reported once, to one caller on one node, which announces them.
+#[async_trait]
+pub trait Presence: Send + Sync + 'static {
+    /// Takes or renews leases that end after `ttl`. Answers with the people who came online by it.
+    ///
+    /// # Behavior
+    /// - `first_lease_brings_a_person_online_once`
+    /// - `renewed_lease_keeps_a_person_online`
+    async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<UserId>, PresenceError>;
+
+    /// Gives leases back before they end. Unknown ones are passed over.
+    ///
+    /// # Behavior
+    /// - `released_person_stays_online_for_the_grace_period`
+    /// - `person_with_another_lease_stays_online`
+    async fn release(&self, leases: &[Lease]) -> Result<(), PresenceError>;
+
+    /// At most `limit` people whose last lease was given back or ended at least `grace` ago and who have not
+    /// been reported since; from now on they are offline.
+    ///
+    /// # Behavior
+    /// - `person_goes_offline_once_after_the_grace_period`
+    /// - `person_goes_offline_when_leases_end_without_a_word`
+    /// - `person_who_comes_back_within_the_grace_period_never_went`
+    async fn sweep(&self, grace: Duration, limit: usize) -> Result<Vec<WentOffline>, PresenceError>;
+
+    /// Whether these people are online, in the same order.
+    ///
+    /// # Behavior
+    /// - `unknown_person_is_offline`
+    async fn query(&self, users: &[UserId]) -> Result<Vec<PresenceState>, PresenceError>;
+}
+
+/// One connection of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub connection: ConnectionId,
+}
+
+/// Whether a person is online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresenceState {
+    /// Who.
+    pub user: UserId,
+    /// Whether they are.
+    pub online: bool,
+}
+
+/// Somebody who has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WentOffline {
+    /// Who.
+    pub user: UserId,
+    /// When the last lease was given back or ended.
+    pub last_seen: Timestamp,
+}
+
+/// Presence can't be reached, or took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("presence can't be reached")]
+pub struct PresenceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

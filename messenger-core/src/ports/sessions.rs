@@ -1,0 +1,89 @@
+use async_trait::async_trait;
+
+use super::StoreResult;
+use crate::domain::{Device, SessionId, Timestamp, TokenHash, UserId};
+
+/// Who is logged in where.
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// Stores a session. If the person then has more than `max`, those longest unused end.
+    /// Answers with the sessions that ended.
+    ///
+    /// # Behavior
+    /// - `create_session_can_be_found_by_its_token`
+    /// - `create_session_of_unknown_or_erased_user_is_not_found`
+    /// - `create_session_ends_the_longest_unused_beyond_the_limit`
+    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>>;
+
+    /// The session of a token, also if it has expired.
+    ///
+    /// # Behavior
+    /// - `session_by_unknown_token_is_not_found`
+    async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord>;
+
+    /// The person's sessions, newest first.
+    ///
+    /// # Behavior
+    /// - `sessions_lists_only_ones_own`
+    async fn sessions(&self, user: UserId) -> StoreResult<Vec<SessionRecord>>;
+
+    /// Moves `last_used_at` and `expires_at` forward, never back. Unknown sessions are passed over.
+    ///
+    /// # Behavior
+    /// - `touch_session_only_moves_forward`
+    async fn touch_session(&self, session: SessionId, used: Timestamp, expires: Timestamp)
+    -> StoreResult<()>;
+
+    /// Ends a session of this person.
+    ///
+    /// # Behavior
+    /// - `end_session_of_somebody_else_is_not_found`
+    /// - `end_session_makes_its_token_unknown`
+    async fn end_session(&self, user: UserId, session: SessionId) -> StoreResult<()>;
+
+    /// Removes at most `limit` sessions that expired before `now`, and answers how many.
+    ///
+    /// # Behavior
+    /// - `remove_expired_sessions_keeps_the_live_ones`
+    async fn remove_expired_sessions(&self, now: Timestamp, limit: usize) -> StoreResult<usize>;
+
+    /// Those of the sessions that exist.
+    ///
+    /// # Behavior
+    /// - `existing_sessions_skips_the_ended`
+    async fn existing_sessions(&self, sessions: &[SessionId]) -> StoreResult<Vec<SessionId>>;
+}
+
+/// A session to be stored.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Who is logged in.
+    pub user_id: UserId,
+    /// The hash of its token.
+    pub token_hash: TokenHash,
+    /// What it is used on.
+    pub device: Option<Device>,
+    /// The moment of log-in; also when it was last used.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A session as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: SessionId,
+    /// Who is logged in.
+    pub user_id: UserId,
+    /// What it is used on.
+    pub device: Option<Device>,
+    /// The moment of log-in.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
