@@ -3,6 +3,7 @@
 pub mod context;
 pub mod domain;
 mod error;
+pub mod memory;
 pub mod ports;
 
 pub use domain::*;
