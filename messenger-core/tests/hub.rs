@@ -126,7 +126,10 @@ async fn resuming_a_thousand_times_while_others_write_leaves_no_gap_and_no_doubl
                 Signal::Event(delivery) => delivery.event().clone(),
                 Signal::Ping => continue,
                 // The writers were quicker than this reader: it comes back and goes on where it was.
-                Signal::End(ending) => break assert_eq!(ending, Ending::TooFarBehind),
+                Signal::End(ending) => {
+                    assert_eq!(ending, Ending::TooFarBehind);
+                    break;
+                }
             };
             match event {
                 Event::PresenceChanged(_) => {}
