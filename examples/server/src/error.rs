@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, io};
 
+use messenger_sqlx::sqlite::OpenError;
+
 use crate::config::ConfigError;
 
 /// Why the server can't do what was asked. Each is one sentence that says what to do next.
@@ -13,6 +15,8 @@ pub(crate) enum ServerError {
     AddressInUse(String),
     #[error("The server can't listen at {0}; choose another address with --listen")]
     Listen(String, #[source] io::Error),
+    #[error("The data can't be opened; check the file, or choose another with --store-url")]
+    Store(#[source] OpenError),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

@@ -7,6 +7,7 @@ mod metrics;
 mod page;
 mod report;
 mod serve;
+mod store;
 mod telemetry;
 
 use std::{env, process::ExitCode, time::Duration};
@@ -33,7 +34,8 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::Print(text) => report::print(&text),
         Task::CheckConfig(values) => report::print(&report::settings(&values)),
         Task::Serve(config) => block_on(serve::serve(&config)),
-        Task::Migrate(_) | Task::PrintMigrations => Ok(()),
+        Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
+        Task::PrintMigrations => report::print(&messenger_sqlx::sqlite::migrations_sql()),
     }
 }
 

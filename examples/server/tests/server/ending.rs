@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use futures::{SinkExt as _, StreamExt as _};
 use rustix::process::Signal;
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use crate::support::{Client, Server};
 
@@ -49,6 +51,24 @@ fn requests_that_take_too_long_are_cut() {
     server.signal(Signal::TERM);
     client.is_cut();
     assert!(began.elapsed().as_millis() >= 500);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[tokio::test]
+async fn sockets_are_told_to_go_elsewhere() {
+    let server = Server::in_memory([]);
+    let token = server.register("ada");
+    let url = format!("ws://{}/api/v1/ws?access_token={token}", server.address);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    // An answer shows that the server has taken the socket over.
+    socket.send(Message::text(r#"{"jsonrpc":"2.0","id":1,"method":"GetMe"}"#)).await.unwrap();
+    assert!(socket.next().await.unwrap().unwrap().into_text().unwrap().contains("\"ada\""));
+    server.signal(Signal::TERM);
+    let Message::Close(Some(close)) = socket.next().await.unwrap().unwrap() else {
+        panic!("no close frame came")
+    };
+    assert_eq!(close.code, CloseCode::Away);
+    assert!(!matches!(socket.next().await, Some(Ok(_))));
     assert_eq!(server.ended().code(), Some(0));
 }
 

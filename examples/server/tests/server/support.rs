@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -130,6 +130,18 @@ impl Server {
             body.len()
         ));
         client.answer()
+    }
+
+    /// Registers a person and gives the token of the session.
+    pub(crate) fn register(&self, username: &str) -> String {
+        let person = json!({
+            "username": username,
+            "email": format!("{username}@example.org"),
+            "password": "correct horse battery",
+        });
+        let answer = self.request("POST", "/api/v1/auth/register", None, Some(&person));
+        assert_eq!(answer.status(), 201, "{}", answer.text());
+        answer.json()["token"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
