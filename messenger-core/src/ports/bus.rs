@@ -42,7 +42,7 @@ pub trait Subscription: Send + 'static {
 pub struct NodeId(pub u64);
 
 /// What comes over the bus.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusEvent {
     /// Something that another node published.
     Message(BusMessage),
@@ -60,7 +60,7 @@ pub enum Topic {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BusMessage {
     /// Whom it concerns.
     pub topics: Vec<Topic>,
@@ -69,7 +69,8 @@ pub struct BusMessage {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a hint lies in an Arc wherever it waits")]
 pub enum Hint {
     /// An event of a chat (with its revision), or a mark or typing in it.
     Event(Event),

@@ -11,11 +11,12 @@ use crate::ports::Fingerprint;
 /// member to no method here.
 #[async_trait]
 pub trait ChatStore: Send + Sync + 'static {
-    /// Opens the direct chat of two different people, or finds the one there is. No message is written.
+    /// Opens the direct chat of two different people, or finds the one there is. Both are
+    /// [members](Role::Member). No message is written: seq and revision begin with 0.
     ///
     /// # Behavior
     /// - `open_direct_makes_one_chat_for_each_pair`: also with the two the other way round, and of many racers.
-    /// - `open_direct_with_unknown_or_erased_user_is_not_found`
+    /// - `open_direct_with_unknown_or_erased_user_is_not_found`: also if there is a chat of the two.
     /// - `open_direct_counts_a_membership_for_both`: [`UserRecord::memberships`] of both rises.
     async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened>;
 
@@ -24,8 +25,9 @@ pub trait ChatStore: Send + Sync + 'static {
     ///
     /// # Behavior
     /// - `create_group_stores_members_roles_and_the_system_message`: the creator is the owner, the others are
-    ///   members; nothing is unread by any of them.
-    /// - `create_group_finds_the_one_made_with_the_same_client_id`
+    ///   members; their marks are 0, and nothing is unread by any of them.
+    /// - `create_group_finds_the_one_made_with_the_same_client_id`: whatever else the request says by now.
+    /// - `create_group_keeps_client_ids_of_different_creators_apart`: and apart from those of messages.
     /// - `create_group_with_unknown_or_erased_member_is_not_found`: nothing is stored.
     /// - `create_group_counts_a_membership_for_everyone`
     async fn create_group(&self, group: NewGroup) -> StoreResult<Opened>;
@@ -58,17 +60,21 @@ pub trait ChatStore: Send + Sync + 'static {
     /// The chat with all its members, those longest in it first.
     ///
     /// # Behavior
-    /// - `roster_lists_members_in_the_order_of_joining`: within one change, in the order of its list.
+    /// - `roster_lists_members_in_the_order_of_joining`: within one change, in the order of its list (of a new
+    ///   group, the creator first); one who comes back is last.
     /// - `roster_of_unknown_chat_is_not_found`
     async fn roster(&self, chat: ChatId) -> StoreResult<Roster>;
 
     /// Changes members, roles or title, and writes the system messages that say so, each with the next seq and
-    /// revision. A member added anew begins with read and delivered marks at the chat's last message before the
-    /// change; one who comes back keeps the marks they had, if those are further.
+    /// revision. The moment of the first of them is when the added have joined. A member added anew has the role
+    /// [`Role::Member`] and begins with read and delivered marks at the chat's last message before the change,
+    /// not muted; one who comes back keeps the marks they had, if those are further. The version rises by one.
     ///
     /// # Behavior
     /// - `change_roster_adds_removes_and_gives_roles`
-    /// - `change_roster_conflicts_with_an_older_version`
+    /// - `change_roster_conflicts_with_an_older_version`: nothing is changed.
+    /// - `change_roster_of_unknown_chat_is_not_found`
+    /// - `change_roster_brings_back_one_who_left`
     /// - `change_roster_writes_its_system_messages_in_order`
     /// - `change_roster_leaves_nothing_unread_for_the_added`
     /// - `change_roster_with_unknown_or_erased_user_is_not_found`: nothing is changed.
@@ -192,7 +198,7 @@ pub struct ChatRecord {
     pub texts: u64,
     /// How many people are in it.
     pub member_count: u32,
-    /// Rises by one with every change of members, roles or title.
+    /// Rises by one with every change of members, roles or title; begins with 1.
     pub roster_version: u64,
 }
 

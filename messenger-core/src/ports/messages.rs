@@ -43,22 +43,26 @@ pub trait MessageStore: Send + Sync + 'static {
         limit: usize,
     ) -> StoreResult<HistoryRange>;
 
-    /// Changes the text of a message, which gets the chat's next revision.
+    /// Changes the text of a message, which gets the chat's next revision. The fingerprint stays that of the
+    /// first text.
     ///
     /// # Behavior
+    /// - `edit_message_of_another_chat_is_not_found`
     /// - `edit_message_keeps_place_and_gives_a_new_revision`
     /// - `edit_message_conflicts_with_an_older_revision`
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord>;
 
-    /// Makes a message a tombstone, which gets the chat's next revision: text and fingerprint are gone.
+    /// Makes a message a tombstone, which gets the chat's next revision: text and fingerprint are gone, all else
+    /// stays.
     ///
     /// # Behavior
+    /// - `delete_message_of_another_chat_is_not_found`
     /// - `delete_message_leaves_a_tombstone`
     /// - `delete_message_conflicts_with_an_older_revision`
     async fn delete_message(&self, delete: DeleteMessage) -> StoreResult<MessageRecord>;
 
     /// Makes tombstones of at most `limit` of the person's text messages in a chat, the oldest first, each with
-    /// a revision of its own, and answers with them; none when none is left.
+    /// a revision of its own, and answers with them; none when none is left. The person need not be a member.
     ///
     /// # Behavior
     /// - `erase_messages_goes_on_until_none_is_left`
@@ -76,6 +80,7 @@ pub trait MessageStore: Send + Sync + 'static {
     /// # Behavior
     /// - `changes_carry_new_edited_and_deleted_messages`
     /// - `changes_beyond_the_limit_are_truncated`: the first `limit`, with `truncated` set.
+    /// - `changes_skip_unknown_chats`
     async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>>;
 }
 
@@ -101,6 +106,15 @@ pub struct NewMessage {
 /// A short hash of what a request asked for: tells a repetition from another request with the same client id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    /// The first half of a SHA-256.
+    pub fn of(digest: &[u8; 32]) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(half)
+    }
+}
 
 /// What became of a message of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,9 +45,15 @@ pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerSto
     fn lanes(&self) -> usize;
 
     /// Whether the store can be reached and written to now.
+    ///
+    /// # Behavior
+    /// - `open_store_answers_a_ping`
     async fn ping(&self) -> StoreResult<()>;
 
     /// Finishes what is under way and lets go of connections and files. Later calls are `Unavailable`.
+    ///
+    /// # Behavior
+    /// - `closed_store_is_unavailable`
     async fn close(&self);
 }
 

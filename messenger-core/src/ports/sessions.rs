@@ -41,7 +41,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// - `end_session_makes_its_token_unknown`
     async fn end_session(&self, user: UserId, session: SessionId) -> StoreResult<()>;
 
-    /// Removes at most `limit` sessions that expired before `now`, and answers how many.
+    /// Removes at most `limit` sessions whose `expires_at` is before `now`, and answers how many.
     ///
     /// # Behavior
     /// - `remove_expired_sessions_keeps_the_live_ones`

@@ -4,6 +4,8 @@ use super::{Content, NewSession, StoreResult};
 use crate::domain::{DisplayName, SessionId, Timestamp, UserId, Username};
 
 /// Accounts.
+///
+/// An erased account is read by its id; what would change it, log it in or add it to a chat is `NotFound`.
 #[async_trait]
 pub trait UserStore: Send + Sync + 'static {
     /// Stores an account and, in the same step, its first session.
@@ -14,6 +16,7 @@ pub trait UserStore: Send + Sync + 'static {
     /// - `create_user_refuses_a_taken_address`: `AlreadyExists(Email)` by the address's key; the username, if
     ///   taken too, is named first.
     /// - `create_user_lets_one_of_many_racers_win`
+    /// - `create_user_refuses_a_known_id`: `AlreadyExists(Id)`, if neither name nor address is taken.
     async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()>;
 
     /// The account.
@@ -53,6 +56,7 @@ pub trait UserStore: Send + Sync + 'static {
     /// Changes the fields that are given, and answers with the account as it is then.
     ///
     /// # Behavior
+    /// - `update_user_of_unknown_or_erased_user_is_not_found`
     /// - `update_user_changes_only_what_is_given`
     /// - `update_user_conflicts_with_an_older_version`
     /// - `update_user_refuses_a_taken_address`
@@ -62,6 +66,7 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// # Behavior
     /// - `change_password_ends_all_other_sessions`
+    /// - `change_password_of_unknown_or_erased_user_is_not_found`
     /// - `change_password_conflicts_with_an_older_version`
     async fn change_password(
         &self,
@@ -71,11 +76,13 @@ pub trait UserStore: Send + Sync + 'static {
         keep: Option<SessionId>,
     ) -> StoreResult<Vec<SessionId>>;
 
-    /// Takes the address, the names and the password from the account and ends its sessions. The id stays,
-    /// with the username `username` and the display name `display_name`. Answers with the sessions that ended.
+    /// Takes the address, the names, the password and the moment it was last seen from the account, wants no
+    /// mail for it any more, and ends its sessions. The id stays, with the username `username` and the display
+    /// name `display_name`. Answers with the sessions that ended.
     ///
     /// # Behavior
     /// - `erase_user_leaves_only_the_id`: the old username and address can be registered again.
+    /// - `erase_user_of_unknown_or_erased_user_is_not_found`
     /// - `erase_user_conflicts_with_an_older_version`
     async fn erase_user(
         &self,
@@ -86,10 +93,12 @@ pub trait UserStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>>;
 
-    /// Remembers when people were last seen; an earlier moment than the one stored is ignored.
+    /// Remembers when people were last seen; an earlier moment than the one stored is ignored, and unknown or
+    /// erased people are passed over.
     ///
     /// # Behavior
     /// - `set_last_seen_only_moves_forward`
+    /// - `set_last_seen_passes_over_the_unknown_and_the_erased`
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()>;
 }
 

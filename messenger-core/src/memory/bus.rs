@@ -1,0 +1,216 @@
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::ports::{Bus, BusError, BusEvent, BusMessage, NodeId, Subscription, Topic};
+
+/// A [`Bus`] between several nodes within one process, which can be made to fail as a network does.
+///
+/// ```
+/// use std::sync::Arc;
+/// use messenger_core::{context::Context, memory::MemoryBus, ports::*};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let (bus, chat) = (MemoryBus::new(), Context::fixed().id());
+/// let (here, there) = (NodeId(1), NodeId(2));
+/// let mut subscription = bus.join(here).await.unwrap();
+/// bus.subscribe(here, &[Topic::Chat(chat)]).await.unwrap();
+///
+/// let hint = Arc::new(Hint::Added { chat, users: vec![] });
+/// bus.publish(there, &[BusMessage { topics: vec![Topic::Chat(chat)], hint }]).await.unwrap();
+/// assert!(matches!(subscription.next().await, Some(BusEvent::Message(_))));
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct MemoryBus {
+    state: Mutex<State>,
+    capacity: usize,
+}
+
+impl MemoryBus {
+    /// A bus without nodes, that keeps up to 1,024 messages for each.
+    pub fn new() -> Self {
+        Self::with_capacity(1024)
+    }
+
+    /// A bus that keeps up to `capacity` messages for each node. Those that find the queue full are lost, and
+    /// one [`BusEvent::Gap`] stands where they would.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { state: Mutex::default(), capacity }
+    }
+
+    /// Cuts a node off: what is published for it is lost, and what it publishes is a [`BusError`].
+    pub fn cut(&self, node: NodeId) {
+        self.lock().cut.insert(node);
+    }
+
+    /// Connects the node again; it finds a [`BusEvent::Gap`].
+    pub fn heal(&self, node: NodeId) {
+        let mut state = self.lock();
+        if state.cut.remove(&node)
+            && let Some(node) = state.nodes.get(&node)
+        {
+            node.inbox.push_event(BusEvent::Gap);
+        }
+    }
+
+    /// The next `n` messages that are published reach nobody, and nobody is told of a gap: a bus that loses.
+    pub fn lose_next(&self, n: usize) {
+        self.lock().to_lose += n;
+    }
+
+    /// No call leaves the state half changed, so a panic elsewhere does no harm to it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for MemoryBus {
+    fn drop(&mut self) {
+        self.lock().nodes.values().for_each(|node| node.inbox.end());
+    }
+}
+
+#[async_trait]
+impl Bus for MemoryBus {
+    async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
+        let inbox = Arc::new(Inbox { capacity: self.capacity, ..Inbox::default() });
+        let joined = Node { inbox: Arc::clone(&inbox), topics: HashSet::new() };
+        if let Some(former) = self.lock().nodes.insert(node, joined) {
+            former.inbox.end();
+        }
+        Ok(Box::new(MemorySubscription(inbox)))
+    }
+
+    async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
+        let mut state = self.lock();
+        if state.cut.contains(&from) {
+            return Err(BusError("this node is cut off".into()));
+        }
+        let lost = state.to_lose.min(messages.len());
+        state.to_lose -= lost;
+        for message in &messages[lost..] {
+            state.deliver(from, message);
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
+        if let Some(node) = self.lock().nodes.get_mut(&node) {
+            node.topics.extend(topics);
+        }
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
+        if let Some(node) = self.lock().nodes.get_mut(&node) {
+            node.topics.retain(|topic| !topics.contains(topic));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: HashMap<NodeId, Node>,
+    cut: HashSet<NodeId>,
+    to_lose: usize,
+}
+
+#[derive(Debug)]
+struct Node {
+    inbox: Arc<Inbox>,
+    topics: HashSet<Topic>,
+}
+
+impl State {
+    fn deliver(&self, from: NodeId, message: &BusMessage) {
+        let others = self.nodes.iter().filter(|(id, _)| **id != from && !self.cut.contains(id));
+        for (_, node) in others {
+            if message.topics.iter().any(|topic| node.topics.contains(topic)) {
+                node.inbox.push(message.clone());
+            }
+        }
+    }
+}
+
+/// What waits for one node.
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<BusEvent>,
+    ended: bool,
+}
+
+impl Inbox {
+    fn push(&self, message: BusMessage) {
+        let full = self.queue().events.len() >= self.capacity;
+        self.push_event(if full { BusEvent::Gap } else { BusEvent::Message(message) });
+    }
+
+    fn push_event(&self, event: BusEvent) {
+        let mut queue = self.queue();
+        // One gap says as much as several in a row.
+        let repeats = matches!((&event, queue.events.back()), (BusEvent::Gap, Some(BusEvent::Gap)));
+        if !queue.ended && !repeats {
+            queue.events.push_back(event);
+        }
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    /// What waits can still be taken.
+    fn end(&self) {
+        self.queue().ended = true;
+        self.changed.notify_one();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct MemorySubscription(Arc<Inbox>);
+
+impl Drop for MemorySubscription {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        *queue = Queue { ended: true, ..Queue::default() };
+    }
+}
+
+#[async_trait]
+impl Subscription for MemorySubscription {
+    async fn next(&mut self) -> Option<BusEvent> {
+        loop {
+            // `Notify` keeps one permit, so what is pushed between looking and waiting wakes the wait.
+            {
+                let mut queue = self.0.queue();
+                if let Some(event) = queue.events.pop_front() {
+                    return Some(event);
+                }
+                if queue.ended {
+                    return None;
+                }
+            }
+            self.0.changed.notified().await;
+        }
+    }
+}

@@ -1,0 +1,325 @@
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, State, users::distinct};
+use crate::{
+    domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, Title, UserId},
+    ports::{
+        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership,
+        Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
+        StoreErrorKind, StoreResult, Unique,
+    },
+};
+
+#[async_trait]
+impl ChatStore for MemoryStore {
+    async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened> {
+        let mut state = self.lock()?;
+        state.users.check_live(&chat.users)?;
+        if let Some(existing) = state.pairs.get(&chat.pair_key()) {
+            return Ok(Opened { chat: *existing, created: false, fingerprint: None });
+        }
+        state.insert_chat(chat.id, ChatKind::Direct, None, chat.created_at)?;
+        for user in chat.users {
+            state.admit(chat.id, user, Role::Member, chat.created_at);
+        }
+        state.pairs.insert(chat.pair_key(), chat.id);
+        Ok(Opened { chat: chat.id, created: true, fingerprint: None })
+    }
+
+    async fn create_group(&self, group: NewGroup) -> StoreResult<Opened> {
+        let mut state = self.lock()?;
+        let name = group.client_id.map(|(id, fingerprint)| ((group.creator, id), fingerprint));
+        if let Some((chat, fingerprint)) = name.as_ref().and_then(|(name, _)| state.groups.get(name)) {
+            return Ok(Opened { chat: *chat, created: false, fingerprint: Some(*fingerprint) });
+        }
+        state.users.check_live(&[group.creator])?;
+        state.users.check_live(&group.members)?;
+        state.insert_chat(group.id, ChatKind::Group, Some(group.title), group.created_at)?;
+        state.admit(group.id, group.creator, Role::Owner, group.created_at);
+        for member in group.members {
+            state.admit(group.id, member, Role::Member, group.created_at);
+        }
+        state.write_system(group.id, group.message);
+        let fingerprint = name.as_ref().map(|(_, fingerprint)| *fingerprint);
+        if let Some((name, fingerprint)) = name {
+            state.groups.insert(name, (group.id, fingerprint));
+        }
+        Ok(Opened { chat: group.id, created: true, fingerprint })
+    }
+
+    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
+        let state = self.lock()?;
+        Ok(distinct(chats).filter_map(|chat| state.view(state.chats.get(&chat)?, user)).collect())
+    }
+
+    async fn list_chats(
+        &self,
+        user: UserId,
+        after: Option<Activity>,
+        limit: usize,
+    ) -> StoreResult<Vec<ChatView>> {
+        let state = self.lock()?;
+        let mut views: Vec<_> = state.chats_of(user).filter_map(|chat| state.view(chat, user)).collect();
+        views.retain(|view| after.is_none_or(|after| view.activity() < after));
+        views.sort_by_key(|view| Reverse(view.activity()));
+        views.truncate(limit);
+        Ok(views)
+    }
+
+    async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
+        let state = self.lock()?;
+        let chat = state.chats.get(&chat).ok_or(StoreErrorKind::NotMember)?;
+        let member = chat.member(user).ok_or(StoreErrorKind::NotMember)?;
+        Ok(Membership { chat: chat.record.clone(), member: member.clone() })
+    }
+
+    async fn roster(&self, chat: ChatId) -> StoreResult<Roster> {
+        let state = self.lock()?;
+        let chat = state.chats.get(&chat).ok_or(StoreErrorKind::NotFound)?;
+        let mut seats: Vec<_> = chat.seats.values().filter(|seat| seat.here).collect();
+        seats.sort_by_key(|seat| seat.order);
+        let members = seats.into_iter().map(|seat| seat.member.clone()).collect();
+        Ok(Roster { chat: chat.record.clone(), members })
+    }
+
+    async fn change_roster(&self, change: RosterChange) -> StoreResult<RosterChanged> {
+        let mut state = self.lock()?;
+        let chat = state.chats.get(&change.chat).ok_or(StoreErrorKind::NotFound)?;
+        if chat.record.roster_version != change.expected {
+            return Err(StoreErrorKind::Conflict.into());
+        }
+        state.users.check_live(&change.add)?;
+        let joined_at = change.messages.first().map_or(chat.record.created_at, |message| message.at);
+        for user in change.add {
+            state.admit(change.chat, user, Role::Member, joined_at);
+        }
+        let chat = state.chats.get_mut(&change.chat).ok_or(StoreErrorKind::NotFound)?;
+        chat.apply(&change.remove, &change.roles, change.title);
+        let messages = change.messages.into_iter();
+        let messages = messages.filter_map(|message| state.write_system(change.chat, message)).collect();
+        let chat = state.chats.get(&change.chat).ok_or(StoreErrorKind::NotFound)?;
+        Ok(RosterChanged { chat: chat.record.clone(), messages })
+    }
+
+    async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()> {
+        let mut state = self.lock()?;
+        let member = state.chats.get_mut(&chat).and_then(|chat| chat.member_mut(user));
+        member.ok_or(StoreErrorKind::NotMember)?.muted_until = until;
+        Ok(())
+    }
+
+    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
+        let state = self.lock()?;
+        let heads = state.chats_of(user).filter(|chat| chat.member(user).is_some()).map(|chat| ChatHead {
+            chat: chat.record.id,
+            revision: chat.record.revision,
+            peer: chat.peer_of(user),
+        });
+        let count = state.users.get(user).map_or(0, |user| user.memberships);
+        Ok(Memberships { count, chats: heads.collect() })
+    }
+
+    async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
+        let state = self.lock()?;
+        let users = distinct(users).filter_map(|user| state.users.get(user));
+        Ok(users.map(|user| (user.id, user.memberships)).collect())
+    }
+
+    async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
+        let state = self.lock()?;
+        let chats = distinct(chats).filter_map(|chat| state.chats.get(&chat));
+        Ok(chats.map(|chat| (chat.record.id, chat.record.revision)).collect())
+    }
+
+    async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
+        Ok(self.lock()?.joined.get(&user).cloned().unwrap_or_default())
+    }
+}
+
+impl State {
+    fn insert_chat(
+        &mut self,
+        id: ChatId,
+        kind: ChatKind,
+        title: Option<Title>,
+        created_at: Timestamp,
+    ) -> StoreResult<()> {
+        if self.chats.contains_key(&id) {
+            return Err(StoreErrorKind::AlreadyExists(Unique::Id).into());
+        }
+        let record = ChatRecord {
+            id,
+            kind,
+            title,
+            created_at,
+            revision: Revision::ZERO,
+            last_seq: Seq::ZERO,
+            texts: 0,
+            member_count: 0,
+            roster_version: 1,
+        };
+        let chat = ChatState {
+            record,
+            seats: HashMap::new(),
+            joins: 0,
+            messages: vec![],
+            by_revision: BTreeMap::new(),
+        };
+        self.chats.insert(id, chat);
+        Ok(())
+    }
+
+    fn admit(&mut self, chat: ChatId, user: UserId, role: Role, at: Timestamp) {
+        let Some(chat) = self.chats.get_mut(&chat) else { return };
+        if chat.admit(user, role, at) {
+            self.joined.entry(user).or_default().push(chat.record.id);
+        }
+        self.users.count_membership(user);
+    }
+
+    fn write_system(&mut self, chat: ChatId, message: NewSystemMessage) -> Option<MessageRecord> {
+        let record = MessageRecord {
+            id: message.id,
+            chat,
+            seq: Seq::ZERO,
+            created_revision: Revision::ZERO,
+            revision: Revision::ZERO,
+            kind: MessageKind::System,
+            sender: message.sender,
+            body: Some(message.note),
+            client_id: None,
+            fingerprint: None,
+            reply_to: None,
+            created_at: message.at,
+            edited_at: None,
+            deleted_at: None,
+        };
+        let record = self.chats.get_mut(&chat)?.push(record);
+        self.places.insert(record.id, (chat, record.seq));
+        Some(record)
+    }
+
+    /// Also those that the person has left.
+    fn chats_of(&self, user: UserId) -> impl Iterator<Item = &ChatState> {
+        self.joined.get(&user).into_iter().flatten().filter_map(|chat| self.chats.get(chat))
+    }
+
+    fn view(&self, chat: &ChatState, user: UserId) -> Option<ChatView> {
+        Some(ChatView {
+            chat: chat.record.clone(),
+            me: chat.member(user)?.clone(),
+            peer: chat.peer_of(user).and_then(|peer| self.users.get(peer)).cloned(),
+            last_message: chat.messages.last().map(|stored| stored.record.clone()),
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ChatState {
+    pub(super) record: ChatRecord,
+    seats: HashMap<UserId, Seat>,
+    /// How often somebody has joined.
+    joins: usize,
+    /// The message of seq `n` is at `n - 1`.
+    pub(super) messages: Vec<StoredMessage>,
+    /// The message whose last change each revision is; those that a later change replaced are not here.
+    pub(super) by_revision: BTreeMap<Revision, Seq>,
+}
+
+/// The place of one who is or was a member.
+#[derive(Debug)]
+struct Seat {
+    member: MemberRecord,
+    here: bool,
+    /// Which of the chat's joins this one was.
+    order: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct StoredMessage {
+    pub(super) record: MessageRecord,
+    /// How many text messages stand up to and including this one.
+    texts: u64,
+}
+
+impl ChatState {
+    pub(super) fn member(&self, user: UserId) -> Option<&MemberRecord> {
+        self.seats.get(&user).filter(|seat| seat.here).map(|seat| &seat.member)
+    }
+
+    pub(super) fn member_mut(&mut self, user: UserId) -> Option<&mut MemberRecord> {
+        self.seats.get_mut(&user).filter(|seat| seat.here).map(|seat| &mut seat.member)
+    }
+
+    pub(super) fn get(&self, seq: Seq) -> Option<&StoredMessage> {
+        self.messages.get(usize::try_from(seq.get()).ok()?.checked_sub(1)?)
+    }
+
+    pub(super) fn texts_up_to(&self, seq: Seq) -> u64 {
+        self.get(seq).map_or(0, |stored| stored.texts)
+    }
+
+    /// Stores the message with the next seq and revision.
+    pub(super) fn push(&mut self, message: MessageRecord) -> MessageRecord {
+        let chat = &mut self.record;
+        chat.revision = chat.revision.next();
+        chat.last_seq = chat.last_seq.next();
+        chat.texts += u64::from(message.kind == MessageKind::Text);
+        let (seq, revision) = (chat.last_seq, chat.revision);
+        let record = MessageRecord { seq, created_revision: revision, revision, ..message };
+        self.by_revision.insert(revision, seq);
+        self.messages.push(StoredMessage { record: record.clone(), texts: chat.texts });
+        record
+    }
+
+    /// Whether the person was never in this chat before.
+    fn admit(&mut self, user: UserId, role: Role, at: Timestamp) -> bool {
+        self.joins += 1;
+        let former = self.seats.remove(&user);
+        let is_new = former.is_none();
+        let (read, delivered) =
+            former.map_or_else(Default::default, |seat| (seat.member.read_seq, seat.member.delivered_seq));
+        let read_seq = read.max(self.record.last_seq);
+        let member = MemberRecord {
+            user_id: user,
+            role,
+            joined_at: at,
+            read_seq,
+            read_texts: self.texts_up_to(read_seq),
+            delivered_seq: delivered.max(read_seq),
+            muted_until: None,
+        };
+        self.seats.insert(user, Seat { member, here: true, order: self.joins });
+        self.record.member_count += 1;
+        is_new
+    }
+
+    fn apply(&mut self, remove: &[UserId], roles: &[(UserId, Role)], title: Option<Title>) {
+        for user in remove {
+            if let Some(seat) = self.seats.get_mut(user).filter(|seat| seat.here) {
+                seat.here = false;
+                self.record.member_count -= 1;
+            }
+        }
+        for (user, role) in roles {
+            if let Some(member) = self.member_mut(*user) {
+                member.role = *role;
+            }
+        }
+        if title.is_some() {
+            self.record.title = title;
+        }
+        self.record.roster_version += 1;
+    }
+
+    /// The other one, in a direct chat.
+    fn peer_of(&self, user: UserId) -> Option<UserId> {
+        let others = || self.seats.keys().copied().find(|other| *other != user);
+        (self.record.kind == ChatKind::Direct).then(others).flatten()
+    }
+}

@@ -1,0 +1,177 @@
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, State, chats::ChatState};
+use crate::{
+    domain::{ChatId, MessageId, MessageKind, Revision, Seq, Timestamp, UserId},
+    ports::{
+        Anchor, Appended, Changes, DeleteMessage, EditMessage, HistoryRange, MessageRecord, MessageStore,
+        NewMessage, StoreErrorKind, StoreResult, Unique,
+    },
+};
+
+#[async_trait]
+impl MessageStore for MemoryStore {
+    async fn append_messages(&self, batch: &[NewMessage]) -> StoreResult<Vec<StoreResult<Appended>>> {
+        let mut state = self.lock()?;
+        Ok(batch.iter().map(|message| state.append(message)).collect())
+    }
+
+    async fn message(&self, chat: ChatId, message: MessageId) -> StoreResult<MessageRecord> {
+        let state = self.lock()?;
+        state.find(chat, message).cloned().ok_or_else(|| StoreErrorKind::NotFound.into())
+    }
+
+    async fn history(
+        &self,
+        chat: ChatId,
+        user: UserId,
+        anchor: Anchor,
+        limit: usize,
+    ) -> StoreResult<HistoryRange> {
+        let state = self.lock()?;
+        let chat = state.chats.get(&chat).filter(|chat| chat.member(user).is_some());
+        let chat = chat.ok_or(StoreErrorKind::NotMember)?;
+        let last_seq = chat.record.last_seq;
+        let messages = match anchor.range(last_seq, limit) {
+            Some((low, high)) => chat.messages[index(low)..=index(high)].iter(),
+            None => [].iter(),
+        };
+        Ok(HistoryRange { last_seq, messages: messages.map(|stored| stored.record.clone()).collect() })
+    }
+
+    async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
+        self.lock()?.change(edit.chat, edit.message, edit.expected, |message| {
+            message.body = Some(edit.body);
+            message.edited_at = Some(edit.edited_at);
+        })
+    }
+
+    async fn delete_message(&self, delete: DeleteMessage) -> StoreResult<MessageRecord> {
+        self.lock()?.change(delete.chat, delete.message, delete.expected, |message| {
+            make_tombstone(message, delete.deleted_at);
+        })
+    }
+
+    async fn erase_messages(
+        &self,
+        chat: ChatId,
+        sender: UserId,
+        at: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<MessageRecord>> {
+        let mut state = self.lock()?;
+        let Some(chat) = state.chats.get_mut(&chat) else { return Ok(vec![]) };
+        let theirs = chat.messages.iter().map(|stored| &stored.record).filter(|message| {
+            message.sender == sender && message.kind == MessageKind::Text && message.deleted_at.is_none()
+        });
+        let theirs: Vec<_> = theirs.map(|message| message.seq).take(limit).collect();
+        let erased = theirs.into_iter().map(|seq| chat.change(seq, |message| make_tombstone(message, at)));
+        Ok(erased.collect())
+    }
+
+    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
+        let state = self.lock()?;
+        let known = since.iter().filter_map(|(chat, since)| Some((state.chats.get(chat)?, *since)));
+        Ok(known.map(|(chat, since)| chat.changes(since, limit)).collect())
+    }
+}
+
+impl State {
+    fn append(&mut self, new: &NewMessage) -> StoreResult<Appended> {
+        let chat = self.chats.get_mut(&new.chat).filter(|chat| chat.member(new.sender).is_some());
+        let chat = chat.ok_or(StoreErrorKind::NotMember)?;
+        let name = new.client_id.as_ref().map(|(id, _)| (new.sender, id.clone()));
+        if let Some(known) = name.as_ref().and_then(|name| self.client_ids.get(name)) {
+            let (chat, seq) = *self.places.get(known).ok_or(StoreErrorKind::Corrupt)?;
+            let stored = self.chats.get(&chat).and_then(|chat| chat.get(seq));
+            return Ok(Appended::Existing(stored.ok_or(StoreErrorKind::Corrupt)?.record.clone()));
+        }
+        if self.places.contains_key(&new.id) {
+            return Err(StoreErrorKind::AlreadyExists(Unique::Id).into());
+        }
+        let record = chat.push(draft(new));
+        let texts = chat.record.texts;
+        if let Some(sender) = chat.member_mut(new.sender) {
+            sender.read_seq = record.seq;
+            sender.read_texts = texts;
+            sender.delivered_seq = record.seq;
+        }
+        self.places.insert(record.id, (record.chat, record.seq));
+        if let Some(name) = name {
+            self.client_ids.insert(name, record.id);
+        }
+        Ok(Appended::New(record))
+    }
+
+    fn find(&self, chat: ChatId, message: MessageId) -> Option<&MessageRecord> {
+        let (_, seq) = self.places.get(&message).filter(|(place, _)| *place == chat)?;
+        self.chats.get(&chat)?.get(*seq).map(|stored| &stored.record)
+    }
+
+    fn change(
+        &mut self,
+        chat: ChatId,
+        message: MessageId,
+        expected: Revision,
+        change: impl FnOnce(&mut MessageRecord),
+    ) -> StoreResult<MessageRecord> {
+        let found = self.find(chat, message).ok_or(StoreErrorKind::NotFound)?;
+        if found.revision != expected {
+            return Err(StoreErrorKind::Conflict.into());
+        }
+        let seq = found.seq;
+        let chat = self.chats.get_mut(&chat).ok_or(StoreErrorKind::NotFound)?;
+        Ok(chat.change(seq, change))
+    }
+}
+
+impl ChatState {
+    /// Changes the message at `seq`, which is there, under the next revision.
+    fn change(&mut self, seq: Seq, change: impl FnOnce(&mut MessageRecord)) -> MessageRecord {
+        self.record.revision = self.record.revision.next();
+        let message = &mut self.messages[index(seq)].record;
+        self.by_revision.remove(&message.revision);
+        self.by_revision.insert(self.record.revision, seq);
+        message.revision = self.record.revision;
+        change(message);
+        message.clone()
+    }
+
+    fn changes(&self, since: Revision, limit: usize) -> Changes {
+        let mut later = self.by_revision.range((Bound::Excluded(since), Bound::Unbounded));
+        let messages = later.by_ref().take(limit).filter_map(|(_, seq)| self.get(*seq));
+        let messages = messages.map(|stored| stored.record.clone()).collect();
+        Changes { chat: self.record.clone(), messages, truncated: later.next().is_some() }
+    }
+}
+
+fn index(seq: Seq) -> usize {
+    usize::try_from(seq.get().saturating_sub(1)).unwrap_or(usize::MAX)
+}
+
+fn draft(new: &NewMessage) -> MessageRecord {
+    MessageRecord {
+        id: new.id,
+        chat: new.chat,
+        seq: Seq::ZERO,
+        created_revision: Revision::ZERO,
+        revision: Revision::ZERO,
+        kind: MessageKind::Text,
+        sender: new.sender,
+        body: Some(new.body.clone()),
+        client_id: new.client_id.as_ref().map(|(id, _)| id.clone()),
+        fingerprint: new.client_id.as_ref().map(|(_, fingerprint)| *fingerprint),
+        reply_to: new.reply_to,
+        created_at: new.created_at,
+        edited_at: None,
+        deleted_at: None,
+    }
+}
+
+fn make_tombstone(message: &mut MessageRecord, at: Timestamp) {
+    message.body = None;
+    message.fingerprint = None;
+    message.deleted_at = Some(at);
+}

@@ -1,0 +1,94 @@
+//! The ports in memory: for tests, for trying things out, and as the model that other backends are compared with.
+
+mod bus;
+mod chats;
+mod markers;
+mod messages;
+mod presence;
+mod sessions;
+mod users;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+
+use self::{chats::ChatState, sessions::Sessions, users::Users};
+use crate::{
+    domain::{ChatId, ClientId, MessageId, Seq, UserId},
+    ports::{Fingerprint, Store, StoreErrorKind, StoreResult},
+};
+
+pub use self::{bus::MemoryBus, presence::MemoryPresence};
+
+/// A [`Store`] that forgets everything when the process ends.
+///
+/// ```
+/// use messenger_core::{context::Context, memory::MemoryStore, ports::{ChatStore, StoreErrorKind}};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let (store, context) = (MemoryStore::new(), Context::fixed());
+/// let error = store.roster(context.id()).await.unwrap_err();
+/// assert_eq!(error.kind(), StoreErrorKind::NotFound);
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    closed: AtomicBool,
+}
+
+impl MemoryStore {
+    /// A store with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The lock is held for one intent and over no await, so every intent is one atomic step.
+    fn lock(&self) -> StoreResult<MutexGuard<'_, State>> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreErrorKind::Unavailable.into());
+        }
+        // Poisoned: an intent panicked half-way, and what it left can't be trusted.
+        self.state.lock().map_err(|_| StoreErrorKind::Corrupt.into())
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        self.lock().map(drop)
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+/// All that is stored.
+#[derive(Debug, Default)]
+struct State {
+    users: Users,
+    sessions: Sessions,
+    chats: HashMap<ChatId, ChatState>,
+    /// Direct chats by their [pair key](crate::ports::DirectChat::pair_key).
+    pairs: HashMap<[u8; 32], ChatId>,
+    /// Groups by creator and client id.
+    groups: HashMap<(UserId, ClientId), (ChatId, Fingerprint)>,
+    /// Where each message is.
+    places: HashMap<MessageId, (ChatId, Seq)>,
+    /// Text messages by sender and client id.
+    client_ids: HashMap<(UserId, ClientId), MessageId>,
+    /// The chats that each person is or ever was a member of.
+    joined: HashMap<UserId, Vec<ChatId>>,
+}

@@ -1,0 +1,240 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::{
+    domain::{DisplayName, SessionId, Timestamp, UserId, Username},
+    ports::{
+        LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
+        UserRecord, UserStore,
+    },
+};
+
+#[async_trait]
+impl UserStore for MemoryStore {
+    async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
+        let mut state = self.lock()?;
+        state.users.check_free(&user)?;
+        state.sessions.check_free(&session)?;
+        state.users.insert(user);
+        state.sessions.insert(session);
+        Ok(())
+    }
+
+    async fn user(&self, user: UserId) -> StoreResult<UserRecord> {
+        self.lock()?.users.by_id.get(&user).cloned().ok_or_else(|| StoreErrorKind::NotFound.into())
+    }
+
+    async fn users(&self, users: &[UserId]) -> StoreResult<Vec<UserRecord>> {
+        let state = self.lock()?;
+        Ok(distinct(users).filter_map(|id| state.users.by_id.get(&id)).cloned().collect())
+    }
+
+    async fn user_by_login(&self, login: LoginKey<'_>) -> StoreResult<UserRecord> {
+        let state = self.lock()?;
+        let id = match login {
+            LoginKey::Username(username) => state.users.by_name.get(username),
+            LoginKey::Email(key) => state.users.by_address.get(key),
+        };
+        id.and_then(|id| state.users.live(*id)).cloned().ok_or_else(|| StoreErrorKind::NotFound.into())
+    }
+
+    async fn find_users(
+        &self,
+        prefix: &str,
+        after: Option<&Username>,
+        limit: usize,
+    ) -> StoreResult<Vec<UserRecord>> {
+        let state = self.lock()?;
+        let names = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let found = state
+            .users
+            .by_name
+            .range::<Username, _>(names)
+            .filter_map(|(_, id)| state.users.live(*id))
+            .filter(|user| {
+                user.username.as_str().starts_with(prefix) || user.display_name.folded().starts_with(prefix)
+            });
+        Ok(found.take(limit).cloned().collect())
+    }
+
+    async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
+        let mut state = self.lock()?;
+        state.users.expect(update.id, update.expected)?;
+        if let Some(email) = &update.email {
+            state.users.move_address(update.id, email)?;
+        }
+        let user = state.users.live_mut(update.id)?;
+        if let Some(name) = update.display_name {
+            user.display_name = name;
+        }
+        if let Some(notify) = update.notify_email {
+            user.notify_email = notify;
+        }
+        user.version += 1;
+        Ok(user.clone())
+    }
+
+    async fn change_password(
+        &self,
+        user: UserId,
+        expected: u64,
+        hash: &str,
+        keep: Option<SessionId>,
+    ) -> StoreResult<Vec<SessionId>> {
+        let mut state = self.lock()?;
+        let record = state.users.expect(user, expected)?;
+        record.password_hash = Some(hash.to_owned());
+        record.version += 1;
+        Ok(state.sessions.end_all(user, keep))
+    }
+
+    async fn erase_user(
+        &self,
+        user: UserId,
+        expected: u64,
+        username: &Username,
+        display_name: &DisplayName,
+        at: Timestamp,
+    ) -> StoreResult<Vec<SessionId>> {
+        let mut state = self.lock()?;
+        state.users.expect(user, expected)?;
+        state.users.erase(user, username, display_name, at)?;
+        Ok(state.sessions.end_all(user, None))
+    }
+
+    async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
+        let mut state = self.lock()?;
+        for (user, at) in seen {
+            if let Ok(user) = state.users.live_mut(*user) {
+                user.last_seen_at = user.last_seen_at.max(Some(*at));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The accounts, and what they are found by. Erased accounts stay in `by_id` and `by_name`.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    by_id: HashMap<UserId, UserRecord>,
+    by_name: BTreeMap<Username, UserId>,
+    by_address: HashMap<Vec<u8>, UserId>,
+}
+
+impl Users {
+    /// Also the erased.
+    pub(super) fn get(&self, user: UserId) -> Option<&UserRecord> {
+        self.by_id.get(&user)
+    }
+
+    /// `NotFound` unless all of them exist and none is erased.
+    pub(super) fn check_live(&self, users: &[UserId]) -> StoreResult<()> {
+        let all = users.iter().all(|user| self.live(*user).is_some());
+        if all { Ok(()) } else { Err(StoreErrorKind::NotFound.into()) }
+    }
+
+    pub(super) fn count_membership(&mut self, user: UserId) {
+        if let Some(user) = self.by_id.get_mut(&user) {
+            user.memberships += 1;
+        }
+    }
+
+    fn live(&self, user: UserId) -> Option<&UserRecord> {
+        self.by_id.get(&user).filter(|user| user.erased_at.is_none())
+    }
+
+    fn live_mut(&mut self, user: UserId) -> StoreResult<&mut UserRecord> {
+        let user = self.by_id.get_mut(&user).filter(|user| user.erased_at.is_none());
+        user.ok_or_else(|| StoreErrorKind::NotFound.into())
+    }
+
+    fn expect(&mut self, user: UserId, version: u64) -> StoreResult<&mut UserRecord> {
+        let user = self.live_mut(user)?;
+        if user.version == version { Ok(user) } else { Err(StoreErrorKind::Conflict.into()) }
+    }
+
+    fn check_free(&self, user: &NewUser) -> StoreResult<()> {
+        let taken = if self.by_name.contains_key(&user.username) {
+            Unique::Username
+        } else if self.by_address.contains_key(&user.email.key) {
+            Unique::Email
+        } else if self.by_id.contains_key(&user.id) {
+            Unique::Id
+        } else {
+            return Ok(());
+        };
+        Err(StoreErrorKind::AlreadyExists(taken).into())
+    }
+
+    fn insert(&mut self, user: NewUser) {
+        self.by_name.insert(user.username.clone(), user.id);
+        self.by_address.insert(user.email.key.clone(), user.id);
+        let record = UserRecord {
+            id: user.id,
+            username: user.username,
+            display_name: user.display_name,
+            email: Some(user.email),
+            password_hash: Some(user.password_hash),
+            notify_email: true,
+            created_at: user.created_at,
+            last_seen_at: None,
+            erased_at: None,
+            version: 1,
+            memberships: 0,
+        };
+        self.by_id.insert(record.id, record);
+    }
+
+    fn move_address(&mut self, user: UserId, to: &StoredAddress) -> StoreResult<()> {
+        if self.by_address.get(&to.key).is_some_and(|owner| *owner != user) {
+            return Err(StoreErrorKind::AlreadyExists(Unique::Email).into());
+        }
+        let former = self.live_mut(user)?.email.replace(to.clone());
+        if let Some(former) = former {
+            self.by_address.remove(&former.key);
+        }
+        self.by_address.insert(to.key.clone(), user);
+        Ok(())
+    }
+
+    fn erase(
+        &mut self,
+        user: UserId,
+        username: &Username,
+        display_name: &DisplayName,
+        at: Timestamp,
+    ) -> StoreResult<()> {
+        if self.by_name.get(username).is_some_and(|owner| *owner != user) {
+            return Err(StoreErrorKind::AlreadyExists(Unique::Username).into());
+        }
+        let record = self.live_mut(user)?;
+        let erased = UserRecord {
+            username: username.clone(),
+            display_name: display_name.clone(),
+            email: None,
+            password_hash: None,
+            notify_email: false,
+            last_seen_at: None,
+            erased_at: Some(at),
+            version: record.version + 1,
+            ..*record
+        };
+        let former = std::mem::replace(record, erased);
+        self.by_name.remove(&former.username);
+        self.by_name.insert(username.clone(), user);
+        if let Some(email) = former.email {
+            self.by_address.remove(&email.key);
+        }
+        Ok(())
+    }
+}
+
+/// Each of the ids once.
+pub(super) fn distinct<T: Copy + Ord>(ids: &[T]) -> impl Iterator<Item = T> + use<T> {
+    ids.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter()
+}
