@@ -3,16 +3,10 @@
 use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header, request::Parts};
-use messenger_core::{Error, Result, context::Context};
+use messenger_core::{Actor, Error, Messenger, Result, context::Context};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{
-    client,
-    limits::Limiter,
-    operation::Access,
-    options::Options,
-    seam::{Actor, Messenger},
-};
+use crate::{client, limits::Limiter, operation::Access, options::Options};
 
 /// The messenger with what the router keeps of its own; a cheap clone.
 #[derive(Clone)]

@@ -9,9 +9,9 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use messenger_core::Error;
+use messenger_core::{Error, Messenger};
 
-use crate::{Options, Problem, door::Door, layers::observe, seam::Messenger};
+use crate::{Options, Problem, door::Door, layers::observe};
 
 /// A store that answers later than this is no store to send people to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,12 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// ```
 /// use axum::Router;
 /// use messenger_axum::{Options, health, router};
-/// # use messenger_axum::seam::Messenger;
+/// use messenger_core::Messenger;
 ///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let messenger = Messenger::in_memory();
 /// let app: Router = Router::new()
 ///     .nest("/api/v1", router(messenger.clone(), Options::new()))
 ///     .merge(health(messenger));
+/// # });
 /// ```
 pub fn health(messenger: Messenger) -> Router {
     let door = Door::new(messenger, Options::new());

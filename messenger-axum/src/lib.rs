@@ -13,9 +13,6 @@ mod problem;
 mod rest;
 mod router;
 mod rpc;
-#[doc(hidden)]
-#[allow(missing_docs)]
-pub mod seam;
 mod ws;
 
 pub use health::health;

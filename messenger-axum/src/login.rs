@@ -1,12 +1,8 @@
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
-use messenger_core::Error;
+use messenger_core::{Actor, Error, Messenger};
 
-use crate::{
-    Problem,
-    door::bearer,
-    seam::{Actor, Messenger},
-};
+use crate::{Problem, door::bearer};
 
 /// Who is asking, for a host's own routes: the person whose session token the request carries.
 ///
@@ -16,13 +12,15 @@ use crate::{
 /// ```
 /// use axum::{Router, routing::get};
 /// use messenger_axum::{Login, Problem};
-/// # use messenger_axum::seam::Messenger;
+/// use messenger_core::Messenger;
 ///
 /// async fn whoami(Login(actor): Login) -> Result<String, Problem> {
 ///     Ok(actor.user()?.to_string())
 /// }
 ///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let app: Router = Router::new().route("/whoami", get(whoami)).with_state(Messenger::in_memory());
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct Login(pub Actor);

@@ -17,7 +17,7 @@ use messenger_core::Error;
 use crate::{
     door::Door,
     fields::{self, Fields, Pair},
-    operation::{Answer, Operation, operations},
+    operation::{Answer, Call, Operation, operations},
     problem::{Problem, Refusal},
 };
 
@@ -46,7 +46,7 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
     } else {
         Fields::of_json(&path, &body)
     };
-    Ok(operation.run(door, &actor, fields).await?)
+    Ok(operation.run(door, &Call { actor, fields, placed: None }).await?)
 }
 
 /// `GET` has its fields in the query, all others have them in the body; what is in the other place would be

@@ -1,4 +1,5 @@
 use axum::{Router, middleware::from_fn_with_state};
+use messenger_core::Messenger;
 
 use crate::{
     Options, Problem,
@@ -7,9 +8,7 @@ use crate::{
     layers::{admission, cors, observe},
     openapi,
     problem::Refusal,
-    rest,
-    seam::Messenger,
-    ws,
+    rest, ws,
 };
 
 /// All of the API, to be mounted where the host likes.
@@ -17,10 +16,12 @@ use crate::{
 /// ```
 /// use axum::Router;
 /// use messenger_axum::Options;
-/// # use messenger_axum::seam::Messenger;
+/// use messenger_core::Messenger;
 ///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// let api = messenger_axum::router(Messenger::in_memory(), Options::new());
 /// let app: Router = Router::new().nest("/api/v1", api);
+/// # });
 /// ```
 ///
 /// The limits by address need the address: serve with

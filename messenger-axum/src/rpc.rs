@@ -1,16 +1,18 @@
 //! The doors of the sockets: operations by name.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, atomic::AtomicBool},
+};
 
 use futures::future::BoxFuture;
-use messenger_core::Result;
+use messenger_core::{Actor, Result};
 use serde_json::value::RawValue;
 
 use crate::{
     door::Door,
     fields::Fields,
-    operation::{Access, Answer, Operation, operations},
-    seam::Actor,
+    operation::{Access, Answer, Call, Operation, operations},
 };
 
 /// A command or query that can be called by name.
@@ -42,14 +44,16 @@ impl Procedure {
     }
 
     /// Starts it. The parameters, an object or none, are read before this returns; the work begins with the first
-    /// poll of the future, which borrows nothing.
+    /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may begin.
     pub(crate) fn call(
         self,
         door: &Door,
-        actor: &Actor,
+        actor: Actor,
         params: Option<&RawValue>,
+        placed: Arc<AtomicBool>,
     ) -> BoxFuture<'static, Result<Answer>> {
         let json = params.map_or("", RawValue::get);
-        self.0.run(door, actor, Fields::of_json(&[], json.as_bytes()))
+        let fields = Fields::of_json(&[], json.as_bytes());
+        self.0.run(door, &Call { actor, fields, placed: Some(placed) })
     }
 }

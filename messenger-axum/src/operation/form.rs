@@ -3,11 +3,11 @@
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use messenger_core::{Error, Result};
+use messenger_core::{Error, Outcome, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{openapi::Described, problem::status, seam::Outcome};
+use crate::{openapi::Described, problem::status};
 
 /// How an operation tells that it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,20 +4,18 @@ mod form;
 mod passwords;
 mod table;
 
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use http::Method;
-use messenger_core::Result;
+use messenger_core::{Actor, Command, Messenger, Query, Result};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::{
-    door::Door,
-    fields::Fields,
-    openapi::Described,
-    seam::{Actor, Command, Messenger, Query},
-};
+use crate::{door::Door, fields::Fields, openapi::Described};
 
 pub(crate) use form::{Answer, Success};
 pub(crate) use table::operations;
@@ -48,17 +46,20 @@ pub(crate) enum Access {
 
 /// Reads the fields when it is called; the rest is in the future, which borrows nothing, so that a socket can have
 /// many under way.
-type Run = fn(&Door, &Actor, Fields<'_>) -> BoxFuture<'static, Result<Answer>>;
+type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Result<Answer>>;
+
+/// Who asks, and what.
+pub(crate) struct Call<'a> {
+    pub(crate) actor: Actor,
+    pub(crate) fields: Fields<'a>,
+    /// For a connection that may have many calls under way: set as soon as its next one may begin.
+    pub(crate) placed: Option<Arc<AtomicBool>>,
+}
 
 impl Operation {
     /// Starts it. The fields are read before this returns, and the work begins with the first poll.
-    pub(crate) fn run(
-        &self,
-        door: &Door,
-        actor: &Actor,
-        fields: Fields<'_>,
-    ) -> BoxFuture<'static, Result<Answer>> {
-        (self.run)(door, actor, fields)
+    pub(crate) fn run(&self, door: &Door, call: &Call<'_>) -> BoxFuture<'static, Result<Answer>> {
+        (self.run)(door, call)
     }
 
     fn open(mut self) -> Self {
@@ -99,17 +100,13 @@ fn operation<A: Ask, F: Form<A::Output>>(method: Method, path: &'static str, _: 
     }
 }
 
-fn run<A: Ask, F: Form<A::Output>>(
-    door: &Door,
-    actor: &Actor,
-    fields: Fields<'_>,
-) -> BoxFuture<'static, Result<Answer>> {
-    let input = match fields.read() {
+fn run<A: Ask, F: Form<A::Output>>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Result<Answer>> {
+    let input = match call.fields.read() {
         Ok(input) => input,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor) = (door.clone(), actor.clone());
-    async move { F::answer(A::ask(&door.messenger, &actor, input).await?) }.boxed()
+    let (door, actor, placed) = (door.clone(), call.actor, call.placed.clone());
+    async move { F::answer(A::ask(&door.messenger, actor, placed, input).await?) }.boxed()
 }
 
 /// What commands and queries have in common here.
@@ -120,7 +117,8 @@ trait Ask: 'static {
 
     fn ask(
         messenger: &Messenger,
-        actor: &Actor,
+        actor: Actor,
+        placed: Option<Arc<AtomicBool>>,
         input: Self::Input,
     ) -> impl Future<Output = Result<Self::Output>> + Send;
 }
@@ -132,8 +130,16 @@ impl<C: Command + DeserializeOwned + ToSchema> Ask for OfCommand<C> {
     type Output = C::Output;
     const NAME: &'static str = C::NAME;
 
-    async fn ask(messenger: &Messenger, actor: &Actor, input: C) -> Result<C::Output> {
-        messenger.execute(actor, input).await
+    async fn ask(
+        messenger: &Messenger,
+        actor: Actor,
+        placed: Option<Arc<AtomicBool>>,
+        input: C,
+    ) -> Result<C::Output> {
+        match placed {
+            Some(placed) => messenger.execute_placed(&actor, input, placed).await,
+            None => messenger.execute(&actor, input).await,
+        }
     }
 }
 
@@ -144,7 +150,12 @@ impl<Q: Query + DeserializeOwned + ToSchema> Ask for OfQuery<Q> {
     type Output = Q::Output;
     const NAME: &'static str = Q::NAME;
 
-    async fn ask(messenger: &Messenger, actor: &Actor, input: Q) -> Result<Q::Output> {
-        messenger.query(actor, input).await
+    async fn ask(
+        messenger: &Messenger,
+        actor: Actor,
+        _: Option<Arc<AtomicBool>>,
+        input: Q,
+    ) -> Result<Q::Output> {
+        messenger.query(&actor, input).await
     }
 }

@@ -1,43 +1,32 @@
 //! Operations that try a password: each wrong one counts against the account, from wherever it is tried.
 
 use futures::{FutureExt as _, future, future::BoxFuture};
-use messenger_core::{Error, Result};
+use messenger_core::{Command, Error, Result, commands::LogIn};
 use serde::de::DeserializeOwned;
 
-use super::{Answer, form::Form};
-use crate::{
-    door::Door,
-    fields::Fields,
-    limits::Account,
-    seam::{Actor, Command, LogIn},
-};
+use super::{Answer, Call, form::Form};
+use crate::{door::Door, limits::Account};
 
 /// Runs `LogIn`, guarded by the name that is given, whether or not there is such an account.
 pub(super) fn log_in<F: Form<<LogIn as Command>::Output>>(
     door: &Door,
-    actor: &Actor,
-    fields: Fields<'_>,
+    call: &Call<'_>,
 ) -> BoxFuture<'static, Result<Answer>> {
-    guarded::<LogIn, F>(door, actor, fields, |command| Ok(door.limits.account_named(&command.login)))
+    guarded::<LogIn, F>(door, call, |command| Ok(door.limits.account_named(&command.login)))
 }
 
 /// Runs a command that asks the person who is logged in for the password again.
-pub(super) fn asked_again<C, F>(
-    door: &Door,
-    actor: &Actor,
-    fields: Fields<'_>,
-) -> BoxFuture<'static, Result<Answer>>
+pub(super) fn asked_again<C, F>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Result<Answer>>
 where
     C: Command + DeserializeOwned,
     F: Form<C::Output>,
 {
-    guarded::<C, F>(door, actor, fields, |_| actor.user().map(|user| door.limits.account_of(user)))
+    guarded::<C, F>(door, call, |_| call.actor.user().map(|user| door.limits.account_of(user)))
 }
 
 fn guarded<C, F>(
     door: &Door,
-    actor: &Actor,
-    fields: Fields<'_>,
+    call: &Call<'_>,
     account: impl Fn(&C) -> Result<Account>,
 ) -> BoxFuture<'static, Result<Answer>>
 where
@@ -45,7 +34,7 @@ where
     F: Form<C::Output>,
 {
     let read = || -> Result<(C, Account)> {
-        let command: C = fields.read()?;
+        let command: C = call.fields.read()?;
         let account = account(&command)?;
         door.limits.may_try_password(account)?;
         Ok((command, account))
@@ -54,7 +43,7 @@ where
         Ok(read) => read,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor) = (door.clone(), actor.clone());
+    let (door, actor) = (door.clone(), call.actor);
     async move {
         let output = door.messenger.execute(&actor, command).await;
         if let Err(Error::InvalidCredentials) = &output {

@@ -1,8 +1,8 @@
 use axum::{Router, body::Body, response::Response};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use messenger_axum::seam::Messenger;
 use messenger_axum::{Options, router};
+use messenger_core::Messenger;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
