@@ -5,6 +5,8 @@ pub mod domain;
 mod error;
 pub mod memory;
 pub mod ports;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use domain::*;
 pub use error::{Error, FieldError, Result};
