@@ -163,23 +163,23 @@ impl SqliteBuilder {
 fn locate(address: &Path) -> Result<(PathBuf, bool), OpenError> {
     let refuse = |reason: &'static str| OpenError::Address { address: address.to_owned(), reason };
     let url = address.to_str().filter(|text| text.starts_with("sqlite:"));
-    let Some(url) = url else {
-        return if address.as_os_str().is_empty() || address == Path::new(":memory:") {
-            Err(refuse("it names no file"))
-        } else {
-            Ok((address.to_owned(), true))
-        };
+    let (url, parameters) = url.map_or(("", ""), |url| url.split_once('?').unwrap_or((url, "")));
+    let path = if url.is_empty() {
+        address.to_owned()
+    } else {
+        // Takes the scheme off and decodes what is written as %20 and the like.
+        SqliteConnectOptions::from_str(url).map_err(|_| refuse("it can't be read"))?.get_filename().to_owned()
     };
-    let (path, parameters) = url.split_once('?').unwrap_or((url, ""));
-    let create = match parameters {
-        "" | "mode=rwc" => true,
-        "mode=rw" => false,
-        _ => return Err(refuse("of parameters it may have only mode=rw or mode=rwc")),
-    };
-    let options = SqliteConnectOptions::from_str(path).map_err(|_| refuse("it can't be read"))?;
-    let path = options.get_filename();
-    let in_memory = path.as_os_str().is_empty() || path.starts_with("file:sqlx-in-memory");
-    if in_memory { Err(refuse("it names no file")) } else { Ok((path.to_owned(), create)) }
+    let name = if url.is_empty() { address } else { Path::new(url) };
+    let in_memory = [":memory:", "sqlite::memory:", "sqlite://:memory:"].map(Path::new).contains(&name);
+    if in_memory || path.as_os_str().is_empty() {
+        return Err(refuse("it names no file"));
+    }
+    match parameters {
+        "" | "mode=rwc" => Ok((path, true)),
+        "mode=rw" => Ok((path, false)),
+        _ => Err(refuse("of parameters it may have only mode=rw or mode=rwc")),
+    }
 }
 
 /// Why a file can't be used as a store. `Display` is one sentence that names the file and the cause.
