@@ -16,6 +16,8 @@ mod passwords;
 mod policy;
 pub mod ports;
 pub mod queries;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use actor::Actor;
 pub use domain::*;

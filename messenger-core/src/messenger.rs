@@ -441,7 +441,7 @@ impl Builder {
             abroad,
         }));
         hub.start(&work.hub.0, &work.hub.1);
-        work.tellers.0.spawn(publish(bus, node, for_bus, work.hub.1.clone()));
+        work.hub.0.spawn(publish(bus, node, for_bus, work.hub.1.clone()));
 
         let lanes = LaneLimits {
             lanes: store.lanes(),

@@ -69,10 +69,11 @@ impl Room {
     /// Lets a connection in whose person was added by a change that has just been delivered, and tells it.
     pub(super) fn enter_added(&self, link: &Arc<Link>, revision: Revision) {
         let mut state = self.lock();
+        // Who is in already has read the chat at or after this change when connecting.
         if !state.has(link) {
             state.links.push(Arc::clone(link));
+            link.mailbox.push(Item::Added(self.chat, revision));
         }
-        link.mailbox.push(Item::Added(self.chat, revision));
     }
 
     /// Answers whether the room is empty then.

@@ -1,0 +1,10 @@
+//! The cases, by port. Their names are the points of the `# Behavior` lists.
+
+#![expect(missing_docs, reason = "the name of a case is its sentence, and the port says the rest")]
+
+pub mod chats;
+pub mod lifecycle;
+pub mod markers;
+pub mod messages;
+pub mod sessions;
+pub mod users;

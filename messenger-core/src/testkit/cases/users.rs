@@ -1,0 +1,493 @@
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::{
+    domain::{DisplayName, Timestamp, UserId, Username},
+    ports::{
+        Content, LoginKey, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
+        UserRecord,
+    },
+    testkit::{World, error_kind, race, world::erased_names},
+};
+
+pub async fn create_user_stores_account_and_session(world: &World) {
+    let (user, session) = world.account("ada");
+    world.store.create_user(user.clone(), session.clone()).await.unwrap();
+    assert_eq!(world.record(user.id).await, expected(&user));
+    let stored = world.store.session_by_token(&session.token_hash).await.unwrap();
+    assert_eq!((stored.id, stored.user_id), (session.id, user.id));
+}
+
+pub async fn create_user_refuses_a_taken_username(world: &World) {
+    let (user, session) = world.account("ada");
+    world.store.create_user(user.clone(), session).await.unwrap();
+    let (mut other, session) = world.account("other");
+    other.username = user.username.clone();
+    let answer = world.store.create_user(other.clone(), session.clone()).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::AlreadyExists(Unique::Username));
+
+    assert_eq!(error_kind(world.store.user(other.id).await), StoreErrorKind::NotFound);
+    let answer = world.store.session_by_token(&session.token_hash).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
+    assert_eq!(world.record(user.id).await, expected(&user));
+    other.username = Username::trusted("other");
+    world.store.create_user(other, session).await.expect("nothing of the refused account stands in its way");
+}
+
+pub async fn create_user_refuses_a_taken_address(world: &World) {
+    let (user, session) = world.account("ada");
+    world.store.create_user(user.clone(), session).await.unwrap();
+    let (mut other, session) = world.account("other");
+    // Another spelling of the same address has the same key.
+    other.email = StoredAddress { content: Content::from("ADA@example.org"), key: user.email.key.clone() };
+    let answer = world.store.create_user(other.clone(), session.clone()).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::AlreadyExists(Unique::Email));
+    assert_eq!(error_kind(world.store.user(other.id).await), StoreErrorKind::NotFound);
+    let answer = world.store.session_by_token(&session.token_hash).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
+
+    other.username = user.username.clone();
+    let answer = world.store.create_user(other, session).await;
+    assert_eq!(
+        error_kind(answer),
+        StoreErrorKind::AlreadyExists(Unique::Username),
+        "the name is named first"
+    );
+}
+
+pub async fn create_user_lets_one_of_many_racers_win(world: &World) {
+    let accounts: Vec<_> = (0..16).map(|_| world.account("ada")).collect();
+    let answers = race(accounts.iter().cloned().map(|(user, session)| {
+        let store = Arc::clone(&world.store);
+        async move { store.create_user(user, session).await }
+    }))
+    .await;
+    let mut winners = vec![];
+    for ((user, session), answer) in accounts.iter().zip(answers) {
+        match answer {
+            Ok(()) => winners.push((user, session)),
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::AlreadyExists(Unique::Username));
+                assert_eq!(error_kind(world.store.user(user.id).await), StoreErrorKind::NotFound);
+                let session = world.store.session_by_token(&session.token_hash).await;
+                assert_eq!(error_kind(session), StoreErrorKind::NotFound);
+            }
+        }
+    }
+    let [(winner, session)] = winners[..] else { panic!("{} racers won", winners.len()) };
+    assert_eq!(world.record(winner.id).await, expected(winner));
+    assert_eq!(world.store.session_by_token(&session.token_hash).await.unwrap().id, session.id);
+}
+
+pub async fn create_user_refuses_a_known_id(world: &World) {
+    let (user, session) = world.account("ada");
+    world.store.create_user(user.clone(), session).await.unwrap();
+    let (mut other, mut session) = world.account("other");
+    (other.id, session.user_id) = (user.id, user.id);
+    let answer = world.store.create_user(other, session).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::AlreadyExists(Unique::Id));
+    assert_eq!(world.record(user.id).await, expected(&user));
+}
+
+pub async fn user_of_unknown_id_is_not_found(world: &World) {
+    world.user("ada").await;
+    assert_eq!(error_kind(world.store.user(world.id()).await), StoreErrorKind::NotFound);
+}
+
+pub async fn user_reads_back_what_was_stored(world: &World) {
+    // Sealed content is any bytes; keys may be as long as the port says.
+    let (mut user, session) = world.account("it-s_a.name");
+    user.display_name = DisplayName::trusted("🦀 O'Neill \"%_\" \u{10ffff} e\u{301}");
+    user.email.content = Content((0..=255).collect());
+    user.email.key = (0..320).map(|n| (n % 256) as u8).collect();
+    user.password_hash = format!("$argon2id${}", "x".repeat(240));
+    user.created_at = Timestamp::from_micros(1);
+    world.store.create_user(user.clone(), session).await.unwrap();
+    assert_eq!(world.record(user.id).await, expected(&user));
+
+    let (mut longest, session) = world.account("a");
+    longest.username = Username::trusted("z".repeat(32));
+    longest.display_name = DisplayName::trusted("🦀".repeat(64));
+    longest.email.key = vec![0];
+    longest.created_at = "9999-12-31T23:59:59.999999Z".parse().unwrap();
+    world.store.create_user(longest.clone(), session).await.unwrap();
+    assert_eq!(world.record(longest.id).await, expected(&longest));
+    assert_eq!(world.record(user.id).await, expected(&user));
+}
+
+pub async fn users_skips_unknown_ids(world: &World) {
+    let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
+    world.erase(cleo).await;
+    // More than some engines take as parameters of one statement.
+    let mut asked: Vec<UserId> = (0..3000).map(|_| world.id()).collect();
+    asked.extend([ada, cleo, ada]);
+    let mut found = world.store.users(&asked).await.unwrap();
+    found.sort_by_key(|user| user.id);
+    let expected = [world.record(ada).await, world.record(cleo).await];
+    assert_eq!(found, expected, "each once, the erased too, and not {bob}");
+    assert_eq!(world.store.users(&[]).await.unwrap(), []);
+}
+
+pub async fn user_by_login_finds_by_username_and_by_address(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    assert_eq!(by_name(world, "ada").await.unwrap(), world.record(ada).await);
+    assert_eq!(by_address(world, b"bob@example.org").await.unwrap(), world.record(bob).await);
+    assert_eq!(error_kind(by_name(world, "ad").await), StoreErrorKind::NotFound);
+    assert_eq!(error_kind(by_name(world, "ada@example.org").await), StoreErrorKind::NotFound);
+    assert_eq!(error_kind(by_address(world, b"ada").await), StoreErrorKind::NotFound);
+    assert_eq!(error_kind(by_address(world, b"BOB@example.org").await), StoreErrorKind::NotFound);
+
+    let moved = StoredAddress { content: Content::from("new@example.org"), key: b"new@example.org".to_vec() };
+    let moved = UpdateUser { email: Some(moved), ..update(&world.record(ada).await) };
+    world.store.update_user(moved).await.unwrap();
+    assert_eq!(by_address(world, b"new@example.org").await.unwrap().id, ada);
+    assert_eq!(error_kind(by_address(world, b"ada@example.org").await), StoreErrorKind::NotFound);
+}
+
+pub async fn user_by_login_does_not_find_the_erased(world: &World) {
+    let ada = world.user("ada").await;
+    world.erase(ada).await;
+    assert_eq!(error_kind(by_name(world, "ada").await), StoreErrorKind::NotFound);
+    assert_eq!(error_kind(by_address(world, b"ada@example.org").await), StoreErrorKind::NotFound);
+    let (username, _) = erased_names(ada);
+    assert_eq!(error_kind(by_name(world, username.as_str()).await), StoreErrorKind::NotFound);
+}
+
+pub async fn find_users_matches_prefixes_of_both_names(world: &World) {
+    let shown =
+        [("zoe", "Anna Berg"), ("annika", "Nika"), ("bert", "Ännchen"), ("cid", "Joanna"), ("anna", "ANNA")];
+    for (username, display_name) in shown {
+        create_shown(world, username, display_name).await;
+    }
+    let erased = create_shown(world, "annelie", "Annelie").await;
+    world.erase(erased).await;
+    assert_eq!(find(world, "ann", None, 10).await, ["anna", "annika", "zoe"]);
+    assert_eq!(find(world, "anna b", None, 10).await, ["zoe"], "of the whole name, not of its words");
+    assert_eq!(find(world, "änn", None, 10).await, ["bert"]);
+    assert_eq!(find(world, "annelie", None, 10).await, [""; 0], "erased accounts are not found");
+    assert_eq!(find(world, "", None, 10).await, ["anna", "annika", "bert", "cid", "zoe"]);
+    let found = world.store.find_users("zo", None, 10).await.unwrap();
+    assert_eq!(found, [world.record(found[0].id).await]);
+}
+
+pub async fn find_users_pages_by_username(world: &World) {
+    // In the order of bytes, whatever the engine's collation thinks of punctuation.
+    let names = ["a-b", "a.b", "a0b", "a_b", "aab", "ab", "ab-"];
+    for username in ["ab", "a_b", "a.b", "ab-", "aab", "a-b", "a0b"] {
+        create_shown(world, username, "x").await;
+    }
+    create_shown(world, "other", "y").await;
+    let mut found: Vec<String> = vec![];
+    loop {
+        let after = found.last().map(|last| Username::trusted(last.as_str()));
+        let page = find(world, "a", after.as_ref(), 3).await;
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert_eq!(found, names);
+    assert_eq!(find(world, "a", None, 0).await, [""; 0]);
+    let after = Username::trusted("a1");
+    assert_eq!(find(world, "a", Some(&after), 2).await, ["a_b", "aab"], "after a name that is not there");
+    assert_eq!(
+        find(world, "x", Some(&after), 9).await,
+        names[3..],
+        "found by the other name, in the same order"
+    );
+}
+
+pub async fn find_users_takes_the_prefix_literally(world: &World) {
+    let shown = [
+        ("plain", "Plain"),
+        ("a_b", "%wild"),
+        ("axb", "_wild"),
+        ("c3", "*wild"),
+        ("c4", "[pw]ild"),
+        ("c5", "\\wild"),
+        ("c6", "?wild"),
+        ("c7", "'; drop"),
+        ("c8", "École"),
+        ("c9", "e\u{301}cole"),
+        ("d1", "wild card"),
+        ("d2", "wildcard"),
+    ];
+    for (username, display_name) in shown {
+        create_shown(world, username, display_name).await;
+    }
+    let cases: [(&str, &[&str]); 14] = [
+        ("%", &["a_b"]),
+        ("_", &["axb"]),
+        ("*", &["c3"]),
+        ("[", &["c4"]),
+        ("[p", &["c4"]),
+        ("\\", &["c5"]),
+        ("?", &["c6"]),
+        ("'", &["c7"]),
+        ("a_", &["a_b"]),
+        ("a%", &[]),
+        ("éc", &["c8"]),
+        ("e", &["c9"]),
+        ("wild ", &["d1"]),
+        ("plain%", &[]),
+    ];
+    for (prefix, expected) in cases {
+        assert_eq!(find(world, prefix, None, 20).await, expected, "{prefix:?}");
+    }
+}
+
+pub async fn update_user_changes_only_what_is_given(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let mut record = world.record(ada).await;
+    let untouched = world.record(bob).await;
+
+    let change = UpdateUser { display_name: Some(DisplayName::trusted("Ada L.")), ..update(&record) };
+    record.display_name = DisplayName::trusted("Ada L.");
+    record.version = 2;
+    assert_eq!(world.store.update_user(change).await.unwrap(), record);
+
+    let change = UpdateUser { notify_email: Some(false), ..update(&record) };
+    (record.notify_email, record.version) = (false, 3);
+    assert_eq!(world.store.update_user(change).await.unwrap(), record);
+
+    let email = StoredAddress { content: Content(vec![0xff, 0]), key: vec![0, 0xff] };
+    let change = UpdateUser { email: Some(email.clone()), ..update(&record) };
+    (record.email, record.version) = (Some(email.clone()), 4);
+    assert_eq!(world.store.update_user(change).await.unwrap(), record);
+
+    let respelled = StoredAddress { content: Content::from("sealed anew"), ..email };
+    let change = UpdateUser { email: Some(respelled.clone()), notify_email: Some(true), ..update(&record) };
+    (record.email, record.notify_email, record.version) = (Some(respelled), true, 5);
+    assert_eq!(world.store.update_user(change).await.unwrap(), record, "one's own address is not taken");
+
+    assert_eq!(world.record(ada).await, record);
+    assert_eq!(world.record(bob).await, untouched);
+    let found = find(world, "ada l", None, 10).await;
+    assert_eq!(found, ["ada"], "the new name is found");
+    assert_eq!(find(world, "dr. ada", None, 10).await, [""; 0], "the old name is not");
+}
+
+pub async fn update_user_conflicts_with_an_older_version(world: &World) {
+    let ada = world.user("ada").await;
+    let first = world.record(ada).await;
+    let change = UpdateUser { notify_email: Some(false), ..update(&first) };
+    let second = world.store.update_user(change).await.unwrap();
+    let change = UpdateUser { display_name: Some(DisplayName::trusted("Late")), ..update(&first) };
+    assert_eq!(error_kind(world.store.update_user(change).await), StoreErrorKind::Conflict);
+    assert_eq!(world.record(ada).await, second);
+
+    let answers = race((0..8).map(|n| {
+        let store = Arc::clone(&world.store);
+        let name = DisplayName::trusted(format!("Racer {n}"));
+        let change = UpdateUser { display_name: Some(name), ..update(&second) };
+        async move { store.update_user(change).await }
+    }))
+    .await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(won.len(), 1, "of those who decided on the same version one wins");
+    assert!(lost.into_iter().all(|answer| error_kind(answer) == StoreErrorKind::Conflict));
+    let won = won.into_iter().next().unwrap().unwrap();
+    assert_eq!(won.version, second.version + 1);
+    assert_eq!(world.record(ada).await, won);
+}
+
+pub async fn update_user_refuses_a_taken_address(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (before, other) = (world.record(ada).await, world.record(bob).await);
+    let change = UpdateUser {
+        email: other.email.clone(),
+        display_name: Some(DisplayName::trusted("Bob?")),
+        ..update(&before)
+    };
+    let answer = world.store.update_user(change).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::AlreadyExists(Unique::Email));
+    assert_eq!(world.record(ada).await, before, "nothing of it is changed");
+    assert_eq!(by_address(world, b"bob@example.org").await.unwrap(), other);
+}
+
+pub async fn update_user_of_unknown_or_erased_user_is_not_found(world: &World) {
+    let ada = world.user("ada").await;
+    world.erase(ada).await;
+    let erased = world.record(ada).await;
+    let change = UpdateUser { notify_email: Some(true), ..update(&erased) };
+    assert_eq!(error_kind(world.store.update_user(change).await), StoreErrorKind::NotFound);
+    assert_eq!(world.record(ada).await, erased);
+    let change = UpdateUser { id: world.id(), notify_email: Some(true), ..update(&erased) };
+    assert_eq!(error_kind(world.store.update_user(change).await), StoreErrorKind::NotFound);
+}
+
+pub async fn change_password_ends_all_other_sessions(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (kept, ended) = (world.session(ada), world.session(ada));
+    for session in [&kept, &ended] {
+        world.store.create_session(session.clone(), 100).await.unwrap();
+    }
+    let before = world.record(ada).await;
+    let first = world.store.sessions(ada).await.unwrap().pop().unwrap().id;
+    let answer = world.store.change_password(ada, before.version, "$new", Some(kept.id)).await.unwrap();
+    assert_eq!(answer.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([first, ended.id]));
+    let left = world.store.sessions(ada).await.unwrap();
+    assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [kept.id]);
+    let password_hash = Some("$new".to_owned());
+    let after = UserRecord { password_hash, version: before.version + 1, ..before };
+    assert_eq!(world.record(ada).await, after);
+    assert_eq!(world.store.sessions(bob).await.unwrap().len(), 1);
+
+    let answer = world.store.change_password(ada, after.version, "$newer", None).await.unwrap();
+    assert_eq!(answer, [kept.id]);
+    assert_eq!(world.store.sessions(ada).await.unwrap(), []);
+    let token = world.store.session_by_token(&kept.token_hash).await;
+    assert_eq!(error_kind(token), StoreErrorKind::NotFound);
+}
+
+pub async fn change_password_of_unknown_or_erased_user_is_not_found(world: &World) {
+    let ada = world.user("ada").await;
+    world.erase(ada).await;
+    let erased = world.record(ada).await;
+    for user in [ada, world.id()] {
+        let answer = world.store.change_password(user, erased.version, "$new", None).await;
+        assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
+    }
+    assert_eq!(world.record(ada).await, erased);
+}
+
+pub async fn change_password_conflicts_with_an_older_version(world: &World) {
+    let ada = world.user("ada").await;
+    let first = world.record(ada).await;
+    world.store.change_password(ada, first.version, "$second", None).await.unwrap();
+    let session = world.session(ada);
+    world.store.create_session(session.clone(), 100).await.unwrap();
+    let second = world.record(ada).await;
+    let answer = world.store.change_password(ada, first.version, "$late", None).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::Conflict);
+    assert_eq!(world.record(ada).await, second);
+    assert_eq!(world.store.sessions(ada).await.unwrap()[0].id, session.id, "no session ends");
+}
+
+pub async fn erase_user_leaves_only_the_id(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    world.direct(ada, bob).await;
+    world.store.set_last_seen(&[(ada, world.tick())]).await.unwrap();
+    let (before, at) = (world.record(ada).await, world.tick());
+    let session = world.store.sessions(ada).await.unwrap()[0].id;
+    let (username, display_name) = erased_names(ada);
+    let erased = world.store.erase_user(ada, before.version, &username, &display_name, at).await;
+    assert_eq!(erased.unwrap(), [session]);
+
+    let left = UserRecord {
+        id: ada,
+        username,
+        display_name,
+        email: None,
+        password_hash: None,
+        notify_email: false,
+        created_at: before.created_at,
+        last_seen_at: None,
+        erased_at: Some(at),
+        version: before.version + 1,
+        memberships: before.memberships,
+    };
+    assert_eq!(world.record(ada).await, left);
+    assert_eq!(world.store.sessions(ada).await.unwrap(), []);
+    let (again, session) = world.account("ada");
+    world.store.create_user(again.clone(), session).await.expect("name and address are free");
+    assert_eq!(by_name(world, "ada").await.unwrap().id, again.id);
+    assert_eq!(world.record(ada).await, left);
+}
+
+pub async fn erase_user_of_unknown_or_erased_user_is_not_found(world: &World) {
+    let ada = world.user("ada").await;
+    world.erase(ada).await;
+    let erased = world.record(ada).await;
+    for user in [ada, world.id()] {
+        let (username, display_name) = erased_names(user);
+        let at = world.tick();
+        let answer = world.store.erase_user(user, erased.version, &username, &display_name, at).await;
+        assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
+    }
+    assert_eq!(world.record(ada).await, erased);
+}
+
+pub async fn erase_user_conflicts_with_an_older_version(world: &World) {
+    let ada = world.user("ada").await;
+    let first = world.record(ada).await;
+    let change = UpdateUser { notify_email: Some(false), ..update(&first) };
+    let second = world.store.update_user(change).await.unwrap();
+    let (username, display_name) = erased_names(ada);
+    let answer = world.store.erase_user(ada, first.version, &username, &display_name, world.tick()).await;
+    assert_eq!(error_kind(answer), StoreErrorKind::Conflict);
+    assert_eq!(world.record(ada).await, second);
+    assert_eq!(world.store.sessions(ada).await.unwrap().len(), 1, "no session ends");
+}
+
+pub async fn set_last_seen_only_moves_forward(world: &World) {
+    let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
+    let (early, late) = (world.tick(), world.tick());
+    let before = world.record(ada).await;
+    world.store.set_last_seen(&[(ada, late), (bob, early)]).await.unwrap();
+    let seen = UserRecord { last_seen_at: Some(late), ..before };
+    assert_eq!(world.record(ada).await, seen, "and the version stays");
+    world.store.set_last_seen(&[(ada, early), (bob, late)]).await.unwrap();
+    assert_eq!(world.record(ada).await, seen);
+    assert_eq!(world.record(bob).await.last_seen_at, Some(late));
+    let latest = late.after(Duration::from_micros(2));
+    let middle = late.after(Duration::from_micros(1));
+    world.store.set_last_seen(&[(ada, latest), (ada, middle)]).await.unwrap();
+    assert_eq!(world.record(ada).await.last_seen_at, Some(latest), "also within one call");
+    world.store.set_last_seen(&[]).await.unwrap();
+    assert_eq!(world.record(cleo).await.last_seen_at, None);
+}
+
+pub async fn set_last_seen_passes_over_the_unknown_and_the_erased(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    world.erase(ada).await;
+    let (erased, at) = (world.record(ada).await, world.tick());
+    let mut seen: Vec<_> = (0..3000).map(|_| (world.id(), at)).collect();
+    seen.extend([(ada, at), (bob, at)]);
+    world.store.set_last_seen(&seen).await.unwrap();
+    assert_eq!(world.record(ada).await, erased);
+    assert_eq!(world.record(bob).await.last_seen_at, Some(at));
+}
+
+/// A new account as it is stored.
+pub(crate) fn expected(user: &NewUser) -> UserRecord {
+    UserRecord {
+        id: user.id,
+        username: user.username.clone(),
+        display_name: user.display_name.clone(),
+        email: Some(user.email.clone()),
+        password_hash: Some(user.password_hash.clone()),
+        notify_email: true,
+        created_at: user.created_at,
+        last_seen_at: None,
+        erased_at: None,
+        version: 1,
+        memberships: 0,
+    }
+}
+
+/// A change of this account that changes nothing yet.
+pub(crate) fn update(user: &UserRecord) -> UpdateUser {
+    UpdateUser { id: user.id, expected: user.version, display_name: None, email: None, notify_email: None }
+}
+
+async fn create_shown(world: &World, username: &str, display_name: &str) -> UserId {
+    let (mut user, session) = world.account(username);
+    let id = user.id;
+    user.display_name = DisplayName::trusted(display_name);
+    world.store.create_user(user, session).await.unwrap();
+    id
+}
+
+async fn find(world: &World, prefix: &str, after: Option<&Username>, limit: usize) -> Vec<String> {
+    let found = world.store.find_users(prefix, after, limit).await.unwrap();
+    found.into_iter().map(|user| user.username.as_str().to_owned()).collect()
+}
+
+async fn by_name(world: &World, username: &str) -> StoreResult<UserRecord> {
+    world.store.user_by_login(LoginKey::Username(&Username::trusted(username))).await
+}
+
+async fn by_address(world: &World, key: &[u8]) -> StoreResult<UserRecord> {
+    world.store.user_by_login(LoginKey::Email(key)).await
+}

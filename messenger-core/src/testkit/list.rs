@@ -1,0 +1,128 @@
+/// Runs every case of the store ports for the store that the future makes: `store_cases!(async { … })`.
+///
+/// The future is awaited anew for each case and gives a [`FreshStore`](crate::testkit::FreshStore).
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __messenger_store_cases {
+    ($fresh:expr) => {
+        $crate::__messenger_cases! {
+            run_store_case, $fresh,
+            users {
+                create_user_stores_account_and_session
+                create_user_refuses_a_taken_username
+                create_user_refuses_a_taken_address
+                create_user_lets_one_of_many_racers_win
+                create_user_refuses_a_known_id
+                user_of_unknown_id_is_not_found
+                user_reads_back_what_was_stored
+                users_skips_unknown_ids
+                user_by_login_finds_by_username_and_by_address
+                user_by_login_does_not_find_the_erased
+                find_users_matches_prefixes_of_both_names
+                find_users_pages_by_username
+                find_users_takes_the_prefix_literally
+                update_user_of_unknown_or_erased_user_is_not_found
+                update_user_changes_only_what_is_given
+                update_user_conflicts_with_an_older_version
+                update_user_refuses_a_taken_address
+                change_password_ends_all_other_sessions
+                change_password_of_unknown_or_erased_user_is_not_found
+                change_password_conflicts_with_an_older_version
+                erase_user_leaves_only_the_id
+                erase_user_of_unknown_or_erased_user_is_not_found
+                erase_user_conflicts_with_an_older_version
+                set_last_seen_only_moves_forward
+                set_last_seen_passes_over_the_unknown_and_the_erased
+            }
+            sessions {
+                create_session_can_be_found_by_its_token
+                create_session_of_unknown_or_erased_user_is_not_found
+                create_session_ends_the_longest_unused_beyond_the_limit
+                session_by_unknown_token_is_not_found
+                sessions_lists_only_ones_own
+                touch_session_only_moves_forward
+                end_session_of_somebody_else_is_not_found
+                end_session_makes_its_token_unknown
+                remove_expired_sessions_keeps_the_live_ones
+                existing_sessions_skips_the_ended
+            }
+            chats {
+                open_direct_makes_one_chat_for_each_pair
+                open_direct_with_unknown_or_erased_user_is_not_found
+                open_direct_counts_a_membership_for_both
+                create_group_stores_members_roles_and_the_system_message
+                create_group_finds_the_one_made_with_the_same_client_id
+                create_group_keeps_client_ids_of_different_creators_apart
+                create_group_with_unknown_or_erased_member_is_not_found
+                create_group_counts_a_membership_for_everyone
+                chat_views_skip_chats_of_others
+                chat_views_show_peer_last_message_and_unread
+                list_chats_has_the_newest_activity_first
+                list_chats_pages_without_gap_or_repetition
+                membership_of_a_stranger_is_not_member
+                roster_lists_members_in_the_order_of_joining
+                roster_of_unknown_chat_is_not_found
+                change_roster_adds_removes_and_gives_roles
+                change_roster_conflicts_with_an_older_version
+                change_roster_of_unknown_chat_is_not_found
+                change_roster_brings_back_one_who_left
+                change_roster_writes_its_system_messages_in_order
+                change_roster_leaves_nothing_unread_for_the_added
+                change_roster_with_unknown_or_erased_user_is_not_found
+                change_roster_counts_a_membership_for_the_added
+                set_mute_is_ones_own
+                set_mute_of_a_stranger_is_not_member
+                memberships_lists_every_chat_with_its_revision
+                membership_counts_rise_when_one_is_added
+                revisions_skips_unknown_chats
+                chats_ever_joined_includes_those_left
+            }
+            messages {
+                append_gives_out_seqs_and_revisions_without_gaps
+                append_by_a_stranger_is_not_member
+                append_answers_a_repeated_client_id_with_the_stored_message
+                append_keeps_client_ids_of_different_senders_apart
+                append_moves_the_senders_marks
+                append_of_many_racers_leaves_no_gap_and_no_double
+                append_of_an_empty_batch_is_nothing
+                message_of_another_chat_is_not_found
+                history_pages_in_both_directions
+                history_of_a_stranger_is_not_member
+                edit_message_of_another_chat_is_not_found
+                edit_message_keeps_place_and_gives_a_new_revision
+                edit_message_conflicts_with_an_older_revision
+                delete_message_of_another_chat_is_not_found
+                delete_message_leaves_a_tombstone
+                delete_message_conflicts_with_an_older_revision
+                erase_messages_goes_on_until_none_is_left
+                changes_carry_new_edited_and_deleted_messages
+                changes_beyond_the_limit_are_truncated
+                changes_skip_unknown_chats
+            }
+            markers {
+                move_markers_only_moves_forward
+                move_markers_stops_at_the_last_message
+                move_markers_read_implies_delivered
+                move_markers_counts_only_texts_as_unread
+                move_markers_by_a_stranger_is_not_member
+            }
+            lifecycle {
+                dropped_future_leaves_nothing_half_done
+                open_store_answers_a_ping
+                closed_store_is_unavailable
+            }
+        }
+    };
+}
+
+/// One test for each case.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __messenger_cases {
+    ($run:ident, $fresh:expr, $($noun:ident { $($case:ident)* })*) => { $( $(
+        #[test]
+        fn $case() {
+            $crate::testkit::$run($fresh, $crate::testkit::cases::$noun::$case);
+        }
+    )* )* };
+}

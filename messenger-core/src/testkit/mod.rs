@@ -1,0 +1,35 @@
+//! The conformance kit: every case that a backend of the [ports](crate::ports) must pass.
+//!
+//! Each point of a `# Behavior` list is one case of that name. Two lines run them all, for a backend of this
+//! workspace and for a stranger's alike:
+//!
+//! ```no_run
+//! # fn main() {}
+//! use std::sync::Arc;
+//! use messenger_core::{memory::MemoryStore, testkit};
+//!
+//! testkit::store_cases!(async { Arc::new(MemoryStore::new()) });
+//! ```
+//!
+//! The argument is a future that makes a fresh backend; it is awaited anew for each case. What must live as
+//! long as the backend, a directory for instance, goes beside it: `(store, directory)`, see [`FreshStore`].
+//! Cases run on a runtime of their own with several threads, and fail when they take too long.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a case of the kit fails by panicking")]
+
+pub mod cases;
+mod check;
+mod fresh;
+mod list;
+mod run;
+mod world;
+
+pub use self::{
+    check::check_chat,
+    fresh::FreshStore,
+    run::{cut_short, race, run, run_store_case},
+    world::{World, error_kind, expected_system, expected_text},
+};
+
+#[doc(inline)]
+pub use crate::__messenger_store_cases as store_cases;

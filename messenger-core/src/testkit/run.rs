@@ -1,0 +1,68 @@
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{runtime::Builder, sync::Barrier, time::timeout};
+
+use super::{FreshStore, World};
+
+/// A backend that waits for itself must not hang the whole test run.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Runs a case on a runtime of its own, which has several threads so that racers really race.
+pub fn run<T>(case: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async { timeout(LIMIT, case).await.expect("the case ends in time") })
+}
+
+/// Runs a case with a fresh store.
+pub fn run_store_case<F: FreshStore>(fresh: impl Future<Output = F>, case: impl AsyncFnOnce(&World)) {
+    run(async {
+        let fresh = fresh.await;
+        let world = World::new(fresh.store());
+        case(&world).await;
+        // A case may have closed the store itself; closing once more must do no harm.
+        world.store.close().await;
+    });
+}
+
+/// Lets the futures begin at the same moment, each in a task of its own, and gives their answers in order.
+pub async fn race<T, F>(racers: impl IntoIterator<Item = F>) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let racers: Vec<F> = racers.into_iter().collect();
+    let start = Arc::new(Barrier::new(racers.len()));
+    let tasks: Vec<_> = racers
+        .into_iter()
+        .map(|racer| {
+            let start = Arc::clone(&start);
+            tokio::spawn(async move {
+                start.wait().await;
+                racer.await
+            })
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        answers.push(task.await.expect("no racer panics"));
+    }
+    answers
+}
+
+/// Polls the future at most so many times and then drops it: `None` if it had not ended by then.
+pub async fn cut_short<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
