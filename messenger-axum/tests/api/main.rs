@@ -4,4 +4,5 @@ mod bodies;
 mod doors;
 mod every_route;
 mod limits;
+mod openapi;
 mod support;
