@@ -1,5 +1,4 @@
-use std::{any::type_name, borrow::Cow};
-
+use messenger_core::Page;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -8,34 +7,38 @@ use utoipa::{
     },
 };
 
-type Named = (String, RefOr<Schema>);
+pub(super) type Named = (String, RefOr<Schema>);
 
 /// The schema of a type, by functions instead of the type, so that types of all kinds fit in one table.
 #[derive(Clone, Copy)]
 pub(crate) struct Described {
-    name: fn() -> Cow<'static, str>,
-    /// `ToSchema` gives `Page<User>` and `Page<Chat>` the same name, so they can't be referred to by it.
-    generic: bool,
+    name: fn() -> String,
     schema: fn() -> RefOr<Schema>,
     nested: fn(&mut Vec<Named>),
 }
 
 impl Described {
     pub(crate) fn of<T: ToSchema>() -> Self {
+        Self { name: || T::name().into_owned(), schema: T::schema, nested: T::schemas }
+    }
+
+    /// A page of things. `ToSchema` gives all pages the same name, and leaves the things themselves out.
+    pub(crate) fn page_of<T: ToSchema>() -> Self {
         Self {
-            name: T::name,
-            generic: type_name::<T>().contains('<'),
-            schema: <T as PartialSchema>::schema,
-            nested: T::schemas,
+            name: || format!("{}Page", T::name()),
+            schema: <Page<T> as PartialSchema>::schema,
+            nested: |schemas| {
+                schemas.push((T::name().into_owned(), T::schema()));
+                Page::<T>::schemas(schemas);
+            },
         }
     }
 
-    /// A reference to the schema, which is added to `schemas` with all it refers to; `name` is for one that has no
-    /// name of its own.
-    pub(super) fn refer(&self, name: &str, schemas: &mut Vec<Named>) -> Ref {
-        let name = if self.generic { name.into() } else { (self.name)() };
+    /// A reference to the schema, which is added to `schemas` with all it refers to.
+    pub(super) fn refer(&self, schemas: &mut Vec<Named>) -> Ref {
+        let name = (self.name)();
         (self.nested)(schemas);
-        schemas.push((name.to_string(), (self.schema)()));
+        schemas.push((name.clone(), (self.schema)()));
         Ref::from_schema_name(name)
     }
 

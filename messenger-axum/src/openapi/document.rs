@@ -17,6 +17,7 @@ use utoipa::{
     },
 };
 
+use super::described::{Described, Named};
 use crate::{
     operation::{Access, Operation, operations},
     problem::{self, Problem, status},
@@ -36,8 +37,6 @@ const TAGS: [(&str, &str); 8] = [
     ("sync", "What was missed"),
     ("health", "For orchestrators"),
 ];
-
-type Named = (String, RefOr<Schema>);
 
 pub(super) fn document() -> OpenApi {
     let mut schemas: Vec<Named> = Vec::new();
@@ -68,11 +67,11 @@ pub(super) fn document() -> OpenApi {
 fn describe(operation: &Operation, schemas: &mut Vec<Named>) -> PathOperation {
     let mut input = operation.input.object(schemas);
     let text = input.description.take().unwrap_or_default();
-    let (summary, description) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let (summary, description) = sentence(&text);
     let mut builder = OperationBuilder::new()
         .operation_id(Some(operation.name))
-        .summary(Some(summary.replace('\n', " ").trim_end_matches('.')))
-        .description((!description.is_empty()).then(|| description.to_owned()))
+        .summary(Some(summary.replace('\n', " ")))
+        .description((!description.is_empty()).then_some(description))
         .tag(tag_of(operation.path));
     for name in path_parameters(operation.path) {
         builder = builder.parameter(parameter(name, ParameterIn::Path, &mut input));
@@ -96,7 +95,7 @@ fn describe(operation: &Operation, schemas: &mut Vec<Named>) -> PathOperation {
 
 fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut Vec<Named>) -> PathOperation {
     let (made, found) = status::of_success(operation.success);
-    let output = operation.output.map(|output| output.refer(&format!("{}Result", operation.name), schemas));
+    let output = operation.output.map(|output| output.refer(schemas));
     let response = |description: &str| {
         let response = ResponseBuilder::new().description(description);
         match output.clone() {
@@ -172,9 +171,31 @@ fn is_null(schema: &RefOr<Schema>) -> bool {
     matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }
 
+/// The first sentence without its full stop, and the rest.
+fn sentence(text: &str) -> (&str, &str) {
+    let end = text.match_indices('.').find(|(at, _)| text[at + 1..].starts_with(char::is_whitespace));
+    let (first, rest) = end.map_or((text, ""), |(at, _)| text.split_at(at));
+    (first.trim_end_matches('.'), rest.trim_start_matches('.').trim())
+}
+
+/// The types' documentation has examples in Rust, which help nobody here.
+fn leave_examples_out(schema: &mut RefOr<Schema>) {
+    let description = match schema {
+        RefOr::T(Schema::Object(object)) => &mut object.description,
+        RefOr::T(Schema::AllOf(all)) => &mut all.description,
+        RefOr::T(Schema::OneOf(one)) => &mut one.description,
+        _ => return,
+    };
+    if let Some(text) = description
+        && let Some((before, _)) = text.split_once("```")
+    {
+        *text = before.trim_end().to_owned();
+    }
+}
+
 fn components(mut schemas: Vec<Named>) -> Components {
-    Problem::schemas(&mut schemas);
-    schemas.push((Problem::name().into(), <Problem as utoipa::PartialSchema>::schema()));
+    Described::of::<Problem>().refer(&mut schemas);
+    schemas.iter_mut().for_each(|(_, schema)| leave_examples_out(schema));
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("The `token` that registering or logging in answered with."))

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use messenger_core::{Error, Outcome, Result};
+use messenger_core::{Error, Outcome, Page, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -74,6 +74,21 @@ impl<T: Serialize + ToSchema> Form<T> for Json {
 
     fn described() -> Option<Described> {
         Some(Described::of::<T>())
+    }
+}
+
+/// 200 with a page of a list.
+pub(super) struct Paged;
+
+impl<T: Serialize + ToSchema> Form<Page<T>> for Paged {
+    const SUCCESS: Success = Success::Ok;
+
+    fn answer(output: Page<T>) -> Result<Answer> {
+        Answer::of(Success::Ok, false, &output)
+    }
+
+    fn described() -> Option<Described> {
+        Some(Described::page_of::<T>())
     }
 }
 

@@ -7,7 +7,7 @@ use messenger_core::{commands::*, queries::*};
 
 use super::{
     Operation, command,
-    form::{Created, CreatedOrFound, Json, NoContent},
+    form::{Created, CreatedOrFound, Json, NoContent, Paged},
     passwords, query,
 };
 
@@ -28,7 +28,7 @@ fn table() -> Vec<Operation> {
         command::<RegisterUser>(POST, "/auth/register", Created).open(),
         command::<LogIn>(POST, "/auth/login", Json).open().run_by(passwords::log_in::<Json>),
         command::<LogOut>(POST, "/auth/logout", NoContent),
-        query::<ListSessions>(GET, "/auth/sessions", Json),
+        query::<ListSessions>(GET, "/auth/sessions", Paged),
         command::<RevokeSession>(DELETE, "/auth/sessions/{sessionId}", NoContent),
         command::<ChangePassword>(PUT, "/auth/password", NoContent)
             .run_by(passwords::asked_again::<ChangePassword, NoContent>),
@@ -36,14 +36,14 @@ fn table() -> Vec<Operation> {
         command::<UpdateProfile>(PATCH, "/users/me", Json),
         command::<EraseMe>(DELETE, "/users/me", NoContent)
             .run_by(passwords::asked_again::<EraseMe, NoContent>),
-        query::<FindUsers>(GET, "/users", Json),
+        query::<FindUsers>(GET, "/users", Paged),
         query::<GetUser>(GET, "/users/{userId}", Json),
         command::<OpenDirectChat>(POST, "/chats/direct", CreatedOrFound),
         command::<CreateGroupChat>(POST, "/chats/group", CreatedOrFound),
-        query::<ListChats>(GET, "/chats", Json),
+        query::<ListChats>(GET, "/chats", Paged),
         query::<GetChat>(GET, "/chats/{chatId}", Json),
         command::<UpdateChat>(PATCH, "/chats/{chatId}", Json),
-        query::<ListMembers>(GET, "/chats/{chatId}/members", Json),
+        query::<ListMembers>(GET, "/chats/{chatId}/members", Paged),
         command::<AddMembers>(POST, "/chats/{chatId}/members", Json),
         command::<RemoveMember>(DELETE, "/chats/{chatId}/members/{userId}", NoContent),
         command::<LeaveChat>(POST, "/chats/{chatId}/leave", NoContent),
@@ -57,7 +57,7 @@ fn table() -> Vec<Operation> {
         command::<MarkDelivered>(PUT, "/chats/{chatId}/delivered", Json),
         command::<SetMute>(PUT, "/chats/{chatId}/mute", Json),
         command::<SetTyping>(POST, "/chats/{chatId}/typing", NoContent),
-        query::<GetPresence>(POST, "/presence/query", Json),
+        query::<GetPresence>(POST, "/presence/query", Paged),
         query::<Sync>(POST, "/sync", Json),
     ]
 }

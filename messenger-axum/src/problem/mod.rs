@@ -56,9 +56,11 @@ pub struct Problem {
     errors: Vec<FieldError>,
     /// Seconds after which a repetition makes sense.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     retry_after: Option<u64>,
     /// Names the request in the logs of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     request_id: Option<String>,
 }
 
