@@ -279,7 +279,9 @@ impl Messenger {
     /// Opens a live connection for a person: the events of a socket.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for nobody, [`Error::Unavailable`] when the node stops or the store can't be read.
+    /// [`Error::Unauthenticated`] for nobody, [`Error::RateLimited`] for a person with
+    /// [too many](HubSettings::connections_of_one), [`Error::Unavailable`] when the node stops or the store can't be
+    /// read.
     pub async fn connect(&self, actor: &Actor) -> Result<Connection> {
         if self.inner.work.draining.is_cancelled() {
             return Err(Error::unavailable());
