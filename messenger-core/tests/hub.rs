@@ -1,5 +1,7 @@
 //! The real-time hub, from outside: what connections are given, whatever is lost on the way.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use messenger_core::{
