@@ -38,11 +38,6 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
 }
 
 impl Procedure {
-    /// Its name as it is documented.
-    pub(crate) fn name(self) -> &'static str {
-        self.0.name
-    }
-
     /// Starts it. The parameters, an object or none, are read before this returns; the work begins with the first
     /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may begin.
     pub(crate) fn call(

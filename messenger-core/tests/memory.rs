@@ -4,6 +4,17 @@
 
 use std::sync::Arc;
 
-use messenger_core::{memory::MemoryStore, testkit};
+use messenger_core::{
+    context::ManualClock,
+    memory::{MemoryBus, MemoryPresence, MemoryStore},
+    testkit,
+};
 
 testkit::store_cases!(async { Arc::new(MemoryStore::new()) });
+
+testkit::presence_cases!(async {
+    let clock = Arc::new(ManualClock::default());
+    (Arc::new(MemoryPresence::new(clock.clone())), clock)
+});
+
+testkit::bus_cases!(async { Arc::new(MemoryBus::new()) });

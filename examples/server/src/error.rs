@@ -15,8 +15,9 @@ pub(crate) enum ServerError {
     AddressInUse(String),
     #[error("The server can't listen at {0}; choose another address with --listen")]
     Listen(String, #[source] io::Error),
-    #[error("The data can't be opened; check the file, or choose another with --store-url")]
-    Store(#[source] OpenError),
+    // The cause is a whole sentence with causes of its own in it.
+    #[error("The data can't be opened: {0}; look into that, or choose another file with --store-url.")]
+    Store(OpenError),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

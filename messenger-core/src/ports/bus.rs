@@ -34,6 +34,9 @@ pub trait Bus: Send + Sync + 'static {
 #[async_trait]
 pub trait Subscription: Send + 'static {
     /// What comes next; `None` when the bus has ended. Dropping the future loses nothing.
+    ///
+    /// # Behavior
+    /// - `dropped_next_loses_nothing`
     async fn next(&mut self) -> Option<BusEvent>;
 }
 

@@ -115,6 +115,48 @@ macro_rules! __messenger_store_cases {
     };
 }
 
+/// Runs every case of the presence port for the presence that the future makes: `presence_cases!(async { … })`.
+///
+/// The future is awaited anew for each case and gives a [`FreshPresence`](crate::testkit::FreshPresence).
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __messenger_presence_cases {
+    ($fresh:expr) => {
+        $crate::__messenger_cases! {
+            run_presence_case, $fresh,
+            presence {
+                first_lease_brings_a_person_online_once
+                renewed_lease_keeps_a_person_online
+                released_person_stays_online_for_the_grace_period
+                person_with_another_lease_stays_online
+                person_goes_offline_once_after_the_grace_period
+                person_goes_offline_when_leases_end_without_a_word
+                person_who_comes_back_within_the_grace_period_never_went
+                unknown_person_is_offline
+            }
+        }
+    };
+}
+
+/// Runs every case of the bus port for the bus that the future makes: `bus_cases!(async { … })`.
+///
+/// The future is awaited anew for each case and gives a [`FreshBus`](crate::testkit::FreshBus).
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __messenger_bus_cases {
+    ($fresh:expr) => {
+        $crate::__messenger_cases! {
+            run_bus_case, $fresh,
+            bus {
+                subscriber_hears_the_others_and_not_itself
+                messages_keep_their_order
+                subscribed_topics_are_heard
+                dropped_next_loses_nothing
+            }
+        }
+    };
+}
+
 /// One test for each case.
 #[macro_export]
 #[doc(hidden)]

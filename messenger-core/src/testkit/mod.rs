@@ -26,10 +26,13 @@ mod world;
 
 pub use self::{
     check::check_chat,
-    fresh::FreshStore,
-    run::{cut_short, race, run, run_store_case},
+    fresh::{FreshBus, FreshPresence, FreshStore},
+    run::{cut_short, race, run, run_bus_case, run_presence_case, run_store_case},
     world::{World, error_kind, expected_system, expected_text},
 };
 
 #[doc(inline)]
-pub use crate::__messenger_store_cases as store_cases;
+pub use crate::{
+    __messenger_bus_cases as bus_cases, __messenger_presence_cases as presence_cases,
+    __messenger_store_cases as store_cases,
+};

@@ -2,7 +2,7 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{runtime::Builder, sync::Barrier, time::timeout};
 
-use super::{FreshStore, World};
+use super::{FreshBus, FreshPresence, FreshStore, World};
 
 /// A backend that waits for itself must not hang the whole test run.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -22,6 +22,19 @@ pub fn run_store_case<F: FreshStore>(fresh: impl Future<Output = F>, case: impl 
         // A case may have closed the store itself; closing once more must do no harm.
         world.store.close().await;
     });
+}
+
+/// Runs a case with a fresh presence.
+pub fn run_presence_case<F: FreshPresence>(
+    fresh: impl Future<Output = F>,
+    case: impl AsyncFnOnce(&dyn FreshPresence),
+) {
+    run(async { case(&fresh.await).await });
+}
+
+/// Runs a case with a fresh bus.
+pub fn run_bus_case<F: FreshBus>(fresh: impl Future<Output = F>, case: impl AsyncFnOnce(&dyn FreshBus)) {
+    run(async { case(&fresh.await).await });
 }
 
 /// Lets the futures begin at the same moment, each in a task of its own, and gives their answers in order.

@@ -33,8 +33,10 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
     let app = app(config, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
     announce(config, address);
+    tracing::info!(%address, store = %config.store, "serving");
 
     signals.next().await;
+    tracing::info!(connections = messenger.connections(), "ending");
     eprintln!("Ending: work under way has {:?} to finish.", config.shutdown_timeout);
     tokio::select! {
         () = drain(config, &server, &messenger) => Ok(()),
@@ -63,24 +65,25 @@ async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), ServerError>
 }
 
 fn client_limits(config: &Config) -> ClientLimits {
-    if let Some(files) = open_files::raise_limit()
-        && files < config.max_connections as u64 + FILES_OF_THE_SERVER
-    {
-        tracing::warn!(
+    let wanted = config.max_connections;
+    let files = open_files::raise_limit().and_then(|files| usize::try_from(files).ok());
+    // Over the limit of files nothing could be accepted, and nothing else be opened either.
+    let possible = files.map_or(wanted, |files| files.saturating_sub(FILES_OF_THE_SERVER).max(1));
+    if possible < wanted {
+        tracing::info!(
             open_files = files,
-            max_connections = config.max_connections,
-            "the system lets this process open fewer files than max-connections asks for; connections over that wait"
+            "the system's limit of open files leaves {possible} connections at a time"
         );
     }
     ClientLimits {
-        connections: config.max_connections,
+        connections: wanted.min(possible),
         header_timeout: config.header_timeout,
         write_timeout: config.write_timeout,
     }
 }
 
 /// The data file and its readers, the listener, the runtime's own.
-const FILES_OF_THE_SERVER: u64 = 64;
+const FILES_OF_THE_SERVER: usize = 64;
 
 /// For the person who started it, whatever is logged.
 fn announce(config: &Config, address: SocketAddr) {

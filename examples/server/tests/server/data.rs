@@ -35,7 +35,8 @@ fn what_was_said_is_there_after_a_restart() {
     assert_eq!(said(&server, &messages, &token), ["good morning"]);
     server.stop();
     // A clean end leaves one file to be copied away.
-    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["chat.db"]);
 }
 

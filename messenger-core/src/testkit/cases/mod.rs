@@ -2,9 +2,11 @@
 
 #![expect(missing_docs, reason = "the name of a case is its sentence, and the port says the rest")]
 
+pub mod bus;
 pub mod chats;
 pub mod lifecycle;
 pub mod markers;
 pub mod messages;
+pub mod presence;
 pub mod sessions;
 pub mod users;
