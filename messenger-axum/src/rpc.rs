@@ -52,3 +52,72 @@ impl Procedure {
         self.0.run(door, &Call { actor, fields, placed: Some(placed) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use messenger_core::{Error, Messenger, doc::register};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::Options;
+
+    async fn call(door: &Door, actor: Actor, name: &str, params: Value) -> Result<Value> {
+        let params = serde_json::value::to_raw_value(&params).unwrap();
+        let call = procedure(name).unwrap().call(door, actor, Some(&params), Arc::default());
+        call.await.map(|answer| serde_json::from_slice(answer.json()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn operations_are_called_by_name_with_all_their_fields() {
+        let door = Door::new(Messenger::in_memory(), Options::new());
+        let ada = register(&door.messenger, "ada").await;
+        let group = json!({"title": "Tea", "memberIds": []});
+        let chat = call(&door, ada, "createGROUPchat", group).await.unwrap()["id"].clone();
+        let message = json!({"chatId": chat, "body": "hi"});
+        assert_eq!(call(&door, ada, "SendMessage", message).await.unwrap()["body"], "hi");
+        let typing = json!({"chatId": chat, "typing": true});
+        assert_eq!(call(&door, ada, "SetTyping", typing).await.unwrap(), Value::Null);
+        let page = call(&door, ada, "ListChats", json!({"limit": 1})).await.unwrap();
+        assert_eq!(page["items"][0]["id"], chat);
+        for bad in [json!([]), json!({"chatId": chat, "body": "hi", "colour": "red"}), json!({"body": "hi"})]
+        {
+            let refused = call(&door, ada, "SendMessage", bad).await;
+            assert!(matches!(refused, Err(Error::Malformed(_))), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn parameters_may_be_absent_where_there_are_none() {
+        let door = Door::new(Messenger::in_memory(), Options::new());
+        let ada = register(&door.messenger, "ada").await;
+        procedure("GetMe").unwrap().call(&door, ada, None, Arc::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_next_call_may_begin_before_a_send_is_done() {
+        let door = Door::new(Messenger::in_memory(), Options::new());
+        let ada = register(&door.messenger, "ada").await;
+        let group = json!({"title": "Tea", "memberIds": []});
+        let chat = call(&door, ada, "CreateGroupChat", group).await.unwrap()["id"].clone();
+        let params = serde_json::value::to_raw_value(&json!({"chatId": chat, "body": "hi"})).unwrap();
+        let placed = Arc::new(AtomicBool::new(false));
+        let call = procedure("SendMessage").unwrap().call(&door, ada, Some(&params), Arc::clone(&placed));
+        call.await.unwrap();
+        assert!(placed.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn each_name_exists_once_and_those_without_a_session_not_at_all() {
+        let mut names: Vec<&str> = operations().iter().map(|operation| operation.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), operations().len());
+        assert!(names.iter().all(|name| name.len() <= LONGEST_NAME));
+        for none in ["RegisterUser", "LogIn", "", "Nothing", &"x".repeat(1000)] {
+            assert!(procedure(none).is_none(), "{none}");
+        }
+        assert_eq!(procedure("sync").unwrap().name(), "Sync");
+    }
+}

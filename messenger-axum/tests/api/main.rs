@@ -1,8 +1,15 @@
 //! The REST door from outside: requests in, answers out, on the in-memory backend.
 
+mod auth;
 mod bodies;
+mod chats;
 mod doors;
 mod every_route;
 mod limits;
+mod members;
+mod messages;
 mod openapi;
+mod realtime;
 mod support;
+mod traces;
+mod users;
