@@ -84,7 +84,7 @@ impl Play {
 
     pub(super) async fn log_out(&self, who: Pick, session: Pick) {
         let (owner, session) = self.session(session);
-        let user = if who % 2 == 0 { owner } else { self.user(who) };
+        let user = if who.is_multiple_of(2) { owner } else { self.user(who) };
         let _ = self.ask(async |store| store.end_session(user, session).await).await;
     }
 
