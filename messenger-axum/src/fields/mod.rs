@@ -15,7 +15,7 @@ use serde_json::error::Category;
 
 use text::TextValue;
 
-pub(crate) use query::pairs;
+pub(crate) use query::{DecodedPair, pairs};
 
 /// Longer explanations of a malformed request are cut: they may repeat what was sent.
 const DETAIL_CHARS: usize = 300;
