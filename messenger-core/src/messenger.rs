@@ -279,7 +279,9 @@ impl Messenger {
     /// Opens a live connection for a person: the events of a socket.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for nobody, [`Error::Unavailable`] when the node stops or the store can't be read.
+    /// [`Error::Unauthenticated`] for nobody, [`Error::RateLimited`] for a person with
+    /// [too many](HubSettings::connections_of_one), [`Error::Unavailable`] when the node stops or the store can't be
+    /// read.
     pub async fn connect(&self, actor: &Actor) -> Result<Connection> {
         if self.inner.work.draining.is_cancelled() {
             return Err(Error::unavailable());
@@ -441,6 +443,9 @@ impl Builder {
             abroad,
         }));
         hub.start(&work.hub.0, &work.hub.1);
+        work.hub
+            .0
+            .spawn(work.hub.1.clone().run_until_cancelled_owned(tidy(Arc::clone(&store), context.clone())));
         work.hub.0.spawn(publish(bus, node, for_bus, work.hub.1.clone()));
 
         let lanes = LaneLimits {
@@ -464,6 +469,29 @@ impl fmt::Debug for Builder {
             .field("limits", &self.limits)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+/// Removes what nobody can use any more: sessions that have expired.
+async fn tidy(store: Arc<dyn Store>, context: Context) {
+    const INTERVAL: Duration = Duration::from_secs(600);
+    const AT_ONCE: usize = 500;
+
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        loop {
+            match store.remove_expired_sessions(context.now(), AT_ONCE).await {
+                Ok(AT_ONCE) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "expired sessions were not removed"
+                    );
+                    break;
+                }
+            }
+        }
     }
 }
 

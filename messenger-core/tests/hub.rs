@@ -1,5 +1,7 @@
 //! The real-time hub, from outside: what connections are given, whatever is lost on the way.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use messenger_core::{
@@ -179,8 +181,6 @@ async fn what_the_bus_loses_arrives_late_in_order_and_once() {
     loop {
         let (revision, message) = match event_but_presence(&mut connection).await {
             Event::MessageCreated(change) | Event::MessageEdited(change) => (change.revision, change.message),
-            // The other node's word that the group was made may come as late as this connection.
-            Event::ChatAdded { .. } => continue,
             other => panic!("{other:?}"),
         };
         assert!(revision > last, "{revision} after {last}");
@@ -374,4 +374,17 @@ async fn a_closed_node_tells_its_connections_to_go_elsewhere() {
     assert!(matches!(connection.next().await, Signal::End(Ending::GoingAway)));
     assert!(node.connect(&ada).await.is_err());
     timeout(SOON, node.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_person_may_have_only_so_many_connections() {
+    let cluster = Cluster::with(1, HubSettings { connections_of_one: 2, ..HubSettings::default() });
+    let node = &cluster.nodes[0];
+    let ada = cluster.person("ada").await;
+    let first = node.connect(&ada).await.unwrap();
+    let _second = node.connect(&ada).await.unwrap();
+    assert_eq!(node.connect(&ada).await.unwrap_err().code(), "rateLimited");
+    drop(first);
+    assert_eq!(node.connections(), 1);
+    node.connect(&ada).await.unwrap();
 }

@@ -12,6 +12,8 @@ use messenger_core::{
 
 testkit::store_cases!(async { Arc::new(MemoryStore::new()) });
 
+testkit::model_cases!(async { Arc::new(MemoryStore::new()) });
+
 testkit::presence_cases!(async {
     let clock = Arc::new(ManualClock::default());
     (Arc::new(MemoryPresence::new(clock.clone())), clock)

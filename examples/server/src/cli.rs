@@ -1,11 +1,6 @@
 //! What the command line asks for.
 
-use std::{
-    env,
-    ffi::OsString,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{env, ffi::OsString, fmt::Write as _, path::PathBuf};
 
 use clap::{
     Arg, ArgMatches, Command,
@@ -93,7 +88,7 @@ fn gather(matches: &ArgMatches) -> Result<Vec<Value>, ConfigError> {
     let from_variable = text_of_variable(&lookup, CONFIG)?.map(PathBuf::from);
     let file = matches.get_one::<PathBuf>(CONFIG).or(from_variable.as_ref());
     Sources {
-        file: file.map(PathBuf::as_path).map(Path::as_ref),
+        file: file.map(PathBuf::as_path),
         variable: &lookup,
         flag: &|name| matches.get_one::<String>(name).cloned(),
     }

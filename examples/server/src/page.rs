@@ -24,7 +24,7 @@ pub(crate) fn router() -> Router {
             "/assets/{*path}",
             get(async |Path(path): Path<String>, headers: HeaderMap| answer(&path, &headers)),
         )
-        .fallback(missing)
+        .fallback(async || missing())
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(with_security_headers))
 }
@@ -39,7 +39,7 @@ struct Asset {
 const ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 fn answer(path: &str, headers: &HeaderMap) -> Response {
-    let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else { return missing_now() };
+    let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else { return missing() };
     let head = [
         (ETAG, asset.etag),
         // The names carry no version, so a browser asks each time; it mostly gets a 304.
@@ -53,13 +53,17 @@ fn answer(path: &str, headers: &HeaderMap) -> Response {
 
 /// Whether the client has this version already (RFC 9110, section 13.1.2).
 fn is_fresh(headers: &HeaderMap, etag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let known = opaque(etag);
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|tag| tag.trim() == "*" || opaque(tag) == opaque(etag))
+        .any(|tag| tag.trim() == "*" || opaque(tag) == known)
+}
+
+fn opaque(tag: &str) -> &str {
+    tag.trim().trim_start_matches("W/")
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -75,11 +79,7 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-async fn missing() -> Response {
-    missing_now()
-}
-
-fn missing_now() -> Response {
+fn missing() -> Response {
     (StatusCode::NOT_FOUND, "There is nothing here. The page is at /, the API under /api/v1.\n")
         .into_response()
 }

@@ -103,6 +103,11 @@ impl Mailbox {
         });
     }
 
+    /// Takes out the word that the person was added to a chat that the connection knows of.
+    pub(super) fn forget_added(&self, chat: ChatId) {
+        self.lock().items.retain(|item| !matches!(item, Item::Added(of, _) if *of == chat));
+    }
+
     /// Moves what waits into `inbox`, which is empty. Pending while there is nothing.
     ///
     /// With `hold`, events stay where they are, and only pings and endings are found; it is also ready when

@@ -58,6 +58,8 @@ pub struct HubSettings {
     pub offline_grace: Duration,
     /// People whose presence one connection may watch.
     pub watched: usize,
+    /// Connections that one person may have to this node.
+    pub connections_of_one: usize,
 }
 
 impl Default for HubSettings {
@@ -70,6 +72,7 @@ impl Default for HubSettings {
             lease: Duration::from_secs(60),
             offline_grace: Duration::from_secs(5),
             watched: 1000,
+            connections_of_one: 100,
         }
     }
 }
@@ -158,13 +161,16 @@ impl Hub {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Takes in a connection: from now on it is told what happens in the person's chats.
+    /// Takes in a connection: from now on it is told what happens in the person's chats. `RateLimited` if the person
+    /// has too many.
     pub(crate) async fn join(self: &Arc<Self>, actor: &Actor) -> Result<Connection> {
         let user = actor.user()?;
         let id: ConnectionId = self.context.id();
         let link = Arc::new(Link::new(id, user, actor, Mailbox::new(self.settings.mailbox)));
         // Known by its person before the chats are read, so that a chat added meanwhile is not missed.
-        self.register(&link);
+        if !self.register(&link) {
+            return Err(Error::RateLimited(self.settings.ping_interval));
+        }
         let connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
         self.enter_chats(&link).await?;
         let arrived = self.presence.renew(&[link.lease()], self.settings.lease).await;
@@ -176,8 +182,12 @@ impl Hub {
         Ok(connection)
     }
 
-    fn register(&self, link: &Arc<Link>) {
+    /// False if the person has as many connections as they may have.
+    fn register(&self, link: &Arc<Link>) -> bool {
         let mut user = self.users.entry(link.user).or_default();
+        if user.links.len() >= self.settings.connections_of_one.max(1) {
+            return false;
+        }
         let first = user.links.is_empty();
         user.links.push(Arc::clone(link));
         drop(user);
@@ -191,6 +201,7 @@ impl Hub {
             drop(checks);
             self.checks_wanted.notify_one();
         }
+        true
     }
 
     /// Lets the connection into the rooms of all its person's chats.
@@ -225,7 +236,12 @@ impl Hub {
             self.watch(link, peer);
         }
         let mut places = link.places();
-        if places.gone || !places.chats.insert(head.chat) {
+        if places.gone {
+            return true;
+        }
+        if !places.chats.insert(head.chat) {
+            // Added while the chats were being read: to this connection it is a chat like the others.
+            link.mailbox.forget_added(head.chat);
             return true;
         }
         self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision))

@@ -115,6 +115,26 @@ macro_rules! __messenger_store_cases {
     };
 }
 
+/// Plays random histories to the store that the future makes: `model_cases!(async { … })`.
+///
+/// The future is awaited anew for each history and gives a [`FreshStore`](crate::testkit::FreshStore). There are
+/// 64 histories unless the environment variable `PROPTEST_CASES` says another number.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __messenger_model_cases {
+    ($fresh:expr) => {
+        #[test]
+        fn answers_are_those_of_the_memory_store() {
+            $crate::testkit::model::answers_are_those_of_the_memory_store(|| $fresh);
+        }
+
+        #[test]
+        fn state_plus_changes_equals_a_fresh_read() {
+            $crate::testkit::model::state_plus_changes_equals_a_fresh_read(|| $fresh);
+        }
+    };
+}
+
 /// Runs every case of the presence port for the presence that the future makes: `presence_cases!(async { … })`.
 ///
 /// The future is awaited anew for each case and gives a [`FreshPresence`](crate::testkit::FreshPresence).

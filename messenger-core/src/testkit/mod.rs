@@ -9,6 +9,7 @@
 //! use messenger_core::{memory::MemoryStore, testkit};
 //!
 //! testkit::store_cases!(async { Arc::new(MemoryStore::new()) });
+//! testkit::model_cases!(async { Arc::new(MemoryStore::new()) });
 //! ```
 //!
 //! The argument is a future that makes a fresh backend; it is awaited anew for each case. What must live as
@@ -21,6 +22,7 @@ pub mod cases;
 mod check;
 mod fresh;
 mod list;
+pub mod model;
 mod run;
 mod world;
 
@@ -33,6 +35,6 @@ pub use self::{
 
 #[doc(inline)]
 pub use crate::{
-    __messenger_bus_cases as bus_cases, __messenger_presence_cases as presence_cases,
-    __messenger_store_cases as store_cases,
+    __messenger_bus_cases as bus_cases, __messenger_model_cases as model_cases,
+    __messenger_presence_cases as presence_cases, __messenger_store_cases as store_cases,
 };

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Server};
+use crate::support::{Client, PATIENCE, Server};
 
 const REQUEST: &str = "GET /health/live HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -48,6 +48,20 @@ fn a_connection_that_has_become_idle_is_cut() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_is_cut() {
+    let server = Server::in_memory(["--write-timeout", "1s"]);
+    let Client(mut stream) = server.connect();
+    stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    // Asks until the answers fill every buffer on the way, and the server takes no more.
+    while stream.write_all("GET /assets/app.js HTTP/1.1\r\nHost: test\r\n\r\n".as_bytes()).is_ok() {}
+    let began = Instant::now();
+    // The connection that asks is the only one left.
+    while !server.get("/metrics").text().lines().any(|line| line == "messenger_server_open_connections 1") {
+        assert!(began.elapsed() < PATIENCE, "the connection is still open");
+    }
+}
+
+#[test]
 fn a_head_that_is_too_large_is_refused() {
     let server = Server::in_memory([]);
     for head in [format!("X: {}\r\n", "x".repeat(20_000)), "X: x\r\n".repeat(200)] {
@@ -78,7 +92,7 @@ fn a_connection_too_many_waits_for_its_turn() {
     second.0.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(second.0.read(&mut [0; 1]).is_err(), "answered although there was no place");
     drop(first);
-    second.0.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    second.0.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(second.answer().status(), 200);
 }
 
