@@ -118,6 +118,6 @@ mod tests {
         for none in ["RegisterUser", "LogIn", "", "Nothing", &"x".repeat(1000)] {
             assert!(procedure(none).is_none(), "{none}");
         }
-        assert_eq!(procedure("sync").unwrap().name(), "Sync");
+        assert_eq!(procedure("sync").unwrap().0.name, "Sync");
     }
 }
