@@ -22,12 +22,12 @@ use super::{
 };
 use crate::columns::{CHAT, Columns, MESSAGE, rows};
 
-static BY_ID: LazyLock<String> = LazyLock::new(|| {
+pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {MESSAGE} FROM messenger_messages AS m WHERE m.id = $2 AND m.chat_id = $1")
 });
 
 /// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none.
-static HISTORY: LazyLock<String> = LazyLock::new(|| {
+pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.last_seq, {MESSAGE}
         FROM messenger_members AS p
@@ -41,7 +41,7 @@ static HISTORY: LazyLock<String> = LazyLock::new(|| {
 
 /// `$1` is a list of chats with revisions. With each head go the messages changed after that revision, `$2` and
 /// one more: the number of revisions says whether a chat may have so many without looking.
-static CHANGES: LazyLock<String> = LazyLock::new(|| {
+pub(super) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT asked.key, {CHAT}, {MESSAGE}
         FROM json_each($1) AS asked
@@ -56,7 +56,7 @@ static CHANGES: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// First what is known of the senders' places, then what is stored under the same client ids.
-static LOOK: Batched = Batched::new(|size| {
+pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;
         SELECT v.column1, c.revision, c.last_seq, c.texts
@@ -73,7 +73,7 @@ static LOOK: Batched = Batched::new(|size| {
 });
 
 /// The messages, the heads of their chats and the marks of their senders.
-static STORE: Batched = Batched::new(|size| {
+pub(super) static STORE: Batched = Batched::new(|size| {
     format!(
         "INSERT INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
             client_id, fingerprint, reply_to, created_at)
