@@ -97,15 +97,15 @@ pub(super) static LOOK: Batched = Batched::new(|size| {
 /// The messages, the heads of their chats and the marks of their senders.
 pub(super) static STORE: Batched = Batched::new(|size| {
     format!(
-        "INSERT INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
+        "INSERT OR FAIL INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
             client_id, fingerprint, reply_to, created_at)
         SELECT column1, column2, column3, column4, 0, column5, column5, column6, column7, column8, column9,
             column10, column11
         FROM (VALUES {}) WHERE column1 IS NOT NULL;
-        UPDATE messenger_chats AS c
+        UPDATE OR FAIL messenger_chats AS c
         SET revision = v.column2, last_seq = v.column3, texts = v.column4, activity_at = v.column5
         FROM (VALUES {}) AS v WHERE c.id = v.column1;
-        UPDATE messenger_members AS p
+        UPDATE OR FAIL messenger_members AS p
         SET read_seq = v.column3, read_texts = v.column4, delivered_seq = v.column3
         FROM (VALUES {}) AS v WHERE p.chat_id = v.column1 AND p.user_id = v.column2;
         COMMIT",
