@@ -69,6 +69,21 @@ where
 }
 
 /// Lets writers take one step for each read, so that they are at work for as long as somebody reads.
+///
+/// ```
+/// use messenger_core::testkit::{Pace, run, while_racing};
+///
+/// let pace = Pace::default();
+/// let paced = pace.clone();
+/// let writer = async move {
+///     for _ in 0..3 {
+///         paced.step().await;
+///     }
+/// };
+/// let mut reads = 0;
+/// run(while_racing(pace, [writer], async || reads += 1));
+/// assert!(reads > 3);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Pace(Arc<Semaphore>);
 
