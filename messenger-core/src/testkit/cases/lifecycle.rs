@@ -262,7 +262,9 @@ async fn erase_messages(world: &World) {
         let history = check_chat(&*world.store, chat, bob).await;
         let erased = history.iter().filter(|message| message.revision > revision).count();
         assert!([0, 3].contains(&erased), "all of the call or none: {erased}");
-        while !world.store.erase_messages(chat, ada, at, 2).await.unwrap().is_empty() {}
+        for _ in 0..2 {
+            world.store.erase_messages(chat, ada, at, 2).await.unwrap();
+        }
         let history = check_chat(&*world.store, chat, bob).await;
         assert!(history.iter().all(|message| message.sender == bob || message.deleted_at.is_some()));
         assert_eq!(world.view(chat, bob).await.chat.revision.get(), revision.get() + 3, "each once");

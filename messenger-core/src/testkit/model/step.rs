@@ -14,12 +14,7 @@ pub(super) enum Step {
         name: Pick,
         address: Pick,
     },
-    UpdateUser {
-        who: Pick,
-        address: Option<Pick>,
-        notify: Option<bool>,
-        stale: bool,
-    },
+    UpdateUser(Update),
     ChangePassword {
         who: Pick,
         keep: Option<Pick>,
@@ -95,6 +90,15 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Clone)]
+pub(super) struct Update {
+    pub(super) who: Pick,
+    pub(super) name: Option<Pick>,
+    pub(super) address: Option<Pick>,
+    pub(super) notify: bool,
+    pub(super) stale: bool,
+}
+
+#[derive(Debug, Clone)]
 pub(super) struct Roster {
     pub(super) chat: Pick,
     pub(super) actor: Pick,
@@ -152,13 +156,17 @@ fn step() -> impl Strategy<Value = Step> {
 fn account() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..12_u8, 0..12_u8).prop_map(|(name, address)| Step::Register { name, address }),
-        2 => (pick(), option::of(0..12_u8), option::of(any::<bool>()), rarely())
-            .prop_map(|(who, address, notify, stale)| Step::UpdateUser { who, address, notify, stale }),
+        2 => update().prop_map(Step::UpdateUser),
         1 => (pick(), option::of(pick()), rarely())
             .prop_map(|(who, keep, stale)| Step::ChangePassword { who, keep, stale }),
         1 => (pick(), rarely()).prop_map(|(who, stale)| Step::EraseUser { who, stale }),
         1 => vec((pick(), pick()), 0..5).prop_map(|who| Step::Seen { who }),
     ]
+}
+
+fn update() -> impl Strategy<Value = Update> {
+    (pick(), option::of(0..4_u8), option::of(0..12_u8), any::<bool>(), rarely())
+        .prop_map(|(who, name, address, notify, stale)| Update { who, name, address, notify, stale })
 }
 
 fn session() -> impl Strategy<Value = Step> {

@@ -43,9 +43,7 @@ impl Play {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Register { name, address } => self.register(name, address).await,
-            Step::UpdateUser { who, address, notify, stale } => {
-                self.update_user(who, address, notify, stale).await;
-            }
+            Step::UpdateUser(update) => self.update_user(update).await,
             Step::ChangePassword { who, keep, stale } => self.change_password(who, keep, stale).await,
             Step::EraseUser { who, stale } => self.erase_user(who, stale).await,
             Step::Seen { who } => self.set_last_seen(who).await,
