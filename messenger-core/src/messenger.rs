@@ -218,7 +218,14 @@ impl Messenger {
             return cx.execute(command).await;
         }
         // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
-        self.inner.work.commands.spawn(cx.execute(command)).await.map_err(Error::internal)?
+        match self.inner.work.commands.spawn(cx.execute(command)).await {
+            Ok(answer) => answer,
+            // As if it had panicked here. Its message may quote what somebody wrote, so it belongs in no error.
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::unavailable()),
+            },
+        }
     }
 
     /// Does a command of a connection that may have many under way. `placed` is set as soon as the next request of
