@@ -1,6 +1,7 @@
-use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{cell::Cell, future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::{runtime::Builder, sync::Barrier, time::timeout};
+use futures::future::join;
+use tokio::{runtime::Builder, sync::Barrier, task::yield_now, time::timeout};
 
 use super::{FreshBus, FreshPresence, FreshStore, World};
 
@@ -60,6 +61,27 @@ where
         answers.push(task.await.expect("no racer panics"));
     }
     answers
+}
+
+/// Reads again and again while the writers race, and once more when they are done.
+pub async fn while_racing<F>(writers: impl IntoIterator<Item = F>, mut read: impl AsyncFnMut())
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let done = Cell::new(false);
+    let write = async {
+        race(writers).await;
+        done.set(true);
+    };
+    let read = async {
+        while !done.get() {
+            read().await;
+            // A store that never waits must not keep the writers' end from being seen.
+            yield_now().await;
+        }
+        read().await;
+    };
+    join(write, read).await;
 }
 
 /// Polls the future at most so many times and then drops it: `None` if it had not ended by then.
