@@ -6,7 +6,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use messenger_core::{
-    ChatId, ClientId, DisplayName, Timestamp, TokenHash, UserId, Username,
+    ChatId, ClientId, DisplayName, TokenHash, UserId, Username,
     context::Context,
     ports::{
         Anchor, ChatStore as _, Content, DirectChat, Fingerprint, MessageStore as _, NewMessage, NewSession,
@@ -146,7 +146,7 @@ async fn user(store: &SqliteStore, context: &Context) -> UserId {
         token_hash: TokenHash(context.random()),
         device: None,
         created_at: now,
-        expires_at: Timestamp::after(now, Duration::from_secs(3600)),
+        expires_at: now.after(Duration::from_secs(3600)),
     };
     store.create_user(user, session).await.unwrap();
     id
