@@ -1,1 +1,25 @@
-//! stub
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod door;
+mod fields;
+mod health;
+mod layers;
+mod limits;
+mod login;
+mod openapi;
+mod operation;
+mod options;
+mod problem;
+mod rest;
+mod router;
+mod rpc;
+mod ws;
+
+pub use health::health;
+pub use layers::{REQUEST_DURATION, REQUESTS};
+pub use login::Login;
+pub use openapi::openapi;
+pub use options::{Options, Rate, RateLimits};
+pub use problem::Problem;
+pub use router::{not_found, router};

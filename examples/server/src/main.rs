@@ -1,1 +1,49 @@
-fn main() {}
+//! A complete chat server: the API, a web page, and the data in one file. See `messenger-server --help`.
+
+mod cli;
+mod config;
+mod error;
+mod metrics;
+mod page;
+mod report;
+mod serve;
+mod store;
+mod telemetry;
+
+use std::{env, process::ExitCode, time::Duration};
+
+use cli::Task;
+use error::{Sentence, ServerError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::task(env::args_os()).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("messenger-server: {}", Sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), ServerError> {
+    report::warn_of_unknown_variables();
+    match task {
+        Task::Print(text) => report::print(&text),
+        Task::CheckConfig(values) => report::print(&report::settings(&values)),
+        Task::Serve(config) => block_on(serve::serve(&config)),
+        Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
+        Task::PrintMigrations => report::print(&messenger_sqlx::sqlite::migrations_sql()),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, ServerError>>) -> Result<T, ServerError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::start)?;
+    let result = runtime.block_on(work);
+    // Dropping the runtime would wait for blocking work without end, also after a second signal.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}

@@ -26,7 +26,7 @@ pub use page::{Cursor, Page};
 pub use presence::Presence;
 pub use session::{Authenticated, Session, Token, TokenHash};
 pub use text::{
-    ClientId, Device, DisplayName, EmailAddress, MessageBody, Password, Text, TextKind, Title, Username,
+    ClientId, Device, DisplayName, EmailAddress, MessageBody, Password, Text, TextKind, Title, Username, kind,
 };
 pub use time::{InvalidTimestamp, Timestamp};
 pub use user::{Me, Notifications, User};

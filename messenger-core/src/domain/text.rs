@@ -66,18 +66,25 @@ impl<K> Text<K> {
 
 /// The kinds of [`Text`]; they have no values.
 pub mod kind {
+    /// Of a [`Username`](super::Username).
     #[derive(Debug)]
     pub enum Username {}
+    /// Of a [`EmailAddress`](super::EmailAddress).
     #[derive(Debug)]
     pub enum EmailAddress {}
+    /// Of a [`DisplayName`](super::DisplayName).
     #[derive(Debug)]
     pub enum DisplayName {}
+    /// Of a [`Title`](super::Title).
     #[derive(Debug)]
     pub enum Title {}
+    /// Of a [`MessageBody`](super::MessageBody).
     #[derive(Debug)]
     pub enum MessageBody {}
+    /// Of a [`ClientId`](super::ClientId).
     #[derive(Debug)]
     pub enum ClientId {}
+    /// Of a [`Device`](super::Device).
     #[derive(Debug)]
     pub enum Device {}
 }

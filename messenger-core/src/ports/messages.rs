@@ -108,6 +108,15 @@ pub struct NewMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
+impl Fingerprint {
+    /// The first half of a SHA-256.
+    pub fn of(digest: &[u8; 32]) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(half)
+    }
+}
+
 /// What became of a message of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {

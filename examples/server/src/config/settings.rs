@@ -1,0 +1,99 @@
+/// One setting: the same name is the key in the file, the flag after `--`, and, in capitals with `_` for `-`
+/// after `MESSENGER_`, the environment variable.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) help: &'static str,
+}
+
+impl Setting {
+    pub(crate) fn variable(&self) -> String {
+        variable(self.name)
+    }
+
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+}
+
+pub(crate) fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
+}
+
+pub(crate) const PREFIX: &str = "MESSENGER_";
+
+/// Every setting there is, in the order in which `--help` and `check-config` show them.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        value: "ADDRESS",
+        default: "127.0.0.1:8080",
+        help: "Address and port to serve the page and the API at; port 0 takes a free one",
+    },
+    Setting {
+        name: "store-url",
+        value: "URL",
+        default: "sqlite://messenger.db",
+        help: "Where the data lies: `sqlite://PATH` is a file, made when missing (relative to the working \
+               directory, or `sqlite:///` and an absolute path); `memory:` keeps everything in memory until \
+               the server ends",
+    },
+    Setting {
+        name: "rate-limits",
+        value: "on|off",
+        default: "on",
+        help: "Whether callers who send too many requests are slowed down",
+    },
+    Setting {
+        name: "trusted-proxies",
+        value: "NUMBER",
+        default: "0",
+        help: "How many reverse proxies stand in front and add to `X-Forwarded-For`, so that limits go by the \
+               address of the client and not of the proxy",
+    },
+    Setting {
+        name: "log",
+        value: "FILTER",
+        default: "info",
+        help: "What to log to standard output: `off`, `error`, `warn`, `info`, `debug`, `trace`, or a level for \
+               each part such as `warn,messenger_core=debug`",
+    },
+    Setting {
+        name: "log-format",
+        value: "text|json",
+        default: "text",
+        help: "How to write the log: for people, or one JSON object a line",
+    },
+    Setting {
+        name: "max-connections",
+        value: "NUMBER",
+        default: "50000",
+        help: "Connections open at a time; further ones wait until one ends",
+    },
+    Setting {
+        name: "request-timeout",
+        value: "TIME",
+        default: "30s",
+        help: "How long a request may take before it is answered with 503; WebSockets last",
+    },
+    Setting {
+        name: "header-timeout",
+        value: "TIME",
+        default: "10s",
+        help: "How long a client may take to send the head of a request, and how long an idle connection is kept",
+    },
+    Setting {
+        name: "write-timeout",
+        value: "TIME",
+        default: "30s",
+        help: "How long a client may read nothing of what it is sent before its connection is cut",
+    },
+    Setting {
+        name: "shutdown-timeout",
+        value: "TIME",
+        default: "10s",
+        help: "How long work under way may take to finish after SIGTERM or Ctrl-C; a second signal ends at once",
+    },
+];

@@ -1,0 +1,116 @@
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Where the data lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreUrl {
+    /// In memory, until the server ends.
+    Memory,
+    /// In a SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(format!(
+                "must start with `sqlite://` or be `memory:`; for a file write `sqlite://{url}`"
+            ));
+        };
+        match scheme {
+            "memory" if matches!(rest, "" | "//") => Ok(Self::Memory),
+            "memory" => Err("has text after `memory:`, where nothing belongs".to_owned()),
+            "sqlite" => sqlite(rest),
+            "postgres" | "postgresql" => Err(not_built("PostgreSQL")),
+            "mssql" | "sqlserver" => Err(not_built("SQL Server")),
+            _ => Err("names a store that is not known; use `sqlite://PATH` or `memory:`".to_owned()),
+        }
+    }
+}
+
+fn sqlite(rest: &str) -> Result<StoreUrl, String> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path == ":memory:" {
+        return Err("keeps nothing; write `memory:` for that".to_owned());
+    }
+    if path.is_empty() {
+        return Err("names no file; write for instance `sqlite://messenger.db`".to_owned());
+    }
+    if path.contains(['?', '#', '%']) {
+        return Err("has `?`, `#` or `%`; only the path of a file is expected after `sqlite://`".to_owned());
+    }
+    if path.ends_with('/') || Path::new(path).is_dir() {
+        return Err("names a folder; add the name of a file".to_owned());
+    }
+    Ok(StoreUrl::Sqlite(PathBuf::from(path)))
+}
+
+fn not_built(backend: &str) -> String {
+    format!("needs the {backend} backend, which this build has not; use `sqlite://PATH` or `memory:`")
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("in memory; it is gone when the server ends"),
+            Self::Sqlite(path) => {
+                let absolute = std::path::absolute(path);
+                write!(f, "in {}", absolute.as_deref().unwrap_or(path).display())
+            }
+        }
+    }
+}
+
+/// The URL without the password that it may hold (RFC 3986, section 3.2.1), for people to see.
+pub(crate) fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // An unescaped `@` or `/` in a password is wrong, but no reason to show it: the last `@` counts.
+    let Some(at) = rest.rfind('@') else { return url.to_owned() };
+    let Some(colon) = rest[..at].find(':').filter(|colon| *colon < end) else { return url.to_owned() };
+    format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_file_or_memory() {
+        assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
+        assert_eq!("sqlite://a/b.db".parse(), Ok(StoreUrl::Sqlite("a/b.db".into())));
+        assert_eq!("sqlite:///a/b.db".parse(), Ok(StoreUrl::Sqlite("/a/b.db".into())));
+        assert_eq!("sqlite:b.db".parse(), Ok(StoreUrl::Sqlite("b.db".into())));
+    }
+
+    #[test]
+    fn other_urls_are_explained() {
+        for (url, says) in [
+            ("messenger.db", "sqlite://messenger.db"),
+            ("sqlite://", "no file"),
+            ("sqlite://a?mode=ro", "only the path"),
+            ("sqlite::memory:", "memory:"),
+            ("sqlite:///", "folder"),
+            ("postgres://h/d", "PostgreSQL"),
+            ("mssql://h/d", "SQL Server"),
+            ("memory:x", "nothing belongs"),
+            ("redis://h", "not known"),
+        ] {
+            let reason = url.parse::<StoreUrl>().unwrap_err();
+            assert!(reason.contains(says), "{url}: {reason}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_masked() {
+        assert_eq!(masked("postgres://ann:pa:ss@host:5432/db"), "postgres://ann:***@host:5432/db");
+        assert_eq!(masked("postgres://ann:p/a@ss@host/db"), "postgres://ann:***@host/db");
+        assert_eq!(masked("postgres://ann@host:5432/db"), "postgres://ann@host:5432/db");
+        assert_eq!(masked("sqlite://a:b.db"), "sqlite://a:b.db");
+    }
+}

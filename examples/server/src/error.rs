@@ -1,0 +1,52 @@
+use std::{error::Error, fmt, io};
+
+use messenger_sqlx::sqlite::OpenError;
+
+use crate::config::ConfigError;
+
+/// Why the server can't do what was asked. Each is one sentence that says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("The address {0} is in use; end the program that has it, or choose another with --listen.")]
+    AddressInUse(String),
+    #[error("The server can't listen at {0}; choose another address with --listen")]
+    Listen(String, #[source] io::Error),
+    // The cause is a whole sentence with causes of its own in it.
+    #[error("The data can't be opened: {0}; look into that, or choose another file with --store-url.")]
+    Store(OpenError),
+    #[error("The server can't start")]
+    Start(#[source] Box<dyn Error + Send + Sync>),
+    #[error("Ended at once by a second signal; work under way may have been cut off.")]
+    Interrupted,
+}
+
+impl ServerError {
+    pub(crate) fn start(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Start(cause.into())
+    }
+}
+
+/// An error and what caused it, on one line.
+pub(crate) struct Sentence<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Some errors repeat their cause in their own text.
+            if !said.contains(&text) {
+                write!(f, ": {}", text.replace('\n', " "))?;
+                said = text;
+            }
+            next = cause.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Runs the server until it is told to end.
+
+mod http;
+mod open_files;
+mod signals;
+mod stream;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::Router;
+use messenger_axum::{Options, RateLimits};
+use messenger_core::Messenger;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout_at},
+};
+
+use self::{
+    http::{ClientLimits, HttpServer},
+    signals::Signals,
+};
+use crate::{config::Config, error::ServerError, metrics::Metrics, page, store, telemetry};
+
+/// Serves until a signal comes, then lets work under way finish.
+pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
+    let mut signals = Signals::install().map_err(ServerError::start)?;
+    telemetry::init(config)?;
+    let metrics = Metrics::install()?;
+    // Before the store is opened, so that a second start by mistake leaves the data alone.
+    let (listener, address) = listen(&config.listen).await?;
+    let store = store::open(&config.store).await?;
+    let messenger = Messenger::builder(store).build().map_err(ServerError::start)?;
+    let app = app(config, &messenger).merge(metrics.router());
+    let server = HttpServer::start(listener, app, client_limits(config));
+    announce(config, address);
+    tracing::info!(%address, store = %config.store, "serving");
+
+    signals.next().await;
+    tracing::info!(connections = messenger.connections(), "ending");
+    eprintln!("Ending: work under way has {:?} to finish.", config.shutdown_timeout);
+    tokio::select! {
+        () = drain(config, &server, &messenger) => Ok(()),
+        () = signals.next() => Err(ServerError::Interrupted),
+    }
+}
+
+fn app(config: &Config, messenger: &Messenger) -> Router {
+    let options = Options::new()
+        .timeout(config.request_timeout)
+        .rate_limits(config.rate_limits.then(RateLimits::default))
+        .trusted_proxies(config.trusted_proxies);
+    Router::new()
+        .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
+        .merge(messenger_axum::health(messenger.clone()))
+        .merge(page::router())
+}
+
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => ServerError::AddressInUse(address.to_owned()),
+        _ => ServerError::Listen(address.to_owned(), error),
+    })?;
+    let address = listener.local_addr().map_err(ServerError::start)?;
+    Ok((listener, address))
+}
+
+fn client_limits(config: &Config) -> ClientLimits {
+    let wanted = config.max_connections;
+    let files = open_files::raise_limit().and_then(|files| usize::try_from(files).ok());
+    // Over the limit of files nothing could be accepted, and nothing else be opened either.
+    let possible = files.map_or(wanted, |files| files.saturating_sub(FILES_OF_THE_SERVER).max(1));
+    if possible < wanted {
+        tracing::info!(
+            open_files = files,
+            "the system's limit of open files leaves {possible} connections at a time"
+        );
+    }
+    ClientLimits {
+        connections: wanted.min(possible),
+        header_timeout: config.header_timeout,
+        write_timeout: config.write_timeout,
+    }
+}
+
+/// The data file and its readers, the listener, the runtime's own.
+const FILES_OF_THE_SERVER: usize = 64;
+
+/// For the person who started it, whatever is logged.
+fn announce(config: &Config, address: SocketAddr) {
+    if address.ip().is_unspecified() {
+        let port = address.port();
+        eprintln!("The page is at http://localhost:{port}/ and at every other address of this machine.");
+    } else {
+        eprintln!("The page is at http://{address}/");
+    }
+    eprintln!("The data lies {}", config.store);
+}
+
+async fn drain(config: &Config, server: &HttpServer, messenger: &Messenger) {
+    let deadline = Instant::now() + config.shutdown_timeout;
+    server.stop();
+    messenger.drain();
+    let cut = server.ended_by(deadline).await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "connections that did not end in time were cut");
+    }
+    if timeout_at(deadline.max(Instant::now() + CLOSING), messenger.close()).await.is_err() {
+        tracing::warn!("the store was not closed in time; what was acknowledged is stored");
+    }
+}
+
+/// What closing the store gets even when connections have used up the time: it saves a repair at the next start.
+const CLOSING: Duration = Duration::from_secs(5);

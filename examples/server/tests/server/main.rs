@@ -1,0 +1,10 @@
+//! The real binary, driven from outside.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod configuration;
+mod connections;
+mod data;
+mod ending;
+mod page;
+mod support;

@@ -1,0 +1,64 @@
+//! Where a request comes from.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap};
+
+/// The client's address: the connection's, or what the last trusted proxy says.
+pub(crate) fn address(
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    trusted_proxies: usize,
+) -> Option<IpAddr> {
+    let connection = || extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    match trusted_proxies {
+        0 => connection(),
+        count => forwarded(headers, count).or_else(connection),
+    }
+}
+
+fn forwarded(headers: &HeaderMap, from_right: usize) -> Option<IpAddr> {
+    let values = headers.get_all("x-forwarded-for");
+    let hops: Vec<&str> =
+        values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+    // With fewer hops than proxies, somebody reached an inner proxy directly; the leftmost is all there is.
+    let hop = hops.get(hops.len().saturating_sub(from_right))?.trim();
+    // Some proxies add the port.
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn seen(forwarded: &[&'static str], trusted: usize) -> Option<String> {
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 5000))));
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_static(value));
+        }
+        address(&extensions, &headers, trusted).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn what_a_client_writes_itself_is_not_believed() {
+        let spoofed = ["203.0.113.9, 198.51.100.7", "10.0.0.2"];
+        assert_eq!(seen(&spoofed, 0).unwrap(), "192.0.2.1");
+        assert_eq!(seen(&spoofed, 1).unwrap(), "10.0.0.2");
+        assert_eq!(seen(&spoofed, 2).unwrap(), "198.51.100.7");
+        assert_eq!(seen(&[], 1).unwrap(), "192.0.2.1");
+        assert_eq!(seen(&["nonsense"], 1).unwrap(), "192.0.2.1");
+    }
+
+    #[test]
+    fn ports_and_brackets_are_understood() {
+        assert_eq!(seen(&["198.51.100.7:4711"], 1).unwrap(), "198.51.100.7");
+        assert_eq!(seen(&["[2001:db8::1]:4711"], 1).unwrap(), "2001:db8::1");
+        assert_eq!(seen(&["[2001:db8::1]"], 1).unwrap(), "2001:db8::1");
+    }
+}

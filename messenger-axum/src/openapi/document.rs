@@ -1,0 +1,268 @@
+//! The document.
+
+use http::Method;
+use utoipa::{
+    ToSchema as _,
+    openapi::{
+        Components, ComponentsBuilder, Content, Header, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+        Required, Response, ResponseBuilder, SecurityRequirement, Server, Tag,
+        path::{
+            HttpMethod, Operation as PathOperation, OperationBuilder, Parameter, ParameterBuilder,
+            ParameterIn, Paths,
+        },
+        request_body::RequestBodyBuilder,
+        schema::{Object, Schema, SchemaType, Type},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
+    },
+};
+
+use super::described::{Described, Named};
+use crate::{
+    operation::{Access, Operation, operations},
+    problem::{self, Problem, status},
+};
+
+const BEARER: &str = "sessionToken";
+const DESCRIPTION: &str = include_str!("description.md");
+
+/// Groups of operations; one belongs to that which its path names last.
+const TAGS: [(&str, &str); 8] = [
+    ("auth", "Accounts and sessions"),
+    ("users", "People"),
+    ("chats", "Chats"),
+    ("members", "Members of a chat"),
+    ("messages", "Messages of a chat"),
+    ("presence", "Who is online"),
+    ("sync", "What was missed"),
+    ("health", "For orchestrators"),
+];
+
+pub(super) fn document() -> OpenApi {
+    let mut schemas: Vec<Named> = Vec::new();
+    let mut paths = Paths::new();
+    for operation in operations() {
+        let described = describe(operation, &mut schemas);
+        paths.add_path_operation(operation.path, vec![http_method(&operation.method)], described);
+    }
+    for (path, described) in health() {
+        paths.add_path_operation(path, vec![HttpMethod::Get], described);
+    }
+    let mut info = InfoBuilder::new()
+        .title("Messenger")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(DESCRIPTION))
+        .build();
+    info.license = None;
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([Server::new(".")]))
+        .tags(Some(TAGS.map(|(name, text)| tag(name, text))))
+        .paths(paths)
+        .components(Some(components(schemas)))
+        .security(Some([SecurityRequirement::new(BEARER, [] as [&str; 0])]))
+        .build()
+}
+
+fn describe(operation: &Operation, schemas: &mut Vec<Named>) -> PathOperation {
+    let mut input = operation.input.object(schemas);
+    let text = input.description.take().unwrap_or_default();
+    let (summary, description) = sentence(&text);
+    let mut builder = OperationBuilder::new()
+        .operation_id(Some(operation.name))
+        .summary(Some(summary.replace('\n', " ")))
+        .description((!description.is_empty()).then_some(description))
+        .tag(tag_of(operation.path));
+    for name in path_parameters(operation.path) {
+        builder = builder.parameter(parameter(name, ParameterIn::Path, &mut input));
+    }
+    if operation.method == Method::GET {
+        for name in input.properties.keys().cloned().collect::<Vec<_>>() {
+            builder = builder.parameter(parameter(&name, ParameterIn::Query, &mut input));
+        }
+    } else if !input.properties.is_empty() {
+        let required = if input.required.is_empty() { Required::False } else { Required::True };
+        schemas.push((operation.name.to_owned(), Schema::Object(input).into()));
+        let content = Content::new(Some(Ref::from_schema_name(operation.name)));
+        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
+        builder = builder.request_body(Some(body.build()));
+    }
+    if operation.access == Access::Anyone {
+        builder = builder.securities(Some([]));
+    }
+    respond(operation, builder, schemas)
+}
+
+fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut Vec<Named>) -> PathOperation {
+    let (made, found) = status::of_success(operation.success);
+    let output = operation.output.map(|output| output.refer(schemas));
+    let response = |description: &str| {
+        let response = ResponseBuilder::new().description(description);
+        match output.clone() {
+            Some(output) => response.content("application/json", Content::new(Some(output))),
+            None => response,
+        }
+    };
+    builder = builder.response(made.as_str(), response("Done.").build());
+    if let Some(found) = found {
+        builder = builder.response(found.as_str(), response("It had been done before; this is it.").build());
+    }
+    for problem in status::PROBLEMS.iter().filter(|problem| problem.may_answer(operation)) {
+        builder = builder.response(problem.status.as_str(), Ref::from_response_name(problem.name));
+    }
+    builder.build()
+}
+
+/// Takes the field out of `input`.
+fn parameter(name: &str, place: ParameterIn, input: &mut Object) -> Parameter {
+    let schema = input.properties.remove(name);
+    let required = input.required.iter().position(|required| required == name);
+    if let Some(at) = required {
+        input.required.remove(at);
+    }
+    let (description, schema) = schema.map(described_apart).unwrap_or_default();
+    let required =
+        if required.is_some() || place == ParameterIn::Path { Required::True } else { Required::False };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .description(description)
+        .schema(schema)
+        .build()
+}
+
+/// The description of a field belongs to the parameter. `null` can't be written in a path or query.
+fn described_apart(schema: RefOr<Schema>) -> (Option<String>, Option<RefOr<Schema>>) {
+    let (description, schema) = match schema {
+        RefOr::T(Schema::Object(mut object)) => {
+            if let SchemaType::Array(types) = &object.schema_type {
+                let mut others = types.iter().filter(|kind| **kind != Type::Null);
+                if let (Some(only), None) = (others.next().cloned(), others.next()) {
+                    object.schema_type = SchemaType::Type(only);
+                }
+            }
+            (object.description.take(), Schema::Object(object).into())
+        }
+        RefOr::T(Schema::OneOf(mut one_of)) => {
+            one_of.items.retain(|item| !is_null(item));
+            let description = one_of.description.take();
+            let only = if one_of.items.len() == 1 { one_of.items.pop() } else { None };
+            let (inner, schema) = match only {
+                Some(RefOr::Ref(mut reference)) => {
+                    let text = std::mem::take(&mut reference.description);
+                    ((!text.is_empty()).then_some(text), reference.into())
+                }
+                Some(other) => (None, other),
+                None => (None, Schema::OneOf(one_of).into()),
+            };
+            (description.or(inner), schema)
+        }
+        RefOr::Ref(mut reference) => {
+            let text = std::mem::take(&mut reference.description);
+            ((!text.is_empty()).then_some(text), reference.into())
+        }
+        other => (None, other),
+    };
+    (description, Some(schema))
+}
+
+fn is_null(schema: &RefOr<Schema>) -> bool {
+    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
+}
+
+/// The first sentence without its full stop, and the rest.
+fn sentence(text: &str) -> (&str, &str) {
+    let end = text.match_indices('.').find(|(at, _)| text[at + 1..].starts_with(char::is_whitespace));
+    let (first, rest) = end.map_or((text, ""), |(at, _)| text.split_at(at));
+    (first.trim_end_matches('.'), rest.trim_start_matches('.').trim())
+}
+
+/// The types' documentation has examples in Rust, which help nobody here.
+fn leave_examples_out(schema: &mut RefOr<Schema>) {
+    let description = match schema {
+        RefOr::T(Schema::Object(object)) => &mut object.description,
+        RefOr::T(Schema::AllOf(all)) => &mut all.description,
+        RefOr::T(Schema::OneOf(one)) => &mut one.description,
+        _ => return,
+    };
+    if let Some(text) = description
+        && let Some((before, _)) = text.split_once("```")
+    {
+        *text = before.trim_end().to_owned();
+    }
+}
+
+fn components(mut schemas: Vec<Named>) -> Components {
+    Described::of::<Problem>().refer(&mut schemas);
+    schemas.iter_mut().for_each(|(_, schema)| leave_examples_out(schema));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The `token` that registering or logging in answered with."))
+        .build();
+    let builder = ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme(BEARER, SecurityScheme::Http(bearer));
+    status::PROBLEMS
+        .iter()
+        .fold(builder, |builder, problem| builder.response(problem.name, problem_response(problem)))
+        .build()
+}
+
+fn problem_response(problem: &status::Documented) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+    let builder = ResponseBuilder::new().description(problem.text).content(problem::MEDIA_TYPE, content);
+    if problem.retry_after {
+        let seconds = Object::with_type(Type::Integer);
+        let mut header = Header::new(seconds);
+        header.description = Some("Seconds to wait.".into());
+        builder.header("Retry-After", header).build()
+    } else {
+        builder.build()
+    }
+}
+
+fn health() -> [(&'static str, PathOperation); 2] {
+    let operation = |name: &str, summary: &str| {
+        let text = Content::new(Some(Object::with_type(Type::String)));
+        OperationBuilder::new()
+            .operation_id(Some(name))
+            .summary(Some(summary))
+            .tag("health")
+            .securities(Some([]))
+            .response("200", ResponseBuilder::new().description("Yes.").content("text/plain", text))
+    };
+    let unavailable = Ref::from_response_name(status::UNAVAILABLE.name);
+    [
+        ("/health/live", operation("Live", "Whether the process answers").build()),
+        (
+            "/health/ready",
+            operation("Ready", "Whether the store can be reached")
+                .response(status::UNAVAILABLE.status.as_str(), unavailable)
+                .build(),
+        ),
+    ]
+}
+
+fn tag(name: &str, text: &str) -> Tag {
+    TagBuilder::new().name(name).description(Some(text)).build()
+}
+
+fn tag_of(path: &str) -> &str {
+    path.rsplit('/').find(|segment| TAGS.iter().any(|(tag, _)| tag == segment)).unwrap_or("chats")
+}
+
+/// The names in braces.
+pub(super) fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn http_method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+        _ => HttpMethod::Get,
+    }
+}

@@ -1,0 +1,171 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use http::HeaderValue;
+
+/// How the router behaves. The defaults suit a public service behind nothing at all.
+///
+/// ```
+/// use std::time::Duration;
+/// use messenger_axum::{Options, Rate, RateLimits};
+///
+/// let options = Options::new()
+///     .body_limit(64 * 1024)
+///     .timeout(Duration::from_secs(10))
+///     .rate_limits(RateLimits { requests: Rate::per_second(10, 50), ..RateLimits::default() })
+///     .trusted_proxies(1);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) body_limit: usize,
+    pub(crate) frame_limit: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) concurrency: usize,
+    pub(crate) queue: usize,
+    pub(crate) rate_limits: Option<RateLimits>,
+    pub(crate) trusted_proxies: usize,
+    pub(crate) origins: Vec<HeaderValue>,
+    pub(crate) docs: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            body_limit: 256 * 1024,
+            frame_limit: 256 * 1024,
+            timeout: Duration::from_secs(30),
+            concurrency: 512,
+            queue: 1024,
+            rate_limits: Some(RateLimits::default()),
+            trusted_proxies: 0,
+            origins: Vec::new(),
+            docs: true,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes that the body of a request may have (256 KiB); more is 413 `tooLarge`.
+    #[must_use]
+    pub const fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// Bytes that a frame from a socket may have (256 KiB, which is enough to resume 5,000 chats); more ends the
+    /// socket with code 1009.
+    #[must_use]
+    pub const fn frame_limit(mut self, bytes: usize) -> Self {
+        self.frame_limit = bytes;
+        self
+    }
+
+    /// How long a request may take (30 s), waiting and the reading of its body included; longer is
+    /// 503 `unavailable`. Sockets are not bound by it.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How many requests are worked on at the same time (512), and how many more may wait for their turn
+    /// (1024); what comes on top is 503 `unavailable` at once. Sockets are not counted.
+    #[must_use]
+    pub const fn concurrency(mut self, at_once: usize, waiting: usize) -> Self {
+        self.concurrency = at_once;
+        self.queue = waiting;
+        self
+    }
+
+    /// How often one caller may ask; `None` for no limits. Every node counts for itself.
+    #[must_use]
+    pub fn rate_limits(mut self, limits: impl Into<Option<RateLimits>>) -> Self {
+        self.rate_limits = limits.into();
+        self
+    }
+
+    /// How many reverse proxies stand in front that append to `X-Forwarded-For` (0).
+    ///
+    /// With `n`, the `n`th address from the right is the client's: what stands further left the client may
+    /// have written itself. With 0 the header is not looked at, and the address is that of the connection, which
+    /// axum knows if the host serves with `into_make_service_with_connect_info::<SocketAddr>()`. Where no
+    /// address is known, the limits by address don't apply, and a warning is logged once.
+    #[must_use]
+    pub const fn trusted_proxies(mut self, count: usize) -> Self {
+        self.trusted_proxies = count;
+        self
+    }
+
+    /// Web pages of these origins (such as `https://chat.example.org`) may call the API from a browser.
+    /// None by default: pages of the API's own origin always may.
+    ///
+    /// A host with other wishes leaves this out and puts a CORS layer of its own around the router.
+    #[must_use]
+    pub fn allow_origins(mut self, origins: impl IntoIterator<Item = HeaderValue>) -> Self {
+        self.origins = origins.into_iter().collect();
+        self
+    }
+
+    /// Whether the API is described at `/openapi.json` and `/docs` (yes). [`openapi`](crate::openapi()) gives the
+    /// document in any case.
+    #[must_use]
+    pub const fn docs(mut self, served: bool) -> Self {
+        self.docs = served;
+        self
+    }
+}
+
+/// How often one caller may ask. Beyond it the answer is 429 `rateLimited` with `Retry-After`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Requests of one person, over all of its sessions and sockets; of one address while nobody is logged in
+    /// (50 a second, 200 at once).
+    pub requests: Rate,
+    /// Registrations and log-ins from one address (5 a second, 30 at once). An IPv6 address counts by its /64.
+    pub logins: Rate,
+    /// Wrong passwords for one account, from wherever (one in 30 s, 10 at once). Until the next one is due,
+    /// the account's password is not tried at all; sessions that exist go on.
+    pub wrong_passwords: Rate,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            requests: Rate::per_second(50, 200),
+            logins: Rate::per_second(5, 30),
+            wrong_passwords: Rate::every(Duration::from_secs(30), 10),
+        }
+    }
+}
+
+/// A steady rate with room for bursts: the generic cell rate algorithm (ITU-T I.371).
+///
+/// ```
+/// use std::time::Duration;
+/// use messenger_axum::Rate;
+///
+/// assert_eq!(Rate::per_second(50, 200), Rate::every(Duration::from_millis(20), 200));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub(crate) interval: Duration,
+    pub(crate) burst: NonZeroU32,
+}
+
+impl Rate {
+    /// So many a second (at least 1) in the long run, and `burst` (at least 1) at once.
+    pub fn per_second(count: u32, burst: u32) -> Self {
+        Self::every(Duration::from_secs(1) / count.max(1), burst)
+    }
+
+    /// One in each `interval` (at least 1 ns) in the long run, and `burst` (at least 1) at once.
+    pub fn every(interval: Duration, burst: u32) -> Self {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        Self { interval: interval.max(Duration::from_nanos(1)), burst }
+    }
+}

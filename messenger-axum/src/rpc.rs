@@ -1,0 +1,124 @@
+//! The doors of the sockets: operations by name.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, atomic::AtomicBool},
+};
+
+use futures::future::BoxFuture;
+use messenger_core::{Actor, Result};
+use serde_json::value::RawValue;
+
+use crate::{
+    door::Door,
+    fields::Fields,
+    operation::{Access, Answer, Call, Operation, operations},
+};
+
+/// A command or query that can be called by name.
+#[derive(Clone, Copy)]
+pub(crate) struct Procedure(&'static Operation);
+
+/// Names are short; whatever is longer is none, and need not be turned into lower case first.
+const LONGEST_NAME: usize = 32;
+
+/// The procedure of this name, in any case. `RegisterUser` and `LogIn` are none: a socket has a session.
+pub(crate) fn procedure(name: &str) -> Option<Procedure> {
+    static BY_NAME: LazyLock<HashMap<String, Procedure>> = LazyLock::new(|| {
+        operations()
+            .iter()
+            .filter(|operation| operation.access == Access::Session)
+            .map(|operation| (operation.name.to_ascii_lowercase(), Procedure(operation)))
+            .collect()
+    });
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    BY_NAME.get(&name.to_ascii_lowercase()).copied()
+}
+
+impl Procedure {
+    /// Starts it. The parameters, an object or none, are read before this returns; the work begins with the first
+    /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may
+    /// begin.
+    pub(crate) fn call(
+        self,
+        door: &Door,
+        actor: Actor,
+        params: Option<&RawValue>,
+        placed: Arc<AtomicBool>,
+    ) -> BoxFuture<'static, Result<Answer>> {
+        let json = params.map_or("", RawValue::get);
+        let fields = Fields::of_json(&[], json.as_bytes());
+        self.0.run(door, &Call { actor, fields, placed: Some(placed) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use messenger_core::{Error, Messenger, doc::register};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::Options;
+
+    async fn call(door: &Door, actor: Actor, name: &str, params: Value) -> Result<Value> {
+        let params = serde_json::value::to_raw_value(&params).unwrap();
+        let call = procedure(name).unwrap().call(door, actor, Some(&params), Arc::default());
+        call.await.map(|answer| serde_json::from_slice(answer.json()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn operations_are_called_by_name_with_all_their_fields() {
+        let door = Door::new(Messenger::in_memory(), Options::new());
+        let ada = register(&door.messenger, "ada").await;
+        let group = json!({"title": "Tea", "memberIds": []});
+        let chat = call(&door, ada, "createGROUPchat", group).await.unwrap()["id"].clone();
+        let message = json!({"chatId": chat, "body": "hi"});
+        assert_eq!(call(&door, ada, "SendMessage", message).await.unwrap()["body"], "hi");
+        let typing = json!({"chatId": chat, "typing": true});
+        assert_eq!(call(&door, ada, "SetTyping", typing).await.unwrap(), Value::Null);
+        let page = call(&door, ada, "ListChats", json!({"limit": 1})).await.unwrap();
+        assert_eq!(page["items"][0]["id"], chat);
+        for bad in [json!([]), json!({"chatId": chat, "body": "hi", "colour": "red"}), json!({"body": "hi"})]
+        {
+            let refused = call(&door, ada, "SendMessage", bad).await;
+            assert!(matches!(refused, Err(Error::Malformed(_))), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn parameters_may_be_absent_where_there_are_none() {
+        let door = Door::new(Messenger::in_memory(), Options::new());
+        let ada = register(&door.messenger, "ada").await;
+        procedure("GetMe").unwrap().call(&door, ada, None, Arc::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_next_call_may_begin_before_a_send_is_done() {
+        let door = Door::new(Messenger::in_memory(), Options::new());
+        let ada = register(&door.messenger, "ada").await;
+        let group = json!({"title": "Tea", "memberIds": []});
+        let chat = call(&door, ada, "CreateGroupChat", group).await.unwrap()["id"].clone();
+        let params = serde_json::value::to_raw_value(&json!({"chatId": chat, "body": "hi"})).unwrap();
+        let placed = Arc::new(AtomicBool::new(false));
+        let call = procedure("SendMessage").unwrap().call(&door, ada, Some(&params), Arc::clone(&placed));
+        call.await.unwrap();
+        assert!(placed.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn each_name_exists_once_and_those_without_a_session_not_at_all() {
+        let mut names: Vec<&str> = operations().iter().map(|operation| operation.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), operations().len());
+        assert!(names.iter().all(|name| name.len() <= LONGEST_NAME));
+        for none in ["RegisterUser", "LogIn", "", "Nothing", &"x".repeat(1000)] {
+            assert!(procedure(none).is_none(), "{none}");
+        }
+        assert_eq!(procedure("sync").unwrap().0.name, "Sync");
+    }
+}

@@ -1,0 +1,84 @@
+//! The raw WebSocket, `/ws`: JSON-RPC 2.0, one text frame a message.
+
+mod frames;
+mod requests;
+mod session;
+
+use axum::{
+    Router,
+    extract::{
+        State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::request::Parts;
+use messenger_core::{Actor, Error, Result};
+
+use crate::{
+    Problem,
+    door::{Door, bearer},
+};
+
+use session::Session;
+
+/// The WebSocket's own read buffer; the library's default of 128 KiB would be most of what an idle socket costs.
+const READ_BUFFER: usize = 1024;
+/// Frames are gathered up to here before they are written.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and neither the
+/// time limit nor the limit of requests at once.
+pub(crate) fn routes() -> Router<Door> {
+    Router::new().route("/ws", get(open))
+}
+
+async fn open(
+    State(door): State<Door>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    parts: Parts,
+) -> Response {
+    let connected = async {
+        let upgrade =
+            upgrade.map_err(|_| Error::Malformed("A WebSocket handshake (RFC 6455) is expected.".into()))?;
+        let actor = log_in(&door, &parts).await?;
+        Ok((upgrade, door.messenger.connect(&actor).await?))
+    };
+    let (upgrade, connection) = match connected.await {
+        Ok(connected) => connected,
+        Err(error) => return Problem::report(&error).into_response(),
+    };
+    let largest = door.options.frame_limit;
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(2 * WRITE_BUFFER + 4 * largest)
+        .max_message_size(largest)
+        .max_frame_size(largest)
+        .on_upgrade(move |socket| Session::new(door, connection).run(socket))
+}
+
+/// The token is in the header, or in the query for browsers, which can't set headers here.
+async fn log_in(door: &Door, parts: &Parts) -> Result<Actor> {
+    let token = bearer(&parts.headers).or_else(|| from_query(parts.uri.query()?));
+    let found = match token {
+        Some(token) => door.messenger.authenticate(token).await,
+        None => Err(Error::Unauthenticated),
+    };
+    match found {
+        Ok(actor) => {
+            door.limits.person(actor.user()?)?;
+            Ok(actor)
+        }
+        Err(error) => {
+            door.limits.address(door.address(parts))?;
+            Err(error)
+        }
+    }
+}
+
+/// A token is base64url, which is not escaped in a query; anything else is no token.
+fn from_query(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("access_token="))
+}

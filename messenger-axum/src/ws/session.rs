@@ -1,0 +1,416 @@
+//! One socket from its opening to its end.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use axum::extract::ws::{CloseFrame, Message};
+use bytes::Bytes;
+use futures::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use messenger_core::{
+    ChatId, Connection, Error, Page, Result, Revision, Signal, UserId,
+    hub::{Delivery, Ending},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use super::{
+    WRITE_BUFFER,
+    frames::{self, Fault, Frame, Id, Request},
+    requests::{Batch, Begun, Reply, Requests},
+};
+use crate::{door::Door, fields::Fields, rpc::procedure};
+
+/// A client that takes nothing for so long is gone.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// What is under way when the socket is told to go may still be answered for so long.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// For the client's half of the closing handshake.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Requests refused for their rate before the socket is closed; each one that is not refused makes up for one.
+const REFUSALS: u32 = 200;
+/// Requests of one batch.
+const BATCH: usize = 100;
+
+/// The close codes of the wire contract.
+mod close {
+    pub(super) const DONE: u16 = 1000;
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const UNSUPPORTED: u16 = 1003;
+    pub(super) const TOO_BIG: u16 = 1009;
+    pub(super) const SESSION_ENDED: u16 = 4001;
+    pub(super) const TOO_FAR_BEHIND: u16 = 4008;
+    pub(super) const TOO_MANY_REQUESTS: u16 = 4029;
+}
+
+/// Why a socket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The connection is gone already, or does not react.
+    Lost,
+    /// With this close code and these words.
+    Close(u16, &'static str),
+}
+
+type Step<T = ()> = std::result::Result<T, End>;
+
+/// A socket's connection to the hub, and its requests.
+pub(super) struct Session {
+    door: Door,
+    connection: Connection,
+    requests: Requests,
+    /// Requests of frames that were read and may not be begun yet.
+    waiting: VecDeque<Owned>,
+    refusals: u32,
+    heard: bool,
+}
+
+/// A request that outlives its frame.
+struct Owned {
+    reply: Reply,
+    method: String,
+    params: Option<Box<RawValue>>,
+}
+
+impl Session {
+    pub(super) fn new(door: Door, connection: Connection) -> Self {
+        Self {
+            door,
+            connection,
+            requests: Requests::default(),
+            waiting: VecDeque::new(),
+            refusals: 0,
+            heard: true,
+        }
+    }
+
+    /// Serves the socket until either side ends it. Generic, so that tests can use channels.
+    pub(super) async fn run<S, E>(mut self, mut socket: S)
+    where
+        S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let end = loop {
+            if let Err(end) = self.turn(&mut socket).await {
+                break end;
+            }
+        };
+        if end == End::Close(close::GOING_AWAY, GOING_AWAY) {
+            self.finish(&mut socket).await;
+        }
+        // Before the closing handshake: nothing more is for this connection.
+        drop(self);
+        if let End::Close(code, reason) = end {
+            say_goodbye(&mut socket, code, reason).await;
+        }
+    }
+
+    /// Waits for something to do, does it with all else that is ready, and writes the outcome at once.
+    async fn turn<S, E>(&mut self, socket: &mut S) -> Step
+    where
+        S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let may_read = self.requests.may_begin() && self.waiting.is_empty();
+        let mut out = Out::new(socket);
+        tokio::select! {
+            signal = self.connection.next() => out.signal(signal, &mut self.heard).await?,
+            () = poll_fn(|task| self.requests.poll_progress(task)) => {}
+            message = out.socket.next(), if may_read => {
+                let Some(message) = message else { return Err(End::Lost) };
+                self.heard = true;
+                self.receive(message.map_err(|error| broken(&error))?).await?;
+            }
+        }
+        loop {
+            self.begin_waiting().await?;
+            // What can be done without waiting, so that its answer is written with the rest.
+            let progress =
+                poll_fn(|task| std::task::Poll::Ready(self.requests.poll_progress(task).is_ready())).await;
+            while let Some(answer) = self.requests.ready.pop_front() {
+                out.feed(frames::text(answer)).await?;
+            }
+            while let Some(signal) = self.connection.try_next() {
+                out.signal(signal, &mut self.heard).await?;
+            }
+            if !progress {
+                break;
+            }
+        }
+        out.flush().await
+    }
+
+    async fn receive(&mut self, message: Message) -> Step {
+        match message {
+            Message::Text(text) => self.receive_text(text.as_str()).await,
+            Message::Binary(_) => Err(End::Close(close::UNSUPPORTED, "Only text frames are understood.")),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => Err(End::Close(close::DONE, "")),
+        }
+    }
+
+    async fn receive_text(&mut self, text: &str) -> Step {
+        match frames::read(text) {
+            Frame::One(Ok(request)) => {
+                let reply = Reply::to(request.id.clone(), None);
+                self.begin(reply, &request.method, request.params).await
+            }
+            Frame::One(Err(fault)) => {
+                self.requests.ready.push_back(frames::fault(&Id::null(), fault));
+                self.count_refusal()
+            }
+            Frame::Batch(requests) if requests.len() > BATCH => {
+                let too_many = Error::Malformed(format!("A batch may have at most {BATCH} requests."));
+                self.requests.ready.push_back(frames::refusal(&Id::null(), &too_many));
+                self.count_refusal()
+            }
+            Frame::Batch(requests) => {
+                self.receive_batch(requests);
+                Ok(())
+            }
+        }
+    }
+
+    fn receive_batch(&mut self, requests: Vec<std::result::Result<Request<'_>, Fault>>) {
+        let batch = Batch::of(requests.len());
+        for request in requests {
+            let batch = Some(Arc::clone(&batch));
+            match request {
+                Ok(Request { id, method, params }) => self.waiting.push_back(Owned {
+                    reply: Reply::to(id, batch),
+                    method: method.into_owned(),
+                    params: params.map(ToOwned::to_owned),
+                }),
+                Err(fault) => {
+                    let answer = Reply::to(Some(Id::null()), batch).with_frame(|id| frames::fault(id, fault));
+                    self.requests.ready.extend(answer);
+                }
+            }
+        }
+    }
+
+    /// Begins the requests of a batch, one after the other.
+    async fn begin_waiting(&mut self) -> Step {
+        while self.requests.may_begin() {
+            let Some(Owned { reply, method, params }) = self.waiting.pop_front() else { break };
+            self.begin(reply, &method, params.as_deref()).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, reply: Reply, method: &str, params: Option<&RawValue>) -> Step {
+        if let Err(error) = self.connection.actor().user().and_then(|user| self.door.limits.person(user)) {
+            self.requests.ready.extend(reply.with(&Err(error)));
+            return self.count_refusal();
+        }
+        self.refusals = self.refusals.saturating_sub(1);
+        if let Some(own) = Own::named(method) {
+            let answer = match self.own(own, params).await {
+                Ok(result) => reply.with_frame(|id| frames::answer(id, &result)),
+                Err(error) => reply.with_frame(|id| frames::refusal(id, &error)),
+            };
+            self.requests.ready.extend(answer);
+            return Ok(());
+        }
+        self.connection.go_live();
+        let Some(procedure) = procedure(method) else {
+            self.requests.ready.extend(reply.with_frame(|id| frames::fault(id, Fault::NoSuchMethod)));
+            return Ok(());
+        };
+        let placed = Arc::new(AtomicBool::new(false));
+        let work = procedure.call(&self.door, *self.connection.actor(), params, Arc::clone(&placed));
+        self.requests.begin(Begun { reply, work, placed });
+        Ok(())
+    }
+
+    /// A method of the connection itself. The result is JSON.
+    async fn own(&mut self, method: Own, params: Option<&RawValue>) -> Result<Vec<u8>> {
+        let fields = Fields::of_json(&[], params.map_or("", RawValue::get).as_bytes());
+        if method == Own::Resume {
+            let ResumeParams { chats } = fields.read()?;
+            self.connection.resume(chats).await?;
+            return Ok(b"{}".to_vec());
+        }
+        self.connection.go_live();
+        let page = match method {
+            Own::Ping => {
+                let NoParams {} = fields.read()?;
+                return Ok(b"{}".to_vec());
+            }
+            Own::WatchPresence => self.connection.watch(&fields.read::<WatchParams>()?.user_ids).await?,
+            Own::UnwatchPresence | Own::Resume => {
+                self.connection.unwatch(&fields.read::<WatchParams>()?.user_ids).await?
+            }
+        };
+        serde_json::to_vec(&Page::whole(page)).map_err(Error::internal)
+    }
+
+    fn count_refusal(&mut self) -> Step {
+        self.refusals += 1;
+        if self.refusals > REFUSALS {
+            return Err(End::Close(close::TOO_MANY_REQUESTS, "Too many requests."));
+        }
+        Ok(())
+    }
+
+    /// Answers what is under way, and sends what the hub had to say before the node began to stop.
+    async fn finish<S, E>(&mut self, socket: &mut S)
+    where
+        S: Sink<Message, Error = E> + Unpin + Send,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.requests.poll_idle(task))).await;
+        let mut out = Out::new(socket);
+        while let Some(answer) = self.requests.ready.pop_front() {
+            if out.feed(frames::text(answer)).await.is_err() {
+                return;
+            }
+        }
+        let _ = out.flush().await;
+    }
+}
+
+/// Methods that are the connection's own and no command's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Resume,
+    WatchPresence,
+    UnwatchPresence,
+    Ping,
+}
+
+impl Own {
+    fn named(method: &str) -> Option<Self> {
+        [
+            ("Resume", Self::Resume),
+            ("WatchPresence", Self::WatchPresence),
+            ("UnwatchPresence", Self::UnwatchPresence),
+            ("Ping", Self::Ping),
+        ]
+        .into_iter()
+        .find_map(|(name, own)| name.eq_ignore_ascii_case(method).then_some(own))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ResumeParams {
+    chats: Option<HashMap<ChatId, Revision>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WatchParams {
+    user_ids: Vec<UserId>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+const GOING_AWAY: &str = "The server is going away; connect again.";
+
+/// What is being written: gathered, then flushed at once, because each write costs a call of the system.
+struct Out<'s, S> {
+    socket: &'s mut S,
+    gathered: usize,
+}
+
+impl<'s, S, E> Out<'s, S>
+where
+    S: Sink<Message, Error = E> + Unpin + Send,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    fn new(socket: &'s mut S) -> Self {
+        Self { socket, gathered: 0 }
+    }
+
+    async fn signal(&mut self, signal: Signal, heard: &mut bool) -> Step {
+        match signal {
+            Signal::Event(delivery) => self.event(&delivery).await,
+            Signal::Ping if !std::mem::take(heard) => Err(End::Lost),
+            Signal::Ping => self.feed(Message::Ping(Bytes::new())).await,
+            Signal::End(Ending::GoingAway) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
+            Signal::End(Ending::SessionEnded) => {
+                Err(End::Close(close::SESSION_ENDED, "The session has ended."))
+            }
+            Signal::End(Ending::TooFarBehind) => {
+                Err(End::Close(close::TOO_FAR_BEHIND, "Too far behind; connect again and resume."))
+            }
+        }
+    }
+
+    async fn event(&mut self, delivery: &Delivery) -> Step {
+        self.feed(frames::text(frames::event(delivery))).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Step {
+        self.gathered += match &message {
+            Message::Text(text) => text.len(),
+            _ => 2,
+        };
+        // Ready at once unless the client is slow; only then is a timer worth its price.
+        let mut ready = poll_fn(|task| self.socket.poll_ready_unpin(task));
+        let is_ready = match (&mut ready).now_or_never() {
+            Some(is_ready) => is_ready,
+            None => timeout(WRITE_WAIT, ready).await.map_err(|_| SLOW)?,
+        };
+        is_ready.and_then(|()| self.socket.start_send_unpin(message)).map_err(|error| broken(&error))?;
+        if self.gathered >= WRITE_BUFFER { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Step {
+        if self.gathered == 0 {
+            return Ok(());
+        }
+        self.gathered = 0;
+        let flushed = match self.socket.flush().now_or_never() {
+            Some(flushed) => flushed,
+            None => timeout(WRITE_WAIT, self.socket.flush()).await.map_err(|_| SLOW)?,
+        };
+        flushed.map_err(|error| broken(&error))
+    }
+}
+
+/// The frame that would say so can't be written either; the socket is closed without.
+const SLOW: End = End::Lost;
+
+/// What a failure of the socket means.
+fn broken(error: &(dyn std::error::Error + 'static)) -> End {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<tungstenite::Error>() {
+            return match error {
+                tungstenite::Error::Capacity(_) => End::Close(close::TOO_BIG, "The frame is too big."),
+                tungstenite::Error::Utf8(_) => End::Close(1007, "Text must be UTF-8."),
+                tungstenite::Error::Protocol(_) => End::Close(1002, "This is no WebSocket frame."),
+                _ => End::Lost,
+            };
+        }
+        cause = error.source();
+    }
+    End::Lost
+}
+
+/// The closing handshake (RFC 6455, section 7): says why, and waits a moment for the client to say so too. Dropping
+/// the socket with unread bytes in it could take the closing frame away from the client.
+async fn say_goodbye<S, E>(socket: &mut S, code: u16, reason: &'static str)
+where
+    S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
+{
+    let goodbye = async {
+        let frame = CloseFrame { code, reason: reason.into() };
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(message)) = socket.next().await {
+                if matches!(message, Message::Close(_)) {
+                    break;
+                }
+            }
+        }
+    };
+    let _ = timeout(CLOSE_WAIT, goodbye).await;
+}

@@ -1,0 +1,17 @@
+//! The REST door from outside: requests in, answers out, on the in-memory backend.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod auth;
+mod bodies;
+mod chats;
+mod doors;
+mod every_route;
+mod limits;
+mod members;
+mod messages;
+mod openapi;
+mod realtime;
+mod support;
+mod traces;
+mod users;

@@ -1,0 +1,69 @@
+use std::fmt;
+
+use crate::{
+    domain::{SessionId, Timestamp, UserId},
+    error::{Error, Result},
+};
+
+/// Who is asking.
+///
+/// An actor is an argument of every command and never one of its fields: a deserialised body can't say who sent it.
+///
+/// ```
+/// use messenger_core::{Actor, UserId};
+///
+/// assert!(Actor::anonymous().user().is_err());
+/// let ada: UserId = "0193a5c1-7e2b-7c3d-8e4f-5a6b7c8d9e0f".parse().unwrap();
+/// assert_eq!(Actor::on_behalf_of(ada).user().unwrap(), ada);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Actor {
+    user: Option<UserId>,
+    session: Option<(SessionId, Timestamp)>,
+}
+
+impl Actor {
+    /// Nobody in particular: may register and log in.
+    pub const fn anonymous() -> Self {
+        Self { user: None, session: None }
+    }
+
+    /// A person whom the host has authenticated by its own means.
+    pub const fn on_behalf_of(user: UserId) -> Self {
+        Self { user: Some(user), session: None }
+    }
+
+    pub(crate) const fn in_session(user: UserId, session: SessionId, expires_at: Timestamp) -> Self {
+        Self { user: Some(user), session: Some((session, expires_at)) }
+    }
+
+    /// The person.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] if it is nobody.
+    pub const fn user(&self) -> Result<UserId> {
+        match self.user {
+            Some(user) => Ok(user),
+            None => Err(Error::Unauthenticated),
+        }
+    }
+
+    /// The session that the person was authenticated by, if it was by one.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session.map(|(session, _)| session)
+    }
+
+    /// When that session ends if it is not used.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.session.map(|(_, expires_at)| expires_at)
+    }
+}
+
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.user {
+            Some(user) => write!(f, "Actor({user})"),
+            None => f.write_str("Actor(anonymous)"),
+        }
+    }
+}

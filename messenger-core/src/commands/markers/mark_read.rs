@@ -1,0 +1,33 @@
+use serde::Deserialize;
+
+use super::{Marks, move_mark};
+use crate::{
+    domain::{ChatId, Seq},
+    error::Result,
+    messenger::{Command, Cx},
+};
+
+/// Says that all up to a message is read, and therefore also delivered.
+/// A mark only moves forward, and not beyond the last message.
+///
+/// Errors: `notFound`.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MarkRead {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// The place of that message.
+    pub seq: Seq,
+}
+
+impl Command for MarkRead {
+    type Output = Marks;
+    const NAME: &'static str = "MarkRead";
+    /// The lane stores it and tells of it.
+    const DETACHED: bool = false;
+
+    async fn run(self, cx: &mut Cx) -> Result<Marks> {
+        move_mark(cx, self.chat_id, self.seq, true).await
+    }
+}

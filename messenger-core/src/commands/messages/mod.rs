@@ -1,0 +1,41 @@
+mod delete;
+mod edit;
+mod send;
+
+pub use delete::DeleteMessage;
+pub use edit::EditMessage;
+pub use send::SendMessage;
+pub(crate) use send::stored;
+
+use crate::{
+    domain::{ChatId, Message, MessageId, MessageKind, Revision, UserId},
+    error::{Error, Result},
+    messenger::Cx,
+    ports::{Membership, MessageRecord, StoreErrorKind},
+};
+
+/// A text message of a chat that the actor is in, with the actor's place in it.
+async fn find(
+    cx: &Cx,
+    chat: ChatId,
+    message: MessageId,
+    user: UserId,
+) -> Result<(Membership, MessageRecord)> {
+    let membership = cx.store().membership(chat, user).await?;
+    let record = match cx.store().message(chat, message).await {
+        Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("message")),
+        found => found?,
+    };
+    if record.kind == MessageKind::System {
+        return Err(Error::Forbidden("What the chat itself says can't be changed."));
+    }
+    Ok((membership, record))
+}
+
+/// Tells of a changed message, and answers with it.
+fn changed(cx: &mut Cx, membership: &Membership, record: MessageRecord) -> Result<Message> {
+    let message = crate::convert::message(record.clone())?;
+    cx.tell_changes(&membership.chat, vec![record])?;
+    debug_assert!(message.revision > Revision::ZERO);
+    Ok(message)
+}

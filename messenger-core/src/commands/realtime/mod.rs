@@ -1,0 +1,3 @@
+mod set_typing;
+
+pub use set_typing::SetTyping;

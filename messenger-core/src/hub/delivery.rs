@@ -1,0 +1,66 @@
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::{domain::Event, ports::Hint};
+
+/// An event on its way to many connections, with its bytes in each protocol once somebody has encoded them.
+///
+/// ```
+/// use bytes::Bytes;
+/// use messenger_core::{Event, hub::{Delivery, FrameSlot}};
+///
+/// const JSON: FrameSlot = FrameSlot::new(0);
+/// let delivery = Delivery::new(Event::CaughtUp {});
+/// let first = delivery.frame(JSON, |event| Bytes::from(event.name()));
+/// let again = delivery.frame(JSON, |_| unreachable!("it is encoded already"));
+/// assert_eq!(first.as_ptr(), again.as_ptr());
+/// ```
+#[derive(Debug)]
+pub struct Delivery {
+    hint: Arc<Hint>,
+    frames: [OnceLock<Bytes>; FrameSlot::COUNT],
+}
+
+/// Which protocol's bytes: each door takes a number of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSlot(usize);
+
+impl FrameSlot {
+    /// How many protocols there may be.
+    pub const COUNT: usize = 4;
+
+    /// The slot of this number.
+    ///
+    /// # Panics
+    /// If the number is not below [`COUNT`](Self::COUNT); in a constant, that is when compiling.
+    pub const fn new(number: usize) -> Self {
+        assert!(number < Self::COUNT, "there are only so many slots");
+        Self(number)
+    }
+}
+
+impl Delivery {
+    /// An event that nobody has encoded yet.
+    pub fn new(event: Event) -> Self {
+        Self::of_hint(Arc::new(Hint::Event(event)))
+    }
+
+    /// The event of a hint; of one that is none, that all is up to date.
+    pub(super) fn of_hint(hint: Arc<Hint>) -> Self {
+        Self { hint, frames: Default::default() }
+    }
+
+    /// The event.
+    pub fn event(&self) -> &Event {
+        match &*self.hint {
+            Hint::Event(event) => event,
+            Hint::Added { .. } | Hint::SessionsEnded { .. } => &Event::CaughtUp {},
+        }
+    }
+
+    /// The event's bytes in a protocol, encoded by the first who asks and shared with all others.
+    pub fn frame(&self, slot: FrameSlot, encode: impl FnOnce(&Event) -> Bytes) -> Bytes {
+        self.frames[slot.0].get_or_init(|| encode(self.event())).clone()
+    }
+}

@@ -1,0 +1,150 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use super::Delivery;
+use crate::domain::{ChatId, Revision};
+
+/// What waits for one connection. Bounded: when it is full the connection ends, so that nobody else waits for it
+/// and nothing is left out in silence.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    state: Mutex<State>,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    ping: bool,
+    ending: Option<Ending>,
+    waker: Option<Waker>,
+}
+
+/// One thing that waits for a connection.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// An event, as everybody gets it.
+    Event(Arc<Delivery>),
+    /// The person has become a member by this change; what the chat looks like to them is read when it is their turn.
+    Added(ChatId, Revision),
+    /// From here on these chats need no comparison with what a catch-up has sent.
+    Settled(Arc<[ChatId]>),
+}
+
+/// Why a connection is ended from this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The node stops; connect again, to another.
+    GoingAway,
+    /// The session was ended or has expired.
+    SessionEnded,
+    /// The connection reads too slowly, or something it should get could not be read: connect again and resume.
+    TooFarBehind,
+}
+
+/// What a connection finds in its mailbox.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) ping: bool,
+    pub(super) ending: Option<Ending>,
+}
+
+impl Mailbox {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { state: Mutex::default(), capacity: capacity.max(1) }
+    }
+
+    /// Puts something in, or ends the connection if there is no room.
+    pub(super) fn push(&self, item: Item) {
+        let mut state = self.lock();
+        if state.ending.is_some() {
+            return;
+        }
+        if state.items.len() >= self.capacity {
+            state.items = VecDeque::new();
+            state.ending = Some(Ending::TooFarBehind);
+            metrics::counter!("messenger_connections_too_slow_total").increment(1);
+        } else {
+            state.items.push_back(item);
+        }
+        wake(state);
+    }
+
+    /// Asks the connection to show that it lives.
+    pub(super) fn ping(&self) {
+        let mut state = self.lock();
+        state.ping = true;
+        wake(state);
+    }
+
+    /// Ends the connection; what waits is still sent if the node goes away, and dropped otherwise.
+    pub(super) fn end(&self, ending: Ending) {
+        let mut state = self.lock();
+        if state.ending.is_none() {
+            state.ending = Some(ending);
+            wake(state);
+        }
+    }
+
+    /// Whether so much waits that holding it back any longer would end the connection.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.lock().items.len() * 2 >= self.capacity
+    }
+
+    /// Takes out what waits of a chat that the person turned out not to be in.
+    pub(super) fn forget(&self, chat: ChatId) {
+        self.lock().items.retain(|item| match item {
+            Item::Event(delivery) => delivery.event().change().is_none_or(|(of, _)| of != chat),
+            Item::Added(of, _) => *of != chat,
+            Item::Settled(_) => true,
+        });
+    }
+
+    /// Takes out the word that the person was added to a chat that the connection knows of.
+    pub(super) fn forget_added(&self, chat: ChatId) {
+        self.lock().items.retain(|item| !matches!(item, Item::Added(of, _) if *of == chat));
+    }
+
+    /// Moves what waits into `inbox`, which is empty. Pending while there is nothing.
+    ///
+    /// With `hold`, events stay where they are, and only pings and endings are found; it is also ready when
+    /// [half full](Self::is_half_full).
+    pub(super) fn poll_take(
+        &self,
+        inbox: &mut VecDeque<Item>,
+        hold: bool,
+        task: &mut Context<'_>,
+    ) -> Poll<Found> {
+        let mut state = self.lock();
+        let overdue = hold && state.items.len() * 2 >= self.capacity;
+        let nothing = (state.items.is_empty() || hold) && !overdue && !state.ping && state.ending.is_none();
+        if nothing {
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
+                state.waker = Some(task.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        if !hold && !state.items.is_empty() {
+            // The two queues change places, so that a burst allocates once.
+            std::mem::swap(inbox, &mut state.items);
+        }
+        Poll::Ready(Found { ping: std::mem::take(&mut state.ping), ending: state.ending })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing here panics while it holds the lock, and a queue is whole after each step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes after the lock is released, or the woken task would wait for it at once.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

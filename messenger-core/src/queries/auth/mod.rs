@@ -1,0 +1,3 @@
+mod list_sessions;
+
+pub use list_sessions::ListSessions;

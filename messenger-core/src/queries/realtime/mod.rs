@@ -1,0 +1,5 @@
+mod get_presence;
+mod sync;
+
+pub use get_presence::GetPresence;
+pub use sync::{ChatSync, Sync, Synced};

@@ -1,0 +1,119 @@
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    convert,
+    domain::{Chat, ChatId, Message, Revision, UserId},
+    error::Result,
+    messenger::{Cx, Query},
+    ports::{Anchor, Changes},
+    queries::page_size,
+};
+
+/// What has changed since the client was last up to date: for clients without a socket. What a socket client does
+/// with a resume.
+///
+/// Chats that have not changed are left out. A chat that the client did not name comes with its newest page.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sync {
+    /// What the client has: of each chat the last revision.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::HashMap<String, u64>))]
+    pub chats: BTreeMap<ChatId, Revision>,
+    /// Messages of one chat, at most.
+    pub limit: Option<u32>,
+}
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Synced {
+    /// Chats with changes.
+    pub chats: Vec<ChatSync>,
+    /// Chats named that are no longer the person's.
+    pub removed: Vec<ChatId>,
+}
+
+/// What has changed in a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ChatSync {
+    /// The chat.
+    pub chat: Chat,
+    /// The messages that changed, by revision; if `limited`, the newest page of the history, by place.
+    pub messages: Vec<Message>,
+    /// Whether too much has changed to be sent: forget what you have of this chat. Of a chat that the client did not
+    /// name, whether there is more history than this page.
+    pub limited: bool,
+}
+
+/// Messages in one answer; chats beyond that come without, as limited.
+const MESSAGES_IN_ALL: usize = 5000;
+const CHATS_AT_ONCE: usize = 50;
+
+impl Query for Sync {
+    type Output = Synced;
+    const NAME: &'static str = "Sync";
+
+    async fn run(self, cx: &Cx) -> Result<Synced> {
+        let user = cx.actor().user()?;
+        let limit = page_size(self.limit, cx.limits())?;
+        let mut named = self.chats;
+        let mut wanted: Vec<(ChatId, Option<Revision>)> = Vec::new();
+        for head in cx.store().memberships(user).await?.chats {
+            let since = named.remove(&head.chat);
+            if since != Some(head.revision) {
+                // A revision from the future is from another database: nothing the client has can be trusted.
+                wanted.push((head.chat, since.filter(|since| *since < head.revision)));
+            }
+        }
+        let mut chats = Vec::new();
+        let mut left = MESSAGES_IN_ALL;
+        for some in wanted.chunks(CHATS_AT_ONCE) {
+            read(cx, user, some, limit, &mut left, &mut chats).await?;
+        }
+        Ok(Synced { chats, removed: named.into_keys().collect() })
+    }
+}
+
+async fn read(
+    cx: &Cx,
+    user: UserId,
+    wanted: &[(ChatId, Option<Revision>)],
+    limit: usize,
+    left: &mut usize,
+    chats: &mut Vec<ChatSync>,
+) -> Result<()> {
+    let since: Vec<(ChatId, Revision)> =
+        wanted.iter().filter_map(|(chat, since)| Some((*chat, (*since)?))).collect();
+    let changes =
+        if *left == 0 || since.is_empty() { Vec::new() } else { cx.store().changes(&since, limit).await? };
+    let mut changes: HashMap<ChatId, Changes> =
+        changes.into_iter().map(|found| (found.chat.id, found)).collect();
+    let ids: Vec<ChatId> = wanted.iter().map(|(chat, _)| *chat).collect();
+    for view in cx.store().chat_views(user, &ids).await? {
+        let mut chat = convert::chat(view)?;
+        let (messages, limited) = match changes.remove(&chat.id) {
+            Some(found) if !found.truncated && found.messages.len() <= *left => {
+                // Not later than the messages, or the client would skip what came between.
+                chat.revision = found.chat.revision;
+                (found.messages, false)
+            }
+            _ if *left == 0 => (Vec::new(), true),
+            _ => {
+                let page = cx.store().history(chat.id, user, Anchor::Newest, limit.min(*left)).await?;
+                let is_whole = page.messages.first().is_none_or(|first| first.seq.get() == 1);
+                let is_new = !since.iter().any(|(named, _)| *named == chat.id);
+                (page.messages, !(is_new && is_whole))
+            }
+        };
+        *left -= messages.len();
+        chats.push(ChatSync { chat, messages: convert::messages(messages)?, limited });
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+mod find_users;
+mod get_me;
+mod get_user;
+
+pub use find_users::FindUsers;
+pub use get_me::GetMe;
+pub use get_user::GetUser;

@@ -1,0 +1,91 @@
+//! Steps that bring a database to the tables that this version of the crate works with.
+
+use sha2::{Digest as _, Sha256};
+
+/// One step. Once released, its text never changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Migration {
+    /// 1, 2, 3 …
+    pub(crate) version: i64,
+    /// What it is for, in a word.
+    pub(crate) name: &'static str,
+    /// The statements.
+    pub(crate) sql: &'static str,
+}
+
+impl Migration {
+    /// Tells whether a database was brought here by the same text.
+    pub(crate) fn checksum(&self) -> [u8; 32] {
+        Sha256::digest(self.sql.as_bytes()).into()
+    }
+}
+
+/// A step that a database has behind it.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) version: i64,
+    pub(crate) checksum: Vec<u8>,
+}
+
+/// Why a database can't be brought up to date.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has a step behind it that this version of the crate doesn't know.
+    Newer { found: i64, known: i64 },
+    /// It has a step behind it whose text was another one.
+    Changed { version: i64 },
+}
+
+/// The steps that are still to be done.
+pub(crate) fn pending<'m>(known: &'m [Migration], applied: &[Applied]) -> Result<&'m [Migration], Refusal> {
+    let latest = known.last().map_or(0, |migration| migration.version);
+    if let Some(found) = applied.iter().map(|step| step.version).max().filter(|found| *found > latest) {
+        return Err(Refusal::Newer { found, known: latest });
+    }
+    let mut done = 0;
+    for (migration, step) in known.iter().zip(applied) {
+        if step.version != migration.version || step.checksum != migration.checksum() {
+            return Err(Refusal::Changed { version: migration.version });
+        }
+        done += 1;
+    }
+    Ok(&known[done..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [Migration; 2] = [
+        Migration { version: 1, name: "one", sql: "SELECT 1" },
+        Migration { version: 2, name: "two", sql: "SELECT 2" },
+    ];
+
+    fn applied(migrations: &[Migration]) -> Vec<Applied> {
+        let step = |m: &Migration| Applied { version: m.version, checksum: m.checksum().to_vec() };
+        migrations.iter().map(step).collect()
+    }
+
+    #[test]
+    fn what_is_not_applied_is_pending() {
+        for done in 0..=2 {
+            assert_eq!(pending(&KNOWN, &applied(&KNOWN[..done])).unwrap().len(), 2 - done);
+        }
+    }
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        assert_eq!(
+            pending(&KNOWN[..1], &applied(&KNOWN)).unwrap_err(),
+            Refusal::Newer { found: 2, known: 1 }
+        );
+    }
+
+    #[test]
+    fn a_step_of_another_text_is_refused() {
+        let mut steps = applied(&KNOWN);
+        steps[0].checksum[0] ^= 1;
+        assert_eq!(pending(&KNOWN, &steps).unwrap_err(), Refusal::Changed { version: 1 });
+        assert_eq!(pending(&KNOWN, &applied(&KNOWN[1..])).unwrap_err(), Refusal::Changed { version: 1 });
+    }
+}

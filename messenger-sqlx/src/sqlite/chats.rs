@@ -1,0 +1,384 @@
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use messenger_core::{
+    ChatId, ChatKind, ClientId, Revision, Role, Seq, Timestamp, Title, UserId,
+    ports::{
+        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord,
+        Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
+        RosterChanged, StoreErrorKind, StoreResult,
+    },
+};
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    SqliteStore, messages,
+    sql::{self, Bind as _, json_ids, json_pairs},
+    users,
+};
+use crate::columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows};
+
+/// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
+const PEER: &str =
+    "CASE substr(c.pair, 1, 16) WHEN p.user_id THEN substr(c.pair, 17) ELSE substr(c.pair, 1, 16) END";
+
+pub(super) static BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {CHAT} FROM messenger_chats AS c WHERE c.id = $1"));
+
+pub(super) static BY_IDS: LazyLock<String> =
+    LazyLock::new(|| view("SELECT unhex(value) FROM json_each($2)", ""));
+
+/// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with all that is shown.
+pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
+    view(
+        "SELECT c.id FROM messenger_members AS p CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
+        WHERE p.user_id = $1 AND p.left_at IS NULL AND (c.activity_at, c.id) < ($2, $3)
+        ORDER BY c.activity_at DESC, c.id DESC LIMIT $4",
+        "ORDER BY c.activity_at DESC, c.id DESC",
+    )
+});
+
+/// Those of the chats that have the person `$1` as a member, as the person sees them.
+fn view(chats: &str, order: &str) -> String {
+    format!(
+        "SELECT {CHAT}, {MEMBER}, {USER}, {MESSAGE}
+        FROM messenger_chats AS c
+        CROSS JOIN messenger_members AS p ON p.chat_id = c.id AND p.user_id = $1 AND p.left_at IS NULL
+        LEFT JOIN messenger_users AS u ON u.id = {PEER}
+        LEFT JOIN messenger_messages AS m ON m.chat_id = c.id AND m.seq = c.last_seq
+        WHERE c.id IN ({chats}) {order}"
+    )
+}
+
+pub(super) static MEMBERSHIP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {CHAT}, {MEMBER} FROM messenger_members AS p CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
+        WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL"
+    )
+});
+
+/// The chat with each of its members, or with nulls if it has none.
+pub(super) static ROSTER: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {CHAT}, p.user_id IS NOT NULL, {MEMBER} FROM messenger_chats AS c
+        LEFT JOIN messenger_members AS p ON p.chat_id = c.id AND p.left_at IS NULL
+        WHERE c.id = $1 ORDER BY p.join_order"
+    )
+});
+
+/// How often the person was added, with each of their chats, or with nulls if there are none.
+pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT u.memberships, c.id, c.revision, {PEER} FROM messenger_users AS u
+        LEFT JOIN messenger_members AS p ON p.user_id = u.id AND p.left_at IS NULL
+        LEFT JOIN messenger_chats AS c ON c.id = p.chat_id
+        WHERE u.id = $1"
+    )
+});
+
+#[async_trait]
+impl ChatStore for SqliteStore {
+    async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened> {
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    users::check_live(conn, &chat.users).await?;
+                    let by_pair = sqlx::query("SELECT id FROM messenger_chats WHERE pair = $1");
+                    let by_pair = by_pair.bytes(&chat.pair_key());
+                    if let Some(chat) = sql::one(conn, by_pair, |columns| columns.id()).await? {
+                        return Ok(Opened { chat, created: false, fingerprint: None });
+                    }
+                    insert_direct(conn, &chat).await?;
+                    Ok(Opened { chat: chat.id, created: true, fingerprint: None })
+                })
+            })
+            .await
+    }
+
+    async fn create_group(&self, group: NewGroup) -> StoreResult<Opened> {
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    if let Some((name, _)) = &group.client_id
+                        && let Some((chat, fingerprint)) = named(conn, group.creator, name).await?
+                    {
+                        return Ok(Opened { chat, created: false, fingerprint });
+                    }
+                    let (chat, fingerprint) = (group.id, group.client_id.as_ref().map(|(_, mark)| *mark));
+                    insert_group(conn, group).await?;
+                    Ok(Opened { chat, created: true, fingerprint })
+                })
+            })
+            .await
+    }
+
+    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
+        self.all(sqlx::query(BY_IDS.as_str()).id(user).bind(json_ids(chats)), chat_view).await
+    }
+
+    async fn list_chats(
+        &self,
+        user: UserId,
+        after: Option<Activity>,
+        limit: usize,
+    ) -> StoreResult<Vec<ChatView>> {
+        let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
+        let query = sqlx::query(PAGE.as_str()).id(user).bind(after.at).id(after.chat).bind(rows(limit));
+        self.all(query, chat_view).await
+    }
+
+    async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
+        let query = sqlx::query(MEMBERSHIP.as_str()).id(chat).id(user);
+        let found =
+            self.one(query, |columns| Ok(Membership { chat: columns.chat()?, member: columns.member()? }));
+        found.await?.ok_or_else(|| StoreErrorKind::NotMember.into())
+    }
+
+    async fn roster(&self, chat: ChatId) -> StoreResult<Roster> {
+        let mut found = None;
+        let members = self.all(sqlx::query(ROSTER.as_str()).id(chat), |columns| {
+            found = Some(columns.chat()?);
+            if columns.integer()? == 0 { Ok(None) } else { columns.member().map(Some) }
+        });
+        let members: Vec<Option<MemberRecord>> = members.await?;
+        let chat = found.ok_or(StoreErrorKind::NotFound)?;
+        Ok(Roster { chat, members: members.into_iter().flatten().collect() })
+    }
+
+    async fn change_roster(&self, change: RosterChange) -> StoreResult<RosterChanged> {
+        self.writer.transaction(move |conn| Box::pin(apply(conn, change))).await
+    }
+
+    async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()> {
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    let mute = "UPDATE messenger_members SET muted_until = $3
+                        WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL";
+                    let mute = sqlx::query(mute).id(chat).id(user).bind(until.map(Timestamp::as_micros));
+                    let muted = sql::run(conn, mute).await?;
+                    if muted == 0 { Err(StoreErrorKind::NotMember.into()) } else { Ok(()) }
+                })
+            })
+            .await
+    }
+
+    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
+        let mut count = 0;
+        let chats = self.all(sqlx::query(MEMBERSHIPS.as_str()).id(user), |columns| {
+            count = columns.number()?;
+            let Some(chat) = columns.optional_id()? else { return Ok(None) };
+            Ok(Some(ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? }))
+        });
+        let chats: Vec<Option<ChatHead>> = chats.await?;
+        Ok(Memberships { count, chats: chats.into_iter().flatten().collect() })
+    }
+
+    async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
+        let query = "SELECT id, memberships FROM messenger_users
+            WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+        let query = sqlx::query(query).bind(json_ids(users));
+        self.all(query, |columns| Ok((columns.id()?, columns.number()?))).await
+    }
+
+    async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
+        let query = "SELECT id, revision FROM messenger_chats
+            WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+        let query = sqlx::query(query).bind(json_ids(chats));
+        self.all(query, |columns| Ok((columns.id()?, columns.revision()?))).await
+    }
+
+    async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
+        let query = sqlx::query("SELECT chat_id FROM messenger_members WHERE user_id = $1").id(user);
+        self.all(query, |columns| columns.id()).await
+    }
+}
+
+fn chat_view(columns: &mut Columns<'_, SqliteRow>) -> StoreResult<ChatView> {
+    Ok(ChatView {
+        chat: columns.chat()?,
+        me: columns.member()?,
+        peer: columns.optional_user()?,
+        last_message: columns.optional_message()?,
+    })
+}
+
+async fn insert_direct(conn: &mut SqliteConnection, direct: &DirectChat) -> StoreResult<()> {
+    let chat = new_chat(direct.id, ChatKind::Direct, None, direct.created_at);
+    insert(conn, &chat, Origin::Direct(direct)).await?;
+    let members = direct.users.map(|user| (user, Role::Member));
+    admit(conn, &chat, &members, direct.created_at).await
+}
+
+async fn insert_group(conn: &mut SqliteConnection, group: NewGroup) -> StoreResult<()> {
+    let mut users = vec![group.creator];
+    users.extend(&group.members);
+    users::check_live(conn, &users).await?;
+
+    let mut chat = new_chat(group.id, ChatKind::Group, Some(group.title), group.created_at);
+    insert(conn, &chat, Origin::Group(group.creator, group.client_id.as_ref())).await?;
+    let role_of = |user| if user == group.creator { Role::Owner } else { Role::Member };
+    let members: Vec<_> = users.into_iter().map(|user| (user, role_of(user))).collect();
+    admit(conn, &chat, &members, group.created_at).await?;
+    chat.member_count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    let at = group.message.at;
+    messages::append_system(conn, &mut chat, group.message).await?;
+    update(conn, &chat, Some(at)).await
+}
+
+/// The group that this person made under this name.
+async fn named(
+    conn: &mut SqliteConnection,
+    creator: UserId,
+    name: &ClientId,
+) -> StoreResult<Option<(ChatId, Option<Fingerprint>)>> {
+    let query = "SELECT id, fingerprint FROM messenger_chats WHERE creator_id = $1 AND client_id = $2";
+    let query = sqlx::query(query).id(creator).bind(name.as_str());
+    sql::one(conn, query, |columns| Ok((columns.id()?, columns.fingerprint()?))).await
+}
+
+/// What a chat is found again by when it is to be made a second time.
+enum Origin<'o> {
+    Direct(&'o DirectChat),
+    Group(UserId, Option<&'o (ClientId, Fingerprint)>),
+}
+
+const fn new_chat(id: ChatId, kind: ChatKind, title: Option<Title>, created_at: Timestamp) -> ChatRecord {
+    ChatRecord {
+        id,
+        kind,
+        title,
+        created_at,
+        revision: Revision::ZERO,
+        last_seq: Seq::ZERO,
+        texts: 0,
+        member_count: 0,
+        roster_version: 1,
+    }
+}
+
+async fn insert(conn: &mut SqliteConnection, chat: &ChatRecord, origin: Origin<'_>) -> StoreResult<()> {
+    let insert =
+        "INSERT INTO messenger_chats (id, kind, title, created_at, activity_at, revision, last_seq, texts,
+            member_count, roster_version, pair, creator_id, client_id, fingerprint)
+        VALUES ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10)";
+    let insert = sqlx::query(insert)
+        .id(chat.id)
+        .bind(chat_kind(chat.kind))
+        .bind(chat.title.as_ref().map(Title::as_str))
+        .time(chat.created_at);
+    let insert = match origin {
+        Origin::Direct(direct) => {
+            insert.number(2).number(chat.roster_version).bytes(&direct.pair_key()).nulls(3)
+        }
+        Origin::Group(creator, name) => insert
+            .number(0)
+            .number(chat.roster_version)
+            .nulls(1)
+            .id(creator)
+            .bind(name.map(|(name, _)| name.as_str()))
+            .bind(name.map(|(_, fingerprint)| fingerprint.0.as_slice())),
+    };
+    sql::run(conn, insert).await.map(drop)
+}
+
+/// Makes people members of the chat as it is before the change.
+async fn admit(
+    conn: &mut SqliteConnection,
+    chat: &ChatRecord,
+    members: &[(UserId, Role)],
+    joined_at: Timestamp,
+) -> StoreResult<()> {
+    // `WHERE true` keeps the parser from taking `ON` for a part of the `FROM`.
+    let admit = "INSERT INTO messenger_members
+            (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts, delivered_seq)
+        SELECT $1, unhex(value ->> 0), value ->> 1, $2, key + 1 + (
+                SELECT coalesce(max(join_order), 0) FROM messenger_members WHERE chat_id = $1
+            ), $3, $4, $3
+        FROM json_each($5) WHERE true
+        ON CONFLICT (chat_id, user_id) DO UPDATE SET
+            role = excluded.role, joined_at = excluded.joined_at, join_order = excluded.join_order,
+            left_at = NULL, muted_until = NULL, read_seq = max(read_seq, excluded.read_seq),
+            read_texts = max(read_texts, excluded.read_texts),
+            delivered_seq = max(delivered_seq, excluded.delivered_seq)";
+    let list = json_pairs(members.iter().map(|(user, given)| (user, role(*given))));
+    let admit = sqlx::query(admit).id(chat.id).time(joined_at).number(chat.last_seq.get());
+    sql::run(conn, admit.number(chat.texts).bind(list)).await?;
+    let users: Vec<_> = members.iter().map(|(user, _)| *user).collect();
+    users::count_memberships(conn, &users).await
+}
+
+async fn apply(conn: &mut SqliteConnection, change: RosterChange) -> StoreResult<RosterChanged> {
+    let query = sqlx::query(BY_ID.as_str()).id(change.chat);
+    let chat = sql::one(conn, query, |columns| columns.chat()).await?;
+    let mut chat = chat.ok_or(StoreErrorKind::NotFound)?;
+    if chat.roster_version != change.expected {
+        return Err(StoreErrorKind::Conflict.into());
+    }
+    users::check_live(conn, &change.add).await?;
+    let at = change.messages.first().map_or(chat.created_at, |message| message.at);
+    let added: Vec<_> = change.add.iter().map(|user| (*user, Role::Member)).collect();
+    admit(conn, &chat, &added, at).await?;
+    let removed = remove(conn, chat.id, &change.remove, at).await?;
+    give_roles(conn, chat.id, &change.roles).await?;
+
+    let count = u64::from(chat.member_count) + added.len() as u64 - removed;
+    chat.member_count = u32::try_from(count).unwrap_or(u32::MAX);
+    chat.roster_version += 1;
+    chat.title = change.title.or(chat.title);
+    let messages = append_all(conn, &mut chat, change.messages).await?;
+    update(conn, &chat, messages.last().map(|message| message.created_at)).await?;
+    Ok(RosterChanged { chat, messages })
+}
+
+async fn remove(
+    conn: &mut SqliteConnection,
+    chat: ChatId,
+    users: &[UserId],
+    at: Timestamp,
+) -> StoreResult<u64> {
+    let remove = "UPDATE messenger_members SET left_at = $2
+        WHERE chat_id = $1 AND left_at IS NULL AND user_id IN (SELECT unhex(value) FROM json_each($3))";
+    sql::run(conn, sqlx::query(remove).id(chat).time(at).bind(json_ids(users))).await
+}
+
+async fn give_roles(conn: &mut SqliteConnection, chat: ChatId, roles: &[(UserId, Role)]) -> StoreResult<()> {
+    let give = "UPDATE messenger_members AS p SET role = given.role
+        FROM (SELECT unhex(value ->> 0) AS user_id, value ->> 1 AS role FROM json_each($2)) AS given
+        WHERE p.chat_id = $1 AND p.user_id = given.user_id AND p.left_at IS NULL";
+    let list = json_pairs(roles.iter().map(|(user, given)| (user, role(*given))));
+    sql::run(conn, sqlx::query(give).id(chat).bind(list)).await.map(drop)
+}
+
+async fn append_all(
+    conn: &mut SqliteConnection,
+    chat: &mut ChatRecord,
+    new: Vec<NewSystemMessage>,
+) -> StoreResult<Vec<MessageRecord>> {
+    let mut messages = Vec::with_capacity(new.len());
+    for message in new {
+        messages.push(messages::append_system(conn, chat, message).await?);
+    }
+    Ok(messages)
+}
+
+/// Stores all of a chat that changes.
+async fn update(
+    conn: &mut SqliteConnection,
+    chat: &ChatRecord,
+    last_message_at: Option<Timestamp>,
+) -> StoreResult<()> {
+    let update = "UPDATE messenger_chats SET title = $2, revision = $3, last_seq = $4, texts = $5,
+            member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at)
+        WHERE id = $1";
+    let update = sqlx::query(update)
+        .id(chat.id)
+        .bind(chat.title.as_ref().map(Title::as_str))
+        .number(chat.revision.get())
+        .number(chat.last_seq.get())
+        .number(chat.texts)
+        .number(chat.member_count.into())
+        .number(chat.roster_version)
+        .bind(last_message_at.map(Timestamp::as_micros));
+    sql::run(conn, update).await.map(drop)
+}

@@ -1,0 +1,67 @@
+use messenger_core::ports::{StoreError, StoreErrorKind, Unique};
+use sqlx::error::DatabaseError;
+
+/// The outcome that an error of SQLite or of sqlx stands for.
+pub(super) fn store_error(error: sqlx::Error) -> StoreError {
+    let kind = match &error {
+        sqlx::Error::Database(error) => database_error(error.as_ref()),
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_) => StoreErrorKind::Unavailable,
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Other,
+    };
+    StoreError::new(kind, error)
+}
+
+/// By the [result codes](https://www.sqlite.org/rescode.html); their low byte is the primary one.
+fn database_error(error: &dyn DatabaseError) -> StoreErrorKind {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    const NO_MEMORY: i32 = 7;
+    const READ_ONLY: i32 = 8;
+    const INTERRUPTED: i32 = 9;
+    const IO: i32 = 10;
+    const CORRUPT: i32 = 11;
+    const FULL: i32 = 13;
+    const CANT_OPEN: i32 = 14;
+    const NOT_A_DATABASE: i32 = 26;
+    const CONSTRAINT_PRIMARY_KEY: i32 = 1555;
+    const CONSTRAINT_UNIQUE: i32 = 2067;
+
+    let code = code(error);
+    match code {
+        CONSTRAINT_PRIMARY_KEY | CONSTRAINT_UNIQUE => unique(error.message()),
+        _ => match code & 0xff {
+            BUSY | LOCKED | NO_MEMORY | READ_ONLY | INTERRUPTED | IO | FULL | CANT_OPEN => {
+                StoreErrorKind::Unavailable
+            }
+            CORRUPT | NOT_A_DATABASE => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Other,
+        },
+    }
+}
+
+/// Whether somebody else holds the lock that was asked for.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    error.as_database_error().is_some_and(|error| [BUSY, LOCKED].contains(&(code(error) & 0xff)))
+}
+
+fn code(error: &dyn DatabaseError) -> i32 {
+    error.code().and_then(|code| code.parse().ok()).unwrap_or_default()
+}
+
+/// SQLite names the columns: `UNIQUE constraint failed: messenger_users.username`.
+fn unique(message: &str) -> StoreErrorKind {
+    let column = message.rsplit('.').next().unwrap_or_default();
+    StoreErrorKind::AlreadyExists(match column {
+        "username" => Unique::Username,
+        "email_key" => Unique::Email,
+        "client_id" => Unique::ClientId,
+        "id" | "token_hash" => Unique::Id,
+        _ => return StoreErrorKind::Other,
+    })
+}

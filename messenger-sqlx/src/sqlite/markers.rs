@@ -1,0 +1,174 @@
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use messenger_core::{
+    ChatId, Seq, UserId,
+    ports::{MarkerMoved, MarkerStore, MoveMarker, StoreErrorKind, StoreResult},
+};
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    SqliteStore,
+    errors::store_error,
+    sql::{self, Batched, Bind as _, numbered_values, values},
+    writer,
+};
+use crate::columns::Columns;
+
+/// Where the marks stand, and how many texts stand up to where they are to go.
+pub(super) static LOOK: Batched = Batched::new(|size| {
+    format!(
+        "BEGIN IMMEDIATE;
+        SELECT v.column1, p.read_seq, p.read_texts, p.delivered_seq, c.last_seq, c.texts, c.member_count,
+            coalesce((
+                SELECT m.texts FROM messenger_messages AS m
+                WHERE m.chat_id = c.id AND m.seq = min(v.column4, c.last_seq)
+            ), 0)
+        FROM (VALUES {}) AS v
+        CROSS JOIN messenger_chats AS c ON c.id = v.column2
+        CROSS JOIN messenger_members AS p ON p.chat_id = c.id AND p.user_id = v.column3
+        WHERE p.left_at IS NULL",
+        numbered_values(size, 3)
+    )
+});
+
+pub(super) static MOVE: Batched = Batched::new(|size| {
+    format!(
+        "UPDATE messenger_members AS p
+        SET read_seq = v.column3, read_texts = v.column4, delivered_seq = v.column5
+        FROM (VALUES {}) AS v WHERE p.chat_id = v.column1 AND p.user_id = v.column2;
+        COMMIT",
+        values(size, 5)
+    )
+});
+
+#[async_trait]
+impl MarkerStore for SqliteStore {
+    /// Moves up to 2,048 marks in one commit; a larger batch takes several.
+    async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
+        let mut answers = Vec::with_capacity(batch.len());
+        for part in batch.chunks(Batched::MAX) {
+            let part = part.to_vec();
+            answers.extend(self.writer.run(move |conn| Box::pin(move_all(conn, part))).await?);
+        }
+        Ok(answers)
+    }
+}
+
+async fn move_all(
+    conn: &mut SqliteConnection,
+    batch: Vec<MoveMarker>,
+) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
+    let found = look(conn, &batch).await?;
+    let mut marks = HashMap::new();
+    let answers = batch.iter().zip(found).map(|(step, found)| {
+        let found = found.ok_or(StoreErrorKind::NotMember)?;
+        let marks = marks.entry((step.chat, step.user)).or_insert(found.marks);
+        Ok(found.place.go(step.read, marks))
+    });
+    let answers: Vec<_> = answers.collect();
+    marks.retain(|_, marks: &mut Marks| marks.moved);
+    store(conn, &marks).await?;
+    Ok(answers)
+}
+
+/// What is known of one step of a batch.
+#[derive(Clone, Copy)]
+struct Found {
+    marks: Marks,
+    place: Place,
+}
+
+/// The marks of a member.
+#[derive(Clone, Copy)]
+struct Marks {
+    read_seq: Seq,
+    read_texts: u64,
+    delivered_seq: Seq,
+    /// Whether they differ from what is stored.
+    moved: bool,
+}
+
+/// Where a mark is to go.
+#[derive(Clone, Copy)]
+struct Place {
+    seq: Seq,
+    /// Texts up to there.
+    texts: u64,
+    /// Texts of the chat.
+    all_texts: u64,
+    member_count: u32,
+}
+
+impl Place {
+    fn go(self, read: bool, marks: &mut Marks) -> MarkerMoved {
+        let moved = self.seq > if read { marks.read_seq } else { marks.delivered_seq };
+        if moved && read {
+            (marks.read_seq, marks.read_texts) = (self.seq, self.texts);
+        }
+        if moved {
+            marks.delivered_seq = marks.delivered_seq.max(self.seq);
+            marks.moved = true;
+        }
+        MarkerMoved {
+            read_seq: marks.read_seq,
+            delivered_seq: marks.delivered_seq,
+            unread: self.all_texts.saturating_sub(marks.read_texts),
+            moved,
+            member_count: self.member_count,
+        }
+    }
+}
+
+/// Begins the transaction.
+async fn look(conn: &mut SqliteConnection, batch: &[MoveMarker]) -> StoreResult<Vec<Option<Found>>> {
+    let size = Batched::size(batch.len());
+    let mut query = sqlx::query(LOOK.of(size));
+    for step in batch {
+        query = query.id(step.chat).id(step.user).number(step.seq.get());
+    }
+    let mut found = vec![None; batch.len()];
+    let mut rows = query.nulls((size - batch.len()) * 3).fetch(conn);
+    while let Some(row) = rows.try_next().await.map_err(store_error)? {
+        let columns = &mut Columns::of(&row);
+        let at = columns.index()?;
+        let step = batch.get(at).ok_or(StoreErrorKind::Corrupt)?;
+        found[at] = Some(read(columns, step.seq)?);
+    }
+    Ok(found)
+}
+
+fn read(columns: &mut Columns<'_, SqliteRow>, wanted: Seq) -> StoreResult<Found> {
+    let marks = Marks {
+        read_seq: columns.seq()?,
+        read_texts: columns.number()?,
+        delivered_seq: columns.seq()?,
+        moved: false,
+    };
+    let place = Place {
+        seq: wanted.min(columns.seq()?),
+        all_texts: columns.number()?,
+        member_count: u32::try_from(columns.number()?).unwrap_or(u32::MAX),
+        texts: columns.number()?,
+    };
+    Ok(Found { marks, place })
+}
+
+/// Stores the marks that moved, and commits.
+async fn store(conn: &mut SqliteConnection, marks: &HashMap<(ChatId, UserId), Marks>) -> StoreResult<()> {
+    if marks.is_empty() {
+        return writer::execute(conn, "COMMIT").await;
+    }
+    let size = Batched::size(marks.len());
+    let mut query = sqlx::query(MOVE.of(size));
+    for ((chat, user), marks) in marks {
+        query = query
+            .id(*chat)
+            .id(*user)
+            .number(marks.read_seq.get())
+            .number(marks.read_texts)
+            .number(marks.delivered_seq.get());
+    }
+    sql::run(conn, query.nulls((size - marks.len()) * 5)).await.map(drop)
+}

@@ -1,0 +1,184 @@
+//! The store in an embedded SQLite file.
+
+mod chats;
+mod errors;
+mod markers;
+mod messages;
+mod migrate;
+mod open;
+#[cfg(test)]
+mod plans;
+mod sessions;
+mod sql;
+mod users;
+mod writer;
+
+use std::{future::Future, path::Path, time::Duration};
+
+use async_trait::async_trait;
+use messenger_core::ports::{Store, StoreError, StoreErrorKind, StoreResult};
+use sqlx::{SqliteConnection, SqlitePool, pool::PoolConnection, sqlite::SqliteRow};
+
+use self::{errors::store_error, sql::Query, writer::Writer};
+pub use self::{
+    migrate::migrations_sql,
+    open::{OpenError, SqliteBuilder},
+};
+use crate::columns::Columns;
+
+/// A [`Store`] in an SQLite file: one connection writes, several read, and what was acknowledged survives a
+/// power cut.
+///
+/// ```
+/// use messenger_core::{context::Context, ports::{ChatStore, Store, StoreErrorKind}};
+/// use messenger_sqlx::SqliteStore;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("chat.db");
+/// let store = SqliteStore::open(&path).await?;
+/// let error = store.roster(Context::fixed().id()).await.unwrap_err();
+/// assert_eq!(error.kind(), StoreErrorKind::NotFound);
+/// store.close().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writer: Writer,
+    /// The longest time that an intent takes before its caller is told `Unavailable`.
+    timeout: Duration,
+}
+
+impl SqliteStore {
+    /// Opens the store in the file `address`, which is made if there is none, and brings its tables up to date.
+    ///
+    /// `address` is a path, or `sqlite://` and a path, with `?mode=rw` if the file must be there already.
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the file can't be used.
+    pub async fn open(address: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder(address).open().await
+    }
+
+    /// Settings for opening the store in the file `address`, as [`open`](Self::open) takes it.
+    pub fn builder(address: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder::new(address.as_ref())
+    }
+
+    /// All rows of a query.
+    async fn all<T: Send>(
+        &self,
+        query: Query<'_>,
+        read: impl FnMut(&mut Columns<'_, SqliteRow>) -> StoreResult<T> + Send,
+    ) -> StoreResult<Vec<T>> {
+        self.limited(async { sql::all(&mut *self.reader().await?, query, read).await }).await
+    }
+
+    /// The only row of a query.
+    async fn one<T: Send>(
+        &self,
+        query: Query<'_>,
+        read: impl FnOnce(&mut Columns<'_, SqliteRow>) -> StoreResult<T> + Send,
+    ) -> StoreResult<Option<T>> {
+        self.limited(async { sql::one(&mut *self.reader().await?, query, read).await }).await
+    }
+
+    async fn reader(&self) -> StoreResult<PoolConnection<sqlx::Sqlite>> {
+        self.readers.acquire().await.map_err(store_error)
+    }
+
+    async fn limited<T>(&self, work: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T> {
+        let done = tokio::time::timeout(self.timeout, work).await;
+        done.unwrap_or_else(|elapsed| Err(StoreError::new(StoreErrorKind::Unavailable, elapsed)))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        self.one(sqlx::query("SELECT 1"), |columns| columns.integer()).await?;
+        self.writer.transaction(|_: &mut SqliteConnection| Box::pin(async { Ok(()) })).await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fresh() -> (SqliteStore, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+        (store, directory)
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_synced_before_it_is_acknowledged() {
+        let (store, _directory) = fresh().await;
+        for (setting, wanted) in [
+            ("PRAGMA journal_mode", "wal"),
+            // FULL: the log is synced at every commit.
+            ("PRAGMA synchronous", "2"),
+            ("PRAGMA fullfsync", "1"),
+        ] {
+            let found = store.writer.run(move |conn| {
+                Box::pin(async move {
+                    let row = sqlx::query(setting).fetch_one(conn).await.map_err(store_error)?;
+                    Ok(sqlx::Row::try_get_unchecked::<String, _>(&row, 0).unwrap())
+                })
+            });
+            assert_eq!(found.await.unwrap(), wanted, "{setting}");
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_can_not_write() {
+        let (store, _directory) = fresh().await;
+        let error = sqlx::query("DELETE FROM messenger_users").execute(&store.readers).await.unwrap_err();
+        assert!(error.to_string().contains("readonly"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_intent_that_panics_leaves_no_transaction_behind() {
+        let (store, _directory) = fresh().await;
+        let done = store.writer.transaction(|conn| {
+            Box::pin(async move {
+                writer::execute(conn, "DELETE FROM messenger_migrations").await?;
+                panic!("as a bug would")
+            })
+        });
+        let error: StoreError = done.await.map(|(): ()| ()).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Other);
+
+        store.ping().await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM messenger_migrations");
+        assert_eq!(store.one(count, |columns| columns.integer()).await.unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_fails_takes_the_others_of_its_string_along() {
+        let (store, _directory) = fresh().await;
+        let done = store.writer.run(|conn| {
+            Box::pin(writer::execute(
+                conn,
+                "BEGIN IMMEDIATE; DELETE FROM messenger_migrations; SELECT abs(-9223372036854775808); COMMIT",
+            ))
+        });
+        done.await.unwrap_err();
+
+        store.ping().await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM messenger_migrations");
+        assert_eq!(store.one(count, |columns| columns.integer()).await.unwrap(), Some(1));
+    }
+}

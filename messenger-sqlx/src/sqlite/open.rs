@@ -1,0 +1,292 @@
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::time::Instant;
+
+use super::{
+    SqliteStore,
+    errors::is_busy,
+    migrate::{MigrateError, migrate},
+    writer::{Writer, WriterSettings},
+};
+use crate::migrations::Refusal;
+
+/// Pages of the write-ahead log (of 4 KiB each) after which it is carried over to the database file. Pages that
+/// changed several times meanwhile are written once, so a batch of messages in many chats likes this large.
+const CHECKPOINT_PAGES: u32 = 4000;
+/// A log larger than this is made to begin anew, and its file is cut back to this.
+const LOG_LIMIT: u64 = 64 << 20;
+/// Part of the file that readers look at without a copy.
+const MAPPED: u64 = 256 << 20;
+
+/// Settings of a [`SqliteStore`].
+///
+/// ```no_run
+/// # async fn open() -> Result<(), messenger_sqlx::sqlite::OpenError> {
+/// use std::time::Duration;
+/// use messenger_sqlx::SqliteStore;
+///
+/// let store = SqliteStore::builder("chat.db").readers(4).timeout(Duration::from_secs(10)).open().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing before `open`"]
+pub struct SqliteBuilder {
+    address: PathBuf,
+    readers: u32,
+    busy_timeout: Duration,
+    acquire_timeout: Duration,
+    timeout: Duration,
+}
+
+impl SqliteBuilder {
+    pub(super) fn new(address: &Path) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            address: address.to_owned(),
+            readers: u32::try_from(cores.clamp(2, 8)).unwrap_or(8),
+            busy_timeout: Duration::from_secs(5),
+            acquire_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(15),
+        }
+    }
+
+    /// How many connections read, at least 1; each is a thread. Without this: as many as there are cores, but 2
+    /// to 8.
+    pub fn readers(mut self, readers: u32) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// How long a write waits for another process that writes to the file; 5 seconds without this. Whole
+    /// milliseconds, up to 2^31.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout.min(Duration::from_millis(i32::MAX as u64));
+        self
+    }
+
+    /// How long an intent waits for a free connection; 5 seconds without this.
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// How long a caller waits for an answer at most, all waits included; 15 seconds without this. A write that
+    /// takes longer is `Unavailable` to its caller, and may yet be done.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the file can't be used.
+    pub async fn open(self) -> Result<SqliteStore, OpenError> {
+        let (path, create) = locate(&self.address)?;
+        let options = self.options(&path).create_if_missing(create);
+        let mut conn = options.connect().await.map_err(|error| OpenError::file(&path, error))?;
+        self.use_log(&path, &mut conn).await?;
+        migrate(&mut conn).await.map_err(|error| OpenError::migration(&path, error))?;
+
+        let options = options.create_if_missing(false);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(self.readers)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone().pragma("query_only", "ON"))
+            .await
+            .map_err(|error| OpenError::file(&path, error))?;
+        let mut log = path.into_os_string();
+        log.push("-wal");
+        let settings = WriterSettings {
+            options: options.optimize_on_close(true, None),
+            log: log.into(),
+            log_limit: LOG_LIMIT,
+            acquire_timeout: self.acquire_timeout,
+            timeout: self.timeout,
+        };
+        Ok(SqliteStore { readers, writer: Writer::new(conn, settings), timeout: self.timeout })
+    }
+
+    fn options(&self, path: &Path) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(self.busy_timeout)
+            // The log is synced before a commit is acknowledged; on macOS only this reaches the disk's platter.
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("fullfsync", "ON")
+            // Our tables declare none, and the checks of the host's are the host's.
+            .foreign_keys(false)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+            .pragma("journal_size_limit", LOG_LIMIT.to_string())
+            .pragma("mmap_size", MAPPED.to_string())
+            // In KiB, if negative.
+            .pragma("cache_size", "-16384")
+            .pragma("temp_store", "MEMORY")
+            // `PRAGMA optimize` looks at so many rows of an index at most.
+            .analysis_limit(400)
+            // A page of history and a catch-up pass from SQLite's thread to ours without a pause.
+            .row_buffer_size(256)
+            .disable_statement_logging()
+    }
+
+    /// Turns the write-ahead log on. SQLite does not wait for others by itself when it does that.
+    async fn use_log(&self, path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
+        let deadline = Instant::now() + self.busy_timeout;
+        loop {
+            let mode =
+                sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(&mut *conn).await;
+            match mode {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(_) => return Err(OpenError::NoLog { path: path.to_owned() }),
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => return Err(OpenError::file(path, error)),
+            }
+        }
+    }
+}
+
+/// The file that an address names, and whether it may be made.
+fn locate(address: &Path) -> Result<(PathBuf, bool), OpenError> {
+    let refuse = |reason: &'static str| OpenError::Address { address: address.to_owned(), reason };
+    let url = address.to_str().filter(|text| text.starts_with("sqlite:"));
+    let (url, parameters) = url.map_or(("", ""), |url| url.split_once('?').unwrap_or((url, "")));
+    let path = if url.is_empty() {
+        address.to_owned()
+    } else {
+        // Takes the scheme off and decodes what is written as %20 and the like.
+        SqliteConnectOptions::from_str(url).map_err(|_| refuse("it can't be read"))?.get_filename().to_owned()
+    };
+    let name = if url.is_empty() { address } else { Path::new(url) };
+    let in_memory = [":memory:", "sqlite::memory:", "sqlite://:memory:"].map(Path::new).contains(&name);
+    if in_memory || path.as_os_str().is_empty() {
+        return Err(refuse("it names no file"));
+    }
+    match parameters {
+        "" | "mode=rwc" => Ok((path, true)),
+        "mode=rw" => Ok((path, false)),
+        _ => Err(refuse("of parameters it may have only mode=rw or mode=rwc")),
+    }
+}
+
+/// Why a file can't be used as a store. `Display` is one sentence that names the file and the cause.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address is none of a file.
+    #[error("`{}` is not the address of a database file: {reason}", address.display())]
+    Address {
+        /// The address.
+        address: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// SQLite can't use the file: it is none of a database, may not be written to, is in use for too long, or
+    /// its directory is missing.
+    #[error("the database file `{}` can't be used: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is the matter, as SQLite said it.
+        reason: String,
+        /// The error that it came with.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file lies where SQLite can't keep a write-ahead log, for instance on a network drive.
+    #[error("the database file `{}` lies where SQLite can't keep a write-ahead log", path.display())]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database was used by a newer version of this crate.
+    #[error(
+        "the database `{}` is newer than this program: it is at version {found}, and {known} is the last one known",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The latest migration that the database has behind it.
+        found: i64,
+        /// The latest that this version of the crate has.
+        known: i64,
+    },
+    /// A migration that the database has behind it is not the one of this crate.
+    #[error("the database `{}` was made by another program: its migration {version} is not ours", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Which migration.
+        version: i64,
+    },
+}
+
+impl OpenError {
+    fn file(path: &Path, error: sqlx::Error) -> Self {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let reason = match &error {
+            _ if directory.is_some_and(|directory| !directory.is_dir()) => {
+                "there is no such directory".into()
+            }
+            sqlx::Error::Database(error) => error.message().to_owned(),
+            other => other.to_string(),
+        };
+        Self::File { path: path.to_owned(), reason, source: error.into() }
+    }
+
+    fn migration(path: &Path, error: MigrateError) -> Self {
+        let path = path.to_owned();
+        match error {
+            MigrateError::Refused(Refusal::Newer { found, known }) => Self::Newer { path, found, known },
+            MigrateError::Refused(Refusal::Changed { version }) => Self::Changed { path, version },
+            MigrateError::Failed(error) => Self::file(&path, error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_path_or_a_url() {
+        for (address, path, create) in [
+            ("chat.db", "chat.db", true),
+            ("/var/chat.db", "/var/chat.db", true),
+            ("sqlite://chat.db", "chat.db", true),
+            ("sqlite:///var/my%20chat.db?mode=rwc", "/var/my chat.db", true),
+            ("sqlite:chat.db?mode=rw", "chat.db", false),
+        ] {
+            assert_eq!(locate(Path::new(address)).unwrap(), (PathBuf::from(path), create), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_names_no_file_is_refused() {
+        for address in [
+            "",
+            ":memory:",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite://",
+            "sqlite://a.db?mode=ro",
+            "sqlite:a?mode=memory",
+        ] {
+            let error = locate(Path::new(address)).unwrap_err().to_string();
+            assert!(error.contains("is not the address of a database file"), "{address}: {error}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use messenger_core::{
+    DisplayName, SessionId, Timestamp, UserId, Username,
+    ports::{
+        LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
+    },
+};
+use sqlx::SqliteConnection;
+
+use super::{
+    SqliteStore, sessions,
+    sql::{self, Bind as _, json_ids, json_pairs},
+};
+use crate::{
+    columns::{USER, rows},
+    prefix,
+};
+
+pub(super) static BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {USER} FROM messenger_users AS u WHERE u.id = $1"));
+
+pub(super) static BY_IDS: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {USER} FROM messenger_users AS u WHERE u.id IN (SELECT unhex(value) FROM json_each($1))")
+});
+
+pub(super) static BY_USERNAME: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {USER} FROM messenger_users AS u WHERE u.username = $1 AND u.erased_at IS NULL")
+});
+
+pub(super) static BY_EMAIL: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {USER} FROM messenger_users AS u WHERE u.email_key = $1 AND u.erased_at IS NULL")
+});
+
+/// `$1` to `$2` is the range of the names, `$3` the username to begin after.
+pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH found (username) AS (
+            SELECT * FROM (
+                SELECT username FROM messenger_users
+                WHERE username >= $1 AND username < $2 AND username > $3 AND erased_at IS NULL
+                ORDER BY username LIMIT $4
+            )
+            UNION
+            SELECT * FROM (
+                SELECT username FROM messenger_users
+                WHERE display_folded >= $1 AND display_folded < $2 AND username > $3
+                ORDER BY username LIMIT $4
+            )
+        )
+        SELECT {USER} FROM found CROSS JOIN messenger_users AS u ON u.username = found.username
+        ORDER BY u.username LIMIT $4"
+    )
+});
+
+#[async_trait]
+impl UserStore for SqliteStore {
+    async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    check_free(conn, &user).await?;
+                    insert(conn, &user).await?;
+                    sessions::insert(conn, &session).await
+                })
+            })
+            .await
+    }
+
+    async fn user(&self, user: UserId) -> StoreResult<UserRecord> {
+        let found = self.one(sqlx::query(BY_ID.as_str()).id(user), |columns| columns.user()).await?;
+        found.ok_or_else(|| StoreErrorKind::NotFound.into())
+    }
+
+    async fn users(&self, users: &[UserId]) -> StoreResult<Vec<UserRecord>> {
+        self.all(sqlx::query(BY_IDS.as_str()).bind(json_ids(users)), |columns| columns.user()).await
+    }
+
+    async fn user_by_login(&self, login: LoginKey<'_>) -> StoreResult<UserRecord> {
+        let query = match login {
+            LoginKey::Username(name) => sqlx::query(BY_USERNAME.as_str()).bind(name.as_str()),
+            LoginKey::Email(key) => sqlx::query(BY_EMAIL.as_str()).bind(key),
+        };
+        self.one(query, |columns| columns.user()).await?.ok_or_else(|| StoreErrorKind::NotFound.into())
+    }
+
+    async fn find_users(
+        &self,
+        prefix: &str,
+        after: Option<&Username>,
+        limit: usize,
+    ) -> StoreResult<Vec<UserRecord>> {
+        let query = sqlx::query(FIND.as_str()).bind(prefix);
+        let query = match prefix::end_of(prefix) {
+            Some(end) => query.bind(end),
+            // Every blob is greater than every text.
+            None => query.bytes(&[]),
+        };
+        let query = query.bind(after.map_or("", Username::as_str)).bind(rows(limit));
+        self.all(query, |columns| columns.user()).await
+    }
+
+    async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    expect(conn, update.id, update.expected).await?;
+                    apply(conn, &update).await?;
+                    let query = sqlx::query(BY_ID.as_str()).id(update.id);
+                    let user = sql::one(conn, query, |columns| columns.user()).await?;
+                    user.ok_or_else(|| StoreErrorKind::NotFound.into())
+                })
+            })
+            .await
+    }
+
+    async fn change_password(
+        &self,
+        user: UserId,
+        expected: u64,
+        hash: &str,
+        keep: Option<SessionId>,
+    ) -> StoreResult<Vec<SessionId>> {
+        let hash = hash.to_owned();
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    expect(conn, user, expected).await?;
+                    let change =
+                        "UPDATE messenger_users SET password_hash = $2, version = version + 1 WHERE id = $1";
+                    sql::run(conn, sqlx::query(change).id(user).bind(hash)).await?;
+                    sessions::end_all(conn, user, keep).await
+                })
+            })
+            .await
+    }
+
+    async fn erase_user(
+        &self,
+        user: UserId,
+        expected: u64,
+        username: &Username,
+        display_name: &DisplayName,
+        at: Timestamp,
+    ) -> StoreResult<Vec<SessionId>> {
+        let (username, display_name) = (username.clone(), display_name.clone());
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    expect(conn, user, expected).await?;
+                    let erase = "UPDATE messenger_users SET
+                            username = $2, display_name = $3, display_folded = NULL, email = NULL,
+                            email_key = NULL, password_hash = NULL, notify_email = 0, last_seen_at = NULL,
+                            erased_at = $4, version = version + 1
+                        WHERE id = $1";
+                    let erase = sqlx::query(erase).id(user).bind(username.as_str());
+                    sql::run(conn, erase.bind(display_name.as_str()).time(at)).await?;
+                    sessions::end_all(conn, user, None).await
+                })
+            })
+            .await
+    }
+
+    async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
+        let seen = json_pairs(seen.iter().map(|(user, at)| (user, at.as_micros())));
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move {
+                    let update = "UPDATE messenger_users AS u
+                        SET last_seen_at = max(coalesce(u.last_seen_at, 0), seen.at)
+                        FROM (
+                            SELECT unhex(value ->> 0) AS id, max(value ->> 1) AS at
+                            FROM json_each($1) GROUP BY 1
+                        ) AS seen
+                        WHERE u.id = seen.id AND u.erased_at IS NULL";
+                    sql::run(conn, sqlx::query(update).bind(seen)).await.map(drop)
+                })
+            })
+            .await
+    }
+}
+
+/// `NotFound` unless all of these different people exist and none is erased.
+pub(super) async fn check_live(conn: &mut SqliteConnection, users: &[UserId]) -> StoreResult<()> {
+    let count = "SELECT count(*) FROM messenger_users
+        WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND erased_at IS NULL";
+    let live = sql::one(conn, sqlx::query(count).bind(json_ids(users)), |columns| columns.index()).await?;
+    if live == Some(users.len()) { Ok(()) } else { Err(StoreErrorKind::NotFound.into()) }
+}
+
+/// Remembers that these people were added to a chat.
+pub(super) async fn count_memberships(conn: &mut SqliteConnection, users: &[UserId]) -> StoreResult<()> {
+    let count = "UPDATE messenger_users SET memberships = memberships + 1
+        WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    sql::run(conn, sqlx::query(count).bind(json_ids(users))).await.map(drop)
+}
+
+/// `NotFound` for an account that is unknown or erased, `Conflict` for one of another version.
+async fn expect(conn: &mut SqliteConnection, user: UserId, version: u64) -> StoreResult<()> {
+    let query = "SELECT version FROM messenger_users WHERE id = $1 AND erased_at IS NULL";
+    match sql::one(conn, sqlx::query(query).id(user), |columns| columns.number()).await? {
+        None => Err(StoreErrorKind::NotFound.into()),
+        Some(found) if found == version => Ok(()),
+        Some(_) => Err(StoreErrorKind::Conflict.into()),
+    }
+}
+
+/// Says what is taken in the order that the port promises, which is not that of SQLite's checks.
+async fn check_free(conn: &mut SqliteConnection, user: &NewUser) -> StoreResult<()> {
+    let query = "SELECT
+        EXISTS (SELECT 1 FROM messenger_users WHERE username = $1),
+        EXISTS (SELECT 1 FROM messenger_users WHERE email_key = $2),
+        EXISTS (SELECT 1 FROM messenger_users WHERE id = $3)";
+    let query = sqlx::query(query).bind(user.username.as_str()).bytes(&user.email.key).id(user.id);
+    let taken = sql::one(conn, query, |columns| {
+        Ok([
+            (columns.integer()?, Unique::Username),
+            (columns.integer()?, Unique::Email),
+            (columns.integer()?, Unique::Id),
+        ])
+    });
+    let taken = taken.await?.into_iter().flatten().find(|(taken, _)| *taken != 0);
+    taken.map_or(Ok(()), |(_, what)| Err(StoreErrorKind::AlreadyExists(what).into()))
+}
+
+async fn insert(conn: &mut SqliteConnection, user: &NewUser) -> StoreResult<()> {
+    let insert = "INSERT INTO messenger_users (id, username, display_name, display_folded, email, email_key,
+            password_hash, notify_email, created_at, version, memberships)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, 1, 0)";
+    let insert = sqlx::query(insert)
+        .id(user.id)
+        .bind(user.username.as_str())
+        .bind(user.display_name.as_str())
+        .bind(user.display_name.folded())
+        .bytes(&user.email.content.0)
+        .bytes(&user.email.key)
+        .bind(user.password_hash.as_str())
+        .time(user.created_at);
+    sql::run(conn, insert).await.map(drop)
+}
+
+async fn apply(conn: &mut SqliteConnection, update: &UpdateUser) -> StoreResult<()> {
+    let apply = "UPDATE messenger_users SET
+            display_name = coalesce($2, display_name), display_folded = coalesce($3, display_folded),
+            email = coalesce($4, email), email_key = coalesce($5, email_key),
+            notify_email = coalesce($6, notify_email), version = version + 1
+        WHERE id = $1";
+    let email = update.email.as_ref();
+    let apply = sqlx::query(apply)
+        .id(update.id)
+        .bind(update.display_name.as_ref().map(DisplayName::as_str))
+        .bind(update.display_name.as_ref().map(DisplayName::folded))
+        .bind(email.map(|email| email.content.0.as_slice()))
+        .bind(email.map(|email| email.key.as_slice()))
+        .bind(update.notify_email);
+    sql::run(conn, apply).await.map(drop)
+}

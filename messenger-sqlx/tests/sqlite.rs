@@ -1,0 +1,19 @@
+//! The conformance kit on SQLite.
+
+#![cfg(feature = "sqlite")]
+
+use std::sync::Arc;
+
+use messenger_core::testkit;
+use messenger_sqlx::SqliteStore;
+use tempfile::TempDir;
+
+async fn fresh() -> (Arc<SqliteStore>, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    (Arc::new(store), directory)
+}
+
+testkit::store_cases!(fresh());
+
+testkit::model_cases!(fresh());
