@@ -116,7 +116,9 @@ impl Side {
             client.send(std::slice::from_ref(&resume)).await?;
             let mut caught_up = false;
             while !caught_up {
-                client.receive(|text| caught_up |= text.ends_with(br#""method":"caughtUp","params":{}}"#)).await?;
+                client
+                    .receive(|text| caught_up |= text.ends_with(br#""method":"caughtUp","params":{}}"#))
+                    .await?;
             }
         }
         Ok(())
@@ -134,8 +136,12 @@ impl Side {
         let cpu = self.process.cpu()?;
         let mut tasks = Vec::with_capacity(self.crowd.len());
         for (index, client) in self.crowd.drain(..).enumerate() {
-            let mut place =
-                Place { client, meter: Arc::clone(&meter), sampled: index % SAMPLED == SAMPLED - 1, delays: Vec::new() };
+            let mut place = Place {
+                client,
+                meter: Arc::clone(&meter),
+                sampled: index % SAMPLED == SAMPLED - 1,
+                delays: Vec::new(),
+            };
             let stop = stop.clone();
             let chat = load.senders.iter().find(|sender| sender.0 == index).map(|sender| sender.1);
             let (pace, kind) = (load.pace, self.kind);
@@ -194,7 +200,8 @@ impl Meter {
     }
 
     fn due(&self) -> u64 {
-        (self.sent.load(Ordering::SeqCst) * self.audience).saturating_sub(self.delivered.load(Ordering::SeqCst))
+        (self.sent.load(Ordering::SeqCst) * self.audience)
+            .saturating_sub(self.delivered.load(Ordering::SeqCst))
     }
 
     fn is_done(&self) -> bool {
@@ -235,7 +242,8 @@ impl Meter {
                 let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
                 let (sent, answered, delivered) = (of(&self.sent), of(&self.answered), of(&self.delivered));
                 let due = sent * self.audience;
-                let lost = format!("{sent} sent, {answered} answered, {delivered} of {due} delivered in time");
+                let lost =
+                    format!("{sent} sent, {answered} answered, {delivered} of {due} delivered in time");
                 return Err(lost.into());
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -379,7 +387,10 @@ impl Sender {
                 self.chat, self.index, ""
             ),
             Kind::Floor => {
-                format!(r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#, "")
+                format!(
+                    r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#,
+                    ""
+                )
             }
         };
         text.into_bytes()

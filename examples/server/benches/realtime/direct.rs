@@ -19,7 +19,9 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
     if plan.wants(&["g3"]) {
         let rounds = pairs(plan, world, 100, 8).await?;
         report.add(
-            Row::new("G3", "messages a second, 100 pairs × 8 in flight", "1/s").aims(40e3, 60e3).best(Best::Highest),
+            Row::new("G3", "messages a second, 100 pairs × 8 in flight", "1/s")
+                .aims(40e3, 60e3)
+                .best(Best::Highest),
             rounds.series(|round| round.sent as f64 / round.took.as_secs_f64()),
         );
     }
@@ -27,7 +29,8 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
         let rounds = pairs(plan, world, 8, 1).await?;
         for (percent, goal, stretch) in [(50, 1.2, 0.9), (99, 5.0, 2.5)] {
             report.add(
-                Row::new("G4", format!("send to delivery p{percent}, 8 pairs × 1 in flight"), "ms").aims(goal, stretch),
+                Row::new("G4", format!("send to delivery p{percent}, 8 pairs × 1 in flight"), "ms")
+                    .aims(goal, stretch),
                 rounds.series(|round| round.delay(percent) * 1e3),
             );
         }

@@ -19,7 +19,9 @@ pub(crate) async fn under_load(plan: &Plan, world: &World, report: &mut Report) 
     for (size, goal, stretch) in [(100, 1.2, 0.8), (500, 1.5, 1.0)] {
         let load = Load {
             // Spread over the members.
-            senders: (0..SENDERS).map(|n| Ok((n * size / SENDERS, world.group(size)?))).collect::<Result<_>>()?,
+            senders: (0..SENDERS)
+                .map(|n| Ok((n * size / SENDERS, world.group(size)?)))
+                .collect::<Result<_>>()?,
             audience: size as u64,
             pace: Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
         };

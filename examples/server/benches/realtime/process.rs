@@ -45,12 +45,10 @@ impl Process {
     }
 
     fn start(command: &mut Command) -> Result<Self> {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("the process has no standard error")?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process =
-            Self { child, _says: BufReader::new(stderr), address, threads: HashMap::new() };
+        let mut process = Self { child, _says: BufReader::new(stderr), address, threads: HashMap::new() };
         process.address = process.read_address()?;
         Ok(process)
     }
@@ -88,7 +86,8 @@ impl Process {
     pub(crate) fn memory(&self) -> Result<u64> {
         let all = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id()))?;
         let line = all.lines().find_map(|line| line.strip_prefix("Anonymous:"));
-        let kib: u64 = line.ok_or("smaps_rollup names no anonymous memory")?.trim().trim_end_matches(" kB").parse()?;
+        let kib: u64 =
+            line.ok_or("smaps_rollup names no anonymous memory")?.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
     }
 }
