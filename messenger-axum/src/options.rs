@@ -111,7 +111,7 @@ impl Options {
         self
     }
 
-    /// Whether the API is described at `/openapi.json` and `/docs` (yes). [`openapi`](crate::openapi) gives the
+    /// Whether the API is described at `/openapi.json` and `/docs` (yes). [`openapi`](crate::openapi()) gives the
     /// document in any case.
     #[must_use]
     pub const fn docs(mut self, served: bool) -> Self {
