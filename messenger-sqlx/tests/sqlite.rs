@@ -2,6 +2,8 @@
 
 #![cfg(feature = "sqlite")]
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use messenger_core::testkit;
