@@ -23,7 +23,7 @@ fn forwarded(headers: &HeaderMap, from_right: usize) -> Option<IpAddr> {
     let hops: Vec<&str> =
         values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
     // With fewer hops than proxies, somebody reached an inner proxy directly; the leftmost is all there is.
-    let hop = hops.iter().rev().take(from_right).last()?.trim();
+    let hop = hops.get(hops.len().saturating_sub(from_right))?.trim();
     // Some proxies add the port.
     let bare = hop.trim_start_matches('[').trim_end_matches(']');
     bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()))

@@ -1,4 +1,5 @@
-//! stub
+#![doc = include_str!("../README.md")]
+
 mod client;
 mod door;
 mod fields;
@@ -21,4 +22,4 @@ pub use login::Login;
 pub use openapi::openapi;
 pub use options::{Options, Rate, RateLimits};
 pub use problem::Problem;
-pub use router::router;
+pub use router::{not_found, router};

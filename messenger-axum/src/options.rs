@@ -25,6 +25,7 @@ pub struct Options {
     pub(crate) rate_limits: Option<RateLimits>,
     pub(crate) trusted_proxies: usize,
     pub(crate) origins: Vec<HeaderValue>,
+    pub(crate) docs: bool,
 }
 
 impl Default for Options {
@@ -38,6 +39,7 @@ impl Default for Options {
             rate_limits: Some(RateLimits::default()),
             trusted_proxies: 0,
             origins: Vec::new(),
+            docs: true,
         }
     }
 }
@@ -106,6 +108,14 @@ impl Options {
     #[must_use]
     pub fn allow_origins(mut self, origins: impl IntoIterator<Item = HeaderValue>) -> Self {
         self.origins = origins.into_iter().collect();
+        self
+    }
+
+    /// Whether the API is described at `/openapi.json` and `/docs` (yes). [`openapi`](crate::openapi()) gives the
+    /// document in any case.
+    #[must_use]
+    pub const fn docs(mut self, served: bool) -> Self {
+        self.docs = served;
         self
     }
 }

@@ -1,7 +1,5 @@
 //! The REST door: from an HTTP request to an operation and back.
 
-use std::borrow::Cow;
-
 use axum::{
     Router,
     body::Body,
@@ -16,7 +14,7 @@ use messenger_core::Error;
 
 use crate::{
     door::Door,
-    fields::{self, Fields, Pair},
+    fields::{self, DecodedPair, Fields, Pair},
     operation::{Answer, Call, Operation, operations},
     problem::{Problem, Refusal},
 };
@@ -51,11 +49,7 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
 
 /// `GET` has its fields in the query, all others have them in the body; what is in the other place would be
 /// lost, and is refused for that.
-fn query<'a>(
-    operation: &Operation,
-    parts: &'a Parts,
-    body: &Bytes,
-) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Error> {
+fn query<'a>(operation: &Operation, parts: &'a Parts, body: &Bytes) -> Result<Vec<DecodedPair<'a>>, Error> {
     let query = fields::pairs(parts.uri.query().unwrap_or_default())?;
     let is_get = operation.method == Method::GET;
     if is_get && !body.is_empty() {

@@ -28,15 +28,27 @@ use crate::{
 /// `app.into_make_service_with_connect_info::<SocketAddr>()`, or see [`Options::trusted_proxies`].
 pub fn router(messenger: Messenger, options: Options) -> Router {
     let origins = options.origins.clone();
+    let docs = if options.docs { openapi::routes() } else { Router::new() };
     let door = Door::new(messenger, options);
     let router = Router::new()
         .merge(rest::routes().layer(from_fn_with_state(door.clone(), admission)))
-        .merge(openapi::routes())
+        .merge(docs)
         .merge(health::routes())
         .merge(ws::routes())
-        .fallback(async || Problem::from(Refusal::NoSuchRoute))
+        .fallback(not_found)
         .method_not_allowed_fallback(async || Problem::from(Refusal::MethodNotAllowed))
         .layer(from_fn_with_state(door.clone(), observe))
         .with_state(door);
     if origins.is_empty() { router } else { router.layer(cors(&origins)) }
+}
+
+/// The 404 problem of a route that does not exist, as a handler for a host's own fallback.
+///
+/// ```
+/// use axum::Router;
+///
+/// let app: Router = Router::new().fallback(messenger_axum::not_found);
+/// ```
+pub async fn not_found() -> Problem {
+    Refusal::NoSuchRoute.into()
 }

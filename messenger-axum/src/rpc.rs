@@ -39,7 +39,8 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
 
 impl Procedure {
     /// Starts it. The parameters, an object or none, are read before this returns; the work begins with the first
-    /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may begin.
+    /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may
+    /// begin.
     pub(crate) fn call(
         self,
         door: &Door,
@@ -118,6 +119,6 @@ mod tests {
         for none in ["RegisterUser", "LogIn", "", "Nothing", &"x".repeat(1000)] {
             assert!(procedure(none).is_none(), "{none}");
         }
-        assert_eq!(procedure("sync").unwrap().name(), "Sync");
+        assert_eq!(procedure("sync").unwrap().0.name, "Sync");
     }
 }

@@ -1,6 +1,7 @@
 //! Where time, ids and randomness come from, so that a command is deterministic under test.
 
 use std::{
+    cell::RefCell,
     fmt,
     sync::{
         Arc,
@@ -126,10 +127,39 @@ impl Random for SystemRandom {
     ///
     /// If the system has no randomness: a token that could be guessed is worse.
     fn fill(&self, bytes: &mut [u8]) {
-        #[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
-        #[expect(clippy::expect_used, reason = "nothing safe can be done without randomness")]
-        getrandom::fill(bytes).expect("the system gives random bytes");
+        // Ids take a few bytes each and are no secrets; keys and tokens are asked of the system one by one.
+        if bytes.len() <= Pool::AT_MOST { POOL.with_borrow_mut(|pool| pool.take(bytes)) } else { ask(bytes) }
     }
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 512], taken: 512 }) };
+}
+
+/// Random bytes in store, because a call of the system costs more than all else about an id.
+struct Pool {
+    bytes: [u8; 512],
+    taken: usize,
+}
+
+impl Pool {
+    const AT_MOST: usize = 8;
+
+    fn take(&mut self, bytes: &mut [u8]) {
+        if self.taken + bytes.len() > self.bytes.len() {
+            ask(&mut self.bytes);
+            self.taken = 0;
+        }
+        let end = self.taken + bytes.len();
+        bytes.copy_from_slice(&self.bytes[self.taken..end]);
+        self.taken = end;
+    }
+}
+
+fn ask(bytes: &mut [u8]) {
+    #[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
+    #[expect(clippy::expect_used, reason = "nothing safe can be done without randomness")]
+    getrandom::fill(bytes).expect("the system gives random bytes");
 }
 
 /// A clock that moves when it is told to: for tests.
@@ -180,5 +210,24 @@ impl Random for CountingRandom {
             z ^= z >> 31;
             chunk.copy_from_slice(&z.to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::domain::Message;
+
+    #[test]
+    fn ids_rise_and_never_repeat() {
+        let context = Context::system();
+        let ids: Vec<Id<Message>> = (0..10_000).map(|_| context.id()).collect();
+        assert!(ids.is_sorted());
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+        assert!(ids.iter().all(|id| id.as_uuid().get_version_num() == 7));
+        let tails: HashSet<&[u8]> = ids.iter().map(|id| &id.as_bytes()[8..]).collect();
+        assert_eq!(tails.len(), ids.len(), "the random part differs, too");
     }
 }

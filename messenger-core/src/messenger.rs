@@ -5,9 +5,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use dashmap::DashMap;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -106,6 +107,7 @@ struct Inner {
     marks: Lanes<MoveMarker, MarkerMoved>,
     tellers: Tellers,
     hub: Arc<Hub>,
+    meters: Meters,
     work: Work,
 }
 
@@ -218,7 +220,14 @@ impl Messenger {
             return cx.execute(command).await;
         }
         // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
-        self.inner.work.commands.spawn(cx.execute(command)).await.map_err(Error::internal)?
+        match self.inner.work.commands.spawn(cx.execute(command)).await {
+            Ok(answer) => answer,
+            // As if it had panicked here. Its message may quote what somebody wrote, so it belongs in no error.
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::unavailable()),
+            },
+        }
     }
 
     /// Does a command of a connection that may have many under way. `placed` is set as soon as the next request of
@@ -246,9 +255,9 @@ impl Messenger {
     pub async fn query<Q: Query>(&self, actor: &Actor, query: Q) -> Result<Q::Output> {
         let cx = Cx { actor: *actor, messenger: self.clone(), told: Vec::new(), placed: None };
         cx.allow(Q::NAME).await?;
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let answer = query.run(&cx).await;
-        measure(Q::NAME, begun, &answer);
+        self.inner.meters.record(Q::NAME, begun, &answer);
         answer
     }
 
@@ -457,8 +466,20 @@ impl Builder {
         let tellers = start_tellers(lanes.lanes, &hub, &work.tellers);
         let sends = start_sends(lanes, &store, &tellers, &work.lanes);
         let marks = start_marks(lanes, limits.lively_members, &store, &tellers, &work.lanes);
-        let inner =
-            Inner { store, policy, context, limits, settings, passwords, sends, marks, tellers, hub, work };
+        let inner = Inner {
+            store,
+            policy,
+            context,
+            limits,
+            settings,
+            passwords,
+            sends,
+            marks,
+            tellers,
+            hub,
+            meters: Meters::default(),
+            work,
+        };
         Ok(Messenger { inner: Arc::new(inner) })
     }
 }
@@ -550,10 +571,11 @@ fn start_sends(
     (tasks, stop): &Owned,
 ) -> Lanes<NewMessage, Sent> {
     let (store, tellers) = (Arc::clone(store), tellers.clone());
+    let sizes = metrics::histogram!("messenger_send_batch_size");
     Lanes::start(limits, tasks, stop, move |lane, batch: Arc<[NewMessage]>| {
         let (store, teller) = (Arc::clone(&store), tellers[lane].clone());
+        sizes.record(batch.len() as f64);
         async move {
-            metrics::histogram!("messenger_send_batch_size").record(batch.len() as f64);
             let appended = store.append_messages(&batch).await?;
             let (outcomes, told) = commands::stored(appended);
             // Full when the connections are told more slowly than messages are stored: then storing waits.
@@ -595,11 +617,11 @@ pub struct Cx {
 impl Cx {
     async fn execute<C: Command>(mut self, command: C) -> Result<C::Output> {
         self.allow(C::NAME).await?;
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let answer = command.run(&mut self).await;
         // Also what a command told before it failed: that much is stored.
         self.tell_others().await;
-        measure(C::NAME, begun, &answer);
+        self.messenger.inner.meters.record(C::NAME, begun, &answer);
         answer
     }
 
@@ -686,11 +708,27 @@ impl fmt::Debug for Cx {
     }
 }
 
-fn measure<T>(operation: &'static str, begun: std::time::Instant, answer: &Result<T>) {
-    let outcome = match answer {
-        Ok(_) => "ok",
-        Err(error) => error.code(),
-    };
-    metrics::histogram!("messenger_operation_duration_seconds", "operation" => operation, "outcome" => outcome)
-        .record(begun.elapsed().as_secs_f64());
+/// How long operations took, by name and outcome.
+#[derive(Default)]
+struct Meters(DashMap<(&'static str, &'static str), metrics::Histogram>);
+
+impl Meters {
+    fn record<T>(&self, operation: &'static str, begun: Instant, answer: &Result<T>) {
+        let outcome = match answer {
+            Ok(_) => "ok",
+            Err(error) => error.code(),
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        // Looked up by the recorder once, since that costs more than the record.
+        if let Some(meter) = self.0.get(&(operation, outcome)) {
+            return meter.record(seconds);
+        }
+        let meter = metrics::histogram!(
+            "messenger_operation_duration_seconds",
+            "operation" => operation,
+            "outcome" => outcome
+        );
+        meter.record(seconds);
+        self.0.insert((operation, outcome), meter);
+    }
 }

@@ -1,7 +1,5 @@
 //! Sessions over time.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::{sync::Arc, time::Duration};
 
 use messenger_core::{

@@ -29,6 +29,13 @@ pub(crate) const MESSAGE: &str = "m.id, m.chat_id, m.seq, m.created_revision, m.
     m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at";
 
 const USER_WIDTH: usize = 12;
+const CHAT_WIDTH: usize = 9;
+
+/// In place of [`CHAT`], in a row that has none.
+pub(crate) const NO_CHAT: &str = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
+/// In place of [`MESSAGE`], in a row that has none.
+pub(crate) const NO_MESSAGE: &str =
+    "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
 
 /// A row, of which the columns up to `next` have been read.
 pub(crate) struct Columns<'r, R> {
@@ -66,7 +73,7 @@ where
         })
     }
 
-    /// The user of a `LEFT JOIN`.
+    /// The user of a row that has one.
     pub(crate) fn optional_user(&mut self) -> StoreResult<Option<UserRecord>> {
         if self.next_is_null()? {
             self.next += USER_WIDTH;
@@ -102,6 +109,15 @@ where
             member_count: u32::try_from(self.number()?).map_err(corrupt)?,
             roster_version: self.number()?,
         })
+    }
+
+    /// The chat of a row that has one.
+    pub(crate) fn optional_chat(&mut self) -> StoreResult<Option<ChatRecord>> {
+        if self.next_is_null()? {
+            self.next += CHAT_WIDTH;
+            return Ok(None);
+        }
+        self.chat().map(Some)
     }
 
     pub(crate) fn member(&mut self) -> StoreResult<MemberRecord> {
@@ -144,7 +160,7 @@ where
         })
     }
 
-    /// The message of a `LEFT JOIN`, as the last thing of the row.
+    /// The message of a row that has one, as the last thing of it.
     pub(crate) fn optional_message(&mut self) -> StoreResult<Option<MessageRecord>> {
         if self.next_is_null()? { Ok(None) } else { self.message().map(Some) }
     }

@@ -15,3 +15,5 @@ async fn fresh() -> (Arc<SqliteStore>, TempDir) {
 }
 
 testkit::store_cases!(fresh());
+
+testkit::model_cases!(fresh());

@@ -2,10 +2,11 @@
 
 mod query;
 mod text;
+mod unique;
 
 use messenger_core::{Error, Result};
 use serde::{
-    Deserializer,
+    Deserialize as _, Deserializer,
     de::{
         DeserializeOwned, DeserializeSeed, IntoDeserializer as _, MapAccess, Visitor, value::MapDeserializer,
     },
@@ -14,8 +15,9 @@ use serde::{
 use serde_json::error::Category;
 
 use text::TextValue;
+use unique::Unique;
 
-pub(crate) use query::pairs;
+pub(crate) use query::{DecodedPair, pairs};
 
 /// Longer explanations of a malformed request are cut: they may repeat what was sent.
 const DETAIL_CHARS: usize = 300;
@@ -51,7 +53,16 @@ impl<'de> Fields<'de> {
 
     /// The command or query that has these fields, or `malformed`.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T> {
-        T::deserialize(self).map_err(|_| self.explain::<T>())
+        let read = T::deserialize(self).map_err(|_| self.explain::<T>())?;
+        if self.has_nested_objects() && Unique::deserialize(self).is_err() {
+            return Err(self.explain::<Unique>());
+        }
+        Ok(read)
+    }
+
+    /// Most bodies have none; a text with a brace in it is taken for one, which costs a second look.
+    fn has_nested_objects(self) -> bool {
+        matches!(self.rest, Rest::Json(bytes) if bytes.iter().filter(|byte| **byte == b'{').nth(1).is_some())
     }
 
     /// Reads again to learn which field it was; a good request pays nothing for that.

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 
 use messenger_core::{Error, Result};
 
+/// One name and its text, decoded.
+pub(crate) type DecodedPair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The pairs of an `application/x-www-form-urlencoded` query, decoded.
 ///
 /// Stricter than the URL standard, which turns bytes that are not UTF-8 into U+FFFD: a search for something
 /// that nobody asked for helps nobody.
-pub(crate) fn pairs(query: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
+pub(crate) fn pairs(query: &str) -> Result<Vec<DecodedPair<'_>>> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

@@ -81,6 +81,7 @@ fn every_fault_names_its_field() {
         r#"{"limit":4294967296}"#,
         r#"{"names":["a",3]}"#,
         r#"{"chats":{"x":1}}"#,
+        r#"{"chats":{"0193a5c1-7e2b-7c3d-8e4f-5a6b7c8d9e0f":1,"0193a5c1-7e2b-7c3d-8e4f-5a6b7c8d9e0f":2}}"#,
         r#"{"kind":"loud"}"#,
         r#"{"body":"\ud800"}"#,
         r#"{"body":"a"} x"#,
@@ -94,6 +95,11 @@ fn every_fault_names_its_field() {
     ]
     .map(|body| json(body).unwrap_err());
     insta::assert_json_snapshot!(faults);
+}
+
+#[test]
+fn braces_in_a_text_are_no_objects() {
+    assert!(json(r#"{"body":"{{\"a\":1,\"a\":1}}","names":["{"]}"#).is_ok());
 }
 
 #[test]

@@ -58,11 +58,11 @@ fn panicked() -> Response {
 
 fn completed(mut response: Response, id: &RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = with_headers_of(response, problem.with_request_id(id.as_str()));
+        response = with_headers_of(&response, problem.with_request_id(id.as_str()));
     } else if is_error(response.status()) && !is_problem(&response) {
         // Plain text from axum or another library.
         let problem = Problem::from(Refusal::Other(response.status())).with_request_id(id.as_str());
-        response = with_headers_of(response, problem);
+        response = with_headers_of(&response, problem);
     }
     let headers = response.headers_mut();
     if let Some(id) = id.header() {
@@ -73,7 +73,7 @@ fn completed(mut response: Response, id: &RequestId) -> Response {
     response
 }
 
-fn with_headers_of(old: Response, problem: Problem) -> Response {
+fn with_headers_of(old: &Response, problem: Problem) -> Response {
     let mut new = problem.into_response();
     for (name, value) in old.headers() {
         // Such as `Allow`. What describes the old body goes with it.

@@ -26,9 +26,9 @@ use crate::options::Rate;
 const SWEEP: usize = 1024;
 
 pub(super) struct Buckets<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
-    take: RateLimiter<K, Shared<K>, C, NoOpMiddleware<C::Instant>>,
-    peek: RateLimiter<K, ReadOnly<K>, C, NoOpMiddleware<C::Instant>>,
-    clock: C,
+    limiter: RateLimiter<K, Shared<K>, C, NoOpMiddleware<C::Instant>>,
+    states: Shared<K>,
+    interval: Nanos,
     until_sweep: AtomicUsize,
 }
 
@@ -38,17 +38,17 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 }
 
-impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
+impl<K: Hash + Eq + Clone, C: Clock> Buckets<K, C> {
     fn with_clock(rate: Rate, clock: C) -> Self {
         // A period of zero would be no quota; `Rate` has none.
         let quota = Quota::with_period(rate.interval)
             .unwrap_or_else(|| Quota::per_second(rate.burst))
             .allow_burst(rate.burst);
-        let state = Arc::new(DashMapStateStore::default());
+        let states = Shared(Arc::new(DashMapStateStore::default()));
         Self {
-            take: RateLimiter::new(quota, Shared(Arc::clone(&state)), clock.clone()),
-            peek: RateLimiter::new(quota, ReadOnly(state), clock.clone()),
-            clock,
+            limiter: RateLimiter::new(quota, states.clone(), clock),
+            states,
+            interval: rate.interval.into(),
             until_sweep: AtomicUsize::new(SWEEP),
         }
     }
@@ -56,16 +56,21 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
     /// Takes one from the bucket, or says how long to wait for one.
     pub(super) fn take(&self, key: &K) -> Result<()> {
         self.sweep_sometimes();
-        self.take.check_key(key).map_err(|until| self.wait(&until))
+        self.limiter.check_key(key).map_err(|until| self.wait(&until))
     }
 
-    /// Says whether one could be taken, and takes none.
-    pub(super) fn peek(&self, key: &K) -> Result<()> {
-        self.peek.check_key(key).map_err(|until| self.wait(&until))
+    /// Puts one back that was taken.
+    pub(super) fn give_back(&self, key: &K) {
+        // The state is the moment when the bucket will be full again. No state, or a moment that has passed, is a
+        // full bucket: nothing to do, or nothing that counts.
+        let _ = self.states.measure_and_replace(key, |full_at| match full_at {
+            Some(full_at) => Ok(((), full_at.saturating_sub(self.interval))),
+            None => Err(()),
+        });
     }
 
     fn wait(&self, until: &NotUntil<C::Instant>) -> Error {
-        Error::RateLimited(until.wait_time_from(self.clock.now()))
+        Error::RateLimited(until.wait_time_from(self.limiter.clock().now()))
     }
 
     /// A full bucket is as good as none. The next sweep comes after as many requests as buckets were left, so
@@ -77,11 +82,12 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
         if due != Ok(1) {
             return;
         }
-        self.take.retain_recent();
-        self.until_sweep.store(self.take.len().max(SWEEP), Ordering::Relaxed);
+        self.limiter.retain_recent();
+        self.until_sweep.store(self.limiter.len().max(SWEEP), Ordering::Relaxed);
     }
 }
 
+#[derive(Clone)]
 struct Shared<K: Hash + Eq>(Arc<DashMapStateStore<K>>);
 
 impl<K: Hash + Eq + Clone> StateStore for Shared<K> {
@@ -113,26 +119,6 @@ impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for Shared<K> {
     }
 }
 
-/// The same states, of which a measurement changes none.
-struct ReadOnly<K: Hash + Eq>(Arc<DashMapStateStore<K>>);
-
-impl<K: Hash + Eq + Clone> StateStore for ReadOnly<K> {
-    type Key = K;
-
-    fn measure_and_replace<T, F, E>(&self, key: &K, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        if !self.0.contains_key(key) {
-            return f(None).map(|(outcome, _)| outcome);
-        }
-        // An `Err` leaves the state as it is, so the outcome travels in one.
-        let unchanged: Result<(), Result<T, E>> =
-            self.0.measure_and_replace(key, |nanos| Err(f(nanos).map(|(outcome, _)| outcome)));
-        unchanged.map_or_else(|outcome| outcome, |()| f(None).map(|(outcome, _)| outcome))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -160,21 +146,19 @@ mod tests {
     }
 
     #[test]
-    fn peeking_takes_nothing() {
+    fn what_is_given_back_can_be_taken_again() {
         let clock = FakeRelativeClock::default();
         let buckets = buckets(&clock);
+        buckets.give_back(&1);
         for _ in 0..10 {
-            assert!(buckets.peek(&1).is_ok());
+            assert!(buckets.take(&1).is_ok());
+            assert!(buckets.take(&1).is_ok());
+            assert!(buckets.take(&1).is_err());
+            buckets.give_back(&1);
+            assert!(buckets.take(&1).is_ok());
+            assert!(buckets.take(&1).is_err());
+            clock.advance(Duration::from_secs(20));
         }
-        assert_eq!(buckets.take.len(), 0);
-        assert!(buckets.take(&1).is_ok());
-        assert!(buckets.peek(&1).is_ok());
-        assert!(buckets.take(&1).is_ok());
-        for _ in 0..10 {
-            assert!(buckets.peek(&1).is_err());
-        }
-        clock.advance(Duration::from_secs(10));
-        assert!(buckets.peek(&1).is_ok());
     }
 
     #[test]
@@ -186,6 +170,6 @@ mod tests {
             clock.advance(Duration::from_millis(100));
         }
         // One request keeps its bucket from being full for ten seconds, which is a hundred others.
-        assert!(buckets.take.len() <= SWEEP + 100 + 1, "{}", buckets.take.len());
+        assert!(buckets.limiter.len() <= SWEEP + 100 + 1, "{}", buckets.limiter.len());
     }
 }

@@ -64,15 +64,16 @@ impl Limiter {
         Account(self.hasher.hash_one(user))
     }
 
-    /// Whether a password may be tried for the account; takes nothing.
-    pub(crate) fn may_try_password(&self, account: Account) -> Result<()> {
-        self.buckets.as_ref().map_or(Ok(()), |buckets| buckets.wrong_passwords.peek(&account))
+    /// A password is about to be tried. It counts as a wrong one until it is known not to be, so that many at the
+    /// same time are limited too, and who hangs up before the answer gains nothing.
+    pub(crate) fn try_password(&self, account: Account) -> Result<()> {
+        self.buckets.as_ref().map_or(Ok(()), |buckets| buckets.wrong_passwords.take(&account))
     }
 
-    pub(crate) fn wrong_password(&self, account: Account) {
+    /// It was not wrong.
+    pub(crate) fn not_wrong(&self, account: Account) {
         if let Some(buckets) = &self.buckets {
-            // The password has been tried already; only the next one can be refused.
-            let _ = buckets.wrong_passwords.take(&account);
+            buckets.wrong_passwords.give_back(&account);
         }
     }
 

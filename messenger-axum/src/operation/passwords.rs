@@ -36,7 +36,7 @@ where
     let read = || -> Result<(C, Account)> {
         let command: C = call.fields.read()?;
         let account = account(&command)?;
-        door.limits.may_try_password(account)?;
+        door.limits.try_password(account)?;
         Ok((command, account))
     };
     let (command, account) = match read() {
@@ -46,8 +46,8 @@ where
     let (door, actor) = (door.clone(), call.actor);
     async move {
         let output = door.messenger.execute(&actor, command).await;
-        if let Err(Error::InvalidCredentials) = &output {
-            door.limits.wrong_password(account);
+        if !matches!(output, Err(Error::InvalidCredentials)) {
+            door.limits.not_wrong(account);
         }
         F::answer(output?)
     }

@@ -68,6 +68,8 @@ async fn wrong_passwords_are_counted_for_the_account_from_everywhere() {
     for _ in 0..5 {
         api.send(login("ada", "correct horse")).await.is(200);
     }
+    let at_once = futures::future::join_all((0..20).map(|_| api.send(login("ada", "correct horse")))).await;
+    assert!(at_once.iter().any(|reply| reply.status == 429), "more at once than the burst allows");
     for (last, name) in [(1, "ada"), (2, "ADA")] {
         send_from(&api, [192, 0, 2, last], login(name, "wrong")).await.is_problem(401, "invalidCredentials");
     }

@@ -165,6 +165,14 @@ async fn it_is_served() {
     assert_eq!(reply.is(200), document());
 }
 
+#[tokio::test]
+async fn it_is_not_served_if_the_host_does_not_want_that() {
+    let api = Api::with(messenger_axum::Options::new().docs(false));
+    for path in ["/openapi.json", "/docs", "/docs/page.js"] {
+        api.get(path, "").await.is_problem(404, "notFound");
+    }
+}
+
 #[cfg(feature = "docs")]
 #[tokio::test]
 async fn the_page_has_all_it_loads() {

@@ -1,6 +1,6 @@
 //! Real time: who is connected to this node, and what they are told.
 //!
-//! The bus is a hint and the store is the truth. A [room](room::Room) for each chat that a local connection is in
+//! The bus is a hint and the store is the truth. A room for each chat that a local connection is in
 //! keeps the last change it gave out; what is missing is read from the store, and a sweep compares all rooms with
 //! the store every few seconds, so that what a bus has lost arrives late, in order, once.
 

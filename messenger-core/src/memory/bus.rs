@@ -214,3 +214,92 @@ impl Subscription for MemorySubscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{context::Context, domain::ChatId, ports::Hint};
+
+    const HERE: NodeId = NodeId(1);
+    const THERE: NodeId = NodeId(2);
+
+    struct Scene {
+        bus: MemoryBus,
+        chat: ChatId,
+        here: Box<dyn Subscription>,
+    }
+
+    impl Scene {
+        async fn new(capacity: usize) -> Self {
+            let (bus, chat) = (MemoryBus::with_capacity(capacity), Context::fixed().id());
+            let here = bus.join(HERE).await.unwrap();
+            bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+            Self { bus, chat, here }
+        }
+
+        fn message(&self, n: u8) -> BusMessage {
+            let hint = Hint::Added { chat: self.chat, users: vec![crate::UserId::from_bytes([n; 16])] };
+            BusMessage { topics: vec![Topic::Chat(self.chat)], hint: Arc::new(hint) }
+        }
+
+        async fn say(&self, numbers: std::ops::Range<u8>) {
+            let messages: Vec<_> = numbers.map(|n| self.message(n)).collect();
+            self.bus.publish(THERE, &messages).await.unwrap();
+        }
+
+        async fn hear(&mut self, number: u8) {
+            let message = self.message(number);
+            assert_eq!(self.here.next().await, Some(BusEvent::Message(message)));
+        }
+
+        async fn hear_gap(&mut self) {
+            assert_eq!(self.here.next().await, Some(BusEvent::Gap));
+        }
+    }
+
+    #[tokio::test]
+    async fn full_queue_has_one_gap_where_messages_were_lost() {
+        let mut scene = Scene::new(2).await;
+        scene.say(0..5).await;
+        scene.hear(0).await;
+        scene.say(5..6).await;
+        scene.hear(1).await;
+        scene.hear_gap().await;
+        scene.say(6..7).await;
+        scene.hear(6).await;
+    }
+
+    #[tokio::test]
+    async fn node_that_was_cut_off_finds_a_gap() {
+        let mut scene = Scene::new(10).await;
+        scene.say(0..1).await;
+        scene.bus.cut(HERE);
+        scene.say(1..3).await;
+        scene.bus.publish(HERE, &[scene.message(9)]).await.unwrap_err();
+        scene.bus.heal(HERE);
+        scene.say(3..4).await;
+        scene.hear(0).await;
+        scene.hear_gap().await;
+        scene.hear(3).await;
+    }
+
+    #[tokio::test]
+    async fn losing_bus_tells_nobody() {
+        let mut scene = Scene::new(10).await;
+        scene.bus.lose_next(2);
+        scene.say(0..1).await;
+        scene.say(1..3).await;
+        scene.hear(2).await;
+    }
+
+    #[tokio::test]
+    async fn subscription_ends_with_the_bus_or_when_its_node_joins_anew() {
+        let mut scene = Scene::new(10).await;
+        scene.say(0..1).await;
+        let mut again = scene.bus.join(HERE).await.unwrap();
+        scene.hear(0).await;
+        assert_eq!(scene.here.next().await, None);
+        drop(scene);
+        assert_eq!(again.next().await, None);
+    }
+}

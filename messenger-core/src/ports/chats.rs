@@ -37,6 +37,8 @@ pub trait ChatStore: Send + Sync + 'static {
     /// # Behavior
     /// - `chat_views_skip_chats_of_others`
     /// - `chat_views_show_peer_last_message_and_unread`
+    /// - `chat_views_are_of_one_moment`: chat, marks and last message of a view agree, also while others write;
+    ///   chat and member of a [`Membership`] likewise.
     async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>>;
 
     /// At most `limit` of the person's chats, newest [activity](ChatView::activity) first, beginning after `after`.
@@ -63,6 +65,7 @@ pub trait ChatStore: Send + Sync + 'static {
     /// - `roster_lists_members_in_the_order_of_joining`: within one change, in the order of its list (of a new
     ///   group, the creator first); one who comes back is last.
     /// - `roster_of_unknown_chat_is_not_found`
+    /// - `roster_is_of_one_moment`: the members are those of the version, also while others write.
     async fn roster(&self, chat: ChatId) -> StoreResult<Roster>;
 
     /// Changes members, roles or title, and writes the system messages that say so, each with the next seq and
@@ -92,6 +95,7 @@ pub trait ChatStore: Send + Sync + 'static {
     ///
     /// # Behavior
     /// - `memberships_lists_every_chat_with_its_revision`
+    /// - `memberships_count_is_no_later_than_the_list`: also while others write.
     async fn memberships(&self, user: UserId) -> StoreResult<Memberships>;
 
     /// [`UserRecord::memberships`] of those of the people that exist.

@@ -81,6 +81,7 @@ pub trait MessageStore: Send + Sync + 'static {
     /// - `changes_carry_new_edited_and_deleted_messages`
     /// - `changes_beyond_the_limit_are_truncated`: the first `limit`, with `truncated` set.
     /// - `changes_skip_unknown_chats`
+    /// - `changes_are_of_one_moment`: also while others write; and so is a page of [`MessageStore::history`].
     async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>>;
 }
 

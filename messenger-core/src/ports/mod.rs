@@ -38,6 +38,7 @@ pub use users::{LoginKey, NewUser, StoredAddress, UpdateUser, UserRecord, UserSt
 /// # Behavior
 /// - `dropped_future_leaves_nothing_half_done`: a future of any method may be dropped at any await; the intent
 ///   is then done as a whole or not at all, and later calls are not disturbed.
+/// - `racing_writers_of_all_kinds_get_along`: they are answered as the ports say, never with a deadlock.
 #[async_trait]
 pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerStore {
     /// How many batches of [`MessageStore::append_messages`] make sense at the same time: one for a store

@@ -57,11 +57,13 @@ macro_rules! __messenger_store_cases {
                 create_group_counts_a_membership_for_everyone
                 chat_views_skip_chats_of_others
                 chat_views_show_peer_last_message_and_unread
+                chat_views_are_of_one_moment
                 list_chats_has_the_newest_activity_first
                 list_chats_pages_without_gap_or_repetition
                 membership_of_a_stranger_is_not_member
                 roster_lists_members_in_the_order_of_joining
                 roster_of_unknown_chat_is_not_found
+                roster_is_of_one_moment
                 change_roster_adds_removes_and_gives_roles
                 change_roster_conflicts_with_an_older_version
                 change_roster_of_unknown_chat_is_not_found
@@ -73,6 +75,7 @@ macro_rules! __messenger_store_cases {
                 set_mute_is_ones_own
                 set_mute_of_a_stranger_is_not_member
                 memberships_lists_every_chat_with_its_revision
+                memberships_count_is_no_later_than_the_list
                 membership_counts_rise_when_one_is_added
                 revisions_skips_unknown_chats
                 chats_ever_joined_includes_those_left
@@ -98,6 +101,7 @@ macro_rules! __messenger_store_cases {
                 changes_carry_new_edited_and_deleted_messages
                 changes_beyond_the_limit_are_truncated
                 changes_skip_unknown_chats
+                changes_are_of_one_moment
             }
             markers {
                 move_markers_only_moves_forward
@@ -108,6 +112,7 @@ macro_rules! __messenger_store_cases {
             }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
+                racing_writers_of_all_kinds_get_along
                 open_store_answers_a_ping
                 closed_store_is_unavailable
             }

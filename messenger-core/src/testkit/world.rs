@@ -27,6 +27,9 @@ use crate::{
 ///     assert_eq!(world.unread(chat, bob).await, 1);
 /// });
 /// ```
+///
+/// A clone has the same store, clock and ids.
+#[derive(Clone)]
 pub struct World {
     /// The store.
     pub store: Arc<dyn Store>,

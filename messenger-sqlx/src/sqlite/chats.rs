@@ -22,13 +22,14 @@ use crate::columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows
 const PEER: &str =
     "CASE substr(c.pair, 1, 16) WHEN p.user_id THEN substr(c.pair, 17) ELSE substr(c.pair, 1, 16) END";
 
-static BY_ID: LazyLock<String> =
+pub(super) static BY_ID: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {CHAT} FROM messenger_chats AS c WHERE c.id = $1"));
 
-static BY_IDS: LazyLock<String> = LazyLock::new(|| view("SELECT unhex(value) FROM json_each($2)", ""));
+pub(super) static BY_IDS: LazyLock<String> =
+    LazyLock::new(|| view("SELECT unhex(value) FROM json_each($2)", ""));
 
 /// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with all that is shown.
-static PAGE: LazyLock<String> = LazyLock::new(|| {
+pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
     view(
         "SELECT c.id FROM messenger_members AS p CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
         WHERE p.user_id = $1 AND p.left_at IS NULL AND (c.activity_at, c.id) < ($2, $3)
@@ -49,7 +50,7 @@ fn view(chats: &str, order: &str) -> String {
     )
 }
 
-static MEMBERSHIP: LazyLock<String> = LazyLock::new(|| {
+pub(super) static MEMBERSHIP: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {CHAT}, {MEMBER} FROM messenger_members AS p CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
         WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL"
@@ -57,7 +58,7 @@ static MEMBERSHIP: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The chat with each of its members, or with nulls if it has none.
-static ROSTER: LazyLock<String> = LazyLock::new(|| {
+pub(super) static ROSTER: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {CHAT}, p.user_id IS NOT NULL, {MEMBER} FROM messenger_chats AS c
         LEFT JOIN messenger_members AS p ON p.chat_id = c.id AND p.left_at IS NULL
@@ -66,7 +67,7 @@ static ROSTER: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// How often the person was added, with each of their chats, or with nulls if there are none.
-static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
+pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT u.memberships, c.id, c.revision, {PEER} FROM messenger_users AS u
         LEFT JOIN messenger_members AS p ON p.user_id = u.id AND p.left_at IS NULL

@@ -17,7 +17,7 @@ use super::{
 use crate::columns::Columns;
 
 /// Where the marks stand, and how many texts stand up to where they are to go.
-static LOOK: Batched = Batched::new(|size| {
+pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;
         SELECT v.column1, p.read_seq, p.read_texts, p.delivered_seq, c.last_seq, c.texts, c.member_count,
@@ -33,7 +33,7 @@ static LOOK: Batched = Batched::new(|size| {
     )
 });
 
-static MOVE: Batched = Batched::new(|size| {
+pub(super) static MOVE: Batched = Batched::new(|size| {
     format!(
         "UPDATE messenger_members AS p
         SET read_seq = v.column3, read_texts = v.column4, delivered_seq = v.column5

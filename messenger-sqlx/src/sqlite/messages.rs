@@ -20,14 +20,14 @@ use super::{
     sql::{self, Batched, Bind as _, Query, json_ids, json_pairs, numbered_values, values},
     writer,
 };
-use crate::columns::{CHAT, Columns, MESSAGE, rows};
+use crate::columns::{CHAT, Columns, MESSAGE, NO_CHAT, NO_MESSAGE, rows};
 
-static BY_ID: LazyLock<String> = LazyLock::new(|| {
+pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {MESSAGE} FROM messenger_messages AS m WHERE m.id = $2 AND m.chat_id = $1")
 });
 
 /// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none.
-static HISTORY: LazyLock<String> = LazyLock::new(|| {
+pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.last_seq, {MESSAGE}
         FROM messenger_members AS p
@@ -39,24 +39,46 @@ static HISTORY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// `$1` is a list of chats with revisions. With each head go the messages changed after that revision, `$2` and
-/// one more: the number of revisions says whether a chat may have so many without looking.
-static CHANGES: LazyLock<String> = LazyLock::new(|| {
+/// `$1` is a list of chats with revisions. First the heads, then the messages whose last change is later: those
+/// that were written since and not changed, which lie among as many last ones as there were changes, and those
+/// that were changed. Of either kind `$2` and one more: where there were no more changes than that, nothing is
+/// to be cut off, else the last one is looked for.
+pub(super) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT asked.key, {CHAT}, {MESSAGE}
-        FROM json_each($1) AS asked
-        CROSS JOIN messenger_chats AS c ON c.id = unhex(asked.value ->> 0)
-        LEFT JOIN messenger_messages AS m ON m.chat_id = c.id AND m.revision > asked.value ->> 1
-            AND m.revision <= CASE WHEN c.revision - (asked.value ->> 1) <= $2 THEN c.revision ELSE coalesce((
+        "WITH asked (key, chat_id, since) AS MATERIALIZED (
+            SELECT key, unhex(value ->> 0), value ->> 1 FROM json_each($1)
+        )
+        SELECT a.key, {CHAT}, {NO_MESSAGE}
+        FROM asked AS a CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
+        UNION ALL
+        SELECT a.key, {NO_CHAT}, {MESSAGE}
+        FROM asked AS a
+        CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
+        CROSS JOIN messenger_messages AS m ON m.chat_id = a.chat_id
+            AND m.seq > c.last_seq - (c.revision - a.since)
+            AND m.created_revision > a.since AND m.revision = m.created_revision
+            AND m.seq <= CASE WHEN c.revision - a.since <= $2 THEN c.last_seq ELSE coalesce((
+                SELECT x.seq FROM messenger_messages AS x
+                WHERE x.chat_id = a.chat_id AND x.seq > c.last_seq - (c.revision - a.since)
+                    AND x.created_revision > a.since AND x.revision = x.created_revision
+                ORDER BY x.seq LIMIT 1 OFFSET $2
+            ), c.last_seq) END
+        UNION ALL
+        SELECT a.key, {NO_CHAT}, {MESSAGE}
+        FROM asked AS a
+        CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
+        CROSS JOIN messenger_messages AS m ON m.chat_id = a.chat_id
+            AND m.revision > a.since AND m.revision > m.created_revision
+            AND m.revision <= CASE WHEN c.revision - a.since <= $2 THEN c.revision ELSE coalesce((
                 SELECT x.revision FROM messenger_messages AS x
-                WHERE x.chat_id = c.id AND x.revision > asked.value ->> 1
+                WHERE x.chat_id = a.chat_id AND x.revision > a.since AND x.revision > x.created_revision
                 ORDER BY x.revision LIMIT 1 OFFSET $2
             ), c.revision) END"
     )
 });
 
 /// First what is known of the senders' places, then what is stored under the same client ids.
-static LOOK: Batched = Batched::new(|size| {
+pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;
         SELECT v.column1, c.revision, c.last_seq, c.texts
@@ -73,7 +95,7 @@ static LOOK: Batched = Batched::new(|size| {
 });
 
 /// The messages, the heads of their chats and the marks of their senders.
-static STORE: Batched = Batched::new(|size| {
+pub(super) static STORE: Batched = Batched::new(|size| {
     format!(
         "INSERT INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
             client_id, fingerprint, reply_to, created_at)
@@ -194,26 +216,23 @@ impl MessageStore for SqliteStore {
     async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
         let list = json_pairs(since.iter().map(|(chat, since)| (chat, since.get().cast_signed())));
         let query = sqlx::query(CHANGES.as_str()).bind(list).bind(rows(limit));
-        let mut found: Vec<(usize, Changes)> = vec![];
+        let mut found: Vec<Option<Changes>> = vec![None; since.len()];
         self.all(query, |columns| {
-            let (asked, chat) = (columns.index()?, columns.chat()?);
-            if found.last().is_none_or(|(last, _)| *last != asked) {
-                found.push((asked, Changes { chat, messages: vec![], truncated: false }));
-            }
-            if let (Some((_, changes)), Some(message)) = (found.last_mut(), columns.optional_message()?) {
+            let of_chat = found.get_mut(columns.index()?).ok_or(StoreErrorKind::Corrupt)?;
+            if let Some(chat) = columns.optional_chat()? {
+                *of_chat = Some(Changes { chat, messages: vec![], truncated: false });
+            } else if let (Some(changes), Some(message)) = (of_chat, columns.optional_message()?) {
                 changes.messages.push(message);
             }
             Ok(())
         })
         .await?;
-        Ok(found.into_iter().map(|(_, changes)| in_order(changes, limit)).collect())
+        Ok(found.into_iter().flatten().map(|changes| in_order(changes, limit)).collect())
     }
 }
 
 fn in_order(mut changes: Changes, limit: usize) -> Changes {
-    // They come in the order of the index by which they were found. SQLite would sort them to be sure of it,
-    // with their texts; sorting what is sorted costs nothing here.
-    changes.messages.sort_by_key(|message| message.revision);
+    changes.messages.sort_unstable_by_key(|message| message.revision);
     changes.truncated = changes.messages.len() > limit;
     changes.messages.truncate(limit);
     changes

@@ -6,6 +6,8 @@ mod markers;
 mod messages;
 mod migrate;
 mod open;
+#[cfg(test)]
+mod plans;
 mod sessions;
 mod sql;
 mod users;
@@ -108,5 +110,75 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fresh() -> (SqliteStore, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+        (store, directory)
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_synced_before_it_is_acknowledged() {
+        let (store, _directory) = fresh().await;
+        for (setting, wanted) in [
+            ("PRAGMA journal_mode", "wal"),
+            // FULL: the log is synced at every commit.
+            ("PRAGMA synchronous", "2"),
+            ("PRAGMA fullfsync", "1"),
+        ] {
+            let found = store.writer.run(move |conn| {
+                Box::pin(async move {
+                    let row = sqlx::query(setting).fetch_one(conn).await.map_err(store_error)?;
+                    Ok(sqlx::Row::try_get_unchecked::<String, _>(&row, 0).unwrap())
+                })
+            });
+            assert_eq!(found.await.unwrap(), wanted, "{setting}");
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_can_not_write() {
+        let (store, _directory) = fresh().await;
+        let error = sqlx::query("DELETE FROM messenger_users").execute(&store.readers).await.unwrap_err();
+        assert!(error.to_string().contains("readonly"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_intent_that_panics_leaves_no_transaction_behind() {
+        let (store, _directory) = fresh().await;
+        let done = store.writer.transaction(|conn| {
+            Box::pin(async move {
+                writer::execute(conn, "DELETE FROM messenger_migrations").await?;
+                panic!("as a bug would")
+            })
+        });
+        let error: StoreError = done.await.map(|(): ()| ()).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Other);
+
+        store.ping().await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM messenger_migrations");
+        assert_eq!(store.one(count, |columns| columns.integer()).await.unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_fails_takes_the_others_of_its_string_along() {
+        let (store, _directory) = fresh().await;
+        let done = store.writer.run(|conn| {
+            Box::pin(writer::execute(
+                conn,
+                "BEGIN IMMEDIATE; DELETE FROM messenger_migrations; SELECT abs(-9223372036854775808); COMMIT",
+            ))
+        });
+        done.await.unwrap_err();
+
+        store.ping().await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM messenger_migrations");
+        assert_eq!(store.one(count, |columns| columns.integer()).await.unwrap(), Some(1));
     }
 }

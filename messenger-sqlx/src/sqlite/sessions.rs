@@ -14,10 +14,10 @@ use super::{
 };
 use crate::columns::{SESSION, rows};
 
-static BY_TOKEN: LazyLock<String> =
+pub(super) static BY_TOKEN: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {SESSION} FROM messenger_sessions AS s WHERE s.token_hash = $1"));
 
-static OF_USER: LazyLock<String> = LazyLock::new(|| {
+pub(super) static OF_USER: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {SESSION} FROM messenger_sessions AS s WHERE s.user_id = $1
         ORDER BY s.created_at DESC, s.id DESC"

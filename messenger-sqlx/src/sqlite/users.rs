@@ -18,23 +18,23 @@ use crate::{
     prefix,
 };
 
-static BY_ID: LazyLock<String> =
+pub(super) static BY_ID: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {USER} FROM messenger_users AS u WHERE u.id = $1"));
 
-static BY_IDS: LazyLock<String> = LazyLock::new(|| {
+pub(super) static BY_IDS: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {USER} FROM messenger_users AS u WHERE u.id IN (SELECT unhex(value) FROM json_each($1))")
 });
 
-static BY_USERNAME: LazyLock<String> = LazyLock::new(|| {
+pub(super) static BY_USERNAME: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {USER} FROM messenger_users AS u WHERE u.username = $1 AND u.erased_at IS NULL")
 });
 
-static BY_EMAIL: LazyLock<String> = LazyLock::new(|| {
+pub(super) static BY_EMAIL: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {USER} FROM messenger_users AS u WHERE u.email_key = $1 AND u.erased_at IS NULL")
 });
 
 /// `$1` to `$2` is the range of the names, `$3` the username to begin after.
-static FIND: LazyLock<String> = LazyLock::new(|| {
+pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH found (username) AS (
             SELECT * FROM (

@@ -6,7 +6,7 @@ use crate::{
         Anchor, Appended, Changes, Content, DeleteMessage, EditMessage, MessageRecord, NewMessage,
         StoreErrorKind, StoreResult,
     },
-    testkit::{World, check_chat, error_kind, expected_text, race},
+    testkit::{Pace, World, check_chat, error_kind, expected_text, race, while_racing},
 };
 
 pub async fn append_gives_out_seqs_and_revisions_without_gaps(world: &World) {
@@ -414,6 +414,42 @@ pub async fn changes_carry_new_edited_and_deleted_messages(world: &World) {
     let [direct, group] = &changes[..] else { panic!("two chats, each once") };
     assert_eq!((&direct.chat, &direct.messages[..]), (&head, &expected[3..]));
     assert_eq!((&group.chat, &group.messages), (&title.chat, &title.messages));
+}
+
+pub async fn changes_are_of_one_moment(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let chat = world.direct(ada, bob).await;
+    let first = world.send(chat, ada, "edited again and again").await;
+    let texts: Vec<_> = (0..60).map(|_| world.text(chat, bob, "x")).collect();
+    let edits: Vec<_> = (0..60).map(|n| edit_of(world, &first, &format!("edit {n}"))).collect();
+    let (store, other) = (Arc::clone(&world.store), Arc::clone(&world.store));
+    let pace = Pace::default();
+    let (sends, changes) = (pace.clone(), pace.clone());
+    let sender = async move {
+        for text in texts {
+            sends.step().await;
+            new(store.append_messages(&[text]).await.unwrap().remove(0));
+        }
+    };
+    let editor = async move {
+        let mut expected = first.revision;
+        for edit in edits {
+            changes.step().await;
+            expected = other.edit_message(EditMessage { expected, ..edit }).await.unwrap().revision;
+        }
+    };
+    let writers: [futures::future::BoxFuture<'static, ()>; 2] = [Box::pin(sender), Box::pin(editor)];
+    while_racing(pace, writers, async || {
+        let changes = world.store.changes(&[(chat, Revision::ZERO)], 1000).await.unwrap().remove(0);
+        let last = changes.messages.last().map_or(Revision::ZERO, |message| message.revision);
+        assert_eq!(last, changes.chat.revision, "the last change is that of the head");
+        assert_eq!(changes.messages.len() as u64, changes.chat.last_seq.get(), "no message is missing");
+        let history = world.store.history(chat, ada, Anchor::Newest, 5).await.unwrap();
+        let last = history.messages.last().map(|message| message.seq);
+        assert_eq!(last, Some(history.last_seq));
+    })
+    .await;
+    assert_eq!(check_chat(&*world.store, chat, ada).await.len(), 61);
 }
 
 pub async fn changes_beyond_the_limit_are_truncated(world: &World) {

@@ -43,7 +43,7 @@ impl Replica {
 
 impl Copy {
     fn apply(&mut self, page: Changes, limit: usize) {
-        assert!(page.messages.len() <= limit);
+        assert!(page.messages.len() == limit || !page.truncated && page.messages.len() < limit);
         for message in page.messages {
             assert!(message.revision > self.revision, "no change comes twice, and none out of order");
             self.revision = message.revision;

@@ -14,12 +14,7 @@ pub(super) enum Step {
         name: Pick,
         address: Pick,
     },
-    UpdateUser {
-        who: Pick,
-        address: Option<Pick>,
-        notify: Option<bool>,
-        stale: bool,
-    },
+    UpdateUser(Update),
     ChangePassword {
         who: Pick,
         keep: Option<Pick>,
@@ -75,8 +70,7 @@ pub(super) enum Step {
         misplaced: bool,
     },
     EraseMessages {
-        chat: Pick,
-        who: Pick,
+        message: Pick,
         limit: Pick,
     },
     Mark {
@@ -92,6 +86,15 @@ pub(super) enum Step {
     Sync {
         limit: Pick,
     },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Update {
+    pub(super) who: Pick,
+    pub(super) name: Option<Pick>,
+    pub(super) address: Option<Pick>,
+    pub(super) notify: bool,
+    pub(super) stale: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -152,8 +155,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn account() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..12_u8, 0..12_u8).prop_map(|(name, address)| Step::Register { name, address }),
-        2 => (pick(), option::of(0..12_u8), option::of(any::<bool>()), rarely())
-            .prop_map(|(who, address, notify, stale)| Step::UpdateUser { who, address, notify, stale }),
+        2 => update().prop_map(Step::UpdateUser),
         1 => (pick(), option::of(pick()), rarely())
             .prop_map(|(who, keep, stale)| Step::ChangePassword { who, keep, stale }),
         1 => (pick(), rarely()).prop_map(|(who, stale)| Step::EraseUser { who, stale }),
@@ -161,9 +163,14 @@ fn account() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn update() -> impl Strategy<Value = Update> {
+    (pick(), option::of(0..4_u8), option::of(0..12_u8), any::<bool>(), rarely())
+        .prop_map(|(who, name, address, notify, stale)| Update { who, name, address, notify, stale })
+}
+
 fn session() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (pick(), 1..5_u8).prop_map(|(who, max)| Step::LogIn { who, max }),
+        3 => (pick(), 1..4_u8).prop_map(|(who, max)| Step::LogIn { who, max }),
         2 => (pick(), pick(), pick())
             .prop_map(|(session, used, expires)| Step::Touch { session, used, expires }),
         1 => (pick(), pick()).prop_map(|(who, session)| Step::LogOut { who, session }),
@@ -208,8 +215,7 @@ fn message() -> impl Strategy<Value = Step> {
             .prop_map(|(message, stale, misplaced)| Step::Edit { message, stale, misplaced }),
         2 => (pick(), rarely(), rarely())
             .prop_map(|(message, stale, misplaced)| Step::Delete { message, stale, misplaced }),
-        1 => (pick(), pick(), 0..4_u8)
-            .prop_map(|(chat, who, limit)| Step::EraseMessages { chat, who, limit }),
+        1 => (pick(), 0..6_u8).prop_map(|(message, limit)| Step::EraseMessages { message, limit }),
     ]
 }
 

@@ -82,11 +82,12 @@ CREATE TABLE messenger_members (
 
 CREATE INDEX messenger_members_by_user ON messenger_members (user_id);
 
--- Clustered by chat, so that a page of history is a few neighbouring pages of the file.
+-- In the order of writing, so that a batch of messages in many chats fills a few pages of the file, and what is
+-- scattered over it is only the small entries of the indexes. Every page that a commit touches is synced with it.
 CREATE TABLE messenger_messages (
+    id               BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     chat_id          BLOB    NOT NULL,
     seq              INTEGER NOT NULL,
-    id               BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
     sender_id        BLOB    NOT NULL,
     -- 0 text, 1 system.
     kind             INTEGER NOT NULL CHECK (kind IN (0, 1)),
@@ -100,10 +101,12 @@ CREATE TABLE messenger_messages (
     reply_to         BLOB,
     created_at       INTEGER NOT NULL,
     edited_at        INTEGER,
-    deleted_at       INTEGER,
-    PRIMARY KEY (chat_id, seq)
-) STRICT, WITHOUT ROWID;
+    deleted_at       INTEGER
+) STRICT;
 
-CREATE UNIQUE INDEX messenger_messages_by_revision ON messenger_messages (chat_id, revision);
+CREATE UNIQUE INDEX messenger_messages_by_seq ON messenger_messages (chat_id, seq);
 CREATE UNIQUE INDEX messenger_messages_by_client_id ON messenger_messages (sender_id, client_id)
     WHERE client_id IS NOT NULL;
+-- Only what was changed: the revisions of all else rise with seq.
+CREATE UNIQUE INDEX messenger_messages_by_change ON messenger_messages (chat_id, revision)
+    WHERE revision > created_revision;

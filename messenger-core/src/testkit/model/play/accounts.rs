@@ -2,9 +2,12 @@ use std::time::Duration;
 
 use super::{Play, sorted};
 use crate::{
-    domain::{SessionId, UserId},
-    ports::{Content, StoredAddress, UpdateUser},
-    testkit::{model::step::Pick, world::erased_names},
+    domain::{DisplayName, SessionId, UserId},
+    ports::{Content, Store, StoredAddress, UpdateUser},
+    testkit::{
+        model::step::{Pick, Update},
+        world::erased_names,
+    },
 };
 
 impl Play {
@@ -18,21 +21,15 @@ impl Play {
         }
     }
 
-    pub(super) async fn update_user(
-        &self,
-        who: Pick,
-        address: Option<Pick>,
-        notify: Option<bool>,
-        stale: bool,
-    ) {
-        let id = self.user(who);
+    pub(super) async fn update_user(&self, update: Update) {
+        let id = self.user(update.who);
         let update = UpdateUser {
             id,
-            expected: self.version(id, stale).await,
-            display_name: None,
+            expected: self.version(id, update.stale).await,
+            display_name: update.name.map(|name| DisplayName::trusted(format!("Name {name}"))),
             // Of two reasons to refuse it no port says which is named.
-            email: address.filter(|_| !stale).map(stored_address),
-            notify_email: notify.or(Some(true)),
+            email: update.address.filter(|_| !update.stale).map(stored_address),
+            notify_email: Some(update.notify),
         };
         let _ = self.ask(async |store| store.update_user(update.clone()).await).await;
     }
@@ -66,9 +63,8 @@ impl Play {
     pub(super) async fn log_in(&mut self, who: Pick, max: Pick) {
         let mut session = self.world.session(self.user(who));
         session.expires_at = session.created_at.after(Duration::from_secs(20));
-        let create = async |store: &dyn crate::ports::Store| {
-            store.create_session(session.clone(), max.into()).await.map(sorted)
-        };
+        let create =
+            async |store: &dyn Store| store.create_session(session.clone(), max.into()).await.map(sorted);
         if self.ask(create).await.is_ok() {
             self.sessions.push((session.user_id, session.id));
         }
@@ -77,14 +73,14 @@ impl Play {
     pub(super) async fn touch(&self, session: Pick, used: Pick, expires: Pick) {
         let (now, session) = (self.world.tick(), self.session(session).1);
         // Steps that no sum of ticks is equal to, so that no two sessions are used at the same moment.
-        let used = now.before(Duration::from_micros(7_000_003) * used.into());
+        let used = now.before(Duration::from_micros(700_003) * used.into());
         let expires = now.after(Duration::from_millis(1_500) * expires.into());
         self.ask(async |store| store.touch_session(session, used, expires).await).await.unwrap();
     }
 
     pub(super) async fn log_out(&self, who: Pick, session: Pick) {
         let (owner, session) = self.session(session);
-        let user = if who % 2 == 0 { owner } else { self.user(who) };
+        let user = if who.is_multiple_of(2) { owner } else { self.user(who) };
         let _ = self.ask(async |store| store.end_session(user, session).await).await;
     }
 

@@ -24,7 +24,7 @@ impl Play {
         let after = page.last().map(|view| view.activity());
         self.ask(async |store| store.list_chats(user, after, limit).await).await.unwrap();
 
-        let prefix = ["", "user", "user1", "dr. user1", "erased", "nobody"][usize::from(place) % 6];
+        let prefix = ["", "user", "user1", "dr. user1", "name 1", "erased", "nobody"][usize::from(place) % 7];
         let (name, key) =
             (Username::trusted(format!("user{}", place % 12)), format!("address{}", place % 12));
         self.ask(async |store| store.find_users(prefix, Some(&name), limit).await).await.unwrap();

@@ -43,9 +43,7 @@ impl Play {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Register { name, address } => self.register(name, address).await,
-            Step::UpdateUser { who, address, notify, stale } => {
-                self.update_user(who, address, notify, stale).await;
-            }
+            Step::UpdateUser(update) => self.update_user(update).await,
             Step::ChangePassword { who, keep, stale } => self.change_password(who, keep, stale).await,
             Step::EraseUser { who, stale } => self.erase_user(who, stale).await,
             Step::Seen { who } => self.set_last_seen(who).await,
@@ -62,7 +60,7 @@ impl Play {
             Step::Append { batch } => self.append(batch).await,
             Step::Edit { message, stale, misplaced } => self.edit(message, stale, misplaced).await,
             Step::Delete { message, stale, misplaced } => self.delete(message, stale, misplaced).await,
-            Step::EraseMessages { chat, who, limit } => self.erase_messages(chat, who, limit).await,
+            Step::EraseMessages { message, limit } => self.erase_messages(message, limit).await,
             Step::Mark { batch } => self.mark(batch).await,
             Step::Look { who, chat, place, limit } => self.look(who, chat, place, limit).await,
             Step::Sync { limit } => self.sync(limit).await,

@@ -1,42 +1,16 @@
-use super::users::update;
 use crate::{
-    domain::{Revision, Role, Seq, SystemEvent},
+    domain::{Revision, Role, SystemEvent},
     ports::{
-        Anchor, Appended, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewGroup,
+        Appended, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewGroup,
         RosterChange, StoreErrorKind, StoredAddress, Unique, UpdateUser,
     },
     testkit::{
-        World, check_chat, cut_short, error_kind,
+        World,
+        cases::users::{expected, update},
+        check_chat, cut_short,
         world::{erased_names, name},
     },
 };
-
-pub async fn open_store_answers_a_ping(world: &World) {
-    world.store.ping().await.unwrap();
-    assert!(world.store.lanes() >= 1);
-}
-
-pub async fn closed_store_is_unavailable(world: &World) {
-    let [ada, bob] = world.people(["ada", "bob"]).await;
-    let chat = world.direct(ada, bob).await;
-    let message = world.text(chat, ada, "late");
-    world.store.close().await;
-    let step = MoveMarker { chat, user: bob, seq: Seq::new(1), read: true };
-    let (user, session) = world.account("cleo");
-    for kind in [
-        error_kind(world.store.ping().await),
-        error_kind(world.store.user(ada).await),
-        error_kind(world.store.create_user(user, session).await),
-        error_kind(world.store.sessions(ada).await),
-        error_kind(world.store.list_chats(ada, None, 10).await),
-        error_kind(world.store.open_direct(world.new_direct(ada, bob)).await),
-        error_kind(world.store.append_messages(&[message]).await),
-        error_kind(world.store.history(chat, ada, Anchor::Newest, 10).await),
-        error_kind(world.store.move_markers(&[step]).await),
-    ] {
-        assert_eq!(kind, StoreErrorKind::Unavailable);
-    }
-}
 
 pub async fn dropped_future_leaves_nothing_half_done(world: &World) {
     create_user(world).await;
@@ -81,7 +55,7 @@ async fn create_user(world: &World) {
             Ok(()) => assert!(ended.is_none()),
             Err(error) => assert_eq!(error.kind(), StoreErrorKind::AlreadyExists(Unique::Username)),
         }
-        assert_eq!(world.record(user.id).await, super::users::expected(&user));
+        assert_eq!(world.record(user.id).await, expected(&user));
         assert!(world.store.session_by_token(&session.token_hash).await.is_ok());
         ended.is_some()
     })
@@ -262,7 +236,9 @@ async fn erase_messages(world: &World) {
         let history = check_chat(&*world.store, chat, bob).await;
         let erased = history.iter().filter(|message| message.revision > revision).count();
         assert!([0, 3].contains(&erased), "all of the call or none: {erased}");
-        while !world.store.erase_messages(chat, ada, at, 2).await.unwrap().is_empty() {}
+        for _ in 0..2 {
+            world.store.erase_messages(chat, ada, at, 2).await.unwrap();
+        }
         let history = check_chat(&*world.store, chat, bob).await;
         assert!(history.iter().all(|message| message.sender == bob || message.deleted_at.is_some()));
         assert_eq!(world.view(chat, bob).await.chat.revision.get(), revision.get() + 3, "each once");

@@ -1,0 +1,82 @@
+import { el } from '../dom.js';
+import { confirmDialog, openDialog } from './dialog.js';
+import { field, form } from './form.js';
+import { renderSessions } from './sessions.js';
+
+/** One's own account. */
+export function openProfileDialog(client, { onLogOut, onErased }) {
+  const { state, api } = client;
+
+  const dialog = openDialog({
+    title: 'Profile',
+    content: [
+      el('p', { class: 'hint' }, `Signed in as @${state.me.username}`),
+      profileForm(),
+      section('Password', passwordForm()),
+      section('Where you are logged in', renderSessions(client)),
+      section('Leave', el('button', { type: 'button', class: 'button', onclick: onLogOut }, 'Log out'), eraseForm()),
+    ],
+  });
+
+  function profileForm() {
+    const { displayName, email, notifications } = state.me;
+    const mail = el('input', { type: 'checkbox', role: 'switch', name: 'mail', id: 'profile-mail', checked: notifications.email });
+    return form({
+      label: 'Profile',
+      fields: [
+        field({ label: 'Display name', name: 'displayName', value: displayName, required: true, autocomplete: 'name', autocapitalize: 'words' }),
+        field({ label: 'Email', name: 'email', type: 'email', value: email, required: true, autocomplete: 'email' }),
+        el('div', { class: 'switch' }, mail, el('label', { for: 'profile-mail' }, 'Mail me about messages that stay unread')),
+      ],
+      submit: 'Save',
+      async onSubmit(values) {
+        state.me = await api.patch('/users/me', { displayName: values.displayName, email: values.email, notifications: { email: values.mail } });
+        state.learnUsers([state.me]);
+        state.changed('me');
+        client.notify('Profile saved.');
+      },
+    });
+  }
+
+  function passwordForm() {
+    return form({
+      label: 'Change password',
+      fields: [
+        field({ label: 'Current password', name: 'current', type: 'password', required: true, autocomplete: 'current-password' }),
+        field({ label: 'New password', name: 'new', type: 'password', required: true, autocomplete: 'new-password', hint: 'At least 8 characters. All other sessions end.' }),
+      ],
+      submit: 'Change password',
+      kind: '',
+      async onSubmit(values, element) {
+        await api.put('/auth/password', values);
+        element.reset();
+        client.notify('Password changed.');
+        client.state.changed('sessions');
+      },
+    });
+  }
+
+  function eraseForm() {
+    const reveal = el('details', { class: 'erase' }, el('summary', {}, 'Erase account'), form({
+      label: 'Erase account',
+      kind: 'danger',
+      fields: [
+        el('p', {}, 'Your profile and what you wrote are erased for good. Nobody can undo this.'),
+        field({ label: 'Password', name: 'password', type: 'password', required: true, autocomplete: 'current-password' }),
+      ],
+      submit: 'Erase my account',
+      async onSubmit({ password }) {
+        if (!(await confirmDialog({ title: 'Erase your account?', text: 'This can’t be undone.', action: 'Erase' }))) return;
+        await api.delete('/users/me', { password });
+        client.outbox.clear();
+        dialog.close();
+        onErased();
+      },
+    }));
+    return reveal;
+  }
+}
+
+function section(title, ...content) {
+  return el('section', { class: 'dialog-section', 'aria-label': title }, el('h3', {}, title), content);
+}

@@ -1,0 +1,159 @@
+use std::{fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+
+use crate::{
+    domain::{ChatId, Revision, Seq, Title, UserId},
+    ports::{
+        Anchor, Content, EditMessage, MoveMarker, RosterChange, StoreErrorKind, StoreResult, UpdateUser,
+    },
+    testkit::{World, cases::users::update, check_chat, race},
+};
+
+const ROUNDS: usize = 12;
+
+pub async fn racing_writers_of_all_kinds_get_along(world: &World) {
+    let people = world.people(["ada", "bob", "cleo", "dan", "eve"]).await;
+    let [ada, bob, cleo, dan, eve] = people;
+    let chats = [
+        world.group(people).await,
+        world.direct(ada, bob).await,
+        world.group([eve, dan, cleo, bob, ada]).await,
+    ];
+    let scene = Arc::new(Scene { world: world.clone(), people, chats });
+    let mut writers: Vec<BoxFuture<'static, ()>> = vec![];
+    for n in 0..3 {
+        let scene = || Arc::clone(&scene);
+        writers.push(Box::pin(scene().send(n)));
+        writers.push(Box::pin(scene().move_markers(n)));
+        writers.push(Box::pin(scene().change_rosters(n)));
+        writers.push(Box::pin(scene().edit_and_erase(n)));
+        writers.push(Box::pin(scene().change_accounts(n)));
+        writers.push(Box::pin(scene().open_chats(n)));
+    }
+    race(writers).await;
+
+    for user in people {
+        let memberships = world.store.memberships(user).await.unwrap();
+        for head in memberships.chats {
+            check_chat(&*world.store, head.chat, user).await;
+        }
+        let joined = world.store.chats_ever_joined(user).await.unwrap().len() as u64;
+        assert!(memberships.count >= joined);
+        assert_eq!(memberships.count, world.record(user).await.memberships);
+    }
+    let sent: usize = 3 * ROUNDS;
+    assert_eq!(world.view(chats[1], ada).await.chat.texts, 2 * sent as u64, "of those who never leave");
+}
+
+/// People and chats that all writers write to, each in an order of its own.
+struct Scene {
+    world: World,
+    people: [UserId; 5],
+    chats: [ChatId; 3],
+}
+
+impl Scene {
+    async fn send(self: Arc<Self>, n: usize) {
+        for round in 0..ROUNDS {
+            let mut batch = vec![];
+            for chat in self.chats_from(n + round) {
+                for sender in [0, 1, 4].map(|person| self.people[person]) {
+                    batch.push(self.world.text(chat, sender, "text"));
+                }
+            }
+            for answer in self.world.store.append_messages(&batch).await.unwrap() {
+                tolerate(answer, StoreErrorKind::NotMember);
+            }
+        }
+    }
+
+    async fn move_markers(self: Arc<Self>, n: usize) {
+        for round in 0..ROUNDS {
+            let mut batch = vec![];
+            for chat in self.chats_from(n + 2 * round) {
+                for user in self.people_from(n + round) {
+                    let seq = Seq::new((round * 10) as u64);
+                    batch.push(MoveMarker { chat, user, seq, read: (n + round).is_multiple_of(2) });
+                }
+            }
+            for answer in self.world.store.move_markers(&batch).await.unwrap() {
+                tolerate(answer, StoreErrorKind::NotMember);
+            }
+        }
+    }
+
+    /// The last of the people comes and goes.
+    async fn change_rosters(self: Arc<Self>, n: usize) {
+        let passer_by = self.people[4];
+        for round in 0..ROUNDS {
+            let chat = self.chats[if (n + round).is_multiple_of(2) { 0 } else { 2 }];
+            let members = self.world.store.roster(chat).await.unwrap();
+            let mut change = self.world.change_by(chat, self.people[0]).await;
+            change.expected = members.chat.roster_version;
+            if members.members.iter().any(|member| member.user_id == passer_by) {
+                change.remove.push(passer_by);
+            } else {
+                change.add.push(passer_by);
+            }
+            let change = RosterChange { title: Some(Title::trusted(format!("{n}-{round}"))), ..change };
+            tolerate(self.world.store.change_roster(change).await, StoreErrorKind::Conflict);
+            let mute = self.world.store.set_mute(chat, passer_by, Some(self.world.tick())).await;
+            tolerate(mute, StoreErrorKind::NotMember);
+        }
+    }
+
+    async fn edit_and_erase(self: Arc<Self>, n: usize) {
+        for round in 0..ROUNDS {
+            let chat = self.chats[(n + round) % 3];
+            let changes = self.world.store.changes(&[(chat, Revision::ZERO)], 1000).await.unwrap().remove(0);
+            let text = changes.messages.iter().rev().find(|m| m.body.is_some() && m.sender == self.people[0]);
+            if let Some(text) = text {
+                let (body, edited_at) = (Content::from("edited"), self.world.tick());
+                let edit = EditMessage { chat, message: text.id, expected: text.revision, body, edited_at };
+                tolerate(self.world.store.edit_message(edit).await, StoreErrorKind::Conflict);
+            }
+            let at = self.world.tick();
+            self.world.store.erase_messages(chat, self.people[1], at, 2).await.unwrap();
+            let page = self.world.store.history(chat, self.people[0], Anchor::Newest, 10).await.unwrap();
+            assert_eq!(page.messages.last().map_or(Seq::ZERO, |message| message.seq), page.last_seq);
+        }
+    }
+
+    async fn change_accounts(self: Arc<Self>, n: usize) {
+        for round in 0..ROUNDS {
+            let now = self.world.tick();
+            let seen: Vec<_> = self.people_from(n + round).into_iter().map(|user| (user, now)).collect();
+            self.world.store.set_last_seen(&seen).await.unwrap();
+            let user = self.people[(n + round) % 5];
+            let change = UpdateUser { notify_email: Some(true), ..update(&self.world.record(user).await) };
+            tolerate(self.world.store.update_user(change).await, StoreErrorKind::Conflict);
+            self.world.store.create_session(self.world.session(user), 2).await.unwrap();
+        }
+    }
+
+    async fn open_chats(self: Arc<Self>, n: usize) {
+        for round in 0..ROUNDS {
+            let [a, b, rest @ ..] = self.people_from(n + round);
+            self.world.direct(a, b).await;
+            if round < 3 {
+                let group = self.world.new_group(b, &rest);
+                self.world.store.create_group(group).await.unwrap();
+            }
+        }
+    }
+
+    fn chats_from(&self, n: usize) -> [ChatId; 3] {
+        std::array::from_fn(|k| self.chats[(n + k) % 3])
+    }
+
+    fn people_from(&self, n: usize) -> [UserId; 5] {
+        std::array::from_fn(|k| self.people[(n + k) % 5])
+    }
+}
+
+fn tolerate<T: fmt::Debug>(answer: StoreResult<T>, kind: StoreErrorKind) {
+    if let Err(error) = answer {
+        assert_eq!(error.kind(), kind);
+    }
+}

@@ -1,0 +1,83 @@
+//! That no statement reads a whole table.
+
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::{SqliteStore, chats, markers, messages, sessions, users};
+
+/// Every statement that is long enough to have a name, by its text.
+fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("users::BY_ID", users::BY_ID.as_str()),
+        ("users::BY_IDS", users::BY_IDS.as_str()),
+        ("users::BY_USERNAME", users::BY_USERNAME.as_str()),
+        ("users::BY_EMAIL", users::BY_EMAIL.as_str()),
+        ("users::FIND", users::FIND.as_str()),
+        ("sessions::BY_TOKEN", sessions::BY_TOKEN.as_str()),
+        ("sessions::OF_USER", sessions::OF_USER.as_str()),
+        ("chats::BY_ID", chats::BY_ID.as_str()),
+        ("chats::BY_IDS", chats::BY_IDS.as_str()),
+        ("chats::PAGE", chats::PAGE.as_str()),
+        ("chats::MEMBERSHIP", chats::MEMBERSHIP.as_str()),
+        ("chats::ROSTER", chats::ROSTER.as_str()),
+        ("chats::MEMBERSHIPS", chats::MEMBERSHIPS.as_str()),
+        ("messages::BY_ID", messages::BY_ID.as_str()),
+        ("messages::HISTORY", messages::HISTORY.as_str()),
+        ("messages::CHANGES", messages::CHANGES.as_str()),
+        ("messages::LOOK", messages::LOOK.of(64)),
+        ("messages::STORE", messages::STORE.of(64)),
+        ("markers::LOOK", markers::LOOK.of(64)),
+        ("markers::MOVE", markers::MOVE.of(64)),
+    ]
+}
+
+#[tokio::test]
+async fn every_table_is_read_through_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    for (name, text) in statements() {
+        for step in plan(&store, text).await {
+            let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+            let table = scanned.filter(|name| {
+                name.len() == 1 && !["a", "v"].contains(name) || name.starts_with("messenger_")
+            });
+            assert_eq!(table, None, "{name}: {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_history_is_not_sorted() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    let plan = plan(&store, messages::HISTORY.as_str()).await;
+    let by_seq = "SEARCH m USING INDEX messenger_messages_by_seq (chat_id=? AND seq>? AND seq<?)";
+    assert!(plan.iter().any(|step| step.contains(by_seq)), "{plan:#?}");
+    assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:#?}");
+}
+
+#[tokio::test]
+async fn changes_are_found_by_ranges() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    let plan = plan(&store, messages::CHANGES.as_str()).await;
+    for search in [
+        "SEARCH m USING INDEX messenger_messages_by_seq (chat_id=? AND seq>? AND seq<?)",
+        "SEARCH x USING INDEX messenger_messages_by_seq (chat_id=? AND seq>?)",
+        "SEARCH m USING INDEX messenger_messages_by_change (chat_id=? AND revision>? AND revision<?)",
+        "messenger_messages_by_change (chat_id=? AND revision>?)",
+    ] {
+        assert!(plan.iter().any(|step| step.contains(search)), "{search} in {plan:#?}");
+    }
+    assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:#?}");
+}
+
+async fn plan(store: &SqliteStore, text: &'static str) -> Vec<String> {
+    let statements = text.split(';').map(str::trim);
+    let mut steps = vec![];
+    for statement in statements.filter(|text| !text.starts_with("BEGIN") && *text != "COMMIT") {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
+        steps.extend(rows.iter().map(|row| row.get::<String, _>("detail")));
+    }
+    steps
+}
