@@ -14,7 +14,12 @@ use messenger_core::ChatId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Result, client::Client, process::Process, world::Person};
+use crate::{
+    Result,
+    client::Client,
+    process::{Cpu, Process},
+    world::Person,
+};
 
 /// Handshakes under way at once.
 const AT_ONCE: usize = 16;
@@ -44,14 +49,19 @@ pub(crate) struct Round {
     pub(crate) took: Duration,
     /// From sending to delivery, in rising order.
     pub(crate) delays: Vec<Duration>,
-    /// CPU time of the server.
-    pub(crate) cpu: Duration,
+    /// That of the server.
+    pub(crate) cpu: Cpu,
 }
 
 impl Round {
     /// Seconds of CPU for one of so many.
     pub(crate) fn cpu_per(&self, count: u64) -> f64 {
-        self.cpu.as_secs_f64() / count as f64
+        self.cpu.all.as_secs_f64() / count as f64
+    }
+
+    /// The same without the threads in which SQLite works.
+    pub(crate) fn cpu_without_store_per(&self, count: u64) -> f64 {
+        self.cpu.all.saturating_sub(self.cpu.of_store).as_secs_f64() / count as f64
     }
 
     /// The delay that so many of a hundred messages do not exceed.
@@ -116,7 +126,9 @@ impl Side {
             client.send(std::slice::from_ref(&resume)).await?;
             let mut caught_up = false;
             while !caught_up {
-                client.receive(|text| caught_up |= text.ends_with(br#""method":"caughtUp","params":{}}"#)).await?;
+                client
+                    .receive(|text| caught_up |= text.ends_with(br#""method":"caughtUp","params":{}}"#))
+                    .await?;
             }
         }
         Ok(())
@@ -134,21 +146,26 @@ impl Side {
         let cpu = self.process.cpu()?;
         let mut tasks = Vec::with_capacity(self.crowd.len());
         for (index, client) in self.crowd.drain(..).enumerate() {
-            let mut place =
-                Place { client, meter: Arc::clone(&meter), sampled: index % SAMPLED == SAMPLED - 1, delays: Vec::new() };
+            let mut place = Place {
+                client,
+                meter: Arc::clone(&meter),
+                sampled: index % SAMPLED == SAMPLED - 1,
+                delays: Vec::new(),
+            };
             let stop = stop.clone();
             let chat = load.senders.iter().find(|sender| sender.0 == index).map(|sender| sender.1);
             let (pace, kind) = (load.pace, self.kind);
             tasks.push(tokio::spawn(async move {
                 let sender = chat.map(|chat| Sender { kind, chat, index, number: 0 });
                 let stopped = stop.cancelled();
-                place.take_part(sender, pace, stopped).await?;
+                let done = place.take_part(sender, pace, stopped).await;
+                done.map_err(|error| format!("socket {index} of the {kind:?}: {error}"))?;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(place.leave())
             }));
         }
         let outcome = meter.wait_for_end(load).await;
         let took = meter.began.elapsed();
-        let cpu = self.process.cpu()?.saturating_sub(cpu);
+        let cpu = self.process.cpu()?.since(cpu);
         stop.cancel();
         for task in tasks {
             self.crowd.push(task.await??);
@@ -194,7 +211,8 @@ impl Meter {
     }
 
     fn due(&self) -> u64 {
-        (self.sent.load(Ordering::SeqCst) * self.audience).saturating_sub(self.delivered.load(Ordering::SeqCst))
+        (self.sent.load(Ordering::SeqCst) * self.audience)
+            .saturating_sub(self.delivered.load(Ordering::SeqCst))
     }
 
     fn is_done(&self) -> bool {
@@ -235,7 +253,8 @@ impl Meter {
                 let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
                 let (sent, answered, delivered) = (of(&self.sent), of(&self.answered), of(&self.delivered));
                 let due = sent * self.audience;
-                let lost = format!("{sent} sent, {answered} answered, {delivered} of {due} delivered in time");
+                let lost =
+                    format!("{sent} sent, {answered} answered, {delivered} of {due} delivered in time");
                 return Err(lost.into());
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -379,7 +398,10 @@ impl Sender {
                 self.chat, self.index, ""
             ),
             Kind::Floor => {
-                format!(r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#, "")
+                format!(
+                    r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#,
+                    ""
+                )
             }
         };
         text.into_bytes()

@@ -74,8 +74,17 @@ impl Report {
 
     /// Also says so at once, because the whole takes minutes.
     pub(crate) fn add(&mut self, row: Row, series: Series) {
-        let rounds = |values: &[f64]| values.iter().map(|value| Figure(*value).to_string()).collect::<Vec<_>>().join(" ");
-        eprintln!("{} {}: {} {}; floor {}", row.aim, row.what, rounds(&series.measured), row.unit, rounds(&series.floor));
+        let rounds = |values: &[f64]| {
+            values.iter().map(|value| Figure(*value).to_string()).collect::<Vec<_>>().join(" ")
+        };
+        eprintln!(
+            "{} {}: {} {}; floor {}",
+            row.aim,
+            row.what,
+            rounds(&series.measured),
+            row.unit,
+            rounds(&series.floor)
+        );
         self.rows.push((row, series));
     }
 
