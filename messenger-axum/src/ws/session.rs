@@ -40,7 +40,9 @@ const BATCH: usize = 100;
 mod close {
     pub(super) const DONE: u16 = 1000;
     pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const PROTOCOL: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
+    pub(super) const NOT_UTF8: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const SESSION_ENDED: u16 = 4001;
     pub(super) const TOO_FAR_BEHIND: u16 = 4008;
@@ -99,8 +101,11 @@ impl Session {
                 break end;
             }
         };
-        if end == End::Close(close::GOING_AWAY, GOING_AWAY) {
-            self.finish(&mut socket).await;
+        match end {
+            End::Close(close::GOING_AWAY, _) => self.finish(&mut socket, &Error::unavailable()).await,
+            // Perhaps what is under way is what has ended the session.
+            End::Close(close::SESSION_ENDED, _) => self.finish(&mut socket, &Error::Unauthenticated).await,
+            _ => {}
         }
         // Before the closing handshake: nothing more is for this connection.
         drop(self);
@@ -257,13 +262,16 @@ impl Session {
         Ok(())
     }
 
-    /// Answers what is under way, and sends what the hub had to say before the node began to stop.
-    async fn finish<S, E>(&mut self, socket: &mut S)
+    /// Answers what is under way, and refuses what has yet to be begun of the same batch.
+    async fn finish<S, E>(&mut self, socket: &mut S, refusal: &Error)
     where
         S: Sink<Message, Error = E> + Unpin + Send,
         E: std::error::Error + Send + Sync + 'static,
     {
         let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.requests.poll_idle(task))).await;
+        for Owned { reply, .. } in self.waiting.drain(..) {
+            self.requests.ready.extend(reply.with_frame(|id| frames::refusal(id, refusal)));
+        }
         let mut out = Out::new(socket);
         while let Some(answer) = self.requests.ready.pop_front() {
             if out.feed(frames::text(answer)).await.is_err() {
@@ -386,8 +394,8 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> End {
         if let Some(error) = error.downcast_ref::<tungstenite::Error>() {
             return match error {
                 tungstenite::Error::Capacity(_) => End::Close(close::TOO_BIG, "The frame is too big."),
-                tungstenite::Error::Utf8(_) => End::Close(1007, "Text must be UTF-8."),
-                tungstenite::Error::Protocol(_) => End::Close(1002, "This is no WebSocket frame."),
+                tungstenite::Error::Utf8(_) => End::Close(close::NOT_UTF8, "Text must be UTF-8."),
+                tungstenite::Error::Protocol(_) => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
                 _ => End::Lost,
             };
         }
@@ -404,12 +412,16 @@ where
 {
     let goodbye = async {
         let frame = CloseFrame { code, reason: reason.into() };
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(message)) = socket.next().await {
-                if matches!(message, Message::Close(_)) {
-                    break;
-                }
+        // Fails if the client has said goodbye first; then the answer to that goes out with the next read.
+        let _ = socket.send(Message::Close(Some(frame))).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if matches!(message, Message::Close(_)) {
+                return;
             }
+        }
+        if matches!(code, close::PROTOCOL | close::NOT_UTF8 | close::TOO_BIG) {
+            // Nothing can be read after such a fault, so there is only time that can be given.
+            std::future::pending::<()>().await;
         }
     };
     let _ = timeout(CLOSE_WAIT, goodbye).await;
