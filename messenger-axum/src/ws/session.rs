@@ -31,7 +31,7 @@ const WRITE_WAIT: Duration = Duration::from_secs(10);
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// For the client's half of the closing handshake.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// Requests refused for their rate before the socket is closed; each one that is not refused makes up for one.
+/// Faults and requests refused for their rate, before the socket is closed; each other one makes up for one.
 const REFUSALS: u32 = 200;
 /// Requests of one batch.
 const BATCH: usize = 100;
@@ -173,14 +173,11 @@ impl Session {
                 self.requests.ready.push_back(frames::refusal(&Id::null(), &too_many));
                 self.count_refusal()
             }
-            Frame::Batch(requests) => {
-                self.receive_batch(requests);
-                Ok(())
-            }
+            Frame::Batch(requests) => self.receive_batch(requests),
         }
     }
 
-    fn receive_batch(&mut self, requests: Vec<std::result::Result<Request<'_>, Fault>>) {
+    fn receive_batch(&mut self, requests: Vec<std::result::Result<Request<'_>, Fault>>) -> Step {
         let batch = Batch::of(requests.len());
         for request in requests {
             let batch = Some(Arc::clone(&batch));
@@ -193,9 +190,11 @@ impl Session {
                 Err(fault) => {
                     let answer = Reply::to(Some(Id::null()), batch).with_frame(|id| frames::fault(id, fault));
                     self.requests.ready.extend(answer);
+                    self.count_refusal()?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Begins the requests of a batch, one after the other.
