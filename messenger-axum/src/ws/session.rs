@@ -25,8 +25,11 @@ use super::{
 };
 use crate::{door::Door, fields::Fields, rpc::procedure};
 
-/// A client that takes nothing for so long is gone.
+/// A client that has not taken what was written after so long is too slow; for what is more than a few frames it has
+/// a second more for each `SLOWEST` bytes, up to `LONGEST_WRITE`.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
+const SLOWEST: usize = 16 * 1024;
+const LONGEST_WRITE: Duration = Duration::from_secs(120);
 /// What is under way when the socket is told to go may still be answered for so long.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// For the client's half of the closing handshake.
@@ -201,6 +204,11 @@ impl Session {
     async fn begin_waiting(&mut self) -> Step {
         while self.requests.may_begin() {
             let Some(Owned { reply, method, params }) = self.waiting.pop_front() else { break };
+            if reply.has_no_room() {
+                let too_long = Error::Malformed("The answers to this batch are too long together.".into());
+                self.requests.ready.extend(reply.with(&Err(too_long)));
+                continue;
+            }
             self.begin(reply, &method, params.as_deref()).await?;
         }
         Ok(())
@@ -360,11 +368,12 @@ where
             Message::Text(text) => text.len(),
             _ => 2,
         };
+        let wait = self.patience();
         // Ready at once unless the client is slow; only then is a timer worth its price.
         let mut ready = poll_fn(|task| self.socket.poll_ready_unpin(task));
         let is_ready = match (&mut ready).now_or_never() {
             Some(is_ready) => is_ready,
-            None => timeout(WRITE_WAIT, ready).await.map_err(|_| SLOW)?,
+            None => timeout(wait, ready).await.map_err(|_| SLOW)?,
         };
         is_ready.and_then(|()| self.socket.start_send_unpin(message)).map_err(|error| broken(&error))?;
         if self.gathered >= WRITE_BUFFER { self.flush().await } else { Ok(()) }
@@ -374,17 +383,22 @@ where
         if self.gathered == 0 {
             return Ok(());
         }
+        let wait = self.patience();
         self.gathered = 0;
         let flushed = match self.socket.flush().now_or_never() {
             Some(flushed) => flushed,
-            None => timeout(WRITE_WAIT, self.socket.flush()).await.map_err(|_| SLOW)?,
+            None => timeout(wait, self.socket.flush()).await.map_err(|_| SLOW)?,
         };
         flushed.map_err(|error| broken(&error))
     }
+
+    fn patience(&self) -> Duration {
+        (WRITE_WAIT + Duration::from_secs((self.gathered / SLOWEST) as u64)).min(LONGEST_WRITE)
+    }
 }
 
-/// The frame that would say so can't be written either; the socket is closed without.
-const SLOW: End = End::Lost;
+/// The frame that says so reaches a client that begins to read again.
+const SLOW: End = End::Close(close::TOO_FAR_BEHIND, "Too slow; connect again and resume.");
 
 /// What a failure of the socket means.
 fn broken(error: &(dyn std::error::Error + 'static)) -> End {
