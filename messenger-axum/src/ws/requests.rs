@@ -11,7 +11,8 @@ use std::{
 };
 
 use futures::{Stream as _, future::BoxFuture, stream::FuturesUnordered};
-use messenger_core::Result;
+use messenger_core::{Error, Result};
+use tokio::time::Instant;
 
 use super::frames::{self, Id};
 use crate::operation::Answer;
@@ -24,6 +25,7 @@ const AT_ONCE: usize = 64;
 
 /// A request that has been begun.
 pub(super) struct Begun {
+    pub(super) at: Instant,
     pub(super) reply: Reply,
     pub(super) work: BoxFuture<'static, Result<Answer>>,
     /// Set by the work as soon as the next request may be begun.
@@ -109,6 +111,18 @@ impl Requests {
     /// Whether the next request may be begun.
     pub(super) fn may_begin(&self) -> bool {
         self.first.is_none() && self.others.len() < AT_ONCE
+    }
+
+    /// When the request that holds up all others was begun.
+    pub(super) fn held_up_since(&self) -> Option<Instant> {
+        self.first.as_ref().map(|first| first.at)
+    }
+
+    /// Waits no longer for the request that holds up all others.
+    pub(super) fn give_up_first(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.ready.extend(first.reply.with(&Err(Error::unavailable())));
+        }
     }
 
     /// Only when [`may_begin`](Self::may_begin).

@@ -16,7 +16,7 @@ use messenger_core::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     WRITE_BUFFER,
@@ -124,10 +124,18 @@ impl Session {
         E: std::error::Error + Send + Sync + 'static,
     {
         let may_read = self.requests.may_begin() && self.waiting.is_empty();
+        let held_up_since = self.requests.held_up_since();
+        let too_late = async {
+            match held_up_since {
+                Some(since) => sleep_until(since + self.door.timeout()).await,
+                None => std::future::pending().await,
+            }
+        };
         let mut out = Out::new(socket);
         tokio::select! {
             signal = self.connection.next() => out.signal(signal, &mut self.heard).await?,
             () = poll_fn(|task| self.requests.poll_progress(task)) => {}
+            () = too_late => self.requests.give_up_first(),
             message = out.socket.next(), if may_read => {
                 let Some(message) = message else { return Err(End::Lost) };
                 self.heard = true;
@@ -235,7 +243,7 @@ impl Session {
         };
         let placed = Arc::new(AtomicBool::new(false));
         let work = procedure.call(&self.door, *self.connection.actor(), params, Arc::clone(&placed));
-        self.requests.begin(Begun { reply, work, placed });
+        self.requests.begin(Begun { at: Instant::now(), reply, work, placed });
         Ok(())
     }
 
