@@ -219,7 +219,7 @@ impl Hub {
         if doubtful.is_empty() {
             return Ok(());
         }
-        // These chats went on between the reading and the entering, perhaps by the person's removal. A removal
+        // From these chats somebody was removed between the reading and the entering, perhaps this person. A removal
         // from now on finds the connection in the room, so one more look decides.
         let now = self.store.memberships(link.user).await?;
         let still: HashSet<ChatId> = now.chats.iter().map(|head| head.chat).collect();
@@ -230,7 +230,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Lets a connection into one room. False if the chat has gone on since `head` was read.
+    /// Lets a connection into one room. False if people were removed from the chat since `head` was read.
     fn enter(&self, link: &Arc<Link>, head: &ChatHead) -> bool {
         if let Some(peer) = head.peer {
             self.watch(link, peer);
@@ -370,10 +370,20 @@ impl Hub {
 
     fn enter_added_link(&self, link: &Arc<Link>, chat: ChatId, revision: Revision) {
         let mut places = link.places();
-        if !places.gone {
-            places.chats.insert(chat);
-            self.in_room(chat, revision, |room| room.enter_added(link, revision));
+        if places.gone {
+            return;
         }
+        if self.in_room(chat, revision, |room| room.enter_added(link, revision)) {
+            places.chats.insert(chat);
+            return;
+        }
+        drop(places);
+        // What the store says now decides.
+        if let Some(mut user) = self.users.get_mut(&link.user) {
+            user.memberships = 0;
+        }
+        lock(&self.checks).users.insert(link.user);
+        self.checks_wanted.notify_one();
     }
 
     fn broadcast(&self, chat: ChatId, delivery: impl FnOnce() -> Arc<Delivery>, except: Option<UserId>) {
@@ -434,12 +444,15 @@ impl Hub {
     }
 
     fn topic_unwanted(&self, topic: Topic) {
+        // Whoever comes to need it has a place in the map before they say so behind this lock: either it is seen here,
+        // or their word comes after this one.
+        let mut checks = lock(&self.checks);
         let needed = match topic {
             Topic::Chat(chat) => self.rooms.contains_key(&chat),
             Topic::User(user) => self.users.contains_key(&user) || self.watchers.contains_key(&user),
         };
         if !needed {
-            lock(&self.checks).topics.push((topic, false));
+            checks.topics.push((topic, false));
             self.checks_wanted.notify_one();
         }
     }
