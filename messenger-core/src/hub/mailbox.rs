@@ -30,6 +30,8 @@ pub(super) enum Item {
     Event(Arc<Delivery>),
     /// The person has become a member by this change; what the chat looks like to them is read when it is their turn.
     Added(ChatId, Revision),
+    /// The person is a member no longer, by this change.
+    Removed(Arc<Delivery>, ChatId, Revision),
     /// From here on these chats need no comparison with what a catch-up has sent.
     Settled(Arc<[ChatId]>),
 }
@@ -98,7 +100,7 @@ impl Mailbox {
     pub(super) fn forget(&self, chat: ChatId) {
         self.lock().items.retain(|item| match item {
             Item::Event(delivery) => delivery.event().change().is_none_or(|(of, _)| of != chat),
-            Item::Added(of, _) => *of != chat,
+            Item::Added(of, _) | Item::Removed(_, of, _) => *of != chat,
             Item::Settled(_) => true,
         });
     }

@@ -195,7 +195,7 @@ impl State {
         self.links.retain(|link| {
             let stays = !users.contains(&link.user);
             if !stays {
-                link.mailbox.push(Item::Event(Arc::clone(&gone)));
+                link.mailbox.push(Item::Removed(Arc::clone(&gone), chat, self.removed));
             }
             stays
         });
