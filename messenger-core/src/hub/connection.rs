@@ -187,6 +187,10 @@ impl Connection {
 
     /// What is to be done next, if that is known without waiting: so that what is there goes out together.
     pub fn try_next(&mut self) -> Option<Signal> {
+        if let Some(found) = self.link.mailbox.take_urgent() {
+            self.ping |= found.ping;
+            self.ending = self.ending.or(found.ending);
+        }
         if let Some(ending @ (Ending::SessionEnded | Ending::TooFarBehind)) = self.ending {
             return Some(Signal::End(ending));
         }
