@@ -119,13 +119,13 @@ impl Connection {
     /// Watches the presence of these people, and answers with what it is now.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many, [`Error::Unavailable`].
+    /// [`Error::Invalid`] if they are too many, then none of them is watched; what the host's policy says of
+    /// `WatchPresence`; [`Error::Unavailable`].
     pub async fn watch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
+        self.hub.allow(&self.actor, "WatchPresence").await?;
         self.hub.check_presence_users(users)?;
-        for user in users {
-            if !self.hub.watch(&self.link, *user) {
-                return Err(Error::invalid("userIds", "are more people than one connection may watch"));
-            }
+        if !self.hub.watch_all(&self.link, users) {
+            return Err(Error::invalid("userIds", "are more people than one connection may watch"));
         }
         self.hub.presence_of(users).await
     }
@@ -134,8 +134,10 @@ impl Connection {
     /// is watched all the same.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many, [`Error::Unavailable`].
+    /// [`Error::Invalid`] if they are too many; what the host's policy says of `UnwatchPresence`;
+    /// [`Error::Unavailable`].
     pub async fn unwatch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
+        self.hub.allow(&self.actor, "UnwatchPresence").await?;
         self.hub.check_presence_users(users)?;
         let peers: Vec<UserId> = self
             .hub

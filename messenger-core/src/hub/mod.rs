@@ -34,7 +34,7 @@ use self::{
     room::{Outcome, Room},
 };
 use crate::{
-    Actor, Limits,
+    Actor, Limits, Policy,
     context::Context,
     domain::{ChatId, ConnectionId, Event, Presence as PresenceOf, Revision, SessionId, SystemEvent, UserId},
     error::{Error, Result},
@@ -83,6 +83,7 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     presence: Arc<dyn Presence>,
     bus: Arc<dyn Bus>,
+    policy: Option<Arc<dyn Policy>>,
     context: Context,
     limits: Limits,
     settings: HubSettings,
@@ -123,6 +124,7 @@ pub(crate) struct HubParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: HubSettings,
@@ -132,14 +134,15 @@ pub(crate) struct HubParts {
 
 impl Hub {
     pub(crate) fn new(parts: HubParts) -> Self {
-        let HubParts { node, store, presence, bus, context, limits, settings, session_lifetime, abroad } =
-            parts;
+        let HubParts { node, store, presence, bus, policy, context, limits, .. } = parts;
+        let HubParts { settings, session_lifetime, abroad, .. } = parts;
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
         Self {
             node,
             store,
             presence,
             bus,
+            policy,
             context,
             limits,
             settings,
@@ -411,6 +414,24 @@ impl Hub {
 
     fn links_of(&self, user: UserId) -> Vec<Arc<Link>> {
         self.users.get(&user).map(|user| user.links.clone()).unwrap_or_default()
+    }
+
+    /// What the host has to say of something that only connections do.
+    async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
+        match &self.policy {
+            Some(policy) => policy.allow(actor, operation).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the connection of the comings and goings of all of them, or of none if they are too many.
+    fn watch_all(&self, link: &Arc<Link>, users: &[UserId]) -> bool {
+        let places = link.places();
+        let new: HashSet<UserId> =
+            users.iter().filter(|user| !places.watched.contains(user)).copied().collect();
+        let fits = places.watched.len() + new.len() <= self.settings.watched;
+        drop(places);
+        fits && new.into_iter().all(|user| self.watch(link, user))
     }
 
     /// Tells the connection of this person's comings and goings. False if it watches too many already.
