@@ -66,7 +66,7 @@ impl Options {
     }
 
     /// How long a request may take (30 s), waiting and the reading of its body included; longer is
-    /// 503 `unavailable`. Sockets are not bound by it.
+    /// 503 `unavailable`. Sockets last; but a request on one that holds up those behind it is given up after that time.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -445,6 +445,7 @@ impl Builder {
             store: Arc::clone(&store),
             presence,
             bus: Arc::clone(&bus),
+            policy: policy.clone(),
             context: context.clone(),
             limits: limits.clone(),
             settings: settings.hub.clone(),

@@ -34,7 +34,7 @@ use self::{
     room::{Outcome, Room},
 };
 use crate::{
-    Actor, Limits,
+    Actor, Limits, Policy,
     context::Context,
     domain::{ChatId, ConnectionId, Event, Presence as PresenceOf, Revision, SessionId, SystemEvent, UserId},
     error::{Error, Result},
@@ -83,6 +83,7 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     presence: Arc<dyn Presence>,
     bus: Arc<dyn Bus>,
+    policy: Option<Arc<dyn Policy>>,
     context: Context,
     limits: Limits,
     settings: HubSettings,
@@ -123,6 +124,7 @@ pub(crate) struct HubParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: HubSettings,
@@ -132,14 +134,15 @@ pub(crate) struct HubParts {
 
 impl Hub {
     pub(crate) fn new(parts: HubParts) -> Self {
-        let HubParts { node, store, presence, bus, context, limits, settings, session_lifetime, abroad } =
-            parts;
+        let HubParts { node, store, presence, bus, policy, context, limits, .. } = parts;
+        let HubParts { settings, session_lifetime, abroad, .. } = parts;
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
         Self {
             node,
             store,
             presence,
             bus,
+            policy,
             context,
             limits,
             settings,
@@ -219,7 +222,7 @@ impl Hub {
         if doubtful.is_empty() {
             return Ok(());
         }
-        // These chats went on between the reading and the entering, perhaps by the person's removal. A removal
+        // From these chats somebody was removed between the reading and the entering, perhaps this person. A removal
         // from now on finds the connection in the room, so one more look decides.
         let now = self.store.memberships(link.user).await?;
         let still: HashSet<ChatId> = now.chats.iter().map(|head| head.chat).collect();
@@ -230,7 +233,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Lets a connection into one room. False if the chat has gone on since `head` was read.
+    /// Lets a connection into one room. False if people were removed from the chat since `head` was read.
     fn enter(&self, link: &Arc<Link>, head: &ChatHead) -> bool {
         if let Some(peer) = head.peer {
             self.watch(link, peer);
@@ -370,10 +373,20 @@ impl Hub {
 
     fn enter_added_link(&self, link: &Arc<Link>, chat: ChatId, revision: Revision) {
         let mut places = link.places();
-        if !places.gone {
-            places.chats.insert(chat);
-            self.in_room(chat, revision, |room| room.enter_added(link, revision));
+        if places.gone {
+            return;
         }
+        if self.in_room(chat, revision, |room| room.enter_added(link, revision)) {
+            places.chats.insert(chat);
+            return;
+        }
+        drop(places);
+        // What the store says now decides.
+        if let Some(mut user) = self.users.get_mut(&link.user) {
+            user.memberships = 0;
+        }
+        lock(&self.checks).users.insert(link.user);
+        self.checks_wanted.notify_one();
     }
 
     fn broadcast(&self, chat: ChatId, delivery: impl FnOnce() -> Arc<Delivery>, except: Option<UserId>) {
@@ -401,6 +414,24 @@ impl Hub {
 
     fn links_of(&self, user: UserId) -> Vec<Arc<Link>> {
         self.users.get(&user).map(|user| user.links.clone()).unwrap_or_default()
+    }
+
+    /// What the host has to say of something that only connections do.
+    async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
+        match &self.policy {
+            Some(policy) => policy.allow(actor, operation).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the connection of the comings and goings of all of them, or of none if they are too many.
+    fn watch_all(&self, link: &Arc<Link>, users: &[UserId]) -> bool {
+        let places = link.places();
+        let new: HashSet<UserId> =
+            users.iter().filter(|user| !places.watched.contains(user)).copied().collect();
+        let fits = places.watched.len() + new.len() <= self.settings.watched;
+        drop(places);
+        fits && new.into_iter().all(|user| self.watch(link, user))
     }
 
     /// Tells the connection of this person's comings and goings. False if it watches too many already.
@@ -434,12 +465,15 @@ impl Hub {
     }
 
     fn topic_unwanted(&self, topic: Topic) {
+        // Whoever comes to need it has a place in the map before they say so behind this lock: either it is seen here,
+        // or their word comes after this one.
+        let mut checks = lock(&self.checks);
         let needed = match topic {
             Topic::Chat(chat) => self.rooms.contains_key(&chat),
             Topic::User(user) => self.users.contains_key(&user) || self.watchers.contains_key(&user),
         };
         if !needed {
-            lock(&self.checks).topics.push((topic, false));
+            checks.topics.push((topic, false));
             self.checks_wanted.notify_one();
         }
     }
