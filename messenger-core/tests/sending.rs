@@ -1,7 +1,5 @@
 //! Sending a message again.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use messenger_core::{
     ChatId, Messenger,
     commands::{CreateGroupChat, DeleteMessage, SendMessage},
