@@ -3,8 +3,9 @@
 //! Nobody waits for a timer. When little is going on a batch holds one item and is committed at once; when much
 //! is, batches grow by themselves and the cost of a commit is shared by all that is in it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -127,7 +128,9 @@ async fn work<I, O, F, Fut>(
             return;
         }
         let (items, answers): (Vec<I>, Vec<_>) = waiting.drain(..).map(|w| (w.item, w.answer)).unzip();
-        let outcome = commit(lane, items.into()).await;
+        // A batch that panics takes only itself along: nobody would store anything in this lane any more.
+        let outcome = AssertUnwindSafe(commit(lane, items.into())).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| Err(StoreErrorKind::Other.into()));
         give_answers(outcome, answers);
     }
 }
@@ -152,5 +155,29 @@ fn give_answers<O>(outcome: StoreResult<Vec<StoreResult<O>>>, answers: Vec<onesh
                 let _ = answer.send(Err(StoreError::from(kind)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+
+    #[tokio::test]
+    async fn a_batch_that_panics_takes_only_itself_along() {
+        let limits = LaneLimits { lanes: 1, batch: 8, queue: 8, wait: Duration::from_secs(20) };
+        let commit = |_, batch: Arc<[u32]>| async move {
+            assert!(!batch.contains(&13), "a number that this store does not like");
+            Ok(batch.iter().map(|number| Ok(number * 2)).collect())
+        };
+        let (tasks, stop, chat) = (TaskTracker::new(), CancellationToken::new(), Context::fixed().id());
+        let lanes = Lanes::start(limits, &tasks, &stop, commit);
+        for (number, expected) in [(1, Some(2)), (13, None), (3, Some(6))] {
+            let answer = lanes.place(chat, number).await.unwrap().answer().await;
+            assert_eq!(answer.ok(), expected);
+        }
+        tasks.close();
+        stop.cancel();
+        tasks.wait().await;
     }
 }

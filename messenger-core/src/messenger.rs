@@ -445,6 +445,7 @@ impl Builder {
             store: Arc::clone(&store),
             presence,
             bus: Arc::clone(&bus),
+            policy: policy.clone(),
             context: context.clone(),
             limits: limits.clone(),
             settings: settings.hub.clone(),
@@ -632,7 +633,8 @@ impl Cx {
         }
     }
 
-    async fn tell_others(&mut self) {
+    /// Tells the others what has been done so far.
+    pub(crate) async fn tell_others(&mut self) {
         for (chat, message) in self.told.drain(..) {
             let tellers = &self.messenger.inner.tellers;
             let lane = chat.map_or(0, |chat| lane_of(chat, tellers.len()));

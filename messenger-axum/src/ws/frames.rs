@@ -95,9 +95,10 @@ fn read_one(text: &str) -> Result<Request<'_>, Fault> {
         #[serde(borrow, default)]
         params: Option<&'f RawValue>,
     }
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Fault::InvalidRequest,
-        _ => Fault::Parse,
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
+        // What does not fit may come before what is not JSON.
+        let is_json = error.is_data() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        if is_json { Fault::InvalidRequest } else { Fault::Parse }
     })?;
     let fits =
         envelope.jsonrpc == "2.0" && envelope.id.is_none_or(|id| !id.get().starts_with(['{', '[', 't', 'f']));

@@ -52,8 +52,8 @@ async fn open(
     let largest = door.options.frame_limit;
     upgrade
         .read_buffer_size(READ_BUFFER)
+        // No limit to what it may hold: each answer is written before the next, however long it is.
         .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(2 * WRITE_BUFFER + 4 * largest)
         .max_message_size(largest)
         .max_frame_size(largest)
         .on_upgrade(move |socket| Session::new(door, connection).run(socket))

@@ -4,23 +4,28 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
 };
 
 use futures::{Stream as _, future::BoxFuture, stream::FuturesUnordered};
-use messenger_core::Result;
+use messenger_core::{Error, Result};
+use tokio::time::Instant;
 
 use super::frames::{self, Id};
 use crate::operation::Answer;
+
+/// Bytes of answers to a batch after which no more of its requests are begun: they wait for each other.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Requests under way at once; while there are more, the socket is not read.
 const AT_ONCE: usize = 64;
 
 /// A request that has been begun.
 pub(super) struct Begun {
+    pub(super) at: Instant,
     pub(super) reply: Reply,
     pub(super) work: BoxFuture<'static, Result<Answer>>,
     /// Set by the work as soon as the next request may be begun.
@@ -35,27 +40,43 @@ pub(super) struct Reply {
 
 /// The answers to a batch, until all are there.
 pub(super) struct Batch {
-    answers: Mutex<(usize, Vec<Vec<u8>>)>,
+    answers: Mutex<Answers>,
+}
+
+struct Answers {
+    missing: usize,
+    ready: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 impl Batch {
     pub(super) fn of(requests: usize) -> Arc<Self> {
-        Arc::new(Self { answers: Mutex::new((requests, Vec::new())) })
+        Arc::new(Self { answers: Mutex::new(Answers { missing: requests, ready: Vec::new(), bytes: 0 }) })
     }
 
     /// Takes an answer, or none for a notification. The frame, once it was the last, if there is anything in it.
     fn add(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let mut answers = self.lock();
+        answers.missing -= 1;
+        answers.bytes += answer.as_ref().map_or(0, Vec::len);
+        answers.ready.extend(answer);
+        (answers.missing == 0 && !answers.ready.is_empty()).then(|| frames::batch(&answers.ready))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         // Nothing panics while it holds the lock.
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.0 -= 1;
-        answers.1.extend(answer);
-        (answers.0 == 0 && !answers.1.is_empty()).then(|| frames::batch(&answers.1))
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reply {
     pub(super) fn to(id: Option<Id>, batch: Option<Arc<Batch>>) -> Self {
         Self { id, batch }
+    }
+
+    /// Whether the answers to its batch are so long already that there is no room for this one.
+    pub(super) fn has_no_room(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.lock().bytes > BATCH_BYTES)
     }
 
     /// The frame to be sent, if there is one now.
@@ -90,6 +111,18 @@ impl Requests {
     /// Whether the next request may be begun.
     pub(super) fn may_begin(&self) -> bool {
         self.first.is_none() && self.others.len() < AT_ONCE
+    }
+
+    /// When the request that holds up all others was begun.
+    pub(super) fn held_up_since(&self) -> Option<Instant> {
+        self.first.as_ref().map(|first| first.at)
+    }
+
+    /// Waits no longer for the request that holds up all others.
+    pub(super) fn give_up_first(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.ready.extend(first.reply.with(&Err(Error::unavailable())));
+        }
     }
 
     /// Only when [`may_begin`](Self::may_begin).

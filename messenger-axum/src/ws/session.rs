@@ -16,7 +16,7 @@ use messenger_core::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     WRITE_BUFFER,
@@ -25,13 +25,16 @@ use super::{
 };
 use crate::{door::Door, fields::Fields, rpc::procedure};
 
-/// A client that takes nothing for so long is gone.
+/// A client that has not taken what was written after so long is too slow; for what is more than a few frames it has
+/// a second more for each `SLOWEST` bytes, up to `LONGEST_WRITE`.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
+const SLOWEST: usize = 16 * 1024;
+const LONGEST_WRITE: Duration = Duration::from_secs(120);
 /// What is under way when the socket is told to go may still be answered for so long.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// For the client's half of the closing handshake.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// Requests refused for their rate before the socket is closed; each one that is not refused makes up for one.
+/// Faults and requests refused for their rate, before the socket is closed; each other one makes up for one.
 const REFUSALS: u32 = 200;
 /// Requests of one batch.
 const BATCH: usize = 100;
@@ -40,7 +43,9 @@ const BATCH: usize = 100;
 mod close {
     pub(super) const DONE: u16 = 1000;
     pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const PROTOCOL: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
+    pub(super) const NOT_UTF8: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const SESSION_ENDED: u16 = 4001;
     pub(super) const TOO_FAR_BEHIND: u16 = 4008;
@@ -99,8 +104,11 @@ impl Session {
                 break end;
             }
         };
-        if end == End::Close(close::GOING_AWAY, GOING_AWAY) {
-            self.finish(&mut socket).await;
+        match end {
+            End::Close(close::GOING_AWAY, _) => self.finish(&mut socket, &Error::unavailable()).await,
+            // Perhaps what is under way is what has ended the session.
+            End::Close(close::SESSION_ENDED, _) => self.finish(&mut socket, &Error::Unauthenticated).await,
+            _ => {}
         }
         // Before the closing handshake: nothing more is for this connection.
         drop(self);
@@ -116,10 +124,18 @@ impl Session {
         E: std::error::Error + Send + Sync + 'static,
     {
         let may_read = self.requests.may_begin() && self.waiting.is_empty();
+        let held_up_since = self.requests.held_up_since();
+        let too_late = async {
+            match held_up_since {
+                Some(since) => sleep_until(since + self.door.timeout()).await,
+                None => std::future::pending().await,
+            }
+        };
         let mut out = Out::new(socket);
         tokio::select! {
             signal = self.connection.next() => out.signal(signal, &mut self.heard).await?,
             () = poll_fn(|task| self.requests.poll_progress(task)) => {}
+            () = too_late => self.requests.give_up_first(),
             message = out.socket.next(), if may_read => {
                 let Some(message) = message else { return Err(End::Lost) };
                 self.heard = true;
@@ -168,14 +184,11 @@ impl Session {
                 self.requests.ready.push_back(frames::refusal(&Id::null(), &too_many));
                 self.count_refusal()
             }
-            Frame::Batch(requests) => {
-                self.receive_batch(requests);
-                Ok(())
-            }
+            Frame::Batch(requests) => self.receive_batch(requests),
         }
     }
 
-    fn receive_batch(&mut self, requests: Vec<std::result::Result<Request<'_>, Fault>>) {
+    fn receive_batch(&mut self, requests: Vec<std::result::Result<Request<'_>, Fault>>) -> Step {
         let batch = Batch::of(requests.len());
         for request in requests {
             let batch = Some(Arc::clone(&batch));
@@ -188,15 +201,22 @@ impl Session {
                 Err(fault) => {
                     let answer = Reply::to(Some(Id::null()), batch).with_frame(|id| frames::fault(id, fault));
                     self.requests.ready.extend(answer);
+                    self.count_refusal()?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Begins the requests of a batch, one after the other.
     async fn begin_waiting(&mut self) -> Step {
         while self.requests.may_begin() {
             let Some(Owned { reply, method, params }) = self.waiting.pop_front() else { break };
+            if reply.has_no_room() {
+                let too_long = Error::Malformed("The answers to this batch are too long together.".into());
+                self.requests.ready.extend(reply.with(&Err(too_long)));
+                continue;
+            }
             self.begin(reply, &method, params.as_deref()).await?;
         }
         Ok(())
@@ -223,7 +243,7 @@ impl Session {
         };
         let placed = Arc::new(AtomicBool::new(false));
         let work = procedure.call(&self.door, *self.connection.actor(), params, Arc::clone(&placed));
-        self.requests.begin(Begun { reply, work, placed });
+        self.requests.begin(Begun { at: Instant::now(), reply, work, placed });
         Ok(())
     }
 
@@ -257,13 +277,16 @@ impl Session {
         Ok(())
     }
 
-    /// Answers what is under way, and sends what the hub had to say before the node began to stop.
-    async fn finish<S, E>(&mut self, socket: &mut S)
+    /// Answers what is under way, and refuses what has yet to be begun of the same batch.
+    async fn finish<S, E>(&mut self, socket: &mut S, refusal: &Error)
     where
         S: Sink<Message, Error = E> + Unpin + Send,
         E: std::error::Error + Send + Sync + 'static,
     {
         let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.requests.poll_idle(task))).await;
+        for Owned { reply, .. } in self.waiting.drain(..) {
+            self.requests.ready.extend(reply.with_frame(|id| frames::refusal(id, refusal)));
+        }
         let mut out = Out::new(socket);
         while let Some(answer) = self.requests.ready.pop_front() {
             if out.feed(frames::text(answer)).await.is_err() {
@@ -353,11 +376,12 @@ where
             Message::Text(text) => text.len(),
             _ => 2,
         };
+        let wait = self.patience();
         // Ready at once unless the client is slow; only then is a timer worth its price.
         let mut ready = poll_fn(|task| self.socket.poll_ready_unpin(task));
         let is_ready = match (&mut ready).now_or_never() {
             Some(is_ready) => is_ready,
-            None => timeout(WRITE_WAIT, ready).await.map_err(|_| SLOW)?,
+            None => timeout(wait, ready).await.map_err(|_| SLOW)?,
         };
         is_ready.and_then(|()| self.socket.start_send_unpin(message)).map_err(|error| broken(&error))?;
         if self.gathered >= WRITE_BUFFER { self.flush().await } else { Ok(()) }
@@ -367,17 +391,22 @@ where
         if self.gathered == 0 {
             return Ok(());
         }
+        let wait = self.patience();
         self.gathered = 0;
         let flushed = match self.socket.flush().now_or_never() {
             Some(flushed) => flushed,
-            None => timeout(WRITE_WAIT, self.socket.flush()).await.map_err(|_| SLOW)?,
+            None => timeout(wait, self.socket.flush()).await.map_err(|_| SLOW)?,
         };
         flushed.map_err(|error| broken(&error))
     }
+
+    fn patience(&self) -> Duration {
+        (WRITE_WAIT + Duration::from_secs((self.gathered / SLOWEST) as u64)).min(LONGEST_WRITE)
+    }
 }
 
-/// The frame that would say so can't be written either; the socket is closed without.
-const SLOW: End = End::Lost;
+/// The frame that says so reaches a client that begins to read again.
+const SLOW: End = End::Close(close::TOO_FAR_BEHIND, "Too slow; connect again and resume.");
 
 /// What a failure of the socket means.
 fn broken(error: &(dyn std::error::Error + 'static)) -> End {
@@ -386,8 +415,8 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> End {
         if let Some(error) = error.downcast_ref::<tungstenite::Error>() {
             return match error {
                 tungstenite::Error::Capacity(_) => End::Close(close::TOO_BIG, "The frame is too big."),
-                tungstenite::Error::Utf8(_) => End::Close(1007, "Text must be UTF-8."),
-                tungstenite::Error::Protocol(_) => End::Close(1002, "This is no WebSocket frame."),
+                tungstenite::Error::Utf8(_) => End::Close(close::NOT_UTF8, "Text must be UTF-8."),
+                tungstenite::Error::Protocol(_) => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
                 _ => End::Lost,
             };
         }
@@ -404,12 +433,16 @@ where
 {
     let goodbye = async {
         let frame = CloseFrame { code, reason: reason.into() };
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(message)) = socket.next().await {
-                if matches!(message, Message::Close(_)) {
-                    break;
-                }
+        // Fails if the client has said goodbye first; then the answer to that goes out with the next read.
+        let _ = socket.send(Message::Close(Some(frame))).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if matches!(message, Message::Close(_)) {
+                return;
             }
+        }
+        if matches!(code, close::PROTOCOL | close::NOT_UTF8 | close::TOO_BIG) {
+            // Nothing can be read after such a fault, so there is only time that can be given.
+            std::future::pending::<()>().await;
         }
     };
     let _ = timeout(CLOSE_WAIT, goodbye).await;

@@ -1,9 +1,9 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Hub;
 use crate::{
     convert,
-    domain::{ChatId, Event, Revision, UserId},
+    domain::{ChatId, Event, Revision, SystemEvent, UserId},
     error::Result,
     ports::{ChatHead, ChatView},
 };
@@ -22,6 +22,8 @@ pub(super) struct CatchUp {
     added: VecDeque<ChatId>,
     reset: VecDeque<ChatId>,
     behind: VecDeque<Behind>,
+    /// Chats that are no longer the person's, and a revision at which they were not: what waits of them is old.
+    pub(super) gone: Vec<(ChatId, Revision)>,
     finished: bool,
 }
 
@@ -43,20 +45,33 @@ impl CatchUp {
             added: VecDeque::new(),
             reset: VecDeque::new(),
             behind: VecDeque::new(),
+            gone: Vec::new(),
             finished: false,
         }
     }
 
-    /// Compares what the client has with the store. If changes have gone out live already, older ones can't be sent
+    /// Compares what the client has with the store. If changes have gone out already, older ones can't be sent
     /// in order any more, and a chat that has them is reset.
     pub(super) async fn plan(
         hub: &Hub,
         user: UserId,
         mut chats: HashMap<ChatId, Revision>,
-        has_gone_live: bool,
+        has_told_changes: bool,
     ) -> Result<Self> {
-        let heads = hub.store.memberships(user).await?.chats;
+        let mut heads = hub.store.memberships(user).await?.chats;
         let mut plan = Self::new(VecDeque::new());
+        let theirs = |heads: &[ChatHead]| heads.iter().map(|head| head.chat).collect::<HashSet<_>>();
+        let seen = theirs(&heads);
+        let gone: Vec<ChatId> = chats.keys().filter(|chat| !seen.contains(chat)).copied().collect();
+        for some in gone.chunks(CHATS_AT_ONCE) {
+            plan.gone.extend(hub.store.revisions(some).await?);
+        }
+        if !plan.gone.is_empty() {
+            // Looked at again, so that no revision of these is later than the moment at which they are not there.
+            heads = hub.store.memberships(user).await?.chats;
+            let seen = theirs(&heads);
+            plan.gone.retain(|(chat, _)| !seen.contains(chat));
+        }
         let mut in_all = 0;
         for ChatHead { chat, revision: head, .. } in heads {
             let Some(since) = chats.remove(&chat) else {
@@ -70,7 +85,7 @@ impl CatchUp {
             let changes = head.get().saturating_sub(since.get());
             in_all += changes;
             let too_much = changes > hub.limits.catch_up as u64 || in_all > CHANGES_IN_ALL;
-            if since > head || has_gone_live || too_much {
+            if since > head || has_told_changes || too_much {
                 plan.reset.push_back(chat);
             } else {
                 plan.behind.push_back(Behind { chat, since, changes });
@@ -88,7 +103,7 @@ impl CatchUp {
         user: UserId,
     ) -> Result<Option<Vec<(ChatId, Revision)>>> {
         if !self.behind.is_empty() {
-            return self.read_changes(hub).await.map(Some);
+            return self.read_changes(hub, user).await.map(Some);
         }
         for (chats, event) in [
             (&mut self.reset, (|chat| Event::ChatReset { chat }) as fn(_) -> _),
@@ -113,7 +128,7 @@ impl CatchUp {
         Ok(Some(Vec::new()))
     }
 
-    async fn read_changes(&mut self, hub: &Hub) -> Result<Vec<(ChatId, Revision)>> {
+    async fn read_changes(&mut self, hub: &Hub, user: UserId) -> Result<Vec<(ChatId, Revision)>> {
         let mut known = Vec::new();
         let mut step = Vec::new();
         let (mut taken, mut changes) = (0, 0);
@@ -143,13 +158,38 @@ impl CatchUp {
                 self.reset.push_back(found.chat.id);
                 continue;
             }
-            known.push((found.chat.id, found.chat.revision));
+            let mut events = Vec::with_capacity(found.messages.len());
             for message in found.messages {
-                self.ready.push_back(convert::event(message, &found.chat, since)?);
+                events.push(convert::event(message, &found.chat, since)?);
             }
+            let mut until = found.chat.revision;
+            if let Some(removal) = removal_of(user, &events) {
+                // The word of it waits in the mailbox.
+                until = Revision::new(removal.get() - 1);
+                events.retain(|event| event.change().is_some_and(|(_, revision)| revision < removal));
+            }
+            known.push((found.chat.id, until));
+            self.ready.extend(events);
         }
         Ok(known)
     }
+}
+
+/// The last of these changes that took the person out, unless a later one has brought them back. The client may have
+/// taken its time since it was seen to be a member.
+fn removal_of(user: UserId, events: &[Event]) -> Option<Revision> {
+    events.iter().rev().find_map(|event| match event {
+        Event::ChatUpdated(update) => match &update.message.system {
+            Some(note) if !note.user_ids.contains(&user) => None,
+            Some(note) => match note.event {
+                SystemEvent::MembersRemoved | SystemEvent::MemberLeft => Some(Some(update.revision)),
+                SystemEvent::MembersAdded => Some(None),
+                SystemEvent::Created | SystemEvent::RoleChanged | SystemEvent::TitleChanged => None,
+            },
+            None => None,
+        },
+        _ => None,
+    })?
 }
 
 fn show(

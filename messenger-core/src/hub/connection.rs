@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     future::Future,
     future::poll_fn,
@@ -43,9 +43,11 @@ pub struct Connection {
     catch_up: Option<Box<CatchUp>>,
     /// Chats of which this connection has been given everything up to a revision by other means than its mailbox.
     known: HashMap<ChatId, Revision>,
+    /// Chats that the person was added to and removed from again before the client was told of them.
+    untold: HashSet<ChatId>,
     hold: Option<Pin<Box<Sleep>>>,
-    /// Whether a change of a chat has gone out live.
-    has_gone_live: bool,
+    /// Whether a change of a chat has gone out.
+    has_told_changes: bool,
     ping: bool,
     ending: Option<Ending>,
 }
@@ -71,8 +73,9 @@ impl Connection {
             inbox: VecDeque::new(),
             catch_up: None,
             known: HashMap::new(),
+            untold: HashSet::new(),
             hold,
-            has_gone_live: false,
+            has_told_changes: false,
             ping: false,
             ending: None,
         }
@@ -103,10 +106,11 @@ impl Connection {
     /// # Errors
     /// [`Error::Unavailable`] if the store can't be read; then nothing has been sent.
     pub async fn resume(&mut self, chats: Option<HashMap<ChatId, Revision>>) -> Result<()> {
-        let catch_up = match chats {
-            Some(chats) => CatchUp::plan(&self.hub, self.link.user, chats, self.has_gone_live).await?,
+        let mut catch_up = match chats {
+            Some(chats) => CatchUp::plan(&self.hub, self.link.user, chats, self.has_told_changes).await?,
             None => CatchUp::nothing(),
         };
+        self.known.extend(std::mem::take(&mut catch_up.gone));
         self.catch_up = Some(Box::new(catch_up));
         self.hold = None;
         Ok(())
@@ -115,13 +119,13 @@ impl Connection {
     /// Watches the presence of these people, and answers with what it is now.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many, [`Error::Unavailable`].
+    /// [`Error::Invalid`] if they are too many, then none of them is watched; what the host's policy says of
+    /// `WatchPresence`; [`Error::Unavailable`].
     pub async fn watch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
+        self.hub.allow(&self.actor, "WatchPresence").await?;
         self.hub.check_presence_users(users)?;
-        for user in users {
-            if !self.hub.watch(&self.link, *user) {
-                return Err(Error::invalid("userIds", "are more people than one connection may watch"));
-            }
+        if !self.hub.watch_all(&self.link, users) {
+            return Err(Error::invalid("userIds", "are more people than one connection may watch"));
         }
         self.hub.presence_of(users).await
     }
@@ -130,8 +134,10 @@ impl Connection {
     /// is watched all the same.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many, [`Error::Unavailable`].
+    /// [`Error::Invalid`] if they are too many; what the host's policy says of `UnwatchPresence`;
+    /// [`Error::Unavailable`].
     pub async fn unwatch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
+        self.hub.allow(&self.actor, "UnwatchPresence").await?;
         self.hub.check_presence_users(users)?;
         let peers: Vec<UserId> = self
             .hub
@@ -142,8 +148,12 @@ impl Connection {
             .iter()
             .filter_map(|head| head.peer)
             .collect();
-        for user in users.iter().filter(|user| !peers.contains(user)) {
-            if self.link.places().watched.remove(user) {
+        for user in users {
+            let mut places = self.link.places();
+            places.asked.remove(user);
+            let was_watched = !peers.contains(user) && places.watched.remove(user);
+            drop(places);
+            if was_watched {
                 self.hub.unwatch(&self.link, *user);
             }
         }
@@ -183,6 +193,10 @@ impl Connection {
 
     /// What is to be done next, if that is known without waiting: so that what is there goes out together.
     pub fn try_next(&mut self) -> Option<Signal> {
+        if let Some(found) = self.link.mailbox.take_urgent() {
+            self.ping |= found.ping;
+            self.ending = self.ending.or(found.ending);
+        }
         if let Some(ending @ (Ending::SessionEnded | Ending::TooFarBehind)) = self.ending {
             return Some(Signal::End(ending));
         }
@@ -190,13 +204,23 @@ impl Connection {
             return Some(Signal::Ping);
         }
         if let Some(catch_up) = &mut self.catch_up {
-            return catch_up.ready.pop_front().map(|event| Signal::Event(Arc::new(Delivery::new(event))));
+            let event = catch_up.ready.pop_front()?;
+            self.has_told_changes |= event.change().is_some();
+            return Some(Signal::Event(Arc::new(Delivery::new(event))));
         }
         loop {
             match self.inbox.front() {
                 Some(Item::Event(_)) => {
                     let Some(Item::Event(delivery)) = self.inbox.pop_front() else { return None };
                     if self.is_news(delivery.event()) {
+                        return Some(Signal::Event(delivery));
+                    }
+                }
+                Some(Item::Removed(..)) => {
+                    let Some(Item::Removed(delivery, chat, revision)) = self.inbox.pop_front() else {
+                        return None;
+                    };
+                    if !self.untold.remove(&chat) && !self.is_known(chat, revision) {
                         return Some(Signal::Event(delivery));
                     }
                 }
@@ -225,16 +249,26 @@ impl Connection {
 
     fn is_news(&mut self, event: &Event) -> bool {
         let Some((chat, revision)) = event.change() else { return true };
-        if !self.known.is_empty()
-            && let Some(known) = self.known.get(&chat)
-        {
-            if revision <= *known {
-                return false;
-            }
-            self.known.remove(&chat);
+        if self.is_known(chat, revision) || !self.untold.is_empty() && self.untold.contains(&chat) {
+            return false;
         }
-        self.has_gone_live = true;
+        self.has_told_changes = true;
         true
+    }
+
+    /// Whether the client has been given a change of a chat already, by other means.
+    fn is_known(&mut self, chat: ChatId, revision: Revision) -> bool {
+        if self.known.is_empty() {
+            return false;
+        }
+        match self.known.get(&chat) {
+            Some(known) if revision <= *known => true,
+            Some(_) => {
+                self.known.remove(&chat);
+                false
+            }
+            None => false,
+        }
     }
 
     async fn advance_catch_up(&mut self) -> Result<()> {
@@ -268,16 +302,20 @@ impl Connection {
 
     /// The event that tells of a chat that the person was added to by the change `revision`.
     async fn added(&mut self, chat: ChatId, revision: Revision) -> Result<Option<Event>> {
-        if revision > Revision::ZERO && self.known.get(&chat).is_some_and(|known| *known >= revision) {
-            return Ok(None);
-        }
-        // Gone again meanwhile: a removal waits behind this.
         let Some(view) = self.hub.store.chat_views(self.link.user, &[chat]).await?.pop() else {
+            // Gone again meanwhile: a removal waits behind this.
+            if !self.known.contains_key(&chat) {
+                self.untold.insert(chat);
+            }
             return Ok(None);
         };
+        self.untold.remove(&chat);
         let chat = convert::chat(view)?;
         if let Some(peer) = &chat.peer {
             self.hub.watch(&self.link, peer.id);
+        }
+        if self.known.get(&chat.id).is_some_and(|known| *known >= revision) {
+            return Ok(None);
         }
         self.known.insert(chat.id, chat.revision);
         Ok(Some(Event::ChatAdded { chat: Box::new(chat) }))

@@ -1,6 +1,9 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -13,6 +16,8 @@ use crate::domain::{ChatId, Revision};
 pub(super) struct Mailbox {
     state: Mutex<State>,
     capacity: usize,
+    /// Whether there is a ping or an ending that has not been looked at.
+    urgent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +35,8 @@ pub(super) enum Item {
     Event(Arc<Delivery>),
     /// The person has become a member by this change; what the chat looks like to them is read when it is their turn.
     Added(ChatId, Revision),
+    /// The person is a member no longer, by this change.
+    Removed(Arc<Delivery>, ChatId, Revision),
     /// From here on these chats need no comparison with what a catch-up has sent.
     Settled(Arc<[ChatId]>),
 }
@@ -54,7 +61,7 @@ pub(super) struct Found {
 
 impl Mailbox {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), capacity: capacity.max(1) }
+        Self { state: Mutex::default(), capacity: capacity.max(1), urgent: AtomicBool::new(false) }
     }
 
     /// Puts something in, or ends the connection if there is no room.
@@ -66,6 +73,7 @@ impl Mailbox {
         if state.items.len() >= self.capacity {
             state.items = VecDeque::new();
             state.ending = Some(Ending::TooFarBehind);
+            self.urgent.store(true, Ordering::Relaxed);
             metrics::counter!("messenger_connections_too_slow_total").increment(1);
         } else {
             state.items.push_back(item);
@@ -77,6 +85,7 @@ impl Mailbox {
     pub(super) fn ping(&self) {
         let mut state = self.lock();
         state.ping = true;
+        self.urgent.store(true, Ordering::Relaxed);
         wake(state);
     }
 
@@ -85,8 +94,22 @@ impl Mailbox {
         let mut state = self.lock();
         if state.ending.is_none() {
             state.ending = Some(ending);
+            self.urgent.store(true, Ordering::Relaxed);
             wake(state);
         }
+    }
+
+    /// What does not wait for its turn behind events, if there is something new.
+    pub(super) fn take_urgent(&self) -> Option<Found> {
+        // Costs next to nothing, because it is asked before every event.
+        if !self.urgent.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut state = self.lock();
+        self.urgent.store(false, Ordering::Relaxed);
+        // A node that goes away says first what it had to say.
+        let ending = state.ending.filter(|ending| *ending != Ending::GoingAway);
+        Some(Found { ping: std::mem::take(&mut state.ping), ending })
     }
 
     /// Whether so much waits that holding it back any longer would end the connection.
@@ -98,7 +121,7 @@ impl Mailbox {
     pub(super) fn forget(&self, chat: ChatId) {
         self.lock().items.retain(|item| match item {
             Item::Event(delivery) => delivery.event().change().is_none_or(|(of, _)| of != chat),
-            Item::Added(of, _) => *of != chat,
+            Item::Added(of, _) | Item::Removed(_, of, _) => *of != chat,
             Item::Settled(_) => true,
         });
     }

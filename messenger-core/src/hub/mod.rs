@@ -34,7 +34,7 @@ use self::{
     room::{Outcome, Room},
 };
 use crate::{
-    Actor, Limits,
+    Actor, Limits, Policy,
     context::Context,
     domain::{ChatId, ConnectionId, Event, Presence as PresenceOf, Revision, SessionId, SystemEvent, UserId},
     error::{Error, Result},
@@ -52,11 +52,13 @@ pub struct HubSettings {
     pub ping_interval: Duration,
     /// How often all rooms are compared with the store.
     pub sweep_interval: Duration,
-    /// How long a presence lease lasts; it is renewed every third of it. At most 60 s.
+    /// How long a presence lease lasts; it is renewed every third of it. From 3 to 60 s; what lies beyond is brought
+    /// within.
     pub lease: Duration,
     /// How long after the last lease a person is offline.
     pub offline_grace: Duration,
-    /// People whose presence one connection may watch.
+    /// People whose presence one connection may ask to watch; the other sides of direct chats are watched by
+    /// themselves and don't count.
     pub watched: usize,
     /// Connections that one person may have to this node.
     pub connections_of_one: usize,
@@ -83,6 +85,7 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     presence: Arc<dyn Presence>,
     bus: Arc<dyn Bus>,
+    policy: Option<Arc<dyn Policy>>,
     context: Context,
     limits: Limits,
     settings: HubSettings,
@@ -123,6 +126,7 @@ pub(crate) struct HubParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: HubSettings,
@@ -132,14 +136,16 @@ pub(crate) struct HubParts {
 
 impl Hub {
     pub(crate) fn new(parts: HubParts) -> Self {
-        let HubParts { node, store, presence, bus, context, limits, settings, session_lifetime, abroad } =
-            parts;
+        let HubParts { node, store, presence, bus, policy, context, limits, .. } = parts;
+        let HubParts { mut settings, session_lifetime, abroad, .. } = parts;
+        settings.lease = settings.lease.clamp(Duration::from_secs(3), Duration::from_secs(60));
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
         Self {
             node,
             store,
             presence,
             bus,
+            policy,
             context,
             limits,
             settings,
@@ -219,7 +225,7 @@ impl Hub {
         if doubtful.is_empty() {
             return Ok(());
         }
-        // These chats went on between the reading and the entering, perhaps by the person's removal. A removal
+        // From these chats somebody was removed between the reading and the entering, perhaps this person. A removal
         // from now on finds the connection in the room, so one more look decides.
         let now = self.store.memberships(link.user).await?;
         let still: HashSet<ChatId> = now.chats.iter().map(|head| head.chat).collect();
@@ -230,7 +236,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Lets a connection into one room. False if the chat has gone on since `head` was read.
+    /// Lets a connection into one room. False if people were removed from the chat since `head` was read.
     fn enter(&self, link: &Arc<Link>, head: &ChatHead) -> bool {
         if let Some(peer) = head.peer {
             self.watch(link, peer);
@@ -370,10 +376,20 @@ impl Hub {
 
     fn enter_added_link(&self, link: &Arc<Link>, chat: ChatId, revision: Revision) {
         let mut places = link.places();
-        if !places.gone {
-            places.chats.insert(chat);
-            self.in_room(chat, revision, |room| room.enter_added(link, revision));
+        if places.gone {
+            return;
         }
+        if self.in_room(chat, revision, |room| room.enter_added(link, revision)) {
+            places.chats.insert(chat);
+            return;
+        }
+        drop(places);
+        // What the store says now decides.
+        if let Some(mut user) = self.users.get_mut(&link.user) {
+            user.memberships = 0;
+        }
+        lock(&self.checks).users.insert(link.user);
+        self.checks_wanted.notify_one();
     }
 
     fn broadcast(&self, chat: ChatId, delivery: impl FnOnce() -> Arc<Delivery>, except: Option<UserId>) {
@@ -403,16 +419,34 @@ impl Hub {
         self.users.get(&user).map(|user| user.links.clone()).unwrap_or_default()
     }
 
-    /// Tells the connection of this person's comings and goings. False if it watches too many already.
-    fn watch(&self, link: &Arc<Link>, user: UserId) -> bool {
-        let mut places = link.places();
-        if places.gone || places.watched.contains(&user) {
-            return true;
+    /// What the host has to say of something that only connections do.
+    async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
+        match &self.policy {
+            Some(policy) => policy.allow(actor, operation).await,
+            None => Ok(()),
         }
-        if places.watched.len() >= self.settings.watched {
+    }
+
+    /// Tells the connection of the comings and goings of all of them, or of none if they are too many.
+    fn watch_all(&self, link: &Arc<Link>, users: &[UserId]) -> bool {
+        let mut places = link.places();
+        let new: HashSet<UserId> =
+            users.iter().filter(|user| !places.asked.contains(user)).copied().collect();
+        if places.asked.len() + new.len() > self.settings.watched {
             return false;
         }
-        places.watched.insert(user);
+        places.asked.extend(&new);
+        drop(places);
+        new.into_iter().for_each(|user| self.watch(link, user));
+        true
+    }
+
+    /// Tells the connection of this person's comings and goings.
+    fn watch(&self, link: &Arc<Link>, user: UserId) {
+        let mut places = link.places();
+        if places.gone || !places.watched.insert(user) {
+            return;
+        }
         let mut watchers = self.watchers.entry(user).or_default();
         let first = watchers.is_empty();
         watchers.push(Arc::clone(link));
@@ -421,7 +455,6 @@ impl Hub {
             lock(&self.checks).topics.push((Topic::User(user), true));
             self.checks_wanted.notify_one();
         }
-        true
     }
 
     fn unwatch(&self, link: &Link, user: UserId) {
@@ -434,12 +467,15 @@ impl Hub {
     }
 
     fn topic_unwanted(&self, topic: Topic) {
+        // Whoever comes to need it has a place in the map before they say so behind this lock: either it is seen here,
+        // or their word comes after this one.
+        let mut checks = lock(&self.checks);
         let needed = match topic {
             Topic::Chat(chat) => self.rooms.contains_key(&chat),
             Topic::User(user) => self.users.contains_key(&user) || self.watchers.contains_key(&user),
         };
         if !needed {
-            lock(&self.checks).topics.push((topic, false));
+            checks.topics.push((topic, false));
             self.checks_wanted.notify_one();
         }
     }

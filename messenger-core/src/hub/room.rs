@@ -25,6 +25,8 @@ pub(super) struct Room {
 #[derive(Debug)]
 struct State {
     delivered: Revision,
+    /// The last change by which somebody stopped being a member.
+    removed: Revision,
     parked: BTreeMap<Revision, Arc<Delivery>>,
     links: Vec<Arc<Link>>,
 }
@@ -40,7 +42,7 @@ pub(super) struct Outcome {
 
 impl Room {
     pub(super) fn new(chat: ChatId, delivered: Revision) -> Self {
-        let state = State { delivered, parked: BTreeMap::new(), links: Vec::new() };
+        let state = State { delivered, removed: Revision::ZERO, parked: BTreeMap::new(), links: Vec::new() };
         Self { chat, state: Mutex::new(state) }
     }
 
@@ -53,27 +55,34 @@ impl Room {
         self.lock().links.is_empty()
     }
 
-    /// Lets a connection in if nothing was delivered after `known`, the revision at which the person was seen to
-    /// be a member; later changes may have removed them. Answers whether it is in.
-    pub(super) fn enter(&self, link: &Arc<Link>, known: Revision) -> bool {
-        let mut state = self.lock();
-        if state.delivered > known {
-            return state.has(link);
-        }
-        if !state.has(link) {
-            state.links.push(Arc::clone(link));
-        }
-        true
+    pub(super) fn has(&self, link: &Link) -> bool {
+        self.lock().has(link)
     }
 
-    /// Lets a connection in whose person was added by a change that has just been delivered, and tells it.
-    pub(super) fn enter_added(&self, link: &Arc<Link>, revision: Revision) {
+    /// Lets a connection in. False if somebody was removed after `known`, the revision at which the person was seen
+    /// to be a member: then it may have been this one.
+    pub(super) fn enter(&self, link: &Arc<Link>, known: Revision) -> bool {
         let mut state = self.lock();
-        // Who is in already has read the chat at or after this change when connecting.
         if !state.has(link) {
             state.links.push(Arc::clone(link));
-            link.mailbox.push(Item::Added(self.chat, revision));
         }
+        state.removed <= known
+    }
+
+    /// Lets a connection in whose person was a member at `revision`, and tells it. False if somebody was removed
+    /// since: then it may have been this one, and it is not let in.
+    pub(super) fn enter_added(&self, link: &Arc<Link>, revision: Revision) -> bool {
+        let mut state = self.lock();
+        // Who is in already has read the chat at or after this change when connecting.
+        if state.has(link) {
+            return true;
+        }
+        if state.removed > revision {
+            return false;
+        }
+        state.links.push(Arc::clone(link));
+        link.mailbox.push(Item::Added(self.chat, revision));
+        true
     }
 
     /// Answers whether the room is empty then.
@@ -181,11 +190,12 @@ impl State {
 
     /// Before the change that removed them is delivered, so that they see nothing of the chat from it on.
     fn remove(&mut self, chat: ChatId, users: &[UserId]) {
+        self.removed = self.delivered;
         let gone = Arc::new(Delivery::new(Event::ChatRemoved { chat_id: chat }));
         self.links.retain(|link| {
             let stays = !users.contains(&link.user);
             if !stays {
-                link.mailbox.push(Item::Event(Arc::clone(&gone)));
+                link.mailbox.push(Item::Removed(Arc::clone(&gone), chat, self.removed));
             }
             stays
         });

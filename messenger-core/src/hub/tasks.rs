@@ -173,16 +173,17 @@ impl Hub {
 
     async fn enter_missed_chats(&self, user: UserId) -> Result<()> {
         let memberships = self.store.memberships(user).await?;
+        // Before the entering, which may ask for another look.
+        if let Some(mut local) = self.users.get_mut(&user) {
+            local.memberships = local.memberships.max(memberships.count);
+        }
         for link in self.links_of(user) {
             for head in &memberships.chats {
-                let is_in = link.places().chats.contains(&head.chat);
+                let is_in = self.room(head.chat).is_some_and(|room| room.has(&link));
                 if !is_in {
                     self.enter_added_link(&link, head.chat, head.revision);
                 }
             }
-        }
-        if let Some(mut local) = self.users.get_mut(&user) {
-            local.memberships = local.memberships.max(memberships.count);
         }
         Ok(())
     }

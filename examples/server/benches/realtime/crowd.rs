@@ -14,7 +14,12 @@ use messenger_core::ChatId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Result, client::Client, process::Process, world::Person};
+use crate::{
+    Result,
+    client::Client,
+    process::{Cpu, Process},
+    world::Person,
+};
 
 /// Handshakes under way at once.
 const AT_ONCE: usize = 16;
@@ -44,14 +49,19 @@ pub(crate) struct Round {
     pub(crate) took: Duration,
     /// From sending to delivery, in rising order.
     pub(crate) delays: Vec<Duration>,
-    /// CPU time of the server.
-    pub(crate) cpu: Duration,
+    /// That of the server.
+    pub(crate) cpu: Cpu,
 }
 
 impl Round {
     /// Seconds of CPU for one of so many.
     pub(crate) fn cpu_per(&self, count: u64) -> f64 {
-        self.cpu.as_secs_f64() / count as f64
+        self.cpu.all.as_secs_f64() / count as f64
+    }
+
+    /// The same without the threads in which SQLite works.
+    pub(crate) fn cpu_without_store_per(&self, count: u64) -> f64 {
+        self.cpu.all.saturating_sub(self.cpu.of_store).as_secs_f64() / count as f64
     }
 
     /// The delay that so many of a hundred messages do not exceed.
@@ -148,13 +158,14 @@ impl Side {
             tasks.push(tokio::spawn(async move {
                 let sender = chat.map(|chat| Sender { kind, chat, index, number: 0 });
                 let stopped = stop.cancelled();
-                place.take_part(sender, pace, stopped).await?;
+                let done = place.take_part(sender, pace, stopped).await;
+                done.map_err(|error| format!("socket {index} of the {kind:?}: {error}"))?;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(place.leave())
             }));
         }
         let outcome = meter.wait_for_end(load).await;
         let took = meter.began.elapsed();
-        let cpu = self.process.cpu()?.saturating_sub(cpu);
+        let cpu = self.process.cpu()?.since(cpu);
         stop.cancel();
         for task in tasks {
             self.crowd.push(task.await??);

@@ -3,6 +3,7 @@
 use crate::{
     Plan, Result,
     crowd::{Load, Pace},
+    process::Pages,
     report::{Best, Report, Row},
     sides::Sides,
     world::World,
@@ -11,8 +12,15 @@ use crate::{
 pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result {
     if plan.wants(&["g1"]) {
         let rounds = pairs(plan, world, 20, 8).await?;
+        // The aim is for a database in a process of its own; here it is a thread of the server.
         report.add(
-            Row::new("G1", "CPU per 1,000 messages, 20 pairs × 8 in flight", "s").aims(0.012, 0.008),
+            Row::new("G1", "CPU per 1,000 messages without SQLite's threads, 20 pairs × 8 in flight", "s")
+                .aims(0.012, 0.008),
+            rounds.series(|round| round.cpu_without_store_per(round.sent) * 1e3),
+        );
+        report.add(
+            Row::new("G1 + G2", "CPU per 1,000 messages in all, 20 pairs × 8 in flight", "s")
+                .aims(0.032, 0.020),
             rounds.series(|round| round.cpu_per(round.sent) * 1e3),
         );
     }
@@ -40,7 +48,7 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
 
 /// One of each pair writes, and both get it.
 async fn pairs(plan: &Plan, world: &World, count: usize, in_flight: u64) -> Result<crate::sides::Rounds> {
-    let mut sides = Sides::start(plan, world)?;
+    let mut sides = Sides::start(plan, world, Pages::Any)?;
     let pairs = &world.pairs[..count];
     let people: Vec<_> = pairs
         .iter()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     Plan, Result,
     crowd::{Load, Pace},
+    process::Pages,
     report::{Best, Report, Row},
     sides::Sides,
     world::World,
@@ -29,6 +30,10 @@ pub(crate) async fn under_load(plan: &Plan, world: &World, report: &mut Report) 
         report.add(
             Row::new("G5", format!("server CPU per delivery, group of {size}"), "µs").aims(goal, stretch),
             rounds.series(|round| round.cpu_per(round.delivered) * 1e6),
+        );
+        report.add(
+            Row::new("", format!("the same without SQLite's threads, group of {size}"), "µs"),
+            rounds.series(|round| round.cpu_without_store_per(round.delivered) * 1e6),
         );
         let (rate, delay) = (
             Row::new("G6", format!("deliveries a second, group of {size}"), "1/s").best(Best::Highest),
@@ -65,7 +70,7 @@ pub(crate) async fn one_at_a_time(plan: &Plan, world: &World, report: &mut Repor
 
 /// The first so many of the crowd, connected.
 async fn group(plan: &Plan, world: &World, size: usize) -> Result<Sides> {
-    let mut sides = Sides::start(plan, world)?;
+    let mut sides = Sides::start(plan, world, Pages::Any)?;
     let people: Vec<_> = world.crowd[..size].iter().map(|person| (person, 0)).collect();
     sides.connect(&people).await?;
     Ok(sides)

@@ -16,6 +16,7 @@ mod world;
 use std::{error::Error, process::ExitCode, time::Duration};
 
 use report::Report;
+use sides::Floor;
 
 /// As in the server, because this is the floor server too.
 #[global_allocator]
@@ -36,6 +37,7 @@ Usage: cargo bench -p messenger-server --bench realtime -- [OPTION]... [AIM]...
   --quick        fewer and shorter rounds, fewer connections
   --seconds N    how long each round under load lasts (default 2, quick 1)
   --server-only  no floor: for a profiler
+  --beside PATH  another build of the server in place of the floor: to compare two
   --help         this
 
 Without an AIM all are measured, in less than five minutes. Everything runs on this machine: the server and the floor in
@@ -50,7 +52,7 @@ struct Plan {
     length: Duration,
     /// Idle ones.
     connections: usize,
-    with_floor: bool,
+    floor: Floor,
     quick: bool,
 }
 
@@ -88,7 +90,7 @@ fn task() -> Result<Task> {
         Some(process::SERVER) => return Ok(Task::Server(arguments.skip(1).collect())),
         _ => {}
     }
-    let (mut aims, mut quick, mut with_floor, mut seconds) = (Vec::new(), false, true, None);
+    let (mut aims, mut quick, mut floor, mut seconds) = (Vec::new(), false, Floor::Bare, None);
     let (mut bench, mut test) = (false, false);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -96,7 +98,8 @@ fn task() -> Result<Task> {
             "--test" => test = true,
             "--help" => return Ok(Task::Help),
             "--quick" => quick = true,
-            "--server-only" => with_floor = false,
+            "--server-only" => floor = Floor::None,
+            "--beside" => floor = Floor::Other(arguments.next().ok_or("--beside takes a path")?.into()),
             "--seconds" => seconds = Some(arguments.next().ok_or("--seconds takes a number")?.parse()?),
             aim if AIMS.contains(&aim) => aims.push(argument),
             other => return Err(format!("there is no `{other}`; see --help").into()),
@@ -108,7 +111,7 @@ fn task() -> Result<Task> {
     }
     let (rounds, connections, length) = if quick { (1, 500, 1) } else { (3, 2000, 2) };
     let length = Duration::from_secs(seconds.unwrap_or(length));
-    Ok(Task::Measure(Plan { aims, rounds, length, connections, with_floor, quick }))
+    Ok(Task::Measure(Plan { aims, rounds, length, connections, floor, quick }))
 }
 
 const AIMS: [&str; 9] = ["g1", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11"];

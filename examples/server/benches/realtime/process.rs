@@ -22,13 +22,44 @@ pub(crate) struct Process {
     /// Kept open: a program that can't write to its standard error fails.
     _says: BufReader<ChildStderr>,
     pub(crate) address: SocketAddr,
-    /// Nanoseconds of each thread, also of those that have ended.
-    threads: HashMap<u32, u64>,
+    /// Each thread, also those that have ended.
+    threads: HashMap<u32, Thread>,
+}
+
+struct Thread {
+    of_store: bool,
+    nanoseconds: u64,
+}
+
+/// CPU time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) all: Duration,
+    /// Of it, that of the threads in which SQLite works.
+    pub(crate) of_store: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            of_store: self.of_store.saturating_sub(before.of_store),
+        }
+    }
+}
+
+/// What the system may give a process to keep its memory in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// As it comes: 2 MiB at once, where the system does that.
+    Any,
+    /// 4 KiB, so that a page that is there is one that is used.
+    Small,
 }
 
 impl Process {
-    /// The server as it ships, on this data file.
-    pub(crate) fn server(data: &Path) -> Result<Self> {
+    /// The server as it ships, on this data file; that of this build, or another one.
+    pub(crate) fn server(data: &Path, pages: Pages, other: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MESSENGER_") {
@@ -36,15 +67,20 @@ impl Process {
             }
         }
         command.env("MESSENGER_RATE_LIMITS", "off").env("MESSENGER_LISTEN", "127.0.0.1:0");
-        Self::start(command.args([SERVER, "--store-url", &format!("sqlite://{}", data.display())]))
+        let store = format!("sqlite://{}", data.display());
+        let binary = other.unwrap_or(Path::new(env!("CARGO_BIN_EXE_messenger-server")));
+        Self::start(command.arg(SERVER).arg(binary).args(["--store-url", &store]), pages)
     }
 
     /// The least that a server can do.
-    pub(crate) fn floor() -> Result<Self> {
-        Self::start(Command::new(std::env::current_exe()?).arg(FLOOR))
+    pub(crate) fn floor(pages: Pages) -> Result<Self> {
+        Self::start(Command::new(std::env::current_exe()?).arg(FLOOR), pages)
     }
 
-    fn start(command: &mut Command) -> Result<Self> {
+    fn start(command: &mut Command, pages: Pages) -> Result<Self> {
+        if pages == Pages::Small {
+            command.env("MIMALLOC_ALLOW_THP", "0");
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("the process has no standard error")?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -69,16 +105,26 @@ impl Process {
     }
 
     /// CPU time taken so far, to the nanosecond: that of `/proc/PID/stat` has steps of 10 ms.
-    pub(crate) fn cpu(&mut self) -> Result<Duration> {
+    pub(crate) fn cpu(&mut self) -> Result<Cpu> {
         for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
             let task = task?;
             let Ok(id) = task.file_name().to_string_lossy().parse() else { continue };
             // A thread that has ended meanwhile.
             let Ok(stat) = fs::read_to_string(task.path().join("schedstat")) else { continue };
             let running = stat.split(' ').next().ok_or("the format of schedstat is another one")?;
-            self.threads.insert(id, running.parse()?);
+            let thread = self.threads.entry(id).or_insert_with(|| {
+                let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+                Thread { of_store: name.starts_with("sqlx-"), nanoseconds: 0 }
+            });
+            thread.nanoseconds = running.parse()?;
         }
-        Ok(Duration::from_nanos(self.threads.values().sum()))
+        let sum = |threads: &mut dyn Iterator<Item = &Thread>| {
+            Duration::from_nanos(threads.map(|thread| thread.nanoseconds).sum())
+        };
+        Ok(Cpu {
+            all: sum(&mut self.threads.values()),
+            of_store: sum(&mut self.threads.values().filter(|thread| thread.of_store)),
+        })
     }
 
     /// Bytes of memory of its own: neither what it shares with its file on the disk, nor what the system keeps for
@@ -99,14 +145,15 @@ impl Drop for Process {
     }
 }
 
-/// Turns this process into the server. Returns only if that fails.
+/// Turns this process into the server: a program and its arguments. Returns only if that fails.
 #[cfg(target_os = "linux")]
-pub(crate) fn become_server(arguments: &[String]) -> io::Error {
+pub(crate) fn become_server(command: &[String]) -> io::Error {
     use std::os::unix::process::CommandExt as _;
-    if let Err(error) = end_with_parent() {
-        return error;
+    let Some((program, arguments)) = command.split_first() else { return io::ErrorKind::NotFound.into() };
+    match end_with_parent() {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error,
     }
-    Command::new(env!("CARGO_BIN_EXE_messenger-server")).args(arguments).exec()
 }
 
 /// The system kills this process when the one that started it ends, however that ends.

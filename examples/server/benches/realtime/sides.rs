@@ -1,14 +1,25 @@
 //! The server and the floor, measured in turn.
 
+use std::path::PathBuf;
+
 use crate::{
     Plan, Result,
     crowd::{Kind, Load, Round, Side},
-    process::Process,
+    process::{Pages, Process},
     report::Series,
     world::{Person, World},
 };
 
-/// The server under test and, unless it was not wanted, the floor beside it.
+/// What is measured beside the server.
+#[derive(Debug, Clone)]
+pub(crate) enum Floor {
+    None,
+    Bare,
+    /// Another build of the server.
+    Other(PathBuf),
+}
+
+/// The server under test and what is beside it.
 pub(crate) struct Sides {
     pub(crate) server: Side,
     pub(crate) floor: Option<Side>,
@@ -23,10 +34,17 @@ pub(crate) struct Rounds {
 
 impl Sides {
     /// Starts both.
-    pub(crate) fn start(plan: &Plan, world: &World) -> Result<Self> {
-        let server = Side::new(Kind::Server, Process::server(&world.copy()?)?);
-        let floor = plan.with_floor.then(Process::floor).transpose()?;
-        Ok(Self { server, floor: floor.map(|floor| Side::new(Kind::Floor, floor)) })
+    pub(crate) fn start(plan: &Plan, world: &World, pages: Pages) -> Result<Self> {
+        let server = Side::new(Kind::Server, Process::server(&world.copy("server.db")?, pages, None)?);
+        let floor = match &plan.floor {
+            Floor::None => None,
+            Floor::Bare => Some(Side::new(Kind::Floor, Process::floor(pages)?)),
+            Floor::Other(binary) => {
+                let other = Process::server(&world.copy("other.db")?, pages, Some(binary))?;
+                Some(Side::new(Kind::Server, other))
+            }
+        };
+        Ok(Self { server, floor })
     }
 
     /// Connects these people, each to their room of the floor, and lets them say what clients say first.
@@ -42,10 +60,10 @@ impl Sides {
     pub(crate) async fn rounds(&mut self, rounds: usize, load: &Load) -> Result<Rounds> {
         let mut done = Rounds::default();
         for number in 0..=rounds {
-            for side in self.each() {
+            for (place, side) in self.each().enumerate() {
                 let round = side.round(load).await?;
                 if number > 0 {
-                    done.of(side.kind).push(round);
+                    [&mut done.server, &mut done.floor][place].push(round);
                 }
             }
         }
@@ -61,12 +79,5 @@ impl Rounds {
     pub(crate) fn series(&self, figure: impl Fn(&Round) -> f64) -> Series {
         let of = |rounds: &[Round]| rounds.iter().map(&figure).collect();
         Series { measured: of(&self.server), floor: of(&self.floor) }
-    }
-
-    fn of(&mut self, kind: Kind) -> &mut Vec<Round> {
-        match kind {
-            Kind::Server => &mut self.server,
-            Kind::Floor => &mut self.floor,
-        }
     }
 }

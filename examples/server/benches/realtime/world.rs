@@ -69,12 +69,12 @@ impl World {
         Ok(Self { folder, data, idle, crowd, groups, pairs })
     }
 
-    /// A data file of its own for one server.
-    pub(crate) fn copy(&self) -> Result<PathBuf> {
-        let path = self.folder.path().join("copy.db");
+    /// A data file of its own for one server. One of the same name may be there no more.
+    pub(crate) fn copy(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
         for suffix in ["-wal", "-shm"] {
             // What the server before left.
-            let _ = fs::remove_file(path.with_file_name(format!("copy.db{suffix}")));
+            let _ = fs::remove_file(path.with_file_name(format!("{name}{suffix}")));
         }
         fs::copy(&self.data, &path)?;
         Ok(path)

@@ -1,12 +1,18 @@
 #![cfg(unix)]
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, mpsc::channel},
+    time::Instant,
+};
 
 use futures::{SinkExt as _, StreamExt as _};
 use rustix::process::Signal;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
-use crate::support::{Client, Server};
+use crate::{
+    live::{Ended, Group, Socket, Writer, Written},
+    support::{Client, PATIENCE, Server, binary, sqlite_url},
+};
 
 /// A request whose body has yet to come.
 fn half_a_request(server: &Server) -> Client {
@@ -70,6 +76,79 @@ async fn sockets_are_told_to_go_elsewhere() {
     assert_eq!(close.code, CloseCode::Away);
     assert!(!matches!(socket.next().await, Some(Ok(_))));
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn what_is_under_way_is_answered_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let start = || Server::start(binary().args(["--store-url", &sqlite_url(&path), "--rate-limits", "off"]));
+    let server = start();
+    let group = Group::of(&server, &["ada", "bob"]);
+    let (told, answers) = channel();
+    let writer = |name| Writer {
+        name,
+        address: server.address,
+        chat: group.chat.clone(),
+        token: group.tokens[0].clone(),
+        stop: Arc::default(),
+        told: told.clone(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let over_sockets: Vec<_> = ["phone", "tablet", "laptop"]
+        .map(writer)
+        .map(|writer| {
+            runtime.spawn(async move {
+                let mut socket = Socket::open(writer.address, &writer.token).await.unwrap();
+                let mut written = Written::default();
+                let ended = writer.over_one(&mut socket, 32, &mut written).await.unwrap_err();
+                // What is answered is read to the end, and then the reason.
+                assert_eq!(last_words(&mut socket, ended, &mut written).await, Ended::With(CloseCode::Away));
+                written
+            })
+        })
+        .into();
+    let over_rest = {
+        let writer = writer("script");
+        std::thread::spawn(move || (1..).take_while(|number| writer.post(*number).is_ok()).count())
+    };
+    // A listener that says nothing is told as well.
+    let silent = runtime.block_on(Socket::open(server.address, &group.tokens[1])).unwrap();
+    for _ in 0..300 {
+        answers.recv_timeout(PATIENCE).unwrap();
+    }
+    server.signal(Signal::TERM);
+    let mut answered = over_rest.join().unwrap();
+    for writer in over_sockets {
+        answered += runtime.block_on(writer).unwrap().acknowledged.len();
+    }
+    runtime.block_on(async {
+        let mut silent = silent;
+        while silent.hear().await.map_err(|ended| assert_eq!(ended, Ended::With(CloseCode::Away))).is_ok() {}
+    });
+    assert_eq!(server.ended().code(), Some(0));
+
+    // Everything that was stored was answered, and the other way round.
+    let server = start();
+    assert_eq!(group.history(&server).len(), answered + 1);
+    server.stop();
+}
+
+/// How a socket ends that a writer could not write to any more.
+async fn last_words(socket: &mut Socket, mut ended: Ended, written: &mut Written) -> Ended {
+    if ended == Ended::Lost {
+        loop {
+            match socket.hear().await {
+                Ok(frame) if frame.get("result").is_some() => written.answered(&frame),
+                Ok(_) => {}
+                Err(end) => {
+                    ended = end;
+                    break;
+                }
+            }
+        }
+    }
+    ended
 }
 
 #[test]

@@ -4,7 +4,10 @@
 
 mod configuration;
 mod connections;
+mod crash;
 mod data;
 mod ending;
+mod live;
 mod page;
+mod resume;
 mod support;

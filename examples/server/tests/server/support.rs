@@ -61,7 +61,12 @@ impl Server {
 
     /// On a free port.
     pub(crate) fn start(command: &mut Command) -> Self {
-        command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start_at(command, "127.0.0.1:0")
+    }
+
+    /// At this address.
+    pub(crate) fn start_at(command: &mut Command, address: &str) -> Self {
+        command.args(["--listen", address]).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = lines(child.stderr.take().unwrap());
         let mut server = Self { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };

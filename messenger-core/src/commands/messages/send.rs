@@ -38,13 +38,15 @@ impl Command for SendMessage {
 
     async fn run(self, cx: &mut Cx) -> Result<Outcome<Message>> {
         let user = cx.actor().user()?;
+        let chat = self.chat_id;
         let message = self.checked(cx, user).await?;
         let expected = message.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let placed = cx.sends().place(message.chat, message).await?;
         cx.placed();
         let Sent { message, created, fingerprint } = placed.answer().await?;
-        // A deleted message has no fingerprint any more: then the client id alone has to do.
-        if !created && fingerprint.is_some() && fingerprint != expected {
+        // A deleted message has no fingerprint any more: then client id and chat have to do.
+        let is_other = message.chat_id != chat || fingerprint.is_some() && fingerprint != expected;
+        if !created && is_other {
             return Err(Error::ClientIdReused);
         }
         Ok(Outcome { value: message, created })

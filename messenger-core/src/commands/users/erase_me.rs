@@ -52,6 +52,8 @@ async fn erase_messages(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
         }
         let head = cx.store().roster(chat).await?.chat;
         cx.tell_changes(&head, erased)?;
+        // At once: a long history would be much to remember until the end.
+        cx.tell_others().await;
     }
 }
 
