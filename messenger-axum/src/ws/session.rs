@@ -150,10 +150,14 @@ impl Session {
             while let Some(answer) = self.requests.ready.pop_front() {
                 out.feed(frames::text(answer)).await?;
             }
-            while let Some(signal) = self.connection.try_next() {
+            while !out.is_full()
+                && let Some(signal) = self.connection.try_next()
+            {
                 out.signal(signal, &mut self.heard).await?;
             }
-            if !progress {
+            let may_begin = !self.waiting.is_empty() && self.requests.may_begin();
+            // What the client says has its turn also while there is much to tell it.
+            if !may_begin && (!progress || out.is_full()) {
                 break;
             }
         }
@@ -341,6 +345,10 @@ const GOING_AWAY: &str = "The server is going away; connect again.";
 struct Out<'s, S> {
     socket: &'s mut S,
     gathered: usize,
+    /// Whether so much was gathered that it has been written already.
+    full: bool,
+    /// Whether the client has taken something that it had to be waited for with.
+    taken: bool,
 }
 
 impl<'s, S, E> Out<'s, S>
@@ -349,13 +357,14 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     fn new(socket: &'s mut S) -> Self {
-        Self { socket, gathered: 0 }
+        Self { socket, gathered: 0, full: false, taken: false }
     }
 
     async fn signal(&mut self, signal: Signal, heard: &mut bool) -> Step {
         match signal {
             Signal::Event(delivery) => self.event(&delivery).await,
-            Signal::Ping if !std::mem::take(heard) => Err(End::Lost),
+            // A slow client's answer may be far behind; that it takes what it is sent shows as well that it lives.
+            Signal::Ping if !std::mem::take(heard) & !std::mem::take(&mut self.taken) => Err(End::Lost),
             Signal::Ping => self.feed(Message::Ping(Bytes::new())).await,
             Signal::End(Ending::GoingAway) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
             Signal::End(Ending::SessionEnded) => {
@@ -381,10 +390,22 @@ where
         let mut ready = poll_fn(|task| self.socket.poll_ready_unpin(task));
         let is_ready = match (&mut ready).now_or_never() {
             Some(is_ready) => is_ready,
-            None => timeout(wait, ready).await.map_err(|_| SLOW)?,
+            None => {
+                let is_ready = timeout(wait, ready).await.map_err(|_| SLOW)?;
+                self.taken = true;
+                is_ready
+            }
         };
         is_ready.and_then(|()| self.socket.start_send_unpin(message)).map_err(|error| broken(&error))?;
-        if self.gathered >= WRITE_BUFFER { self.flush().await } else { Ok(()) }
+        if self.gathered < WRITE_BUFFER {
+            return Ok(());
+        }
+        self.full = true;
+        self.flush().await
+    }
+
+    fn is_full(&self) -> bool {
+        self.full
     }
 
     async fn flush(&mut self) -> Step {
@@ -395,7 +416,11 @@ where
         self.gathered = 0;
         let flushed = match self.socket.flush().now_or_never() {
             Some(flushed) => flushed,
-            None => timeout(wait, self.socket.flush()).await.map_err(|_| SLOW)?,
+            None => {
+                let flushed = timeout(wait, self.socket.flush()).await.map_err(|_| SLOW)?;
+                self.taken = true;
+                flushed
+            }
         };
         flushed.map_err(|error| broken(&error))
     }
