@@ -139,7 +139,7 @@ impl fmt::Display for Figure {
             0.0..0.1 => write!(f, "{value:.4}"),
             0.1..10.0 => write!(f, "{value:.2}"),
             10.0..1000.0 => write!(f, "{value:.1}"),
-            1000.0.. => write!(f, "{:.0}", value),
+            1000.0.. => write!(f, "{value:.0}"),
             _ => f.write_str("?"),
         }
     }
