@@ -128,8 +128,9 @@ pub struct RateLimits {
     pub requests: Rate,
     /// Registrations and log-ins from one address (5 a second, 30 at once). An IPv6 address counts by its /64.
     pub logins: Rate,
-    /// Wrong passwords for one account, from wherever (one in 30 s, 10 at once). Until the next one is due,
-    /// the account's password is not tried at all; sessions that exist go on.
+    /// Wrong passwords for one login (a username and a mail address count apart), from wherever (one in 30 s, 10 at
+    /// once), and likewise for one person who is asked for the password again. Until the next one is due, no password
+    /// is tried there at all; sessions that exist go on.
     pub wrong_passwords: Rate,
 }
 

@@ -132,6 +132,9 @@ async fn work<I, O, F, Fut>(
         let outcome = AssertUnwindSafe(commit(lane, items.into())).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| Err(StoreErrorKind::Other.into()));
         give_answers(outcome, answers);
+        // Who has been answered has its turn before the next batch is taken, because it may be about to send again:
+        // without this, batches are as small as what happens to be there.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p messenger-sqlx`. Compare within one run; another run has another disk cache.
 
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -3,6 +3,8 @@
 #[cfg(feature = "sqlite")]
 mod columns;
 #[cfg(feature = "sqlite")]
+mod finish;
+#[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
 mod prefix;

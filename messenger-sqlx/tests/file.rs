@@ -1,6 +1,7 @@
 //! What is particular to a database that is a file: opening it, sharing it, and dying while it is written.
 
 #![cfg(feature = "sqlite")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -1,24 +1,45 @@
 //! What operators see, and what they must not.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, io, sync::Once};
 
 use axum::body::Body;
 use messenger_axum::Options;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{Api, ID, request};
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread has logged since it began to listen.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// For the whole process, because whether a place logs at all is decided for all threads at once: with a subscriber
+/// for one thread, another test could have decided that it does not.
+struct Log;
+
+impl Log {
+    fn listen() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(|| Log)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+        LOG.set(Some(Vec::new()));
+    }
+
+    fn heard() -> String {
+        String::from_utf8(LOG.take().unwrap()).unwrap()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.as_mut().map(|log| log.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -27,23 +48,9 @@ impl io::Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn logs_hold_ids_and_routes_but_nothing_that_people_send() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    Log::listen();
     let api = Api::new();
     let ada = api.register("ada").await;
     let chat = ada.group(&[]).await;
@@ -55,9 +62,8 @@ async fn logs_hold_ids_and_routes_but_nothing_that_people_send() {
     api.call("POST", "/auth/login", "", login).await.is_problem(401, "invalidCredentials");
     let named = request("GET", "/users/me", &ada.token).header("x-request-id", "trace-me");
     api.send(named.body(Body::empty()).unwrap()).await.is(200);
-    drop(guard);
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = Log::heard();
     for expected in
         ["/api/v1/chats/{chatId}/messages", "request_id=trace-me", "status=401", "method=\"POST\""]
     {

@@ -148,8 +148,12 @@ impl Connection {
             .iter()
             .filter_map(|head| head.peer)
             .collect();
-        for user in users.iter().filter(|user| !peers.contains(user)) {
-            if self.link.places().watched.remove(user) {
+        for user in users {
+            let mut places = self.link.places();
+            places.asked.remove(user);
+            let was_watched = !peers.contains(user) && places.watched.remove(user);
+            drop(places);
+            if was_watched {
                 self.hub.unwatch(&self.link, *user);
             }
         }

@@ -30,6 +30,8 @@ pub(super) struct Link {
 pub(super) struct Places {
     pub(super) chats: HashSet<ChatId>,
     pub(super) watched: HashSet<UserId>,
+    /// Those of the watched whom the client has asked for.
+    pub(super) asked: HashSet<UserId>,
     /// Once the connection is gone, nothing may be entered any more.
     pub(super) gone: bool,
 }

@@ -52,11 +52,13 @@ pub struct HubSettings {
     pub ping_interval: Duration,
     /// How often all rooms are compared with the store.
     pub sweep_interval: Duration,
-    /// How long a presence lease lasts; it is renewed every third of it. At most 60 s.
+    /// How long a presence lease lasts; it is renewed every third of it. From 3 to 60 s; what lies beyond is brought
+    /// within.
     pub lease: Duration,
     /// How long after the last lease a person is offline.
     pub offline_grace: Duration,
-    /// People whose presence one connection may watch.
+    /// People whose presence one connection may ask to watch; the other sides of direct chats are watched by
+    /// themselves and don't count.
     pub watched: usize,
     /// Connections that one person may have to this node.
     pub connections_of_one: usize,
@@ -135,7 +137,8 @@ pub(crate) struct HubParts {
 impl Hub {
     pub(crate) fn new(parts: HubParts) -> Self {
         let HubParts { node, store, presence, bus, policy, context, limits, .. } = parts;
-        let HubParts { settings, session_lifetime, abroad, .. } = parts;
+        let HubParts { mut settings, session_lifetime, abroad, .. } = parts;
+        settings.lease = settings.lease.clamp(Duration::from_secs(3), Duration::from_secs(60));
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
         Self {
             node,
@@ -426,24 +429,24 @@ impl Hub {
 
     /// Tells the connection of the comings and goings of all of them, or of none if they are too many.
     fn watch_all(&self, link: &Arc<Link>, users: &[UserId]) -> bool {
-        let places = link.places();
-        let new: HashSet<UserId> =
-            users.iter().filter(|user| !places.watched.contains(user)).copied().collect();
-        let fits = places.watched.len() + new.len() <= self.settings.watched;
-        drop(places);
-        fits && new.into_iter().all(|user| self.watch(link, user))
-    }
-
-    /// Tells the connection of this person's comings and goings. False if it watches too many already.
-    fn watch(&self, link: &Arc<Link>, user: UserId) -> bool {
         let mut places = link.places();
-        if places.gone || places.watched.contains(&user) {
-            return true;
-        }
-        if places.watched.len() >= self.settings.watched {
+        let new: HashSet<UserId> =
+            users.iter().filter(|user| !places.asked.contains(user)).copied().collect();
+        if places.asked.len() + new.len() > self.settings.watched {
             return false;
         }
-        places.watched.insert(user);
+        places.asked.extend(&new);
+        drop(places);
+        new.into_iter().for_each(|user| self.watch(link, user));
+        true
+    }
+
+    /// Tells the connection of this person's comings and goings.
+    fn watch(&self, link: &Arc<Link>, user: UserId) {
+        let mut places = link.places();
+        if places.gone || !places.watched.insert(user) {
+            return;
+        }
         let mut watchers = self.watchers.entry(user).or_default();
         let first = watchers.is_empty();
         watchers.push(Arc::clone(link));
@@ -452,7 +455,6 @@ impl Hub {
             lock(&self.checks).topics.push((Topic::User(user), true));
             self.checks_wanted.notify_one();
         }
-        true
     }
 
     fn unwatch(&self, link: &Link, user: UserId) {

@@ -46,6 +46,14 @@ impl<F: FreshStore, G> FreshStore for (F, G) {
 /// A bus that nobody else speaks on, made for one case.
 ///
 /// It is an `Arc` of the bus, or a pair of that and a guard, or a type of the backend's own.
+///
+/// ```
+/// use std::sync::Arc;
+/// use messenger_core::{memory::MemoryBus, testkit};
+///
+/// # fn main() {}
+/// testkit::bus_cases!(async { Arc::new(MemoryBus::new()) });
+/// ```
 pub trait FreshBus: Send + Sync {
     /// The bus as one more node reaches it: the same for all, or another connection each time.
     fn bus(&self) -> Arc<dyn Bus>;

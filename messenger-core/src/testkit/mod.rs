@@ -29,7 +29,7 @@ mod world;
 pub use self::{
     check::check_chat,
     fresh::{FreshBus, FreshPresence, FreshStore},
-    run::{cut_short, race, run, run_bus_case, run_presence_case, run_store_case, while_racing},
+    run::{Pace, cut_short, race, run, run_bus_case, run_presence_case, run_store_case, while_racing},
     world::{World, error_kind, expected_system, expected_text},
 };
 

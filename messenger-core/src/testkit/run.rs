@@ -1,7 +1,12 @@
 use std::{cell::Cell, future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::future::join;
-use tokio::{runtime::Builder, sync::Barrier, task::yield_now, time::timeout};
+use tokio::{
+    runtime::Builder,
+    sync::{Barrier, Semaphore},
+    task::yield_now,
+    time::timeout,
+};
 
 use super::{FreshBus, FreshPresence, FreshStore, World};
 
@@ -63,8 +68,40 @@ where
     answers
 }
 
+/// Lets writers take one step for each read, so that they are at work for as long as somebody reads.
+///
+/// ```
+/// use messenger_core::testkit::{Pace, run, while_racing};
+///
+/// let pace = Pace::default();
+/// let paced = pace.clone();
+/// let writer = async move {
+///     for _ in 0..3 {
+///         paced.step().await;
+///     }
+/// };
+/// let mut reads = 0;
+/// run(while_racing(pace, [writer], async || reads += 1));
+/// assert!(reads > 3);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Pace(Arc<Semaphore>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl Pace {
+    /// Waits until a read begins.
+    pub async fn step(&self) {
+        self.0.acquire().await.expect("the semaphore stays open").forget();
+    }
+}
+
 /// Reads again and again while the writers race, and once more when they are done.
-pub async fn while_racing<F>(writers: impl IntoIterator<Item = F>, mut read: impl AsyncFnMut())
+pub async fn while_racing<F>(pace: Pace, writers: impl IntoIterator<Item = F>, mut read: impl AsyncFnMut())
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -75,6 +112,7 @@ where
     };
     let read = async {
         while !done.get() {
+            pace.0.add_permits(1);
             read().await;
             // A store that never waits must not keep the writers' end from being seen.
             yield_now().await;

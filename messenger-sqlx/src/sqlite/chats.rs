@@ -76,6 +76,10 @@ pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+pub(super) const GIVE_ROLES: &str = "UPDATE messenger_members AS p SET role = given.role
+    FROM (SELECT unhex(value ->> 0) AS user_id, value ->> 1 AS role FROM json_each($2)) AS given
+    WHERE p.chat_id = $1 AND p.user_id = +given.user_id AND p.left_at IS NULL";
+
 #[async_trait]
 impl ChatStore for SqliteStore {
     async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened> {
@@ -343,11 +347,8 @@ async fn remove(
 }
 
 async fn give_roles(conn: &mut SqliteConnection, chat: ChatId, roles: &[(UserId, Role)]) -> StoreResult<()> {
-    let give = "UPDATE messenger_members AS p SET role = given.role
-        FROM (SELECT unhex(value ->> 0) AS user_id, value ->> 1 AS role FROM json_each($2)) AS given
-        WHERE p.chat_id = $1 AND p.user_id = given.user_id AND p.left_at IS NULL";
     let list = json_pairs(roles.iter().map(|(user, given)| (user, role(*given))));
-    sql::run(conn, sqlx::query(give).id(chat).bind(list)).await.map(drop)
+    sql::run(conn, sqlx::query(GIVE_ROLES).id(chat).bind(list)).await.map(drop)
 }
 
 async fn append_all(

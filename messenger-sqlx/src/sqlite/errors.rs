@@ -56,12 +56,33 @@ fn code(error: &dyn DatabaseError) -> i32 {
 
 /// SQLite names the columns: `UNIQUE constraint failed: messenger_users.username`.
 fn unique(message: &str) -> StoreErrorKind {
-    let column = message.rsplit('.').next().unwrap_or_default();
-    StoreErrorKind::AlreadyExists(match column {
-        "username" => Unique::Username,
-        "email_key" => Unique::Email,
-        "client_id" => Unique::ClientId,
-        "id" | "token_hash" => Unique::Id,
-        _ => return StoreErrorKind::Other,
-    })
+    let mut columns = message.split([' ', ',']).filter_map(|word| word.split_once('.'));
+    let what = columns.find_map(|(_, column)| match column {
+        "username" => Some(Unique::Username),
+        "email_key" => Some(Unique::Email),
+        "client_id" => Some(Unique::ClientId),
+        "id" | "token_hash" => Some(Unique::Id),
+        _ => None,
+    });
+    what.map_or(StoreErrorKind::Other, StoreErrorKind::AlreadyExists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_constraint_tells_what_must_be_unique() {
+        for (columns, what) in [
+            ("messenger_users.username", StoreErrorKind::AlreadyExists(Unique::Username)),
+            ("messenger_messages.id", StoreErrorKind::AlreadyExists(Unique::Id)),
+            (
+                "messenger_messages.client_id, messenger_messages.sender_id",
+                StoreErrorKind::AlreadyExists(Unique::ClientId),
+            ),
+            ("messenger_messages.chat_id, messenger_messages.seq", StoreErrorKind::Other),
+        ] {
+            assert_eq!(unique(&format!("UNIQUE constraint failed: {columns}")), what, "{columns}");
+        }
+    }
 }

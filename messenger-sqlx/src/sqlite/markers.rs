@@ -37,7 +37,7 @@ pub(super) static MOVE: Batched = Batched::new(|size| {
     format!(
         "UPDATE messenger_members AS p
         SET read_seq = v.column3, read_texts = v.column4, delivered_seq = v.column5
-        FROM (VALUES {}) AS v WHERE p.chat_id = v.column1 AND p.user_id = v.column2;
+        FROM (VALUES {}) AS v WHERE p.chat_id = +v.column1 AND p.user_id = +v.column2;
         COMMIT",
         values(size, 5)
     )

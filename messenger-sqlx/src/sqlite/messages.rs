@@ -95,25 +95,42 @@ pub(super) static LOOK: Batched = Batched::new(|size| {
 });
 
 /// The messages, the heads of their chats and the marks of their senders.
+///
+/// `OR FAIL` spares SQLite the notes by which it could undo a single statement. The plus signs keep the planner from
+/// going through all chats and members to find those that are in the values.
 pub(super) static STORE: Batched = Batched::new(|size| {
     format!(
-        "INSERT INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
+        "INSERT OR FAIL INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
             client_id, fingerprint, reply_to, created_at)
         SELECT column1, column2, column3, column4, 0, column5, column5, column6, column7, column8, column9,
             column10, column11
         FROM (VALUES {}) WHERE column1 IS NOT NULL;
-        UPDATE messenger_chats AS c
+        UPDATE OR FAIL messenger_chats AS c
         SET revision = v.column2, last_seq = v.column3, texts = v.column4, activity_at = v.column5
-        FROM (VALUES {}) AS v WHERE c.id = v.column1;
-        UPDATE messenger_members AS p
+        FROM (VALUES {}) AS v WHERE c.id = +v.column1;
+        UPDATE OR FAIL messenger_members AS p
         SET read_seq = v.column3, read_texts = v.column4, delivered_seq = v.column3
-        FROM (VALUES {}) AS v WHERE p.chat_id = v.column1 AND p.user_id = v.column2;
+        FROM (VALUES {}) AS v WHERE p.chat_id = +v.column1 AND p.user_id = +v.column2;
         COMMIT",
         values(size, 11),
         values(size, 5),
         values(size, 4)
     )
 });
+
+/// Those that are no tombstones yet.
+pub(super) static LIVE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {MESSAGE} FROM messenger_messages AS m
+        WHERE m.id IN (SELECT unhex(value) FROM json_each($1)) AND m.deleted_at IS NULL
+        ORDER BY m.seq"
+    )
+});
+
+pub(super) const ERASE: &str = "UPDATE messenger_messages AS m
+    SET revision = erased.revision, body = NULL, fingerprint = NULL, deleted_at = $2
+    FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS revision FROM json_each($1)) AS erased
+    WHERE m.id = +erased.id";
 
 #[async_trait]
 impl MessageStore for SqliteStore {
@@ -314,14 +331,7 @@ async fn erase(
     messages: Vec<MessageId>,
     at: Timestamp,
 ) -> StoreResult<Vec<MessageRecord>> {
-    static ERASED: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "SELECT {MESSAGE} FROM messenger_messages AS m
-            WHERE m.id IN (SELECT unhex(value) FROM json_each($1)) AND m.deleted_at IS NULL
-            ORDER BY m.seq"
-        )
-    });
-    let query = sqlx::query(ERASED.as_str()).bind(json_ids(&messages));
+    let query = sqlx::query(LIVE.as_str()).bind(json_ids(&messages));
     let mut live = sql::all(conn, query, |columns| columns.message()).await?;
     if live.is_empty() {
         return Ok(live);
@@ -332,12 +342,8 @@ async fn erase(
         message.revision = Revision::new(revision);
         (message.body, message.fingerprint, message.deleted_at) = (None, None, Some(at));
     }
-    let erase = "UPDATE messenger_messages AS m
-        SET revision = erased.revision, body = NULL, fingerprint = NULL, deleted_at = $2
-        FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS revision FROM json_each($1)) AS erased
-        WHERE m.id = erased.id";
     let list = json_pairs(live.iter().map(|message| (&message.id, message.revision.get().cast_signed())));
-    sql::run(conn, sqlx::query(erase).bind(list).time(at)).await?;
+    sql::run(conn, sqlx::query(ERASE).bind(list).time(at)).await?;
     Ok(live)
 }
 

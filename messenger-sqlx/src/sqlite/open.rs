@@ -5,7 +5,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, SqliteConnection,
+    ConnectOptions as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::Instant;
@@ -98,25 +98,28 @@ impl SqliteBuilder {
         migrate(&mut conn).await.map_err(|error| OpenError::migration(&path, error))?;
 
         let options = options.create_if_missing(false);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(self.readers)
-            .acquire_timeout(self.acquire_timeout)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone().pragma("query_only", "ON"))
-            .await
-            .map_err(|error| OpenError::file(&path, error))?;
+        let readers = self.connect_readers(&options).await.map_err(|error| OpenError::file(&path, error))?;
         let mut log = path.into_os_string();
         log.push("-wal");
         let settings = WriterSettings {
-            options: options.optimize_on_close(true, None),
+            options,
             log: log.into(),
             log_limit: LOG_LIMIT,
             acquire_timeout: self.acquire_timeout,
             timeout: self.timeout,
         };
         Ok(SqliteStore { readers, writer: Writer::new(conn, settings), timeout: self.timeout })
+    }
+
+    async fn connect_readers(&self, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+        SqlitePoolOptions::new()
+            .max_connections(self.readers)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone().pragma("query_only", "ON").optimize_on_close(false, None))
+            .await
     }
 
     fn options(&self, path: &Path) -> SqliteConnectOptions {
@@ -136,6 +139,7 @@ impl SqliteBuilder {
             .pragma("temp_store", "MEMORY")
             // `PRAGMA optimize` looks at so many rows of an index at most.
             .analysis_limit(400)
+            .optimize_on_close(true, None)
             // A page of history and a catch-up pass from SQLite's thread to ours without a pause.
             .row_buffer_size(256)
             .disable_statement_logging()

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{SqliteStore, chats, markers, messages, sessions, users};
+use super::{SqliteStore, chats, errors::store_error, markers, messages, sessions, users};
 
 /// Every statement that is long enough to have a name, by its text.
 fn statements() -> Vec<(&'static str, &'static str)> {
@@ -25,17 +25,51 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("messages::CHANGES", messages::CHANGES.as_str()),
         ("messages::LOOK", messages::LOOK.of(64)),
         ("messages::STORE", messages::STORE.of(64)),
+        ("messages::LIVE", messages::LIVE.as_str()),
+        ("messages::ERASE", messages::ERASE),
+        ("chats::GIVE_ROLES", chats::GIVE_ROLES),
+        ("users::SEEN", users::SEEN),
         ("markers::LOOK", markers::LOOK.of(64)),
         ("markers::MOVE", markers::MOVE.of(64)),
     ]
 }
 
+/// Some of everything, so that there is something to be counted.
+const ROWS: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+    INSERT INTO messenger_users (id, username, display_name, display_folded, email_key, notify_email, created_at,
+        version, memberships)
+    SELECT unhex(format('%032x', i)), 'name' || i, 'Name', 'name', randomblob(8), 1, i, 1, 1 FROM n;
+    INSERT INTO messenger_sessions SELECT unhex(format('%064x', created_at)), id, id, NULL, 1, 1, 1 FROM messenger_users;
+    INSERT INTO messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts, member_count,
+        roster_version)
+    SELECT id, 1, 1, 1, 20, 20, 20, 10, 1 FROM messenger_users LIMIT 50;
+    INSERT INTO messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts, delivered_seq)
+    SELECT c.id, u.id, 0, 1, 1, 0, 0, 0 FROM messenger_chats AS c CROSS JOIN messenger_users AS u WHERE u.created_at % 50 = 0;
+    INSERT INTO messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts, created_at)
+    SELECT randomblob(16), c.id, u.created_at, u.id, 0, u.created_at, u.created_at + 1000 * (u.created_at % 2), 1, 1
+    FROM messenger_chats AS c CROSS JOIN messenger_users AS u WHERE u.created_at <= 20;
+    ANALYZE";
+
 #[tokio::test]
 async fn every_table_is_read_through_an_index() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    let (store, _directory) = fresh().await;
+    check_all(&store).await;
+}
+
+#[tokio::test]
+async fn every_table_is_read_through_an_index_also_when_the_rows_are_counted() {
+    let (store, _directory) = fresh().await;
+    let filled = store.writer.run(|conn| {
+        Box::pin(async move { sqlx::raw_sql(ROWS).execute(conn).await.map(drop).map_err(store_error) })
+    });
+    filled.await.unwrap();
+    check_all(&store).await;
+}
+
+async fn check_all(store: &SqliteStore) {
     for (name, text) in statements() {
-        for step in plan(&store, text).await {
+        for step in plan(store, text).await {
             let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
             let table = scanned.filter(|name| {
                 name.len() == 1 && !["a", "v"].contains(name) || name.starts_with("messenger_")
@@ -47,8 +81,7 @@ async fn every_table_is_read_through_an_index() {
 
 #[tokio::test]
 async fn a_page_of_history_is_not_sorted() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    let (store, _directory) = fresh().await;
     let plan = plan(&store, messages::HISTORY.as_str()).await;
     let by_seq = "SEARCH m USING INDEX messenger_messages_by_seq (chat_id=? AND seq>? AND seq<?)";
     assert!(plan.iter().any(|step| step.contains(by_seq)), "{plan:#?}");
@@ -57,8 +90,7 @@ async fn a_page_of_history_is_not_sorted() {
 
 #[tokio::test]
 async fn changes_are_found_by_ranges() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    let (store, _directory) = fresh().await;
     let plan = plan(&store, messages::CHANGES.as_str()).await;
     for search in [
         "SEARCH m USING INDEX messenger_messages_by_seq (chat_id=? AND seq>? AND seq<?)",
@@ -69,6 +101,12 @@ async fn changes_are_found_by_ranges() {
         assert!(plan.iter().any(|step| step.contains(search)), "{search} in {plan:#?}");
     }
     assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:#?}");
+}
+
+async fn fresh() -> (SqliteStore, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    (store, directory)
 }
 
 async fn plan(store: &SqliteStore, text: &'static str) -> Vec<String> {

@@ -54,6 +54,13 @@ pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+pub(super) const SEEN: &str = "UPDATE messenger_users AS u
+    SET last_seen_at = max(coalesce(u.last_seen_at, 0), seen.at)
+    FROM (
+        SELECT unhex(value ->> 0) AS id, max(value ->> 1) AS at FROM json_each($1) GROUP BY 1
+    ) AS seen
+    WHERE u.id = +seen.id AND u.erased_at IS NULL";
+
 #[async_trait]
 impl UserStore for SqliteStore {
     async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
@@ -166,16 +173,7 @@ impl UserStore for SqliteStore {
         let seen = json_pairs(seen.iter().map(|(user, at)| (user, at.as_micros())));
         self.writer
             .transaction(move |conn| {
-                Box::pin(async move {
-                    let update = "UPDATE messenger_users AS u
-                        SET last_seen_at = max(coalesce(u.last_seen_at, 0), seen.at)
-                        FROM (
-                            SELECT unhex(value ->> 0) AS id, max(value ->> 1) AS at
-                            FROM json_each($1) GROUP BY 1
-                        ) AS seen
-                        WHERE u.id = seen.id AND u.erased_at IS NULL";
-                    sql::run(conn, sqlx::query(update).bind(seen)).await.map(drop)
-                })
+                Box::pin(async move { sql::run(conn, sqlx::query(SEEN).bind(seen)).await.map(drop) })
             })
             .await
     }

@@ -4,11 +4,12 @@ use futures::future::BoxFuture;
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
-    sync::{Mutex, MutexGuard, oneshot},
+    sync::{Mutex, OwnedMutexGuard},
     time::{Instant, timeout},
 };
 
 use super::errors::store_error;
+use crate::finish::Finish;
 
 /// The only connection that writes. SQLite lets one transaction write at a time, so a second connection could
 /// but wait, and badly: it would poll for the lock, while those who wait here are served in their order.
@@ -17,7 +18,7 @@ pub(super) struct Writer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    seat: Mutex<Seat>,
+    seat: Arc<Mutex<Seat>>,
     settings: WriterSettings,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Upkeep {
 impl Writer {
     pub(super) fn new(conn: SqliteConnection, settings: WriterSettings) -> Self {
         let seat = Seat::Free(Box::new(conn), Upkeep::new());
-        Self(Arc::new(Inner { seat: Mutex::new(seat), settings }))
+        Self(Arc::new(Inner { seat: Arc::new(Mutex::new(seat)), settings }))
     }
 
     /// Does the work in one transaction.
@@ -74,20 +75,15 @@ impl Writer {
 
     /// Does work that begins and commits a transaction by itself. If it fails, that is rolled back.
     ///
-    /// The work is a task of its own: a caller that goes away leaves it done as a whole or not at all.
+    /// A caller that goes away leaves it done as a whole or not at all.
     pub(super) async fn run<T, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
         let inner = Arc::clone(&self.0);
-        tokio::spawn(async move { inner.work(work, answer).await });
-        match timeout(self.0.settings.timeout, answered).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(gone)) => Err(StoreError::new(StoreErrorKind::Other, gone)),
-            Err(elapsed) => Err(unavailable(elapsed)),
-        }
+        let work = Finish::new(async move { inner.work(work).await });
+        timeout(self.0.settings.timeout, work).await.unwrap_or_else(|elapsed| Err(unavailable(elapsed)))
     }
 
     pub(super) async fn close(&self) {
@@ -102,30 +98,31 @@ impl Writer {
 }
 
 impl Inner {
-    async fn work<T, F>(&self, work: F, answer: oneshot::Sender<StoreResult<T>>)
+    async fn work<T, F>(self: &Arc<Self>, work: F) -> StoreResult<T>
     where
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>>,
     {
-        let (mut seat, mut conn, mut upkeep) = match self.take().await {
-            Ok(taken) => taken,
-            Err(error) => {
-                let _ = answer.send(Err(error));
-                return;
-            }
-        };
+        let (mut seat, mut conn, mut upkeep) = self.take().await?;
         let result = work(&mut conn).await;
-        let clean = result.is_ok() || execute(&mut conn, "ROLLBACK").await.is_ok();
-        // A caller that has gone away doesn't want to know.
-        let _ = answer.send(result);
-        if clean {
-            upkeep.after_write(&mut conn, &self.settings).await;
+        if result.is_err() && execute(&mut conn, "ROLLBACK").await.is_err() {
+            return result;
+        }
+        if upkeep.is_due() {
+            // The next writer waits for it, but not this one.
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                upkeep.run(&mut conn, &inner.settings).await;
+                *seat = Seat::Free(conn, upkeep);
+            });
+        } else {
             *seat = Seat::Free(conn, upkeep);
         }
+        result
     }
 
     /// Takes the connection out of its seat. Whoever does not put it back leaves the seat `Lost`.
-    async fn take(&self) -> StoreResult<(MutexGuard<'_, Seat>, Box<SqliteConnection>, Upkeep)> {
-        let seat = timeout(self.settings.acquire_timeout, self.seat.lock()).await;
+    async fn take(&self) -> StoreResult<(OwnedMutexGuard<Seat>, Box<SqliteConnection>, Upkeep)> {
+        let seat = timeout(self.settings.acquire_timeout, Arc::clone(&self.seat).lock_owned()).await;
         let mut seat = seat.map_err(unavailable)?;
         let (conn, upkeep) = match std::mem::replace(&mut *seat, Seat::Lost) {
             Seat::Free(conn, upkeep) => (conn, upkeep),
@@ -143,22 +140,24 @@ impl Inner {
 }
 
 impl Upkeep {
+    const EVERY: u32 = 256;
     const OPTIMIZE_EVERY: Duration = Duration::from_secs(60 * 60);
-    const LOOK_AT_LOG_EVERY: u32 = 256;
 
     fn new() -> Self {
         Self { writes: 0, optimized_at: Instant::now() }
     }
 
-    async fn after_write(&mut self, conn: &mut SqliteConnection, settings: &WriterSettings) {
+    const fn is_due(&mut self) -> bool {
         self.writes = self.writes.wrapping_add(1);
-        if self.writes.is_multiple_of(Self::LOOK_AT_LOG_EVERY) {
-            // SQLite begins the log anew only when no reader is looking into it. While people read all the
-            // time that moment never comes by itself.
-            let log = std::fs::metadata(&settings.log).map_or(0, |file| file.len());
-            if log > settings.log_limit {
-                warn_if_failed(execute(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await);
-            }
+        self.writes.is_multiple_of(Self::EVERY)
+    }
+
+    async fn run(&mut self, conn: &mut SqliteConnection, settings: &WriterSettings) {
+        // SQLite begins the log anew only when no reader is looking into it. While people read all the time that
+        // moment never comes by itself.
+        let log = std::fs::metadata(&settings.log).map_or(0, |file| file.len());
+        if log > settings.log_limit {
+            warn_if_failed(execute(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await);
         }
         if self.optimized_at.elapsed() > Self::OPTIMIZE_EVERY {
             self.optimized_at = Instant::now();

@@ -7,7 +7,7 @@ use crate::{
     domain::{Chat, ChatId, Message, Revision, UserId},
     error::Result,
     messenger::{Cx, Query},
-    ports::{Anchor, Changes},
+    ports::{Anchor, Changes, ChatHead, StoreErrorKind},
     queries::page_size,
 };
 
@@ -64,12 +64,11 @@ impl Query for Sync {
         let user = cx.actor().user()?;
         let limit = page_size(self.limit, cx.limits())?;
         let mut named = self.chats;
-        let mut wanted: Vec<(ChatId, Option<Revision>)> = Vec::new();
+        let mut wanted: Vec<Wanted> = Vec::new();
         for head in cx.store().memberships(user).await?.chats {
             let since = named.remove(&head.chat);
             if since != Some(head.revision) {
-                // A revision from the future is from another database: nothing the client has can be trusted.
-                wanted.push((head.chat, since.filter(|since| *since < head.revision)));
+                wanted.push(Wanted::of(head, since));
             }
         }
         let mut chats = Vec::new();
@@ -81,21 +80,37 @@ impl Query for Sync {
     }
 }
 
+/// A chat that has changed.
+struct Wanted {
+    chat: ChatId,
+    /// What the client has of it that can be added to.
+    since: Option<Revision>,
+    is_new: bool,
+}
+
+impl Wanted {
+    fn of(head: ChatHead, since: Option<Revision>) -> Self {
+        // A revision from the future is from another database: nothing the client has can be trusted.
+        let usable = since.filter(|since| *since < head.revision);
+        Self { chat: head.chat, since: usable, is_new: since.is_none() }
+    }
+}
+
 async fn read(
     cx: &Cx,
     user: UserId,
-    wanted: &[(ChatId, Option<Revision>)],
+    wanted: &[Wanted],
     limit: usize,
     left: &mut usize,
     chats: &mut Vec<ChatSync>,
 ) -> Result<()> {
     let since: Vec<(ChatId, Revision)> =
-        wanted.iter().filter_map(|(chat, since)| Some((*chat, (*since)?))).collect();
+        wanted.iter().filter_map(|wanted| Some((wanted.chat, wanted.since?))).collect();
     let changes =
         if *left == 0 || since.is_empty() { Vec::new() } else { cx.store().changes(&since, limit).await? };
     let mut changes: HashMap<ChatId, Changes> =
         changes.into_iter().map(|found| (found.chat.id, found)).collect();
-    let ids: Vec<ChatId> = wanted.iter().map(|(chat, _)| *chat).collect();
+    let ids: Vec<ChatId> = wanted.iter().map(|wanted| wanted.chat).collect();
     for view in cx.store().chat_views(user, &ids).await? {
         let mut chat = convert::chat(view)?;
         let (messages, limited) = match changes.remove(&chat.id) {
@@ -106,9 +121,13 @@ async fn read(
             }
             _ if *left == 0 => (Vec::new(), true),
             _ => {
-                let page = cx.store().history(chat.id, user, Anchor::Newest, limit.min(*left)).await?;
+                let page = match cx.store().history(chat.id, user, Anchor::Newest, limit.min(*left)).await {
+                    // Removed a moment ago: the client learns of it when it asks again.
+                    Err(error) if error.kind() == StoreErrorKind::NotMember => continue,
+                    page => page?,
+                };
                 let is_whole = page.messages.first().is_none_or(|first| first.seq.get() == 1);
-                let is_new = !since.iter().any(|(named, _)| *named == chat.id);
+                let is_new = wanted.iter().any(|wanted| wanted.chat == chat.id && wanted.is_new);
                 (page.messages, !(is_new && is_whole))
             }
         };

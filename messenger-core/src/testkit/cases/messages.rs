@@ -6,7 +6,7 @@ use crate::{
         Anchor, Appended, Changes, Content, DeleteMessage, EditMessage, MessageRecord, NewMessage,
         StoreErrorKind, StoreResult,
     },
-    testkit::{World, check_chat, error_kind, expected_text, race, while_racing},
+    testkit::{Pace, World, check_chat, error_kind, expected_text, race, while_racing},
 };
 
 pub async fn append_gives_out_seqs_and_revisions_without_gaps(world: &World) {
@@ -423,19 +423,23 @@ pub async fn changes_are_of_one_moment(world: &World) {
     let texts: Vec<_> = (0..60).map(|_| world.text(chat, bob, "x")).collect();
     let edits: Vec<_> = (0..60).map(|n| edit_of(world, &first, &format!("edit {n}"))).collect();
     let (store, other) = (Arc::clone(&world.store), Arc::clone(&world.store));
+    let pace = Pace::default();
+    let (sends, changes) = (pace.clone(), pace.clone());
     let sender = async move {
         for text in texts {
+            sends.step().await;
             new(store.append_messages(&[text]).await.unwrap().remove(0));
         }
     };
     let editor = async move {
         let mut expected = first.revision;
         for edit in edits {
+            changes.step().await;
             expected = other.edit_message(EditMessage { expected, ..edit }).await.unwrap().revision;
         }
     };
     let writers: [futures::future::BoxFuture<'static, ()>; 2] = [Box::pin(sender), Box::pin(editor)];
-    while_racing(writers, async || {
+    while_racing(pace, writers, async || {
         let changes = world.store.changes(&[(chat, Revision::ZERO)], 1000).await.unwrap().remove(0);
         let last = changes.messages.last().map_or(Revision::ZERO, |message| message.revision);
         assert_eq!(last, changes.chat.revision, "the last change is that of the head");

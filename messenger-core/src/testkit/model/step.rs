@@ -70,8 +70,7 @@ pub(super) enum Step {
         misplaced: bool,
     },
     EraseMessages {
-        chat: Pick,
-        who: Pick,
+        message: Pick,
         limit: Pick,
     },
     Mark {
@@ -171,7 +170,7 @@ fn update() -> impl Strategy<Value = Update> {
 
 fn session() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (pick(), 1..5_u8).prop_map(|(who, max)| Step::LogIn { who, max }),
+        3 => (pick(), 1..4_u8).prop_map(|(who, max)| Step::LogIn { who, max }),
         2 => (pick(), pick(), pick())
             .prop_map(|(session, used, expires)| Step::Touch { session, used, expires }),
         1 => (pick(), pick()).prop_map(|(who, session)| Step::LogOut { who, session }),
@@ -216,8 +215,7 @@ fn message() -> impl Strategy<Value = Step> {
             .prop_map(|(message, stale, misplaced)| Step::Edit { message, stale, misplaced }),
         2 => (pick(), rarely(), rarely())
             .prop_map(|(message, stale, misplaced)| Step::Delete { message, stale, misplaced }),
-        1 => (pick(), pick(), 0..4_u8)
-            .prop_map(|(chat, who, limit)| Step::EraseMessages { chat, who, limit }),
+        1 => (pick(), 0..6_u8).prop_map(|(message, limit)| Step::EraseMessages { message, limit }),
     ]
 }
 

@@ -105,7 +105,8 @@ CREATE TABLE messenger_messages (
 ) STRICT;
 
 CREATE UNIQUE INDEX messenger_messages_by_seq ON messenger_messages (chat_id, seq);
-CREATE UNIQUE INDEX messenger_messages_by_client_id ON messenger_messages (sender_id, client_id)
+-- The client id first: if it rises with time, as a UUIDv7 does, the newest entries of all senders are neighbours.
+CREATE UNIQUE INDEX messenger_messages_by_client_id ON messenger_messages (client_id, sender_id)
     WHERE client_id IS NOT NULL;
 -- Only what was changed: the revisions of all else rise with seq.
 CREATE UNIQUE INDEX messenger_messages_by_change ON messenger_messages (chat_id, revision)

@@ -4,7 +4,7 @@ use super::counts;
 use crate::{
     domain::{ChatId, Revision, UserId},
     ports::{ChatHead, StoreErrorKind},
-    testkit::{World, error_kind, while_racing},
+    testkit::{Pace, World, error_kind, while_racing},
 };
 
 pub async fn set_mute_is_ones_own(world: &World) {
@@ -56,14 +56,16 @@ pub async fn memberships_lists_every_chat_with_its_revision(world: &World) {
 pub async fn memberships_count_is_no_later_than_the_list(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let groups: Vec<_> = (0..40).map(|_| world.new_group(bob, &[ada])).collect();
-    let store = Arc::clone(&world.store);
+    let (store, pace) = (Arc::clone(&world.store), Pace::default());
+    let paced = pace.clone();
     let writer = async move {
         for group in groups {
+            paced.step().await;
             store.create_group(group).await.unwrap();
         }
     };
     // Who compares the counts later must not think that a chat missing here was there.
-    while_racing([writer], async || {
+    while_racing(pace, [writer], async || {
         let memberships = world.store.memberships(ada).await.unwrap();
         assert!(memberships.count <= memberships.chats.len() as u64);
     })

@@ -4,7 +4,7 @@ use super::{counts, members, newcomer};
 use crate::{
     domain::{Revision, Role, Seq, SystemEvent, Title},
     ports::{ChatRecord, MemberRecord, RosterChange, StoreErrorKind},
-    testkit::{World, check_chat, error_kind, expected_system, race, while_racing},
+    testkit::{Pace, World, check_chat, error_kind, expected_system, race, while_racing},
 };
 
 pub async fn roster_lists_members_in_the_order_of_joining(world: &World) {
@@ -39,13 +39,15 @@ pub async fn roster_is_of_one_moment(world: &World) {
             RosterChange { expected: base.expected + n, add, remove, messages, ..base.clone() }
         })
         .collect();
-    let store = Arc::clone(&world.store);
+    let (store, pace) = (Arc::clone(&world.store), Pace::default());
+    let paced = pace.clone();
     let writer = async move {
         for change in changes {
+            paced.step().await;
             store.change_roster(change).await.unwrap();
         }
     };
-    while_racing([writer], async || {
+    while_racing(pace, [writer], async || {
         let roster = world.store.roster(group).await.unwrap();
         let members = if (roster.chat.roster_version - base.expected) % 2 == 0 { 1 } else { 3 };
         assert_eq!((roster.members.len(), roster.chat.member_count), (members, members as u32));

@@ -4,7 +4,7 @@ use super::list;
 use crate::{
     domain::{ChatId, Seq, Timestamp},
     ports::{Activity, ChatView, DirectChat, StoreErrorKind},
-    testkit::{World, error_kind, while_racing},
+    testkit::{Pace, World, error_kind, while_racing},
 };
 
 pub async fn chat_views_skip_chats_of_others(world: &World) {
@@ -130,16 +130,18 @@ pub async fn membership_of_a_stranger_is_not_member(world: &World) {
 pub async fn chat_views_are_of_one_moment(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let chat = world.direct(ada, bob).await;
+    let pace = Pace::default();
     let writers = [ada, bob].map(|sender| {
         let texts: Vec<_> = (0..60).map(|_| world.text(chat, sender, "x")).collect();
-        let store = Arc::clone(&world.store);
+        let (store, pace) = (Arc::clone(&world.store), pace.clone());
         async move {
             for text in texts {
+                pace.step().await;
                 store.append_messages(&[text]).await.unwrap();
             }
         }
     });
-    while_racing(writers, async || {
+    while_racing(pace, writers, async || {
         let (view, membership) =
             (world.view(chat, ada).await, world.store.membership(chat, ada).await.unwrap());
         for (chat, me) in [(&view.chat, &view.me), (&membership.chat, &membership.member)] {

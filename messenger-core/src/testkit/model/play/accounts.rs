@@ -73,7 +73,7 @@ impl Play {
     pub(super) async fn touch(&self, session: Pick, used: Pick, expires: Pick) {
         let (now, session) = (self.world.tick(), self.session(session).1);
         // Steps that no sum of ticks is equal to, so that no two sessions are used at the same moment.
-        let used = now.before(Duration::from_micros(7_000_003) * used.into());
+        let used = now.before(Duration::from_micros(700_003) * used.into());
         let expires = now.after(Duration::from_millis(1_500) * expires.into());
         self.ask(async |store| store.touch_session(session, used, expires).await).await.unwrap();
     }

@@ -50,8 +50,10 @@ impl Play {
         let _ = self.ask(async |store| store.delete_message(delete).await).await;
     }
 
-    pub(super) async fn erase_messages(&self, chat: Pick, who: Pick, limit: Pick) {
-        let (chat, sender, at) = (self.chat(chat), self.user(who), self.world.tick());
+    /// Those of the one who wrote this message.
+    pub(super) async fn erase_messages(&self, message: Pick, limit: Pick) {
+        let Some(MessageRecord { chat, sender, .. }) = self.text(message).await else { return };
+        let at = self.world.tick();
         let erase = self.ask(async |store| store.erase_messages(chat, sender, at, limit.into()).await);
         erase.await.unwrap();
     }

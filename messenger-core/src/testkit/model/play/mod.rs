@@ -60,7 +60,7 @@ impl Play {
             Step::Append { batch } => self.append(batch).await,
             Step::Edit { message, stale, misplaced } => self.edit(message, stale, misplaced).await,
             Step::Delete { message, stale, misplaced } => self.delete(message, stale, misplaced).await,
-            Step::EraseMessages { chat, who, limit } => self.erase_messages(chat, who, limit).await,
+            Step::EraseMessages { message, limit } => self.erase_messages(message, limit).await,
             Step::Mark { batch } => self.mark(batch).await,
             Step::Look { who, chat, place, limit } => self.look(who, chat, place, limit).await,
             Step::Sync { limit } => self.sync(limit).await,

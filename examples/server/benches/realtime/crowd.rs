@@ -1,0 +1,417 @@
+//! Many sockets of one server, what they send, and how soon it arrives.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use messenger_core::ChatId;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Result,
+    client::Client,
+    process::{Cpu, Process},
+    world::Person,
+};
+
+/// Handshakes under way at once.
+const AT_ONCE: usize = 16;
+/// Messages that don't arrive in this time have been lost.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Of so many sockets one looks at the times of what it gets.
+const SAMPLED: usize = 10;
+
+/// Which of the two servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Server,
+    Floor,
+}
+
+/// A server under test with its clients.
+pub(crate) struct Side {
+    pub(crate) process: Process,
+    pub(crate) kind: Kind,
+    pub(crate) crowd: Vec<Client>,
+}
+
+/// What one round came to.
+pub(crate) struct Round {
+    pub(crate) sent: u64,
+    pub(crate) delivered: u64,
+    pub(crate) took: Duration,
+    /// From sending to delivery, in rising order.
+    pub(crate) delays: Vec<Duration>,
+    /// That of the server.
+    pub(crate) cpu: Cpu,
+}
+
+impl Round {
+    /// Seconds of CPU for one of so many.
+    pub(crate) fn cpu_per(&self, count: u64) -> f64 {
+        self.cpu.all.as_secs_f64() / count as f64
+    }
+
+    /// The same without the threads in which SQLite works.
+    pub(crate) fn cpu_without_store_per(&self, count: u64) -> f64 {
+        self.cpu.all.saturating_sub(self.cpu.of_store).as_secs_f64() / count as f64
+    }
+
+    /// The delay that so many of a hundred messages do not exceed.
+    pub(crate) fn delay(&self, percent: usize) -> f64 {
+        let index = (self.delays.len() * percent / 100).min(self.delays.len().saturating_sub(1));
+        self.delays.get(index).map_or(f64::NAN, Duration::as_secs_f64)
+    }
+}
+
+/// What the clients do in a round.
+#[derive(Clone)]
+pub(crate) struct Load {
+    /// Which sockets send, and where to.
+    pub(crate) senders: Vec<(usize, ChatId)>,
+    /// How many sockets get each message, the sender's own among them.
+    pub(crate) audience: u64,
+    pub(crate) pace: Pace,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// Each sender has so many messages in flight all the time: not answered, or not yet with everybody.
+    Steady { in_flight: u64, length: Duration },
+    /// The next message is sent some time after everybody got the one before.
+    Alone { times: u64, pause: Duration },
+}
+
+impl Side {
+    pub(crate) fn new(kind: Kind, process: Process) -> Self {
+        Self { process, kind, crowd: Vec::new() }
+    }
+
+    /// Adds sockets of these people. In the floor server, those with the same room get the same messages.
+    pub(crate) async fn connect(&mut self, people: impl IntoIterator<Item = (&Person, usize)>) -> Result {
+        let mut people = people.into_iter();
+        loop {
+            let some = people.by_ref().take(AT_ONCE).map(|(person, room)| {
+                let path = match self.kind {
+                    Kind::Server => "/api/v1/ws".to_owned(),
+                    Kind::Floor => format!("/ws?room={room}"),
+                };
+                let (address, token) = (self.process.address, person.token.clone());
+                tokio::spawn(async move { Client::connect(address, &path, &token).await })
+            });
+            let some: Vec<_> = some.collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            for connected in some {
+                self.crowd.push(connected.await??);
+            }
+        }
+    }
+
+    /// Says what a client says first: what it has, which is nothing.
+    pub(crate) async fn resume(&mut self) -> Result {
+        if self.kind == Kind::Floor {
+            return Ok(());
+        }
+        let resume = br#"{"jsonrpc":"2.0","id":0,"method":"Resume","params":{}}"#.to_vec();
+        for client in &mut self.crowd {
+            client.send(std::slice::from_ref(&resume)).await?;
+            let mut caught_up = false;
+            while !caught_up {
+                client
+                    .receive(|text| caught_up |= text.ends_with(br#""method":"caughtUp","params":{}}"#))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers pings for a while and does nothing else.
+    pub(crate) async fn idle(&mut self, length: Duration) -> Result<Round> {
+        let pace = Pace::Steady { in_flight: 0, length };
+        self.round(&Load { senders: Vec::new(), audience: 0, pace }).await
+    }
+
+    pub(crate) async fn round(&mut self, load: &Load) -> Result<Round> {
+        let meter = Arc::new(Meter::new(load));
+        let stop = CancellationToken::new();
+        let cpu = self.process.cpu()?;
+        let mut tasks = Vec::with_capacity(self.crowd.len());
+        for (index, client) in self.crowd.drain(..).enumerate() {
+            let mut place = Place {
+                client,
+                meter: Arc::clone(&meter),
+                sampled: index % SAMPLED == SAMPLED - 1,
+                delays: Vec::new(),
+            };
+            let stop = stop.clone();
+            let chat = load.senders.iter().find(|sender| sender.0 == index).map(|sender| sender.1);
+            let (pace, kind) = (load.pace, self.kind);
+            tasks.push(tokio::spawn(async move {
+                let sender = chat.map(|chat| Sender { kind, chat, index, number: 0 });
+                let stopped = stop.cancelled();
+                let done = place.take_part(sender, pace, stopped).await;
+                done.map_err(|error| format!("socket {index} of the {kind:?}: {error}"))?;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(place.leave())
+            }));
+        }
+        let outcome = meter.wait_for_end(load).await;
+        let took = meter.began.elapsed();
+        let cpu = self.process.cpu()?.since(cpu);
+        stop.cancel();
+        for task in tasks {
+            self.crowd.push(task.await??);
+        }
+        outcome?;
+        let mut delays = std::mem::take(&mut *meter.delays.lock().unwrap_or_else(PoisonError::into_inner));
+        delays.sort_unstable();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Round { sent: count(&meter.sent), delivered: count(&meter.delivered), took, delays, cpu })
+    }
+}
+
+/// What all sockets count together.
+struct Meter {
+    began: Instant,
+    audience: u64,
+    /// Deliveries that may be due before a sender waits, or clients that read slowly would fall behind without end.
+    most_due: u64,
+    sent: AtomicU64,
+    answered: AtomicU64,
+    delivered: AtomicU64,
+    /// No more deliveries are due than may be.
+    level: Notify,
+    delays: Mutex<Vec<Duration>>,
+}
+
+impl Meter {
+    fn new(load: &Load) -> Self {
+        let most_due = match load.pace {
+            Pace::Steady { in_flight, .. } => in_flight * load.senders.len() as u64 * load.audience,
+            Pace::Alone { .. } => 0,
+        };
+        Self {
+            began: Instant::now(),
+            audience: load.audience,
+            most_due,
+            sent: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            level: Notify::new(),
+            delays: Mutex::default(),
+        }
+    }
+
+    fn due(&self) -> u64 {
+        (self.sent.load(Ordering::SeqCst) * self.audience)
+            .saturating_sub(self.delivered.load(Ordering::SeqCst))
+    }
+
+    fn is_done(&self) -> bool {
+        self.due() == 0 && self.answered.load(Ordering::SeqCst) >= self.sent.load(Ordering::SeqCst)
+    }
+
+    fn count(&self, heard: Heard) {
+        self.answered.fetch_add(heard.answers, Ordering::SeqCst);
+        self.delivered.fetch_add(heard.events, Ordering::SeqCst);
+        let due = self.due();
+        if due <= self.most_due && due + heard.events > self.most_due {
+            self.level.notify_waiters();
+        }
+    }
+
+    /// Waits until a sender may go on.
+    async fn levelled(&self) {
+        loop {
+            let level = self.level.notified();
+            if self.due() <= self.most_due {
+                return;
+            }
+            level.await;
+        }
+    }
+
+    async fn wait_for_end(&self, load: &Load) -> Result {
+        let wanted = match load.pace {
+            Pace::Steady { length, .. } => {
+                tokio::time::sleep(length).await;
+                0
+            }
+            Pace::Alone { times, .. } => times,
+        };
+        let end = Instant::now() + PATIENCE;
+        while !(self.is_done() && self.sent.load(Ordering::SeqCst) >= wanted) {
+            if Instant::now() > end {
+                let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+                let (sent, answered, delivered) = (of(&self.sent), of(&self.answered), of(&self.delivered));
+                let due = sent * self.audience;
+                let lost =
+                    format!("{sent} sent, {answered} answered, {delivered} of {due} delivered in time");
+                return Err(lost.into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+}
+
+/// What came in one reading.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    answers: u64,
+    events: u64,
+    refused: bool,
+}
+
+/// One socket in a round.
+struct Place {
+    client: Client,
+    meter: Arc<Meter>,
+    sampled: bool,
+    delays: Vec<Duration>,
+}
+
+impl Place {
+    async fn take_part(
+        &mut self,
+        sender: Option<Sender>,
+        pace: Pace,
+        stopped: impl Future<Output = ()>,
+    ) -> Result {
+        let work = async {
+            match (sender, pace) {
+                (None, _) => self.listen().await,
+                (Some(sender), Pace::Steady { in_flight, length }) => {
+                    self.send_steadily(sender, in_flight, length).await
+                }
+                (Some(sender), Pace::Alone { times, pause }) => self.send_alone(sender, times, pause).await,
+            }
+        };
+        let (mut work, mut stopped) = (pin!(work), pin!(stopped));
+        tokio::select! {
+            failed = work.as_mut() => failed,
+            () = stopped.as_mut() => Ok(()),
+        }
+    }
+
+    fn leave(self) -> Client {
+        self.meter.delays.lock().unwrap_or_else(PoisonError::into_inner).extend(self.delays);
+        self.client
+    }
+
+    async fn listen(&mut self) -> Result {
+        loop {
+            self.hear().await?;
+        }
+    }
+
+    async fn send_steadily(&mut self, mut sender: Sender, in_flight: u64, length: Duration) -> Result {
+        let meter = Arc::clone(&self.meter);
+        let mut flying = 0;
+        loop {
+            let wants = meter.began.elapsed() < length && flying < in_flight;
+            if wants && meter.due() <= meter.most_due {
+                self.send(&mut sender, in_flight - flying).await?;
+                flying = in_flight;
+                continue;
+            }
+            tokio::select! {
+                heard = self.hear() => flying = flying.saturating_sub(heard?.answers),
+                () = meter.levelled(), if wants => {}
+            }
+        }
+    }
+
+    async fn send_alone(&mut self, mut sender: Sender, times: u64, pause: Duration) -> Result {
+        for _ in 0..times {
+            tokio::time::sleep(pause).await;
+            self.send(&mut sender, 1).await?;
+            let mut heard = 0;
+            // The answer and the event, in either order.
+            while heard < 2 {
+                let Heard { answers, events, .. } = self.hear().await?;
+                heard += answers + events;
+            }
+            self.meter.levelled().await;
+        }
+        self.listen().await
+    }
+
+    async fn send(&mut self, sender: &mut Sender, count: u64) -> Result {
+        self.meter.sent.fetch_add(count, Ordering::SeqCst);
+        let texts: Vec<Vec<u8>> = (0..count).map(|_| sender.text(self.meter.began)).collect();
+        self.client.send(&texts).await
+    }
+
+    async fn hear(&mut self) -> Result<Heard> {
+        let mut heard = Heard::default();
+        let Self { client, meter, sampled, delays } = self;
+        client
+            .receive(|text| {
+                if text.starts_with(EVENT) {
+                    heard.events += 1;
+                    if *sampled {
+                        delays.extend(delay(text, meter.began));
+                    }
+                } else if text.starts_with(ANSWER) {
+                    heard.answers += 1;
+                    heard.refused |= text[..64.min(text.len())].windows(8).any(|some| some == br#""error":"#);
+                }
+            })
+            .await?;
+        if heard.refused {
+            return Err("a message was refused".into());
+        }
+        meter.count(heard);
+        Ok(heard)
+    }
+}
+
+const EVENT: &[u8] = br#"{"jsonrpc":"2.0","method":"messageCreated""#;
+const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+
+/// Writes what one socket sends.
+struct Sender {
+    kind: Kind,
+    chat: ChatId,
+    index: usize,
+    number: u64,
+}
+
+impl Sender {
+    /// A message of 100 bytes for the server; for the floor, the frame of 200 bytes that it gives to all. The time
+    /// is in it.
+    fn text(&mut self, began: Instant) -> Vec<u8> {
+        self.number += 1;
+        let (number, time) = (self.number, began.elapsed().as_nanos());
+        let text = match self.kind {
+            Kind::Server => format!(
+                r#"{{"jsonrpc":"2.0","id":{number},"method":"SendMessage","params":{{"chatId":"{}","clientId":"{}-{time}-{number}","body":"@{time:016x}{:.<83}"}}}}"#,
+                self.chat, self.index, ""
+            ),
+            Kind::Floor => {
+                format!(
+                    r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#,
+                    ""
+                )
+            }
+        };
+        text.into_bytes()
+    }
+}
+
+/// How long ago the message in this text was sent.
+fn delay(text: &[u8], began: Instant) -> Option<Duration> {
+    let at = text.iter().position(|byte| *byte == b'@')?;
+    let digits = std::str::from_utf8(text.get(at + 1..at + 17)?).ok()?;
+    let sent = Duration::from_nanos(u64::from_str_radix(digits, 16).ok()?);
+    Some(began.elapsed().saturating_sub(sent))
+}

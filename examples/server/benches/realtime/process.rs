@@ -1,0 +1,194 @@
+//! Servers in processes of their own, and what the system says of them.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
+};
+
+use crate::Result;
+
+/// First arguments of this program that make it something else.
+pub(crate) const FLOOR: &str = "--be-the-floor";
+pub(crate) const SERVER: &str = "--be-the-server";
+
+/// A server in a process of its own. Killed when dropped, and by the system when this process ends in another way.
+pub(crate) struct Process {
+    child: Child,
+    /// Kept open: a program that can't write to its standard error fails.
+    _says: BufReader<ChildStderr>,
+    pub(crate) address: SocketAddr,
+    /// Each thread, also those that have ended.
+    threads: HashMap<u32, Thread>,
+}
+
+struct Thread {
+    of_store: bool,
+    nanoseconds: u64,
+}
+
+/// CPU time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) all: Duration,
+    /// Of it, that of the threads in which SQLite works.
+    pub(crate) of_store: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            of_store: self.of_store.saturating_sub(before.of_store),
+        }
+    }
+}
+
+/// What the system may give a process to keep its memory in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// As it comes: 2 MiB at once, where the system does that.
+    Any,
+    /// 4 KiB, so that a page that is there is one that is used.
+    Small,
+}
+
+impl Process {
+    /// The server as it ships, on this data file; that of this build, or another one.
+    pub(crate) fn server(data: &Path, pages: Pages, other: Option<&Path>) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MESSENGER_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("MESSENGER_RATE_LIMITS", "off").env("MESSENGER_LISTEN", "127.0.0.1:0");
+        let store = format!("sqlite://{}", data.display());
+        let binary = other.unwrap_or(Path::new(env!("CARGO_BIN_EXE_messenger-server")));
+        Self::start(command.arg(SERVER).arg(binary).args(["--store-url", &store]), pages)
+    }
+
+    /// The least that a server can do.
+    pub(crate) fn floor(pages: Pages) -> Result<Self> {
+        Self::start(Command::new(std::env::current_exe()?).arg(FLOOR), pages)
+    }
+
+    fn start(command: &mut Command, pages: Pages) -> Result<Self> {
+        if pages == Pages::Small {
+            command.env("MIMALLOC_ALLOW_THP", "0");
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().ok_or("the process has no standard error")?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self { child, _says: BufReader::new(stderr), address, threads: HashMap::new() };
+        process.address = process.read_address()?;
+        Ok(process)
+    }
+
+    fn read_address(&mut self) -> Result<SocketAddr> {
+        let mut line = String::new();
+        while self._says.read_line(&mut line)? > 0 {
+            if let Some((_, address)) = line.trim_end().split_once("http://") {
+                return Ok(address.trim_end_matches('/').parse()?);
+            }
+            line.clear();
+        }
+        Err("the server ended before it served".into())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU time taken so far, to the nanosecond: that of `/proc/PID/stat` has steps of 10 ms.
+    pub(crate) fn cpu(&mut self) -> Result<Cpu> {
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            let task = task?;
+            let Ok(id) = task.file_name().to_string_lossy().parse() else { continue };
+            // A thread that has ended meanwhile.
+            let Ok(stat) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+            let running = stat.split(' ').next().ok_or("the format of schedstat is another one")?;
+            let thread = self.threads.entry(id).or_insert_with(|| {
+                let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+                Thread { of_store: name.starts_with("sqlx-"), nanoseconds: 0 }
+            });
+            thread.nanoseconds = running.parse()?;
+        }
+        let sum = |threads: &mut dyn Iterator<Item = &Thread>| {
+            Duration::from_nanos(threads.map(|thread| thread.nanoseconds).sum())
+        };
+        Ok(Cpu {
+            all: sum(&mut self.threads.values()),
+            of_store: sum(&mut self.threads.values().filter(|thread| thread.of_store)),
+        })
+    }
+
+    /// Bytes of memory of its own: neither what it shares with its file on the disk, nor what the system keeps for
+    /// its sockets.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let all = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id()))?;
+        let line = all.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+        let kib: u64 =
+            line.ok_or("smaps_rollup names no anonymous memory")?.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Turns this process into the server: a program and its arguments. Returns only if that fails.
+#[cfg(target_os = "linux")]
+pub(crate) fn become_server(command: &[String]) -> io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let Some((program, arguments)) = command.split_first() else { return io::ErrorKind::NotFound.into() };
+    match end_with_parent() {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error,
+    }
+}
+
+/// The system kills this process when the one that started it ends, however that ends.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_with_parent() -> io::Result<()> {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Lets this process open as many files as the system grants it. What it starts inherits that.
+#[cfg(target_os = "linux")]
+pub(crate) fn raise_limit_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it a larger number of connections fails, and says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use std::io;
+
+    pub(crate) fn become_server(_: &[String]) -> io::Error {
+        unsupported()
+    }
+
+    pub(crate) fn end_with_parent() -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    pub(crate) fn raise_limit_of_files() {}
+
+    fn unsupported() -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, "this bench reads /proc, which only Linux has")
+    }
+}
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{become_server, end_with_parent, raise_limit_of_files};

@@ -1,0 +1,159 @@
+//! The table of what was measured.
+
+use std::{fmt, fs, time::Instant};
+
+/// Rows of figures with their floor and their aims.
+pub(crate) struct Report {
+    began: Instant,
+    load: String,
+    rows: Vec<(Row, Series)>,
+}
+
+/// The rounds of one row.
+#[derive(Default)]
+pub(crate) struct Series {
+    pub(crate) measured: Vec<f64>,
+    pub(crate) floor: Vec<f64>,
+}
+
+/// What a row is about.
+pub(crate) struct Row {
+    aim: &'static str,
+    what: String,
+    unit: &'static str,
+    best: Best,
+    /// Goal and stretch.
+    aims: Option<(f64, f64)>,
+}
+
+/// Which round is the one that neighbours disturbed the least.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Best {
+    Lowest,
+    Highest,
+}
+
+impl Row {
+    pub(crate) fn new(aim: &'static str, what: impl Into<String>, unit: &'static str) -> Self {
+        Self { aim, what: what.into(), unit, best: Best::Lowest, aims: None }
+    }
+
+    pub(crate) fn aims(mut self, goal: f64, stretch: f64) -> Self {
+        self.aims = Some((goal, stretch));
+        self
+    }
+
+    pub(crate) fn best(mut self, best: Best) -> Self {
+        self.best = best;
+        self
+    }
+
+    fn best_of(&self, values: &[f64]) -> Option<f64> {
+        let values = values.iter().copied();
+        match self.best {
+            Best::Lowest => values.min_by(f64::total_cmp),
+            Best::Highest => values.max_by(f64::total_cmp),
+        }
+    }
+
+    fn verdict(&self, value: f64) -> &'static str {
+        let reaches = |aim: f64| if self.best == Best::Lowest { value <= aim } else { value >= aim };
+        match self.aims {
+            None => "",
+            Some((_, stretch)) if reaches(stretch) => "stretch",
+            Some((goal, _)) if reaches(goal) => "goal",
+            Some(_) => "MISSED",
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn begin() -> Self {
+        Self { began: Instant::now(), load: load_average(), rows: Vec::new() }
+    }
+
+    /// Also says so at once, because the whole takes minutes.
+    pub(crate) fn add(&mut self, row: Row, series: Series) {
+        let rounds = |values: &[f64]| {
+            values.iter().map(|value| Figure(*value).to_string()).collect::<Vec<_>>().join(" ")
+        };
+        eprintln!(
+            "{} {}: {} {}; floor {}",
+            row.aim,
+            row.what,
+            rounds(&series.measured),
+            row.unit,
+            rounds(&series.floor)
+        );
+        self.rows.push((row, series));
+    }
+
+    pub(crate) fn print(&self) {
+        println!("\n{}", machine());
+        println!(
+            "load average {} before, {} after; {} s; the best of the rounds, then their median",
+            self.load,
+            load_average(),
+            self.began.elapsed().as_secs()
+        );
+        println!("\n| | what | unit | measured | (median) | floor | ratio | goal | stretch | |");
+        println!("|---|---|---|--:|--:|--:|--:|--:|--:|---|");
+        for (row, series) in &self.rows {
+            let (measured, floor) = (row.best_of(&series.measured), row.best_of(&series.floor));
+            println!(
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                row.aim,
+                row.what,
+                row.unit,
+                Figure::or_nothing(measured),
+                Figure::or_nothing(median(&series.measured)),
+                Figure::or_nothing(floor),
+                Figure::or_nothing(measured.zip(floor).map(|(measured, floor)| measured / floor)),
+                Figure::or_nothing(row.aims.map(|aims| aims.0)),
+                Figure::or_nothing(row.aims.map(|aims| aims.1)),
+                measured.map_or("", |measured| row.verdict(measured)),
+            );
+        }
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// A number with three digits that mean something.
+struct Figure(f64);
+
+impl Figure {
+    fn or_nothing(value: Option<f64>) -> String {
+        value.map_or_else(String::new, |value| Self(value).to_string())
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.0;
+        match value.abs() {
+            0.0..0.1 => write!(f, "{value:.4}"),
+            0.1..10.0 => write!(f, "{value:.2}"),
+            10.0..1000.0 => write!(f, "{value:.1}"),
+            1000.0.. => write!(f, "{:.0}", value),
+            _ => f.write_str("?"),
+        }
+    }
+}
+
+fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} × {}, Linux {}", model.map_or("an unknown CPU", |model| model.1), kernel.trim())
+}
+
+fn load_average() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,83 @@
+//! The server and the floor, measured in turn.
+
+use std::path::PathBuf;
+
+use crate::{
+    Plan, Result,
+    crowd::{Kind, Load, Round, Side},
+    process::{Pages, Process},
+    report::Series,
+    world::{Person, World},
+};
+
+/// What is measured beside the server.
+#[derive(Debug, Clone)]
+pub(crate) enum Floor {
+    None,
+    Bare,
+    /// Another build of the server.
+    Other(PathBuf),
+}
+
+/// The server under test and what is beside it.
+pub(crate) struct Sides {
+    pub(crate) server: Side,
+    pub(crate) floor: Option<Side>,
+}
+
+/// The rounds of both.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    server: Vec<Round>,
+    floor: Vec<Round>,
+}
+
+impl Sides {
+    /// Starts both.
+    pub(crate) fn start(plan: &Plan, world: &World, pages: Pages) -> Result<Self> {
+        let server = Side::new(Kind::Server, Process::server(&world.copy("server.db")?, pages, None)?);
+        let floor = match &plan.floor {
+            Floor::None => None,
+            Floor::Bare => Some(Side::new(Kind::Floor, Process::floor(pages)?)),
+            Floor::Other(binary) => {
+                let other = Process::server(&world.copy("other.db")?, pages, Some(binary))?;
+                Some(Side::new(Kind::Server, other))
+            }
+        };
+        Ok(Self { server, floor })
+    }
+
+    /// Connects these people, each to their room of the floor, and lets them say what clients say first.
+    pub(crate) async fn connect(&mut self, people: &[(&Person, usize)]) -> Result {
+        for side in self.each() {
+            side.connect(people.iter().copied()).await?;
+            side.resume().await?;
+        }
+        Ok(())
+    }
+
+    /// Several rounds, in turn, after one that does not count.
+    pub(crate) async fn rounds(&mut self, rounds: usize, load: &Load) -> Result<Rounds> {
+        let mut done = Rounds::default();
+        for number in 0..=rounds {
+            for (place, side) in self.each().enumerate() {
+                let round = side.round(load).await?;
+                if number > 0 {
+                    [&mut done.server, &mut done.floor][place].push(round);
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Side> {
+        std::iter::once(&mut self.server).chain(&mut self.floor)
+    }
+}
+
+impl Rounds {
+    pub(crate) fn series(&self, figure: impl Fn(&Round) -> f64) -> Series {
+        let of = |rounds: &[Round]| rounds.iter().map(&figure).collect();
+        Series { measured: of(&self.server), floor: of(&self.floor) }
+    }
+}

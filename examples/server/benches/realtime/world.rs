@@ -1,0 +1,132 @@
+//! People and chats, in a data file that each server under test gets a copy of.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use messenger_core::{
+    Actor, ChatId, Messenger, Password, PasswordCost, Settings, UserId,
+    commands::{CreateGroupChat, OpenDirectChat, RegisterUser},
+};
+use messenger_sqlx::SqliteStore;
+use tempfile::TempDir;
+
+use crate::Result;
+
+/// Somebody with a session.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) token: String,
+    actor: Actor,
+    id: UserId,
+}
+
+/// Everybody and everything.
+pub(crate) struct World {
+    folder: TempDir,
+    data: PathBuf,
+    /// Each in [`CHATS_OF_ONE`] chats of [`MEMBERS`].
+    pub(crate) idle: Vec<Person>,
+    /// The members of the groups, the first ones of them.
+    pub(crate) crowd: Vec<Person>,
+    groups: Vec<(usize, ChatId)>,
+    /// Two people each, with their chat.
+    pub(crate) pairs: Vec<([Person; 2], ChatId)>,
+}
+
+/// Chats that each idle person is in.
+pub(crate) const CHATS_OF_ONE: usize = 10;
+/// Members of each of these chats.
+pub(crate) const MEMBERS: usize = 20;
+/// Members of the groups that messages go to.
+pub(crate) const GROUPS: [usize; 3] = [100, 500, 1000];
+pub(crate) const PAIRS: usize = 100;
+
+impl World {
+    /// With so many idle people.
+    pub(crate) async fn make(idle: usize) -> Result<Self> {
+        // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let data = folder.path().join("template.db");
+        let messenger = open(&data).await?;
+        let crowd = people(&messenger, "crowd", GROUPS[GROUPS.len() - 1]).await?;
+        let mut groups = Vec::new();
+        for size in GROUPS {
+            groups.push((size, group(&messenger, &crowd[..size]).await?));
+        }
+        let paired = people(&messenger, "pair", 2 * PAIRS).await?;
+        let mut pairs = Vec::new();
+        for two in paired.chunks_exact(2) {
+            let open = OpenDirectChat { user_id: two[1].id };
+            let chat = messenger.execute(&two[0].actor, open).await?.value.id;
+            pairs.push(([two[0].clone(), two[1].clone()], chat));
+        }
+        let idle = people(&messenger, "idle", idle / MEMBERS * MEMBERS).await?;
+        chats_of_idle(&messenger, &idle).await?;
+        messenger.close().await;
+        Ok(Self { folder, data, idle, crowd, groups, pairs })
+    }
+
+    /// A data file of its own for one server. One of the same name may be there no more.
+    pub(crate) fn copy(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        for suffix in ["-wal", "-shm"] {
+            // What the server before left.
+            let _ = fs::remove_file(path.with_file_name(format!("{name}{suffix}")));
+        }
+        fs::copy(&self.data, &path)?;
+        Ok(path)
+    }
+
+    /// The chat of the first so many of the crowd.
+    pub(crate) fn group(&self, size: usize) -> Result<ChatId> {
+        let found = self.groups.iter().find(|group| group.0 == size);
+        Ok(found.ok_or("there is no group of this size")?.1)
+    }
+}
+
+async fn open(data: &Path) -> Result<Messenger> {
+    // Nobody logs in with a password here, and registering thousands would take minutes.
+    let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
+    let settings = Settings { password_cost: cost, ..Settings::default() };
+    Ok(Messenger::builder(Arc::new(SqliteStore::open(data).await?)).settings(settings).build()?)
+}
+
+async fn people(messenger: &Messenger, kind: &str, count: usize) -> Result<Vec<Person>> {
+    let mut people = Vec::with_capacity(count);
+    for number in 0..count {
+        let register = RegisterUser {
+            username: format!("{kind}{number}"),
+            email: format!("{kind}{number}@example.org"),
+            password: Password::new("correct horse battery"),
+            display_name: None,
+            device: None,
+        };
+        let registered = messenger.execute(&Actor::anonymous(), register).await?;
+        let token = registered.token.expose().to_owned();
+        let actor = messenger.authenticate(&token).await?;
+        people.push(Person { token, actor, id: actor.user()? });
+    }
+    Ok(people)
+}
+
+async fn group(messenger: &Messenger, members: &[Person]) -> Result<ChatId> {
+    let member_ids = members.iter().map(|person| person.id).collect();
+    let create = CreateGroupChat { title: "Tea".into(), member_ids, client_id: None };
+    Ok(messenger.execute(&members[0].actor, create).await?.value.id)
+}
+
+/// Every person is in one chat of each pass, with others in each.
+async fn chats_of_idle(messenger: &Messenger, idle: &[Person]) -> Result {
+    let chats = idle.len() / MEMBERS;
+    for pass in 0..CHATS_OF_ONE {
+        for chat in 0..chats {
+            let members: Vec<Person> =
+                (0..MEMBERS).map(|m| idle[(chat + pass * m) % chats + m * chats].clone()).collect();
+            group(messenger, &members).await?;
+        }
+    }
+    Ok(())
+}

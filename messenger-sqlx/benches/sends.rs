@@ -1,0 +1,357 @@
+//! Durable sends a second through the whole service, beside bare inserts on the same disk in the same run.
+//!
+//! `cargo bench -p messenger-sqlx --bench sends -- --help`
+
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use messenger_core::{
+    Actor, ChatId, Messenger, Password, PasswordCost, Settings,
+    commands::{CreateGroupChat, RegisterUser, SendMessage},
+    context::Context,
+};
+use messenger_sqlx::SqliteStore;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tempfile::TempDir;
+
+const HELP: &str = "\
+Durable sends a second on SQLite, through Messenger::execute, beside bare inserts on the same disk.
+
+Usage: cargo bench -p messenger-sqlx --bench sends -- [--quick]
+
+  --quick   three rounds of 0.3 s each instead of five of 1 s
+  --help    this
+
+Rounds are interleaved. Each figure is the median of the rounds and the best of them; a ratio is the median of the
+ratios of each round, because what is measured next to each other has had the same disk and the same neighbours.";
+
+type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+fn main() -> Result {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if has("--help") {
+        println!("{HELP}");
+        return Ok(());
+    }
+    // `cargo test --benches` starts it without; there is nothing to test here.
+    if !has("--bench") || has("--test") {
+        return Ok(());
+    }
+    let (rounds, length) =
+        if has("--quick") { (3, Duration::from_millis(300)) } else { (5, Duration::from_secs(1)) };
+    tokio::runtime::Runtime::new()?.block_on(measure(rounds, length))
+}
+
+async fn measure(rounds: usize, length: Duration) -> Result {
+    // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut bare = Bare::open(&folder).await?;
+    let service = Service::open(&folder).await?;
+    let mut table = Table::default();
+    println!("{rounds} rounds of {length:?} for each line, in {}", folder.path().display());
+    for _ in 0..rounds {
+        table.add(PLAIN, bare.insert_for(length, 1).await?);
+        table.add(BATCHES, bare.insert_for(length, BATCH).await?);
+        for (name, senders, place) in CASES {
+            table.add(name, service.send_for(length, senders, place).await?);
+        }
+    }
+    table.print();
+    service.messenger.close().await;
+    Ok(())
+}
+
+const PLAIN: &str = "bare insert, 1 row a transaction";
+const BATCHES: &str = "bare insert, 128 rows a transaction";
+const MOST: &str = "64 senders, 10 chats";
+const CASES: [(&str, usize, Place); 6] = [
+    ("1 sender, 10 chats", 1, Place::Spread),
+    ("8 senders, 10 chats", 8, Place::Spread),
+    (MOST, 64, Place::Spread),
+    ("1 sender, one chat", 1, Place::OneChat),
+    ("8 senders, one chat", 8, Place::OneChat),
+    ("64 senders, one chat", 64, Place::OneChat),
+];
+const BATCH: usize = 128;
+const CHATS: usize = 10;
+const SENDERS: usize = 64;
+const BODY: &str =
+    "A message of one hundred bytes, give or take none, as people write them to each other every day ....";
+const _: () = assert!(BODY.len() == 100, "the length that the other figures are for");
+
+/// Where the messages of a case go.
+#[derive(Clone, Copy)]
+enum Place {
+    Spread,
+    OneChat,
+}
+
+/// One round of one line.
+#[derive(Clone, Copy)]
+struct Sample {
+    /// Messages a second.
+    rate: f64,
+    /// Seconds of this process's CPU for 1,000 messages, senders included.
+    cpu: f64,
+}
+
+/// A clock and the CPU time of this process since a moment.
+struct Measured {
+    since: Instant,
+    cpu: Duration,
+}
+
+impl Measured {
+    fn begin() -> Self {
+        Self { since: Instant::now(), cpu: cpu_of_this_process() }
+    }
+
+    fn end(&self, messages: usize) -> Sample {
+        let cpu = cpu_of_this_process().saturating_sub(self.cpu);
+        let messages = messages as f64;
+        Sample {
+            rate: messages / self.since.elapsed().as_secs_f64(),
+            cpu: cpu.as_secs_f64() / messages * 1000.0,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn cpu_of_this_process() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Elsewhere it is not measured.
+#[cfg(not(unix))]
+fn cpu_of_this_process() -> Duration {
+    Duration::ZERO
+}
+
+/// A connection that inserts rows of a message's columns into a table without an index but its key: what the
+/// engine can do when nothing is looked at.
+struct Bare {
+    conn: SqliteConnection,
+    context: Context,
+    chats: Vec<ChatId>,
+    seq: i64,
+}
+
+const TABLE: &str = "CREATE TABLE bare (
+    chat_id BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, sender_id BLOB NOT NULL, kind INTEGER NOT NULL,
+    created_revision INTEGER NOT NULL, revision INTEGER NOT NULL, texts INTEGER NOT NULL, body BLOB, client_id TEXT,
+    fingerprint BLOB, reply_to BLOB, created_at INTEGER NOT NULL, edited_at INTEGER, deleted_at INTEGER,
+    PRIMARY KEY (chat_id, seq)
+) STRICT, WITHOUT ROWID";
+
+impl Bare {
+    async fn open(folder: &TempDir) -> Result<Self> {
+        // As the store opens its file, so that the difference is what the store does with it.
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("bare.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("cache_size", "-16384")
+            .disable_statement_logging();
+        let mut conn = options.connect().await?;
+        sqlx::query(TABLE).execute(&mut conn).await?;
+        let context = Context::system();
+        let chats = (0..CHATS).map(|_| context.id()).collect();
+        Ok(Self { conn, context, chats, seq: 0 })
+    }
+
+    async fn insert_for(&mut self, length: Duration, rows: usize) -> Result<Sample> {
+        let row = "(?,?,?,?,0,?,?,?,?,?,?,NULL,?,NULL,NULL)";
+        let sql = format!("INSERT INTO bare VALUES {}", vec![row; rows].join(","));
+        self.insert(&sql, rows).await?;
+        let measured = Measured::begin();
+        let mut inserted = 0;
+        while measured.since.elapsed() < length {
+            self.insert(&sql, rows).await?;
+            inserted += rows;
+        }
+        Ok(measured.end(inserted))
+    }
+
+    /// One statement is one transaction.
+    async fn insert(&mut self, sql: &str, rows: usize) -> Result {
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for row in 0..rows {
+            self.seq += 1;
+            let (id, chat) = (self.context.id::<()>(), self.chats[row % self.chats.len()]);
+            query = query
+                .bind(chat.as_bytes().as_slice())
+                .bind(self.seq)
+                .bind(id.as_bytes().as_slice())
+                .bind(chat.as_bytes().as_slice())
+                .bind(self.seq)
+                .bind(self.seq)
+                .bind(self.seq)
+                .bind(BODY.as_bytes())
+                .bind(id.to_string())
+                .bind(id.as_bytes().as_slice())
+                .bind(self.context.now().as_micros());
+        }
+        query.execute(&mut self.conn).await?;
+        Ok(())
+    }
+}
+
+/// The service with people in chats.
+struct Service {
+    messenger: Messenger,
+    people: Vec<Actor>,
+    chats: Vec<ChatId>,
+    one_chat: ChatId,
+    names: Context,
+}
+
+impl Service {
+    async fn open(folder: &TempDir) -> Result<Self> {
+        let store = SqliteStore::open(folder.path().join("service.db")).await?;
+        // Passwords are not what is measured here.
+        let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
+        let settings = Settings { password_cost: cost, ..Settings::default() };
+        let messenger = Messenger::builder(Arc::new(store)).settings(settings).build()?;
+        let mut people = Vec::new();
+        for number in 0..SENDERS {
+            people.push(register(&messenger, number).await?);
+        }
+        let mut chats = Vec::new();
+        for _ in 0..=CHATS {
+            chats.push(make_group(&messenger, &people).await?);
+        }
+        let one_chat = chats.pop().ok_or("there is a chat")?;
+        Ok(Self { messenger, people, chats, one_chat, names: Context::system() })
+    }
+
+    /// Each sender waits for the commit of a message before it sends the next one.
+    async fn send_for(&self, length: Duration, senders: usize, place: Place) -> Result<Sample> {
+        let measured = Measured::begin();
+        let until = measured.since + length;
+        let tasks: Vec<_> = (0..senders)
+            .map(|number| {
+                let chats = match place {
+                    Place::Spread => self.chats.clone(),
+                    Place::OneChat => vec![self.one_chat],
+                };
+                let (messenger, actor) = (self.messenger.clone(), self.people[number]);
+                tokio::spawn(send_until(until, messenger, actor, chats, number, self.names.clone()))
+            })
+            .collect();
+        let mut sent = 0;
+        for task in tasks {
+            sent += task.await??;
+        }
+        Ok(measured.end(sent))
+    }
+}
+
+async fn send_until(
+    until: Instant,
+    messenger: Messenger,
+    actor: Actor,
+    chats: Vec<ChatId>,
+    number: usize,
+    names: Context,
+) -> Result<usize> {
+    let mut sent = 0;
+    while Instant::now() < until {
+        let send = SendMessage {
+            chat_id: chats[(number + sent) % chats.len()],
+            body: BODY.to_owned(),
+            client_id: Some(names.id::<()>().to_string()),
+            reply_to: None,
+        };
+        messenger.execute(&actor, send).await?;
+        sent += 1;
+    }
+    Ok(sent)
+}
+
+async fn register(messenger: &Messenger, number: usize) -> Result<Actor> {
+    let register = RegisterUser {
+        username: format!("person{number}"),
+        email: format!("person{number}@example.org"),
+        password: Password::new("correct horse battery"),
+        display_name: None,
+        device: None,
+    };
+    let registered = messenger.execute(&Actor::anonymous(), register).await?;
+    Ok(messenger.authenticate(registered.token.expose()).await?)
+}
+
+async fn make_group(messenger: &Messenger, people: &[Actor]) -> Result<ChatId> {
+    let member_ids = people.iter().map(Actor::user).collect::<Result<_, _>>()?;
+    let create = CreateGroupChat { title: "Tea".into(), member_ids, client_id: None };
+    Ok(messenger.execute(&people[0], create).await?.value.id)
+}
+
+#[derive(Default)]
+struct Table(Vec<(&'static str, Vec<Sample>)>);
+
+impl Table {
+    fn add(&mut self, name: &'static str, sample: Sample) {
+        match self.0.iter_mut().find(|line| line.0 == name) {
+            Some((_, samples)) => samples.push(sample),
+            None => self.0.push((name, vec![sample])),
+        }
+    }
+
+    fn print(&self) {
+        println!(
+            "\n{:<38}{:>11}{:>11}{:>12}{:>11}{:>9}{:>9}",
+            "", "sends/s", "(best)", "CPU s/1000", "(lowest)", "x plain", "x batch"
+        );
+        for (name, samples) in &self.0 {
+            let rates = Figures::of(samples.iter().map(|sample| sample.rate));
+            let cpu = Figures::of(samples.iter().map(|sample| sample.cpu));
+            println!(
+                "{name:<38}{:>11.0}{:>11.0}{:>12.4}{:>11.4}{:>9.2}{:>9.2}",
+                rates.median,
+                rates.highest,
+                cpu.median,
+                cpu.lowest,
+                self.ratio(name, PLAIN),
+                self.ratio(name, BATCHES),
+            );
+        }
+        let (plain, batches) = (self.ratio(MOST, PLAIN), self.ratio(BATCHES, MOST));
+        println!("\nAims, with {MOST}:");
+        println!("  at least 6 times the plain inserts: {plain:.1} times, {}", verdict(plain >= 6.0));
+        println!("  within 2.5 times of bare batches:   {batches:.1} times, {}", verdict(batches <= 2.5));
+    }
+
+    fn ratio(&self, name: &str, to: &str) -> f64 {
+        let of = |name: &str| self.0.iter().find(|line| line.0 == name).map_or(&[][..], |line| &line.1);
+        Figures::of(of(name).iter().zip(of(to)).map(|(a, b)| a.rate / b.rate)).median
+    }
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "MISSED" }
+}
+
+struct Figures {
+    lowest: f64,
+    median: f64,
+    highest: f64,
+}
+
+impl Figures {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Self { lowest: at(0), median: at(values.len() / 2), highest: at(values.len().saturating_sub(1)) }
+    }
+}
