@@ -122,6 +122,16 @@ struct Work {
     hub: (TaskTracker, CancellationToken),
 }
 
+impl Drop for Work {
+    /// A service that nobody has closed ends with its last clone, and lets go of its store.
+    fn drop(&mut self) {
+        let Self { draining, lanes, tellers, hub, .. } = self;
+        for stop in [&*draining, &lanes.1, &tellers.1, &hub.1] {
+            stop.cancel();
+        }
+    }
+}
+
 /// A message that has been stored, now or before.
 #[derive(Debug)]
 pub(crate) struct Sent {

@@ -28,8 +28,8 @@ const READ_BUFFER: usize = 1024;
 /// Frames are gathered up to here before they are written.
 const WRITE_BUFFER: usize = 64 * 1024;
 
-/// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and neither the
-/// time limit nor the limit of requests at once.
+/// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and not the
+/// limit of requests at once; the limit of time only until they are open.
 pub(crate) fn routes() -> Router<Door> {
     Router::new().route("/ws", get(open))
 }
@@ -45,10 +45,12 @@ async fn open(
         let actor = log_in(&door, &parts).await?;
         Ok((upgrade, door.messenger.connect(&actor).await?))
     };
-    let (upgrade, connection) = match connected.await {
-        Ok(connected) => connected,
-        Err(error) => return Problem::report(&error).into_response(),
-    };
+    let connected = tokio::time::timeout(door.timeout(), connected).await;
+    let (upgrade, connection) =
+        match connected.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into())))) {
+            Ok(connected) => connected,
+            Err(error) => return Problem::report(&error).into_response(),
+        };
     let largest = door.options.frame_limit;
     upgrade
         .read_buffer_size(READ_BUFFER)

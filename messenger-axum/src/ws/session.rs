@@ -161,7 +161,9 @@ impl Session {
                 break;
             }
         }
-        out.flush().await
+        out.flush().await?;
+        self.heard |= out.taken;
+        Ok(())
     }
 
     async fn receive(&mut self, message: Message) -> Step {
@@ -364,7 +366,7 @@ where
         match signal {
             Signal::Event(delivery) => self.event(&delivery).await,
             // A slow client's answer may be far behind; that it takes what it is sent shows as well that it lives.
-            Signal::Ping if !std::mem::take(heard) & !std::mem::take(&mut self.taken) => Err(End::Lost),
+            Signal::Ping if !std::mem::take(heard) && !self.taken => Err(End::Lost),
             Signal::Ping => self.feed(Message::Ping(Bytes::new())).await,
             Signal::End(Ending::GoingAway) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
             Signal::End(Ending::SessionEnded) => {

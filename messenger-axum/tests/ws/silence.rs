@@ -60,7 +60,7 @@ async fn pings_of_the_client_are_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_slowly_is_not_taken_for_dead_and_is_heard() {
-    let server = Server::with_hub(quick()).await;
+    let server = Server::with_hub(HubSettings { ping_interval: Duration::from_secs(2), ..quick() }).await;
     let [ada, bob] = server.people(["ada", "bob"]).await;
     let chat = ada.group(&[&bob]).await;
     let mut slow = bob.connect_narrow().await;
@@ -71,7 +71,7 @@ async fn a_client_that_reads_slowly_is_not_taken_for_dead_and_is_heard() {
     let asked = slow.begin("Ping", json!({})).await;
     let mut answered = false;
     for revision in 2..450 {
-        sleep(Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(15)).await;
         loop {
             let frame = slow.frame().await;
             if frame["id"] != asked {

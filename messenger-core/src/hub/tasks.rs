@@ -1,6 +1,6 @@
 //! What the hub does by itself: repairing gaps, sweeping, presence, pings, listening to the bus.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -196,7 +196,10 @@ impl Hub {
         if sessions.is_empty() {
             return Ok(());
         }
-        let existing = self.store.existing_sessions(&sessions).await?;
+        let mut existing = HashSet::new();
+        for some in sessions.chunks(AT_ONCE) {
+            existing.extend(self.store.existing_sessions(some).await?);
+        }
         for (link, session) in links.into_iter().zip(sessions) {
             if !existing.contains(&session) {
                 link.mailbox.end(Ending::SessionEnded);
