@@ -1,5 +1,6 @@
 //! The store in an embedded SQLite file.
 
+mod append;
 mod chats;
 mod errors;
 mod markers;

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{SqliteStore, chats, errors::store_error, markers, messages, sessions, users};
+use super::{SqliteStore, append, chats, errors::store_error, markers, messages, sessions, users};
 
 /// Every statement that is long enough to have a name, by its text.
 fn statements() -> Vec<(&'static str, &'static str)> {
@@ -23,8 +23,8 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("messages::BY_ID", messages::BY_ID.as_str()),
         ("messages::HISTORY", messages::HISTORY.as_str()),
         ("messages::CHANGES", messages::CHANGES.as_str()),
-        ("messages::LOOK", messages::LOOK.of(64)),
-        ("messages::STORE", messages::STORE.of(64)),
+        ("append::LOOK", append::LOOK.of(64)),
+        ("append::STORE", append::STORE.of(64)),
         ("messages::LIVE", messages::LIVE.as_str()),
         ("messages::ERASE", messages::ERASE),
         ("chats::GIVE_ROLES", chats::GIVE_ROLES),

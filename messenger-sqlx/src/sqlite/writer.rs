@@ -185,3 +185,35 @@ pub(super) async fn execute(conn: &mut SqliteConnection, sql: &'static str) -> S
 fn unavailable(elapsed: tokio::time::error::Elapsed) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, elapsed)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteJournalMode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_has_grown_begins_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("some.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let options = options.journal_mode(SqliteJournalMode::Wal);
+        let mut conn = options.connect().await.unwrap();
+        execute(&mut conn, "CREATE TABLE some (thing INTEGER)").await.unwrap();
+
+        let log = directory.path().join("some.db-wal");
+        let bytes = || std::fs::metadata(&log).unwrap().len();
+        let mut settings = WriterSettings {
+            options,
+            log: log.clone(),
+            log_limit: bytes(),
+            acquire_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
+        Upkeep::new().run(&mut conn, &settings).await;
+        assert_eq!(bytes(), settings.log_limit);
+        settings.log_limit -= 1;
+        Upkeep::new().run(&mut conn, &settings).await;
+        assert_eq!(bytes(), 0);
+    }
+}
