@@ -280,6 +280,19 @@ async fn so_do_events_that_wait() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_while_connecting_takes_the_connection_along() {
+    let scene =
+        Scene::with(HubSettings { sweep_interval: Duration::from_secs(3600), ..HubSettings::default() })
+            .await;
+    let _other = scene.node.connect(&Actor::on_behalf_of(id(&scene.bob))).await.unwrap();
+    // The handshake has looked at the session, and the connection is not known yet.
+    scene.node.execute(&scene.bob, LogOut {}).await.unwrap();
+    let mut connection = scene.node.connect(&scene.bob).await.unwrap();
+    let ended = async { while !matches!(connection.next().await, Signal::End(Ending::SessionEnded)) {} };
+    assert!(timeout(SOON, ended).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_second_resume_repeats_no_change() {
     let scene = Scene::new().await;
     for _ in 0..10 {

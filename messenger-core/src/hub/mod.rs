@@ -200,13 +200,14 @@ impl Hub {
         lock(self.group(link.id)).push(Arc::clone(link));
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::gauge!("messenger_connections").set(open as f64);
+        let mut checks = lock(&self.checks);
         if first {
-            let mut checks = lock(&self.checks);
             checks.topics.push((Topic::User(link.user), true));
-            checks.users.insert(link.user);
-            drop(checks);
-            self.checks_wanted.notify_one();
         }
+        // The session may have ended after it was looked at for this connection.
+        checks.users.insert(link.user);
+        drop(checks);
+        self.checks_wanted.notify_one();
         true
     }
 

@@ -201,3 +201,62 @@ impl State {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Actor,
+        context::Context,
+        domain::{ChatUpdate, Message, MessageKind, Seq, SystemNote},
+        hub::mailbox::Mailbox,
+    };
+
+    /// A change of the members of a chat.
+    fn change(context: &Context, chat: ChatId, revision: u64, event: SystemEvent, user: UserId) -> Event {
+        let revision = Revision::new(revision);
+        let message = Message {
+            id: context.id(),
+            chat_id: chat,
+            seq: Seq::new(revision.get()),
+            revision,
+            kind: MessageKind::System,
+            sender_id: context.id(),
+            body: None,
+            client_id: None,
+            reply_to: None,
+            created_at: context.now(),
+            edited_at: None,
+            deleted_at: None,
+            system: Some(SystemNote { event, user_ids: vec![user], title: None, role: None }),
+        };
+        Event::ChatUpdated(ChatUpdate { chat_id: chat, revision, title: None, member_count: 2, message })
+    }
+
+    #[test]
+    fn who_was_removed_again_before_entering_stays_outside() {
+        let context = Context::fixed();
+        let (chat, user) = (context.id(), context.id());
+        let link = || {
+            let id = context.id();
+            Arc::new(Link::new(id, user, &Actor::on_behalf_of(user), Mailbox::new(8)))
+        };
+        let room = Room::new(chat, Revision::new(4));
+        let announce = |revision, event| {
+            let event = change(&context, chat, revision, event, user);
+            room.announce(Revision::new(revision), Arc::new(Delivery::new(event)))
+        };
+        let added = announce(5, SystemEvent::MembersAdded).added;
+        assert_eq!(added, [(user, Revision::new(5))]);
+        // Somebody else's turn comes before the one who was added is let in.
+        announce(6, SystemEvent::MembersRemoved);
+        let late = link();
+        assert!(!room.enter_added(&late, Revision::new(5)));
+        assert!(!room.has(&late));
+        // Who reads the chats while connecting is told that what they have read may be old.
+        assert!(!room.enter(&link(), Revision::new(5)));
+        announce(7, SystemEvent::MembersAdded);
+        assert!(room.enter_added(&late, Revision::new(7)));
+        assert!(room.has(&late));
+    }
+}

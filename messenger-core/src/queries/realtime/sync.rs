@@ -7,7 +7,7 @@ use crate::{
     domain::{Chat, ChatId, Message, Revision, UserId},
     error::Result,
     messenger::{Cx, Query},
-    ports::{Anchor, Changes, ChatHead, StoreErrorKind},
+    ports::{Anchor, Changes, ChatHead, MessageRecord, StoreErrorKind},
     queries::page_size,
 };
 
@@ -52,9 +52,13 @@ pub struct ChatSync {
     pub limited: bool,
 }
 
-/// Messages in one answer; chats beyond that come without, as limited.
+/// Messages in one answer, a long one counting as several; chats beyond that come without, as limited.
 const MESSAGES_IN_ALL: usize = 5000;
+/// Bytes of text for which a message counts once more.
+const LONG: usize = 1000;
+/// Chats and changes read in one step.
 const CHATS_AT_ONCE: usize = 50;
+const CHANGES_AT_ONCE: usize = 1000;
 
 impl Query for Sync {
     type Output = Synced;
@@ -68,13 +72,16 @@ impl Query for Sync {
         for head in cx.store().memberships(user).await?.chats {
             let since = named.remove(&head.chat);
             if since != Some(head.revision) {
-                wanted.push(Wanted::of(head, since));
+                wanted.push(Wanted::of(head, since, limit));
             }
         }
         let mut chats = Vec::new();
         let mut left = MESSAGES_IN_ALL;
-        for some in wanted.chunks(CHATS_AT_ONCE) {
+        let mut rest = &wanted[..];
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(step(rest));
             read(cx, user, some, limit, &mut left, &mut chats).await?;
+            rest = others;
         }
         Ok(Synced { chats, removed: named.into_keys().collect() })
     }
@@ -86,14 +93,33 @@ struct Wanted {
     /// What the client has of it that can be added to.
     since: Option<Revision>,
     is_new: bool,
+    /// How many changes will be read.
+    changes: usize,
 }
 
 impl Wanted {
-    fn of(head: ChatHead, since: Option<Revision>) -> Self {
+    fn of(head: ChatHead, since: Option<Revision>, limit: usize) -> Self {
         // A revision from the future is from another database: nothing the client has can be trusted.
         let usable = since.filter(|since| *since < head.revision);
-        Self { chat: head.chat, since: usable, is_new: since.is_none() }
+        let missed = usable.map_or(0, |since| head.revision.get() - since.get());
+        let changes = usize::try_from(missed).map_or(limit, |missed| missed.min(limit));
+        Self { chat: head.chat, since: usable, is_new: since.is_none(), changes }
     }
+}
+
+/// How many of the chats are read in the next step, so that the memory it takes is bounded.
+fn step(wanted: &[Wanted]) -> usize {
+    let mut changes = 0;
+    let fits = |wanted: &&Wanted| {
+        changes += wanted.changes;
+        changes <= CHANGES_AT_ONCE
+    };
+    wanted.iter().take(CHATS_AT_ONCE).take_while(fits).count().max(1)
+}
+
+fn weight(messages: &[MessageRecord]) -> usize {
+    let text = |message: &MessageRecord| message.body.as_ref().map_or(0, |body| body.0.len());
+    messages.iter().map(|message| 1 + text(message) / LONG).sum()
 }
 
 async fn read(
@@ -114,7 +140,7 @@ async fn read(
     for view in cx.store().chat_views(user, &ids).await? {
         let mut chat = convert::chat(view)?;
         let (messages, limited) = match changes.remove(&chat.id) {
-            Some(found) if !found.truncated && found.messages.len() <= *left => {
+            Some(found) if !found.truncated && weight(&found.messages) <= *left => {
                 // Not later than the messages, or the client would skip what came between.
                 chat.revision = found.chat.revision;
                 (found.messages, false)
@@ -131,7 +157,7 @@ async fn read(
                 (page.messages, !(is_new && is_whole))
             }
         };
-        *left -= messages.len();
+        *left = left.saturating_sub(weight(&messages));
         chats.push(ChatSync { chat, messages: convert::messages(messages)?, limited });
     }
     Ok(())
