@@ -11,7 +11,7 @@ use messenger_core::{
         StoreErrorKind, StoreResult, StoredAddress, UserRecord,
     },
 };
-use sqlx::{ColumnIndex, Decode, Row, Type};
+use sqlx::{ColumnIndex, Decode, Row};
 
 /// Of `messenger_users AS u`.
 pub(crate) const USER: &str = "u.id, u.username, u.display_name, u.email, u.email_key, u.password_hash, \
@@ -53,9 +53,10 @@ impl<'r, R> Columns<'r, R>
 where
     R: Row,
     usize: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    &'r str: Decode<'r, R::Database> + Type<R::Database>,
-    &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database>,
+    i64: Decode<'r, R::Database>,
+    &'r str: Decode<'r, R::Database>,
+    &'r [u8]: Decode<'r, R::Database>,
 {
     pub(crate) fn user(&mut self) -> StoreResult<UserRecord> {
         Ok(UserRecord {
@@ -64,7 +65,7 @@ where
             display_name: DisplayName::trusted(self.text()?),
             email: self.address()?,
             password_hash: self.optional_text()?.map(str::to_owned),
-            notify_email: self.integer()? != 0,
+            notify_email: self.flag()?,
             created_at: self.time()?,
             last_seen_at: self.optional_time()?,
             erased_at: self.optional_time()?,
@@ -193,8 +194,23 @@ where
         self.get()
     }
 
+    pub(crate) fn flag(&mut self) -> StoreResult<bool> {
+        self.get()
+    }
+
     pub(crate) fn index(&mut self) -> StoreResult<usize> {
         usize::try_from(self.integer()?).map_err(corrupt)
+    }
+
+    /// A place in a list that was sent, which the engine counts from 1.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn place(&mut self) -> StoreResult<usize> {
+        self.index()?.checked_sub(1).ok_or_else(|| StoreErrorKind::Corrupt.into())
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn optional_number(&mut self) -> StoreResult<Option<u64>> {
+        self.get::<Option<i64>>()?.map(|number| u64::try_from(number).map_err(corrupt)).transpose()
     }
 
     fn time(&mut self) -> StoreResult<Timestamp> {
@@ -229,8 +245,10 @@ where
         Ok(sqlx::ValueRef::is_null(&value))
     }
 
-    fn get<T: Decode<'r, R::Database> + Type<R::Database>>(&mut self) -> StoreResult<T> {
-        let value = self.row.try_get(self.next).map_err(corrupt)?;
+    /// The engines have types of different names for the same values: the 16 bytes of an id, a number of any width.
+    /// What is of another kind or length fails to be decoded.
+    fn get<T: Decode<'r, R::Database>>(&mut self) -> StoreResult<T> {
+        let value = self.row.try_get_unchecked(self.next).map_err(corrupt)?;
         self.next += 1;
         Ok(value)
     }

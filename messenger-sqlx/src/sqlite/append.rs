@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt as _;
 use messenger_core::{
-    ChatId, ClientId, MessageId, MessageKind, Revision, Seq, Timestamp, UserId,
+    ChatId, ClientId, MessageId, Revision, Seq, Timestamp, UserId,
     ports::{Appended, MessageRecord, NewMessage, StoreErrorKind, StoreResult, Unique},
 };
 use sqlx::{Either, Executor as _, SqliteConnection, sqlite::SqliteRow};
@@ -15,7 +15,10 @@ use super::{
     sql::{self, Batched, Bind as _, Query, json_ids, numbered_values, values},
     writer,
 };
-use crate::columns::{Columns, MESSAGE};
+use crate::{
+    columns::{Columns, MESSAGE},
+    records::text_message,
+};
 
 /// First what is known of the senders' places, then what is stored under the same client ids.
 pub(super) static LOOK: Batched = Batched::new(|size| {
@@ -225,7 +228,8 @@ impl<'b> Desk<'b> {
         if let Some(name) = name {
             self.named.insert((new.sender, name.as_str()), self.fresh.len());
         }
-        self.fresh.push(Fresh { message: text_message(new, head), texts: head.texts });
+        self.fresh
+            .push(Fresh { message: text_message(new, head.last_seq, head.revision), texts: head.texts });
         Answer::New
     }
 
@@ -290,24 +294,5 @@ impl Head {
         self.last_seq = self.last_seq.next();
         self.texts += 1;
         self.activity_at = Some(at);
-    }
-}
-
-fn text_message(new: &NewMessage, head: &Head) -> MessageRecord {
-    MessageRecord {
-        id: new.id,
-        chat: new.chat,
-        seq: head.last_seq,
-        created_revision: head.revision,
-        revision: head.revision,
-        kind: MessageKind::Text,
-        sender: new.sender,
-        body: Some(new.body.clone()),
-        client_id: new.client_id.as_ref().map(|(name, _)| name.clone()),
-        fingerprint: new.client_id.as_ref().map(|(_, fingerprint)| *fingerprint),
-        reply_to: new.reply_to,
-        created_at: new.created_at,
-        edited_at: None,
-        deleted_at: None,
     }
 }

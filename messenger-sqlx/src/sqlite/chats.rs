@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, Revision, Role, Seq, Timestamp, Title, UserId,
+    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, Title, UserId,
     ports::{
         Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord,
         Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
@@ -16,7 +16,10 @@ use super::{
     sql::{self, Bind as _, json_ids, json_pairs},
     users,
 };
-use crate::columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows};
+use crate::{
+    columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    records::new_chat,
+};
 
 /// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
 const PEER: &str =
@@ -245,20 +248,6 @@ async fn named(
 enum Origin<'o> {
     Direct(&'o DirectChat),
     Group(UserId, Option<&'o (ClientId, Fingerprint)>),
-}
-
-const fn new_chat(id: ChatId, kind: ChatKind, title: Option<Title>, created_at: Timestamp) -> ChatRecord {
-    ChatRecord {
-        id,
-        kind,
-        title,
-        created_at,
-        revision: Revision::ZERO,
-        last_seq: Seq::ZERO,
-        texts: 0,
-        member_count: 0,
-        roster_version: 1,
-    }
 }
 
 async fn insert(conn: &mut SqliteConnection, chat: &ChatRecord, origin: Origin<'_>) -> StoreResult<()> {

@@ -1,9 +1,7 @@
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use messenger_core::{
-    ChatId, Seq, UserId,
+    Seq,
     ports::{MarkerMoved, MarkerStore, MoveMarker, StoreErrorKind, StoreResult},
 };
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
@@ -14,7 +12,10 @@ use super::{
     sql::{self, Batched, Bind as _, numbered_values, values},
     writer,
 };
-use crate::columns::Columns;
+use crate::{
+    columns::Columns,
+    marks::{Found, Marks, MarksOfMembers, Place, walk},
+};
 
 /// Where the marks stand, and how many texts stand up to where they are to go.
 pub(super) static LOOK: Batched = Batched::new(|size| {
@@ -61,64 +62,10 @@ async fn move_all(
     batch: Vec<MoveMarker>,
 ) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
     let found = look(conn, &batch).await?;
-    let mut marks = HashMap::new();
-    let answers = batch.iter().zip(found).map(|(step, found)| {
-        let found = found.ok_or(StoreErrorKind::NotMember)?;
-        let marks = marks.entry((step.chat, step.user)).or_insert(found.marks);
-        Ok(found.place.go(step.read, marks))
-    });
-    let answers: Vec<_> = answers.collect();
-    marks.retain(|_, marks: &mut Marks| marks.moved);
+    let (answers, mut marks) = walk(&batch, found);
+    marks.retain(|_, marks| marks.moved);
     store(conn, &marks).await?;
     Ok(answers)
-}
-
-/// What is known of one step of a batch.
-#[derive(Clone, Copy)]
-struct Found {
-    marks: Marks,
-    place: Place,
-}
-
-/// The marks of a member.
-#[derive(Clone, Copy)]
-struct Marks {
-    read_seq: Seq,
-    read_texts: u64,
-    delivered_seq: Seq,
-    /// Whether they differ from what is stored.
-    moved: bool,
-}
-
-/// Where a mark is to go.
-#[derive(Clone, Copy)]
-struct Place {
-    seq: Seq,
-    /// Texts up to there.
-    texts: u64,
-    /// Texts of the chat.
-    all_texts: u64,
-    member_count: u32,
-}
-
-impl Place {
-    fn go(self, read: bool, marks: &mut Marks) -> MarkerMoved {
-        let moved = self.seq > if read { marks.read_seq } else { marks.delivered_seq };
-        if moved && read {
-            (marks.read_seq, marks.read_texts) = (self.seq, self.texts);
-        }
-        if moved {
-            marks.delivered_seq = marks.delivered_seq.max(self.seq);
-            marks.moved = true;
-        }
-        MarkerMoved {
-            read_seq: marks.read_seq,
-            delivered_seq: marks.delivered_seq,
-            unread: self.all_texts.saturating_sub(marks.read_texts),
-            moved,
-            member_count: self.member_count,
-        }
-    }
 }
 
 /// Begins the transaction.
@@ -156,7 +103,7 @@ fn read(columns: &mut Columns<'_, SqliteRow>, wanted: Seq) -> StoreResult<Found>
 }
 
 /// Stores the marks that moved, and commits.
-async fn store(conn: &mut SqliteConnection, marks: &HashMap<(ChatId, UserId), Marks>) -> StoreResult<()> {
+async fn store(conn: &mut SqliteConnection, marks: &MarksOfMembers) -> StoreResult<()> {
     if marks.is_empty() {
         return writer::execute(conn, "COMMIT").await;
     }

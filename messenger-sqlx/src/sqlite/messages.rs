@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, MessageId, MessageKind, Revision, Seq, Timestamp, UserId,
+    ChatId, MessageId, Revision, Timestamp, UserId,
     ports::{
         Anchor, Appended, Changes, ChatRecord, DeleteMessage, EditMessage, HistoryRange, MessageRecord,
         MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
@@ -14,7 +14,10 @@ use super::{
     SqliteStore, append,
     sql::{self, Batched, Bind as _, json_ids, json_pairs},
 };
-use crate::columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows};
+use crate::{
+    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
+    records::{history_bounds, in_order, system_message},
+};
 
 pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {MESSAGE} FROM messenger_messages AS m WHERE m.id = $2 AND m.chat_id = $1")
@@ -109,14 +112,7 @@ impl MessageStore for SqliteStore {
         anchor: Anchor,
         limit: usize,
     ) -> StoreResult<HistoryRange> {
-        let (low, high) = match anchor {
-            Anchor::Newest => (1, Seq::MAX.get()),
-            Anchor::Before(seq) => (1, seq.get().saturating_sub(1)),
-            // What lies behind the last message is not there to be found.
-            Anchor::After(_) | Anchor::Around(_) => {
-                anchor.range(Seq::MAX, limit).map_or((1, 0), |(low, high)| (low.get(), high.get()))
-            }
-        };
+        let (low, high) = history_bounds(anchor, limit);
         let query = sqlx::query(HISTORY.as_str()).id(chat).id(user).number(low).number(high);
         let mut last_seq = None;
         let messages = self.all(query.bind(rows(limit)), |columns| {
@@ -201,50 +197,27 @@ impl MessageStore for SqliteStore {
     }
 }
 
-fn in_order(mut changes: Changes, limit: usize) -> Changes {
-    changes.messages.sort_unstable_by_key(|message| message.revision);
-    changes.truncated = changes.messages.len() > limit;
-    changes.messages.truncate(limit);
-    changes
-}
-
 /// Writes a system message with the next numbers of the chat, which the caller stores.
 pub(super) async fn append_system(
     conn: &mut SqliteConnection,
     chat: &mut ChatRecord,
     new: NewSystemMessage,
 ) -> StoreResult<MessageRecord> {
-    chat.revision = chat.revision.next();
-    chat.last_seq = chat.last_seq.next();
+    let message = system_message(chat, new);
     let insert = "INSERT INTO messenger_messages
             (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body, created_at)
         VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7, $8)";
     let insert = sqlx::query(insert)
-        .id(chat.id)
-        .number(chat.last_seq.get())
-        .id(new.id)
-        .id(new.sender)
-        .number(chat.revision.get())
+        .id(message.chat)
+        .number(message.seq.get())
+        .id(message.id)
+        .id(message.sender)
+        .number(message.revision.get())
         .number(chat.texts)
-        .bytes(&new.note.0)
-        .time(new.at);
+        .bind(message.body.as_ref().map(|note| note.0.as_slice()))
+        .time(message.created_at);
     sql::run(conn, insert).await?;
-    Ok(MessageRecord {
-        id: new.id,
-        chat: chat.id,
-        seq: chat.last_seq,
-        created_revision: chat.revision,
-        revision: chat.revision,
-        kind: MessageKind::System,
-        sender: new.sender,
-        body: Some(new.note),
-        client_id: None,
-        fingerprint: None,
-        reply_to: None,
-        created_at: new.at,
-        edited_at: None,
-        deleted_at: None,
-    })
+    Ok(message)
 }
 
 /// The chat's next revision, given out for a message that was last changed at `expected`.

@@ -1,0 +1,225 @@
+//! Appending a batch of messages: one exchange with the server and one commit, for any number of messages, chats and
+//! senders.
+
+use std::collections::{HashMap, HashSet};
+
+use messenger_core::{
+    ClientId, MessageId, Revision, Seq, UserId,
+    ports::{Appended, MessageRecord, NewMessage, StoreErrorKind, StoreResult, Unique},
+};
+use sqlx::{SqlStr, postgres::PgRow};
+
+use super::{
+    PostgresStore,
+    connections::Way,
+    errors::is_worth_another_try,
+    sql::{Bind as _, Query, Schema, statement, uuids},
+};
+use crate::{
+    columns::{Columns, MESSAGE},
+    records::text_message,
+};
+
+/// The statements of this file.
+#[derive(Debug)]
+pub(super) struct Sql {
+    one: SqlStr,
+    many: SqlStr,
+    by_ids: SqlStr,
+}
+
+impl Sql {
+    pub(super) fn new(schema: &Schema) -> Self {
+        Self {
+            one: statement(format!(
+                "SELECT 1::bigint, a.* FROM {schema}.messenger_append_message($1, $2, $3, $4, $5, $6, $7, $8) AS a"
+            )),
+            many: statement(format!(
+                "SELECT * FROM {schema}.messenger_append_messages($1, $2, $3, $4, $5, $6, $7, $8)"
+            )),
+            by_ids: statement(format!(
+                "SELECT {MESSAGE} FROM {schema}.messenger_messages AS m WHERE m.id = ANY ($1)"
+            )),
+        }
+    }
+}
+
+/// How often a batch is tried that others get in the way of. Locks are taken in a fixed order, so this is rare.
+const ATTEMPTS: usize = 5;
+
+type Answers = Vec<StoreResult<Appended>>;
+
+pub(super) async fn append(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Answers> {
+    let mut answers: Vec<Option<StoreResult<Appended>>> = batch.iter().map(|_| None).collect();
+    let mut open: Vec<usize> = (0..batch.len()).collect();
+    // Another round is for repetitions within the batch of what was refused, and of what was sent to another chat:
+    // whether the sender is in that one has to be asked, too.
+    while !open.is_empty() {
+        let (asked, repeated) = split(batch, &open);
+        let given = ask(store, batch, &asked).await?;
+        for (place, answer) in asked.into_iter().zip(given) {
+            answers[place] = Some(answer);
+        }
+        open.clear();
+        for (place, first) in repeated {
+            match &answers[first] {
+                Some(Ok(Appended::New(message) | Appended::Existing(message)))
+                    if batch[first].chat == batch[place].chat =>
+                {
+                    answers[place] = Some(Ok(Appended::Existing(message.clone())));
+                }
+                _ => open.push(place),
+            }
+        }
+    }
+    Ok(answers.into_iter().map(|answer| answer.unwrap_or(Err(StoreErrorKind::Other.into()))).collect())
+}
+
+/// Those of the messages that are to be asked for, and those that repeat one of these by their client id.
+fn split(batch: &[NewMessage], open: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut named: HashMap<(UserId, &str), usize> = HashMap::new();
+    let (mut asked, mut repeated) = (Vec::with_capacity(open.len()), vec![]);
+    for &place in open {
+        let new = &batch[place];
+        let name = new.client_id.as_ref().map(|(name, _)| (new.sender, name.as_str()));
+        match name.and_then(|name| named.get(&name)) {
+            Some(first) => repeated.push((place, *first)),
+            None => {
+                if let Some(name) = name {
+                    named.insert(name, place);
+                }
+                asked.push(place);
+            }
+        }
+    }
+    (asked, repeated)
+}
+
+/// What the server says of one message.
+#[derive(Clone, Copy)]
+enum Said {
+    Stored(Seq, Revision),
+    Known(MessageId),
+}
+
+/// Asks for messages of which no two have the same sender and client id.
+async fn ask(store: &PostgresStore, batch: &[NewMessage], asked: &[usize]) -> StoreResult<Answers> {
+    // Ids are random, so nobody pays for looking whether they are free before there is a reason to.
+    let mut taken = HashSet::new();
+    let mut attempt = 1;
+    let (sent, said) = loop {
+        let mut ids = taken.clone();
+        let sent: Vec<&NewMessage> =
+            asked.iter().map(|place| &batch[*place]).filter(|new| ids.insert(new.id)).collect();
+        let mut said: Vec<Option<Said>> = vec![None; sent.len()];
+        match exchange(store, &sent).await {
+            Ok(rows) => {
+                for (place, of_message) in rows {
+                    *said.get_mut(place).ok_or(StoreErrorKind::Corrupt)? = Some(of_message);
+                }
+                break (sent, said);
+            }
+            Err(error) if error.kind() == StoreErrorKind::AlreadyExists(Unique::Id) && taken.is_empty() => {
+                let known = by_ids(store, sent.iter().map(|new| &new.id)).await?;
+                taken.extend(known.into_iter().map(|message| message.id));
+                if taken.is_empty() {
+                    return Err(error);
+                }
+            }
+            Err(error) if is_worth_another_try(&error) && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error),
+        }
+    };
+    let mut known = known(store, &said).await?;
+    let mut sent = sent.into_iter().zip(said).peekable();
+    Ok(asked
+        .iter()
+        .map(|place| {
+            let new = &batch[*place];
+            match sent.next_if(|(next, _)| std::ptr::eq(*next, new)) {
+                None => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
+                Some((_, None)) => Err(StoreErrorKind::NotMember.into()),
+                Some((_, Some(Said::Stored(seq, revision)))) => {
+                    Ok(Appended::New(text_message(new, seq, revision)))
+                }
+                Some((_, Some(Said::Known(id)))) => {
+                    known.remove(&id).map(Appended::Existing).ok_or(StoreErrorKind::Corrupt.into())
+                }
+            }
+        })
+        .collect())
+}
+
+async fn exchange(store: &PostgresStore, sent: &[&NewMessage]) -> StoreResult<Vec<(usize, Said)>> {
+    let query = match sent {
+        [] => return Ok(vec![]),
+        [new] => bind_one(store.query(&store.sql().append.one), new),
+        many => bind_many(store.query(&store.sql().append.many), many),
+    };
+    let rows = store.run(Way::Statement, |session| Box::pin(session.all(query, read))).await?;
+    Ok(rows.into_iter().filter_map(|(place, said)| said.map(|said| (place, said))).collect())
+}
+
+fn bind_one(query: Query, new: &NewMessage) -> Query {
+    query
+        .id(new.id)
+        .id(new.chat)
+        .id(new.sender)
+        .bytes(&new.body.0)
+        .bind(new.client_id.as_ref().map(|(name, _)| name.as_str().to_owned()))
+        .bind(new.client_id.as_ref().map(|(_, fingerprint)| fingerprint.0.to_vec()))
+        .optional_id(new.reply_to)
+        .time(new.created_at)
+}
+
+fn bind_many(query: Query, sent: &[&NewMessage]) -> Query {
+    let names = sent.iter().map(|new| new.client_id.as_ref().map(|(name, _)| ClientId::as_str(name)));
+    let fingerprints =
+        sent.iter().map(|new| new.client_id.as_ref().map(|(_, fingerprint)| fingerprint.0.as_slice()));
+    query
+        .bind(uuids(sent.iter().map(|new| &new.id)))
+        .bind(uuids(sent.iter().map(|new| &new.chat)))
+        .bind(uuids(sent.iter().map(|new| &new.sender)))
+        .bind(sent.iter().map(|new| new.body.0.as_slice()).collect::<Vec<_>>())
+        .bind(names.collect::<Vec<_>>())
+        .bind(fingerprints.collect::<Vec<_>>())
+        .bind(sent.iter().map(|new| new.reply_to.map(|id| id.as_uuid())).collect::<Vec<_>>())
+        .bind(sent.iter().map(|new| new.created_at.as_micros()).collect::<Vec<_>>())
+}
+
+/// A message's place among those that were sent, and what became of it.
+fn read(columns: &mut Columns<'_, PgRow>) -> StoreResult<(usize, Option<Said>)> {
+    let place = columns.place()?;
+    let numbers = (columns.optional_number()?, columns.optional_number()?);
+    let stored = columns.optional_id()?;
+    let said = match numbers {
+        (Some(seq), Some(revision)) => Some(Said::Stored(Seq::new(seq), Revision::new(revision))),
+        _ => stored.map(Said::Known),
+    };
+    Ok((place, said))
+}
+
+/// What was stored before, as it is now.
+async fn known(
+    store: &PostgresStore,
+    said: &[Option<Said>],
+) -> StoreResult<HashMap<MessageId, MessageRecord>> {
+    let ids = said.iter().filter_map(|said| match said {
+        Some(Said::Known(id)) => Some(id),
+        _ => None,
+    });
+    let records = by_ids(store, ids).await?;
+    Ok(records.into_iter().map(|message| (message.id, message)).collect())
+}
+
+async fn by_ids<'i>(
+    store: &PostgresStore,
+    ids: impl Iterator<Item = &'i MessageId>,
+) -> StoreResult<Vec<MessageRecord>> {
+    let ids = uuids(ids);
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let query = store.query(&store.sql().append.by_ids).bind(ids);
+    store.all(query, |columns| columns.message()).await
+}

@@ -1,0 +1,469 @@
+use async_trait::async_trait;
+use messenger_core::{
+    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, Title, UserId,
+    ports::{
+        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord,
+        Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
+        StoreResult,
+    },
+};
+use sqlx::{SqlStr, postgres::PgRow};
+
+use super::{
+    PostgresStore,
+    connections::{Session, Way},
+    messages,
+    sql::{Bind as _, Schema, statement, uuids},
+    users,
+};
+use crate::{
+    columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    records::new_chat,
+};
+
+/// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
+const PEER: &str = "CASE c.pair_low WHEN p.user_id THEN c.pair_high ELSE c.pair_low END";
+
+/// The statements of this file.
+#[derive(Debug)]
+pub(super) struct Sql {
+    by_pair: SqlStr,
+    by_client_id: SqlStr,
+    insert: SqlStr,
+    lock_members: SqlStr,
+    admit: SqlStr,
+    remove: SqlStr,
+    give_roles: SqlStr,
+    update: SqlStr,
+    views: SqlStr,
+    page: SqlStr,
+    membership: SqlStr,
+    roster: SqlStr,
+    mute: SqlStr,
+    memberships: SqlStr,
+    membership_counts: SqlStr,
+    revisions: SqlStr,
+    ever_joined: SqlStr,
+}
+
+impl Sql {
+    pub(super) fn new(schema: &Schema) -> Self {
+        Self {
+            by_pair: statement(format!(
+                "SELECT id FROM {schema}.messenger_chats WHERE pair_low = $1 AND pair_high = $2"
+            )),
+            by_client_id: statement(format!(
+                "SELECT id, fingerprint FROM {schema}.messenger_chats WHERE creator_id = $1 AND client_id = $2"
+            )),
+            insert: statement(format!(
+                "INSERT INTO {schema}.messenger_chats (id, kind, title, created_at, activity_at, revision, last_seq,
+                    texts, member_count, roster_version, pair_low, pair_high, creator_id, client_id, fingerprint)
+                VALUES ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11)"
+            )),
+            lock_members: statement(format!(
+                "SELECT user_id FROM {schema}.messenger_members WHERE chat_id = $1 AND user_id = ANY ($2)
+                ORDER BY user_id FOR NO KEY UPDATE"
+            )),
+            admit: statement(format!(
+                "INSERT INTO {schema}.messenger_members AS p
+                    (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts, delivered_seq)
+                SELECT $1, a.person, a.role, $2, a.place + (
+                        SELECT coalesce(max(join_order), 0) FROM {schema}.messenger_members WHERE chat_id = $1
+                    ), $3, $4, $3
+                FROM unnest($5::uuid[], $6::smallint[]) WITH ORDINALITY AS a (person, role, place)
+                ON CONFLICT (chat_id, user_id) DO UPDATE SET
+                    role = excluded.role, joined_at = excluded.joined_at, join_order = excluded.join_order,
+                    left_at = NULL, muted_until = NULL, read_seq = greatest(p.read_seq, excluded.read_seq),
+                    read_texts = greatest(p.read_texts, excluded.read_texts),
+                    delivered_seq = greatest(p.delivered_seq, excluded.delivered_seq)"
+            )),
+            remove: statement(format!(
+                "UPDATE {schema}.messenger_members SET left_at = $2
+                WHERE chat_id = $1 AND left_at IS NULL AND user_id = ANY ($3)"
+            )),
+            give_roles: statement(format!(
+                "UPDATE {schema}.messenger_members AS p SET role = g.role
+                FROM unnest($2::uuid[], $3::smallint[]) AS g (person, role)
+                WHERE p.chat_id = $1 AND p.user_id = g.person AND p.left_at IS NULL"
+            )),
+            update: statement(format!(
+                "UPDATE {schema}.messenger_chats SET title = $2, revision = $3, last_seq = $4, texts = $5,
+                    member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at)
+                WHERE id = $1"
+            )),
+            views: statement(view(schema, "unnest($2::uuid[]) AS a (id)", "")),
+            page: statement(page(schema)),
+            membership: statement(format!(
+                "SELECT {CHAT}, {MEMBER} FROM {schema}.messenger_members AS p
+                JOIN {schema}.messenger_chats AS c ON c.id = p.chat_id
+                WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL"
+            )),
+            // The chat with each of its members, or with nulls if it has none.
+            roster: statement(format!(
+                "SELECT {CHAT}, p.user_id IS NOT NULL, {MEMBER} FROM {schema}.messenger_chats AS c
+                LEFT JOIN {schema}.messenger_members AS p ON p.chat_id = c.id AND p.left_at IS NULL
+                WHERE c.id = $1 ORDER BY p.join_order"
+            )),
+            mute: statement(format!(
+                "UPDATE {schema}.messenger_members SET muted_until = $3
+                WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL"
+            )),
+            // How often the person was added, with each of their chats, or with nulls if there are none.
+            memberships: statement(format!(
+                "SELECT u.memberships, c.id, c.revision, {PEER} FROM {schema}.messenger_users AS u
+                LEFT JOIN {schema}.messenger_members AS p ON p.user_id = u.id AND p.left_at IS NULL
+                LEFT JOIN LATERAL ({}) AS c ON true
+                WHERE u.id = $1",
+                head(schema, "p.chat_id")
+            )),
+            membership_counts: statement(format!(
+                "SELECT id, memberships FROM {schema}.messenger_users WHERE id = ANY ($1)"
+            )),
+            revisions: statement(format!(
+                "SELECT id, revision FROM {schema}.messenger_chats WHERE id = ANY ($1)"
+            )),
+            ever_joined: statement(format!(
+                "SELECT chat_id FROM {schema}.messenger_members WHERE user_id = $1"
+            )),
+        }
+    }
+}
+
+/// One chat. `OFFSET 0` keeps the planner from joining in another way than by one look into an index for each: what it
+/// finds best by the statistics of a small table would stay in use while that grows.
+fn head(schema: &Schema, id: &str) -> String {
+    format!("SELECT * FROM {schema}.messenger_chats AS h WHERE h.id = {id} OFFSET 0")
+}
+
+/// Those of the chats `a` that have the person `$1` as a member, as the person sees them.
+fn view(schema: &Schema, chats: &str, order: &str) -> String {
+    format!(
+        "SELECT {CHAT}, {MEMBER}, {USER}, {MESSAGE} FROM {chats}
+        JOIN LATERAL ({}) AS c ON true
+        JOIN LATERAL (
+            SELECT * FROM {schema}.messenger_members AS q
+            WHERE q.chat_id = a.id AND q.user_id = $1 AND q.left_at IS NULL OFFSET 0
+        ) AS p ON true
+        LEFT JOIN LATERAL (SELECT * FROM {schema}.messenger_users AS o WHERE o.id = {PEER} OFFSET 0) AS u ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM {schema}.messenger_messages AS n WHERE n.chat_id = a.id AND n.seq = c.last_seq OFFSET 0
+        ) AS m ON true {order}",
+        head(schema, "a.id")
+    )
+}
+
+/// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with all that is shown.
+fn page(schema: &Schema) -> String {
+    let chats = format!(
+        "(
+            SELECT c.id, c.activity_at FROM {schema}.messenger_members AS p
+            JOIN LATERAL ({}) AS c ON true
+            WHERE p.user_id = $1 AND p.left_at IS NULL AND (c.activity_at, c.id) < ($2, $3)
+            ORDER BY c.activity_at DESC, c.id DESC LIMIT $4
+        ) AS a",
+        head(schema, "p.chat_id")
+    );
+    view(schema, &chats, "ORDER BY a.activity_at DESC, a.id DESC")
+}
+
+#[async_trait]
+impl ChatStore for PostgresStore {
+    async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened> {
+        self.run(Way::Transaction, move |session| {
+            Box::pin(async move {
+                // Of those who open it at the same time, one is let in after the other.
+                users::lock_live(session, &chat.users).await?;
+                let [low, high] = pair(&chat);
+                let by_pair = session.query(&session.statements.chats.by_pair).id(low).id(high);
+                if let Some(chat) = session.one(by_pair, |columns| columns.id()).await? {
+                    return Ok(Opened { chat, created: false, fingerprint: None });
+                }
+                insert_direct(session, &chat).await?;
+                Ok(Opened { chat: chat.id, created: true, fingerprint: None })
+            })
+        })
+        .await
+    }
+
+    async fn create_group(&self, group: NewGroup) -> StoreResult<Opened> {
+        self.run(Way::Transaction, move |session| {
+            Box::pin(async move {
+                let (creator, name) = (group.creator, group.client_id.clone());
+                let name = name.as_ref().map(|(name, _)| name);
+                if let Some(found) = named(session, creator, name).await? {
+                    return Ok(found);
+                }
+                let mut users = vec![creator];
+                users.extend(&group.members);
+                users::lock_live(session, &users).await?;
+                // Made meanwhile by a repetition of the request, which had the lock before.
+                if let Some(found) = named(session, creator, name).await? {
+                    return Ok(found);
+                }
+                insert_group(session, group, &users).await
+            })
+        })
+        .await
+    }
+
+    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
+        let query = self.query(&self.sql().chats.views).id(user).ids(chats);
+        self.all(query, chat_view).await
+    }
+
+    async fn list_chats(
+        &self,
+        user: UserId,
+        after: Option<Activity>,
+        limit: usize,
+    ) -> StoreResult<Vec<ChatView>> {
+        let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
+        let query = self.query(&self.sql().chats.page).id(user).bind(after.at).id(after.chat);
+        self.all(query.bind(rows(limit)), chat_view).await
+    }
+
+    async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
+        let query = self.query(&self.sql().chats.membership).id(chat).id(user);
+        let found =
+            self.one(query, |columns| Ok(Membership { chat: columns.chat()?, member: columns.member()? }));
+        found.await?.ok_or_else(|| StoreErrorKind::NotMember.into())
+    }
+
+    async fn roster(&self, chat: ChatId) -> StoreResult<Roster> {
+        let query = self.query(&self.sql().chats.roster).id(chat);
+        let rows = self.all(query, |columns| {
+            let chat = columns.chat()?;
+            let member = if columns.flag()? { Some(columns.member()?) } else { None };
+            Ok((chat, member))
+        });
+        let (mut chats, members): (Vec<ChatRecord>, Vec<Option<MemberRecord>>) =
+            rows.await?.into_iter().unzip();
+        let chat = chats.pop().ok_or(StoreErrorKind::NotFound)?;
+        Ok(Roster { chat, members: members.into_iter().flatten().collect() })
+    }
+
+    async fn change_roster(&self, change: RosterChange) -> StoreResult<RosterChanged> {
+        self.run(Way::Transaction, move |session| Box::pin(apply(session, change))).await
+    }
+
+    async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()> {
+        let query = self.query(&self.sql().chats.mute).id(chat).id(user).optional_time(until);
+        let muted = self.run(Way::Statement, |session| Box::pin(session.execute(query))).await?;
+        if muted == 0 { Err(StoreErrorKind::NotMember.into()) } else { Ok(()) }
+    }
+
+    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
+        let query = self.query(&self.sql().chats.memberships).id(user);
+        let rows = self.all(query, |columns| {
+            let count = columns.number()?;
+            let Some(chat) = columns.optional_id()? else { return Ok((count, None)) };
+            Ok((count, Some(ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? })))
+        });
+        let rows = rows.await?;
+        let count = rows.first().map_or(0, |(count, _)| *count);
+        Ok(Memberships { count, chats: rows.into_iter().filter_map(|(_, head)| head).collect() })
+    }
+
+    async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
+        let query = self.query(&self.sql().chats.membership_counts).ids(users);
+        self.all(query, |columns| Ok((columns.id()?, columns.number()?))).await
+    }
+
+    async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
+        let query = self.query(&self.sql().chats.revisions).ids(chats);
+        self.all(query, |columns| Ok((columns.id()?, columns.revision()?))).await
+    }
+
+    async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
+        let query = self.query(&self.sql().chats.ever_joined).id(user);
+        self.all(query, |columns| columns.id()).await
+    }
+}
+
+fn chat_view(columns: &mut Columns<'_, PgRow>) -> StoreResult<ChatView> {
+    Ok(ChatView {
+        chat: columns.chat()?,
+        me: columns.member()?,
+        peer: columns.optional_user()?,
+        last_message: columns.optional_message()?,
+    })
+}
+
+/// The lower id, then the higher.
+fn pair(chat: &DirectChat) -> [UserId; 2] {
+    let mut pair = chat.users;
+    pair.sort_unstable();
+    pair
+}
+
+/// The group that this person made under this name.
+async fn named(
+    session: &mut Session,
+    creator: UserId,
+    name: Option<&ClientId>,
+) -> StoreResult<Option<Opened>> {
+    let Some(name) = name else { return Ok(None) };
+    let query =
+        session.query(&session.statements.chats.by_client_id).id(creator).bind(name.as_str().to_owned());
+    session
+        .one(query, |columns| {
+            let (chat, fingerprint) = (columns.id()?, columns.fingerprint()?);
+            Ok(Opened { chat, created: false, fingerprint })
+        })
+        .await
+}
+
+async fn insert_direct(session: &mut Session, direct: &DirectChat) -> StoreResult<()> {
+    let mut chat = new_chat(direct.id, ChatKind::Direct, None, direct.created_at);
+    chat.member_count = 2;
+    insert(session, &chat, Origin::Direct(pair(direct))).await?;
+    let members = direct.users.map(|user| (user, Role::Member));
+    admit(session, &chat, &members, direct.created_at).await
+}
+
+async fn insert_group(session: &mut Session, group: NewGroup, users: &[UserId]) -> StoreResult<Opened> {
+    let mut chat = new_chat(group.id, ChatKind::Group, Some(group.title), group.created_at);
+    insert(session, &chat, Origin::Group(group.creator, group.client_id.as_ref())).await?;
+    let role_of = |user| if user == group.creator { Role::Owner } else { Role::Member };
+    let members: Vec<_> = users.iter().map(|user| (*user, role_of(*user))).collect();
+    admit(session, &chat, &members, group.created_at).await?;
+    chat.member_count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    let at = group.message.at;
+    messages::append_system(session, &mut chat, group.message).await?;
+    update(session, &chat, Some(at)).await?;
+    Ok(Opened { chat: chat.id, created: true, fingerprint: group.client_id.map(|(_, mark)| mark) })
+}
+
+/// What a chat is found again by when it is to be made a second time.
+enum Origin<'o> {
+    Direct([UserId; 2]),
+    Group(UserId, Option<&'o (ClientId, Fingerprint)>),
+}
+
+async fn insert(session: &mut Session, chat: &ChatRecord, origin: Origin<'_>) -> StoreResult<()> {
+    let (pair, creator, name) = match origin {
+        Origin::Direct([low, high]) => ((Some(low), Some(high)), None, None),
+        Origin::Group(creator, name) => ((None, None), Some(creator), name),
+    };
+    let insert = session
+        .query(&session.statements.chats.insert)
+        .id(chat.id)
+        .bind(smallint(chat_kind(chat.kind)))
+        .bind(chat.title.as_ref().map(|title| title.as_str().to_owned()))
+        .time(chat.created_at)
+        .bind(count(chat))
+        .number(chat.roster_version)
+        .optional_id(pair.0)
+        .optional_id(pair.1)
+        .optional_id(creator)
+        .bind(name.map(|(name, _)| name.as_str().to_owned()))
+        .bind(name.map(|(_, fingerprint)| fingerprint.0.to_vec()));
+    session.execute(insert).await.map(drop)
+}
+
+/// Makes people, who are locked, members of the chat as it is before the change.
+async fn admit(
+    session: &mut Session,
+    chat: &ChatRecord,
+    members: &[(UserId, Role)],
+    joined_at: Timestamp,
+) -> StoreResult<()> {
+    if members.is_empty() {
+        return Ok(());
+    }
+    let (users, roles) = columns_of(members);
+    let admit = session
+        .query(&session.statements.chats.admit)
+        .id(chat.id)
+        .time(joined_at)
+        .number(chat.last_seq.get())
+        .number(chat.texts)
+        .ids(&users)
+        .bind(roles);
+    session.execute(admit).await?;
+    users::count_memberships(session, &users).await
+}
+
+async fn apply(session: &mut Session, change: RosterChange) -> StoreResult<RosterChanged> {
+    let mut chat = messages::lock_chat(session, change.chat).await?;
+    if chat.roster_version != change.expected {
+        return Err(StoreErrorKind::Conflict.into());
+    }
+    users::lock_live(session, &change.add).await?;
+    lock_members(session, &change).await?;
+    let at = change.messages.first().map_or(chat.created_at, |message| message.at);
+    let added: Vec<_> = change.add.iter().map(|user| (*user, Role::Member)).collect();
+    admit(session, &chat, &added, at).await?;
+    let removed = remove(session, chat.id, &change.remove, at).await?;
+    give_roles(session, chat.id, &change.roles).await?;
+
+    let count = u64::from(chat.member_count) + added.len() as u64 - removed;
+    chat.member_count = u32::try_from(count).unwrap_or(u32::MAX);
+    chat.roster_version += 1;
+    chat.title = change.title.or(chat.title);
+    let mut messages = Vec::with_capacity(change.messages.len());
+    for message in change.messages {
+        messages.push(messages::append_system(session, &mut chat, message).await?);
+    }
+    update(session, &chat, messages.last().map(|message| message.created_at)).await?;
+    Ok(RosterChanged { chat, messages })
+}
+
+/// Keeps marks from being moved in another order than ours.
+async fn lock_members(session: &mut Session, change: &RosterChange) -> StoreResult<()> {
+    let given = change.roles.iter().map(|(user, _)| user);
+    let users = uuids(change.add.iter().chain(&change.remove).chain(given));
+    if users.len() < 2 {
+        return Ok(());
+    }
+    let lock = session.query(&session.statements.chats.lock_members).id(change.chat).bind(users);
+    session.execute(lock).await.map(drop)
+}
+
+async fn remove(session: &mut Session, chat: ChatId, users: &[UserId], at: Timestamp) -> StoreResult<u64> {
+    if users.is_empty() {
+        return Ok(0);
+    }
+    let remove = session.query(&session.statements.chats.remove).id(chat).time(at).ids(users);
+    session.execute(remove).await
+}
+
+async fn give_roles(session: &mut Session, chat: ChatId, roles: &[(UserId, Role)]) -> StoreResult<()> {
+    if roles.is_empty() {
+        return Ok(());
+    }
+    let (users, roles) = columns_of(roles);
+    let give = session.query(&session.statements.chats.give_roles).id(chat).ids(&users).bind(roles);
+    session.execute(give).await.map(drop)
+}
+
+/// Stores all of a chat that changes.
+async fn update(
+    session: &mut Session,
+    chat: &ChatRecord,
+    last_message_at: Option<Timestamp>,
+) -> StoreResult<()> {
+    let update = session
+        .query(&session.statements.chats.update)
+        .id(chat.id)
+        .bind(chat.title.as_ref().map(|title| Title::as_str(title).to_owned()))
+        .number(chat.revision.get())
+        .number(chat.last_seq.get())
+        .number(chat.texts)
+        .bind(count(chat))
+        .number(chat.roster_version)
+        .optional_time(last_message_at);
+    session.execute(update).await.map(drop)
+}
+
+fn columns_of(members: &[(UserId, Role)]) -> (Vec<UserId>, Vec<i16>) {
+    members.iter().map(|(user, given)| (*user, smallint(role(*given)))).unzip()
+}
+
+fn smallint(number: i64) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
+}
+
+fn count(chat: &ChatRecord) -> i32 {
+    i32::try_from(chat.member_count).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,85 @@
+use messenger_core::ports::{StoreError, StoreErrorKind, Unique};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+/// The outcome that an error of PostgreSQL or of sqlx stands for.
+pub(super) fn store_error(error: sqlx::Error) -> StoreError {
+    let kind = match &error {
+        sqlx::Error::Database(found) => {
+            found.try_downcast_ref().map_or(StoreErrorKind::Other, database_error)
+        }
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        // What comes of a connection that was cut in the middle of an answer.
+        | sqlx::Error::Protocol(_) => StoreErrorKind::Unavailable,
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Other,
+    };
+    StoreError::new(kind, error)
+}
+
+/// Whether the connection can be used after this error: the server has refused a statement, and said so to the end.
+pub(super) fn leaves_the_connection_usable(error: &sqlx::Error) -> bool {
+    postgres(error).is_some_and(|error| {
+        !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) && !error.code().starts_with("25")
+    })
+}
+
+/// Whether another try may fare better at once: the server has undone what was done because of somebody else's work.
+pub(super) fn is_worth_another_try(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.and_then(postgres).is_some_and(|error| {
+        matches!(error.code(), SERIALIZATION_FAILURE | DEADLOCK_DETECTED)
+            || error.code() == UNIQUE_VIOLATION
+                && error.constraint() == Some("messenger_messages_by_client_id")
+    })
+}
+
+fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+const UNIQUE_VIOLATION: &str = "23505";
+const READ_ONLY_SQL_TRANSACTION: &str = "25006";
+const SERIALIZATION_FAILURE: &str = "40001";
+const DEADLOCK_DETECTED: &str = "40P01";
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// By the statement time-out, or by an administrator.
+const QUERY_CANCELED: &str = "57014";
+
+/// By the [error codes](https://www.postgresql.org/docs/current/errcodes-appendix.html); the first two characters
+/// are the class.
+fn database_error(error: &PgDatabaseError) -> StoreErrorKind {
+    match error.code() {
+        UNIQUE_VIOLATION => unique(error.constraint().unwrap_or_default()),
+        READ_ONLY_SQL_TRANSACTION
+        | SERIALIZATION_FAILURE
+        | DEADLOCK_DETECTED
+        | LOCK_NOT_AVAILABLE
+        | QUERY_CANCELED => StoreErrorKind::Unavailable,
+        code => match &code[..code.len().min(2)] {
+            // Connection exception, invalid transaction state, insufficient resources, operator intervention (a
+            // server that starts or stops), system error.
+            "08" | "25" | "53" | "57" | "58" => StoreErrorKind::Unavailable,
+            "XX" => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Other,
+        },
+    }
+}
+
+fn unique(constraint: &str) -> StoreErrorKind {
+    let what = match constraint {
+        "messenger_users_by_username" => Unique::Username,
+        "messenger_users_by_email" => Unique::Email,
+        "messenger_messages_by_client_id" | "messenger_chats_by_client_id" => Unique::ClientId,
+        "messenger_users_pkey"
+        | "messenger_sessions_pkey"
+        | "messenger_sessions_by_id"
+        | "messenger_chats_pkey"
+        | "messenger_messages_pkey" => Unique::Id,
+        _ => return StoreErrorKind::Other,
+    };
+    StoreErrorKind::AlreadyExists(what)
+}

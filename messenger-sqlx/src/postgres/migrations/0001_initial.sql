@@ -1,0 +1,286 @@
+-- Times are microseconds since 1970. {schema} stands for the schema's name.
+-- There are no foreign keys: nothing but sessions is ever deleted, and every write looks at the rows it depends on.
+-- Text is compared byte by byte (collation "C"), whatever the database's own collation is and becomes.
+-- Rows that are updated often leave room on their pages, so that an update need not touch the indexes.
+
+CREATE TABLE {schema}.messenger_users (
+    id              uuid     NOT NULL PRIMARY KEY,
+    username        text     COLLATE "C" NOT NULL CONSTRAINT messenger_users_by_username UNIQUE,
+    display_name    text     NOT NULL,
+    -- In lower case, to be searched; null once erased.
+    display_folded  text     COLLATE "C",
+    email           bytea,
+    email_key       bytea    CONSTRAINT messenger_users_by_email UNIQUE,
+    password_hash   text,
+    notify_email    boolean  NOT NULL,
+    created_at      bigint   NOT NULL,
+    last_seen_at    bigint,
+    erased_at       bigint,
+    version         bigint   NOT NULL,
+    memberships     bigint   NOT NULL
+) WITH (fillfactor = 90);
+
+-- With the username, so that a search reads the index alone.
+CREATE INDEX messenger_users_by_display_name ON {schema}.messenger_users (display_folded, username)
+    WHERE display_folded IS NOT NULL;
+
+CREATE TABLE {schema}.messenger_sessions (
+    -- SHA-256 of the token: every request looks a session up by it.
+    token_hash      bytea    NOT NULL PRIMARY KEY,
+    id              uuid     NOT NULL CONSTRAINT messenger_sessions_by_id UNIQUE,
+    user_id         uuid     NOT NULL,
+    device          text,
+    created_at      bigint   NOT NULL,
+    last_used_at    bigint   NOT NULL,
+    expires_at      bigint   NOT NULL
+) WITH (fillfactor = 90);
+
+CREATE INDEX messenger_sessions_by_user ON {schema}.messenger_sessions (user_id);
+CREATE INDEX messenger_sessions_by_end ON {schema}.messenger_sessions (expires_at);
+
+CREATE TABLE {schema}.messenger_chats (
+    id              uuid     NOT NULL PRIMARY KEY,
+    -- The head: the numbers last given out.
+    revision        bigint   NOT NULL,
+    last_seq        bigint   NOT NULL,
+    texts           bigint   NOT NULL,
+    -- The moment of the last message, else of opening.
+    activity_at     bigint   NOT NULL,
+    roster_version  bigint   NOT NULL,
+    created_at      bigint   NOT NULL,
+    member_count    integer  NOT NULL,
+    -- 0 direct, 1 group.
+    kind            smallint NOT NULL CHECK (kind IN (0, 1)),
+    -- Of a direct chat: the two user ids.
+    pair_low        uuid,
+    pair_high       uuid,
+    -- Of a group: who made it, and what their client called the request.
+    creator_id      uuid,
+    client_id       text     COLLATE "C",
+    fingerprint     bytea,
+    title           text
+) WITH (fillfactor = 50);
+
+CREATE UNIQUE INDEX messenger_chats_by_pair ON {schema}.messenger_chats (pair_low, pair_high)
+    WHERE pair_low IS NOT NULL;
+CREATE UNIQUE INDEX messenger_chats_by_client_id ON {schema}.messenger_chats (creator_id, client_id)
+    WHERE client_id IS NOT NULL;
+
+-- Everybody who is or ever was in a chat.
+CREATE TABLE {schema}.messenger_members (
+    chat_id         uuid     NOT NULL,
+    user_id         uuid     NOT NULL,
+    joined_at       bigint   NOT NULL,
+    -- Orders those who joined at the same moment, too.
+    join_order      bigint   NOT NULL,
+    read_seq        bigint   NOT NULL,
+    -- The `texts` of the message at `read_seq`: unread is the chat's `texts` less this.
+    read_texts      bigint   NOT NULL,
+    delivered_seq   bigint   NOT NULL,
+    -- 0 member, 1 admin, 2 owner.
+    role            smallint NOT NULL CHECK (role IN (0, 1, 2)),
+    left_at         bigint,
+    muted_until     bigint,
+    CONSTRAINT messenger_members_pkey PRIMARY KEY (chat_id, user_id)
+) WITH (fillfactor = 70);
+
+CREATE INDEX messenger_members_by_user ON {schema}.messenger_members (user_id);
+
+CREATE TABLE {schema}.messenger_messages (
+    id               uuid     NOT NULL PRIMARY KEY,
+    chat_id          uuid     NOT NULL,
+    sender_id        uuid     NOT NULL,
+    seq              bigint   NOT NULL,
+    created_revision bigint   NOT NULL,
+    revision         bigint   NOT NULL,
+    -- How many text messages stand in the chat up to and including this one.
+    texts            bigint   NOT NULL,
+    created_at       bigint   NOT NULL,
+    -- 0 text, 1 system.
+    kind             smallint NOT NULL,
+    edited_at        bigint,
+    deleted_at       bigint,
+    reply_to         uuid,
+    client_id        text     COLLATE "C",
+    fingerprint      bytea,
+    body             bytea
+);
+
+CREATE UNIQUE INDEX messenger_messages_by_seq ON {schema}.messenger_messages (chat_id, seq);
+-- The client id first: if it rises with time, as a UUIDv7 does, the newest entries of all senders are neighbours.
+CREATE UNIQUE INDEX messenger_messages_by_client_id ON {schema}.messenger_messages (client_id, sender_id)
+    WHERE client_id IS NOT NULL;
+-- Only what was changed: the revisions of all else rise with seq.
+CREATE UNIQUE INDEX messenger_messages_by_change ON {schema}.messenger_messages (chat_id, revision)
+    WHERE revision > created_revision;
+
+-- Each function is one intent in one exchange with the server. What a statement in it reads is what was committed
+-- when that statement began, so what follows a lock sees all that was done under the lock before.
+-- Locks are taken in this order, and of each kind by rising keys: chats, users, members.
+
+-- Appends one message and answers with its numbers. Those are null if it was not stored: then `stored_id` is the
+-- message that the sender stored before under the same client id, or null for somebody who is no member.
+CREATE FUNCTION {schema}.messenger_append_message(
+    p_id uuid, p_chat uuid, p_sender uuid, p_body bytea, p_client_id text, p_fingerprint bytea, p_reply_to uuid,
+    p_at bigint,
+    OUT new_seq bigint, OUT new_revision bigint, OUT stored_id uuid
+) LANGUAGE plpgsql AS $$
+DECLARE
+    new_texts bigint;
+BEGIN
+    SELECT m.id INTO stored_id FROM {schema}.messenger_messages AS m
+    WHERE m.client_id = p_client_id AND m.sender_id = p_sender;
+    IF FOUND THEN
+        PERFORM FROM {schema}.messenger_members AS p
+        WHERE p.chat_id = p_chat AND p.user_id = p_sender AND p.left_at IS NULL;
+        IF NOT FOUND THEN
+            stored_id := NULL;
+        END IF;
+        RETURN;
+    END IF;
+
+    UPDATE {schema}.messenger_chats AS c
+    SET revision = c.revision + 1, last_seq = c.last_seq + 1, texts = c.texts + 1, activity_at = p_at
+    WHERE c.id = p_chat
+    RETURNING c.last_seq, c.revision, c.texts INTO new_seq, new_revision, new_texts;
+    -- From here on nobody joins or leaves the chat.
+    UPDATE {schema}.messenger_members AS p
+    SET read_seq = new_seq, read_texts = new_texts, delivered_seq = new_seq
+    WHERE p.chat_id = p_chat AND p.user_id = p_sender AND p.left_at IS NULL;
+    IF FOUND THEN
+        INSERT INTO {schema}.messenger_messages (id, chat_id, sender_id, seq, created_revision, revision, texts,
+            created_at, kind, reply_to, client_id, fingerprint, body)
+        VALUES (p_id, p_chat, p_sender, new_seq, new_revision, new_revision, new_texts, p_at, 0, p_reply_to,
+            p_client_id, p_fingerprint, p_body);
+    ELSE
+        -- Nobody has seen the numbers that were given out.
+        UPDATE {schema}.messenger_chats AS c
+        SET revision = c.revision - 1, last_seq = c.last_seq - 1, texts = c.texts - 1,
+            activity_at = coalesce((
+                SELECT m.created_at FROM {schema}.messenger_messages AS m
+                WHERE m.chat_id = c.id AND m.seq = c.last_seq - 1
+            ), c.created_at)
+        WHERE c.id = p_chat;
+        new_seq := NULL;
+        new_revision := NULL;
+    END IF;
+END
+$$;
+
+-- Appends a batch, in which no client id of one sender comes twice, and answers for each message that was stored now
+-- or before, as above, with its place in the batch, from 1.
+CREATE FUNCTION {schema}.messenger_append_messages(
+    p_ids uuid[], p_chats uuid[], p_senders uuid[], p_bodies bytea[], p_client_ids text[], p_fingerprints bytea[],
+    p_replies uuid[], p_times bigint[]
+) RETURNS TABLE (place bigint, new_seq bigint, new_revision bigint, stored_id uuid) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM {schema}.messenger_chats AS c WHERE c.id = ANY (p_chats) ORDER BY c.id FOR NO KEY UPDATE;
+
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT a.*, c.last_seq, c.revision, c.texts, s.id AS stored
+        FROM unnest(p_ids, p_chats, p_senders, p_bodies, p_client_ids, p_fingerprints, p_replies, p_times)
+            WITH ORDINALITY AS a (id, chat, sender, body, client_id, fingerprint, reply_to, at, place)
+        JOIN {schema}.messenger_chats AS c ON c.id = a.chat
+        JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.sender AND p.left_at IS NULL
+        LEFT JOIN {schema}.messenger_messages AS s ON s.client_id = a.client_id AND s.sender_id = a.sender
+    ),
+    fresh AS MATERIALIZED (
+        SELECT f.*, row_number() OVER (PARTITION BY f.chat ORDER BY f.place) AS nth
+        FROM asked AS f WHERE f.stored IS NULL
+    ),
+    inserted AS (
+        INSERT INTO {schema}.messenger_messages (id, chat_id, sender_id, seq, created_revision, revision, texts,
+            created_at, kind, reply_to, client_id, fingerprint, body)
+        SELECT f.id, f.chat, f.sender, f.last_seq + f.nth, f.revision + f.nth, f.revision + f.nth, f.texts + f.nth,
+            f.at, 0, f.reply_to, f.client_id, f.fingerprint, f.body
+        FROM fresh AS f
+    ),
+    heads AS (
+        UPDATE {schema}.messenger_chats AS c
+        SET revision = c.revision + f.nth, last_seq = c.last_seq + f.nth, texts = c.texts + f.nth, activity_at = f.at
+        FROM (SELECT DISTINCT ON (l.chat) l.chat, l.nth, l.at FROM fresh AS l ORDER BY l.chat, l.nth DESC) AS f
+        WHERE c.id = f.chat
+    ),
+    marks AS (
+        UPDATE {schema}.messenger_members AS p
+        SET read_seq = f.seq, read_texts = f.texts, delivered_seq = f.seq
+        FROM (
+            SELECT l.chat, l.sender, max(l.last_seq + l.nth) AS seq, max(l.texts + l.nth) AS texts
+            FROM fresh AS l GROUP BY l.chat, l.sender ORDER BY l.chat, l.sender
+        ) AS f
+        WHERE p.chat_id = f.chat AND p.user_id = f.sender
+    )
+    SELECT f.place, f.last_seq + f.nth, f.revision + f.nth, NULL::uuid FROM fresh AS f
+    UNION ALL
+    SELECT f.place, NULL, NULL, f.stored FROM asked AS f WHERE f.stored IS NOT NULL;
+END
+$$;
+
+-- Moves marks forward. Answers for each with its place in the batch, from 1: the marks before, how far it goes and how
+-- many texts stand up to there, and the chat's texts and members.
+CREATE FUNCTION {schema}.messenger_move_markers(
+    p_chats uuid[], p_users uuid[], p_seqs bigint[], p_reads boolean[]
+) RETURNS TABLE (
+    place bigint, read_seq bigint, read_texts bigint, delivered_seq bigint, seq bigint, all_texts bigint,
+    member_count integer, texts bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM FROM {schema}.messenger_members AS p
+    JOIN unnest(p_chats, p_users) AS a (chat, person) ON p.chat_id = a.chat AND p.user_id = a.person
+    ORDER BY p.chat_id, p.user_id FOR NO KEY UPDATE OF p;
+
+    RETURN QUERY
+    WITH found AS MATERIALIZED (
+        SELECT a.place, a.chat, a.person, a.is_read, p.read_seq, p.read_texts, p.delivered_seq,
+            least(a.seq, c.last_seq) AS seq, c.texts AS all_texts, c.member_count, coalesce((
+                SELECT m.texts FROM {schema}.messenger_messages AS m
+                WHERE m.chat_id = a.chat AND m.seq = least(a.seq, c.last_seq)
+            ), 0) AS texts
+        FROM unnest(p_chats, p_users, p_seqs, p_reads) WITH ORDINALITY AS a (chat, person, seq, is_read, place)
+        JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.person AND p.left_at IS NULL
+        JOIN {schema}.messenger_chats AS c ON c.id = a.chat
+    ),
+    moved AS (
+        UPDATE {schema}.messenger_members AS p
+        SET read_seq = greatest(p.read_seq, f.read_seq), read_texts = greatest(p.read_texts, f.read_texts),
+            delivered_seq = greatest(p.delivered_seq, f.seq)
+        FROM (
+            SELECT g.chat, g.person, max(g.seq) AS seq, max(g.seq) FILTER (WHERE g.is_read) AS read_seq,
+                max(g.texts) FILTER (WHERE g.is_read) AS read_texts
+            FROM found AS g GROUP BY g.chat, g.person
+        ) AS f
+        WHERE p.chat_id = f.chat AND p.user_id = f.person
+            AND (f.seq > p.delivered_seq OR f.read_seq > p.read_seq)
+    )
+    SELECT f.place, f.read_seq, f.read_texts, f.delivered_seq, f.seq, f.all_texts, f.member_count, f.texts
+    FROM found AS f;
+END
+$$;
+
+-- Gives a message a new text, or makes it a tombstone if there is none, and answers with the message as it is then;
+-- with nothing if it is not of revision `p_expected`.
+CREATE FUNCTION {schema}.messenger_change_message(
+    p_chat uuid, p_message uuid, p_expected bigint, p_body bytea, p_at bigint
+) RETURNS SETOF {schema}.messenger_messages LANGUAGE plpgsql AS $$
+DECLARE
+    new_revision bigint;
+BEGIN
+    UPDATE {schema}.messenger_chats AS c SET revision = c.revision + 1 WHERE c.id = p_chat
+    RETURNING c.revision INTO new_revision;
+
+    RETURN QUERY
+    UPDATE {schema}.messenger_messages AS m
+    SET revision = new_revision, body = p_body,
+        fingerprint = CASE WHEN p_body IS NOT NULL THEN m.fingerprint END,
+        edited_at = CASE WHEN p_body IS NOT NULL THEN p_at ELSE m.edited_at END,
+        deleted_at = CASE WHEN p_body IS NULL THEN p_at ELSE m.deleted_at END
+    WHERE m.id = p_message AND m.chat_id = p_chat AND m.revision = p_expected
+    RETURNING m.*;
+
+    IF NOT FOUND THEN
+        UPDATE {schema}.messenger_chats AS c SET revision = c.revision - 1 WHERE c.id = p_chat;
+    END IF;
+END
+$$;

@@ -1,0 +1,379 @@
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{
+    PostgresStore, Statements,
+    connections::{Connections, Settings},
+    migrate::{MigrateError, expect_current, migrate},
+    sql::Schema,
+};
+use crate::migrations::Refusal;
+
+/// The oldest version of PostgreSQL that is known to do, as it numbers itself.
+const OLDEST: i32 = 130_000;
+
+/// Settings of a [`PostgresStore`].
+///
+/// ```no_run
+/// # async fn open() -> Result<(), messenger_sqlx::postgres::OpenError> {
+/// use std::time::Duration;
+/// use messenger_sqlx::PostgresStore;
+///
+/// let store = PostgresStore::builder("postgres://chat@db.example.org/app")
+///     .schema("chat")
+///     .max_connections(20)
+///     .statement_timeout(Duration::from_secs(5))
+///     .open()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing before `open`"]
+pub struct PostgresBuilder {
+    source: Source,
+    schema: String,
+    max_connections: u32,
+    lanes: usize,
+    acquire_timeout: Duration,
+    timeout: Duration,
+    statement_timeout: Duration,
+    transaction_pooling: bool,
+    migrate: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Url(Box<str>),
+    Pool(PgPool),
+}
+
+impl PostgresBuilder {
+    pub(super) fn of_url(url: &str) -> Self {
+        Self::of(Source::Url(url.into()))
+    }
+
+    pub(super) fn of_pool(pool: PgPool) -> Self {
+        Self::of(Source::Pool(pool))
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            schema: "messenger".to_owned(),
+            max_connections: 16,
+            lanes: 2,
+            acquire_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(15),
+            statement_timeout: Duration::from_secs(10),
+            transaction_pooling: false,
+            migrate: true,
+        }
+    }
+
+    /// The schema in which the tables lie, which is made if there is none; `messenger` without this. 1 to 63 of the
+    /// letters a to z, digits and `_`; the first is no digit, and it does not begin with `pg_`.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = name.into();
+        self
+    }
+
+    /// How many connections are open at most, 2 or more; 16 without this. Those that are not needed are closed after
+    /// ten minutes. Has no effect on a pool of the host.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections.max(2);
+        self
+    }
+
+    /// How many batches of messages are under way at the same time, 1 or more; 2 without this. More of them help
+    /// where the server is far away or has many cores; fewer make larger batches, which cost less for each message.
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.lanes = lanes.max(1);
+        self
+    }
+
+    /// How long an intent waits for a connection; 5 seconds without this.
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// How long a caller waits for an answer at most, all waits included; 15 seconds without this. A write that
+    /// takes longer is `Unavailable` to its caller, and may yet be done.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// After how long the server gives a statement up, waits for locks included; 10 seconds without this. Whole
+    /// milliseconds. A pool of the host keeps its own for what only reads.
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = timeout;
+        self
+    }
+
+    /// For a URL that leads to a pooler which gives each transaction another connection, such as PgBouncer with
+    /// `pool_mode = transaction`. Nothing is then kept on a connection: statements are not prepared ahead, and every
+    /// intent is a transaction of its own, which takes four exchanges in place of one.
+    ///
+    /// Not needed for a PgBouncer of version 1.21 or later that has `max_prepared_statements` above 0 and
+    /// `ignore_startup_parameters = options, extra_float_digits`.
+    pub fn transaction_pooling(mut self, on: bool) -> Self {
+        self.transaction_pooling = on;
+        self
+    }
+
+    /// Whether the tables are brought up to date; true without this. Else they must be, and the right to change them
+    /// is not needed.
+    pub fn migrate(mut self, on: bool) -> Self {
+        self.migrate = on;
+        self
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the database can't be used.
+    pub async fn open(self) -> Result<PostgresStore, OpenError> {
+        let schema = Schema::parse(&self.schema).ok_or_else(|| OpenError::Schema(self.schema.clone()))?;
+        let (pool, place) = self.pool()?;
+        let is_ready = self.prepare(&pool, &schema, &place).await;
+        let shared = matches!(self.source, Source::Pool(_));
+        if is_ready.is_err() && !shared {
+            pool.close().await;
+        }
+        is_ready?;
+        let per_transaction = (shared || self.transaction_pooling).then_some(self.statement_timeout);
+        let statements = Statements::new(&schema, per_transaction);
+        let settings = Settings {
+            shared,
+            pooled: self.transaction_pooling,
+            acquire_timeout: self.acquire_timeout,
+            timeout: self.timeout,
+        };
+        let connections = Connections::new(pool, settings, Arc::new(statements));
+        Ok(PostgresStore { connections: Arc::new(connections), lanes: self.lanes })
+    }
+
+    /// The pool, which has no connection yet, and where it leads to.
+    fn pool(&self) -> Result<(PgPool, String), OpenError> {
+        let url = match &self.source {
+            Source::Pool(pool) => return Ok((pool.clone(), place(&pool.connect_options()))),
+            Source::Url(url) => url,
+        };
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(OpenError::Address { reason: "it does not begin with `postgres://`".to_owned() });
+        }
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| OpenError::Address { reason: reason(&error) })?
+            .application_name("messenger")
+            .disable_statement_logging();
+        let place = place(&options);
+        let pool = PgPoolOptions::new()
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .max_lifetime(Connections::LIFETIME)
+            .connect_lazy_with(self.tell(options));
+        Ok((pool, place))
+    }
+
+    /// What each connection is told when it is opened.
+    fn tell(&self, options: PgConnectOptions) -> PgConnectOptions {
+        if self.transaction_pooling {
+            // A pooler knows few of these settings and refuses the others.
+            return options.extra_float_digits(None).statement_cache_capacity(0);
+        }
+        options.options([
+            ("statement_timeout", self.statement_timeout.as_millis().to_string().as_str()),
+            // Of a node that has gone without a word.
+            ("idle_in_transaction_session_timeout", "60000"),
+            // Statements that follow a lock must see what was done under it before.
+            ("default_transaction_isolation", "read committed"),
+            // Plans are the same for all values: by an index. What seems best while the tables are small or not yet
+            // analysed would stay in use while they grow.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
+        ])
+    }
+
+    async fn prepare(&self, pool: &PgPool, schema: &Schema, place: &str) -> Result<(), OpenError> {
+        let unreachable = |error| OpenError::database(place, error);
+        let mut conn = match &self.source {
+            // The first one without the pool: that tries for long, and says no more than that it took too long.
+            Source::Url(_) => {
+                let options = pool.connect_options();
+                let conn = tokio::time::timeout(self.acquire_timeout, options.connect()).await;
+                conn.map_err(|_| OpenError::silent(place))?.map_err(unreachable)?
+            }
+            Source::Pool(pool) => pool.acquire().await.map_err(unreachable)?.detach(),
+        };
+        check_server(&mut conn, place).await?;
+        let migrated = if self.migrate {
+            migrate(&mut conn, schema).await
+        } else {
+            expect_current(&mut conn, schema).await
+        };
+        migrated.map_err(|error| OpenError::migration(place, schema, error))?;
+        let _ = sqlx::Connection::close(conn).await;
+        Ok(())
+    }
+}
+
+/// Host, port and database, as people write them.
+fn place(options: &PgConnectOptions) -> String {
+    let host =
+        options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    format!("{host}:{}/{database}", options.get_port())
+}
+
+/// Whether the server is recent enough, and keeps what it says that it has committed.
+async fn check_server(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
+    let query = "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
+        current_setting('synchronous_commit'), current_setting('transaction_read_only') = 'on'";
+    let query = sqlx::query_as(query).persistent(false).fetch_one(conn).await;
+    let (number, version, commit, read_only): (i32, String, String, bool) =
+        query.map_err(|error| OpenError::database(place, error))?;
+    let place = place.to_owned();
+    if number < OLDEST {
+        return Err(OpenError::Version { place, version });
+    }
+    if commit == "off" {
+        return Err(OpenError::NotDurable { place });
+    }
+    if read_only {
+        return Err(OpenError::ReadOnly { place });
+    }
+    Ok(())
+}
+
+/// Why a database can't be used as a store. `Display` is one sentence that names the database and the cause, and has
+/// no password in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is none of a PostgreSQL database.
+    #[error("the URL of the PostgreSQL database can't be used: {reason}")]
+    Address {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name can't be that of a schema.
+    #[error(
+        "`{0}` can't be the name of a schema: 1 to 63 of a to z, digits and `_` can, not beginning with a digit or \
+         with `pg_`"
+    )]
+    Schema(String),
+    /// The database can't be reached, does not let us in, or has failed.
+    #[error("the database {place} can't be used: {reason}")]
+    Database {
+        /// Host, port and database.
+        place: String,
+        /// What is the matter, as the server or the system said it.
+        reason: String,
+        /// The error that it came with.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The server is too old.
+    #[error("the server of the database {place} is PostgreSQL {version}, and 13 is the oldest that will do")]
+    Version {
+        /// Host, port and database.
+        place: String,
+        /// The server's version.
+        version: String,
+    },
+    /// The server acknowledges commits that it may lose.
+    #[error(
+        "the database {place} has synchronous_commit = off for this user, so what is acknowledged could be lost; set \
+         it to on"
+    )]
+    NotDurable {
+        /// Host, port and database.
+        place: String,
+    },
+    /// Nothing can be written: the server follows another one, or the user may only read.
+    #[error("the database {place} is read-only; connect to the server that is written to")]
+    ReadOnly {
+        /// Host, port and database.
+        place: String,
+    },
+    /// The database was used by a newer version of this crate.
+    #[error(
+        "the database {place} is newer than this program: the schema {schema} is at version {found}, and {known} is \
+         the last one known"
+    )]
+    Newer {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// The latest migration that the database has behind it.
+        found: i64,
+        /// The latest that this version of the crate has.
+        known: i64,
+    },
+    /// A migration that the database has behind it is not the one of this crate.
+    #[error(
+        "the schema {schema} of the database {place} was made by another program: its migration {version} is not ours"
+    )]
+    Changed {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Which migration.
+        version: i64,
+    },
+    /// The tables are not up to date, and [were not to be changed](PostgresBuilder::migrate).
+    #[error(
+        "the schema {schema} of the database {place} lacks migration {version}; run the migrations first"
+    )]
+    Pending {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Which migration.
+        version: i64,
+    },
+}
+
+impl OpenError {
+    fn database(place: &str, error: sqlx::Error) -> Self {
+        Self::Database { place: place.to_owned(), reason: reason(&error), source: Some(error.into()) }
+    }
+
+    fn silent(place: &str) -> Self {
+        let reason = "it did not answer in time".to_owned();
+        Self::Database { place: place.to_owned(), reason, source: None }
+    }
+
+    fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
+        let (place_, schema) = (place.to_owned(), schema.name().to_owned());
+        match error {
+            MigrateError::Refused(Refusal::Newer { found, known }) => {
+                Self::Newer { place: place_, schema, found, known }
+            }
+            MigrateError::Refused(Refusal::Changed { version }) => {
+                Self::Changed { place: place_, schema, version }
+            }
+            MigrateError::Pending { version } => Self::Pending { place: place_, schema, version },
+            MigrateError::Failed(error) => Self::database(place, error),
+        }
+    }
+}
+
+fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Configuration(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}

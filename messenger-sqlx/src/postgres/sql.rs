@@ -1,0 +1,111 @@
+//! What statements are made of: the schema's name, and how the domain's types are bound.
+
+use std::fmt;
+
+use messenger_core::{Id, Timestamp};
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, postgres::PgArguments, types::Uuid};
+
+use crate::columns::integer;
+
+pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+/// The schema in which the tables lie. `Display` is its quoted name, fit to stand in a statement.
+///
+/// Every statement names it, because a search path belongs to a connection, and connections may be shared with the
+/// host or lie behind a pooler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Schema(Box<str>);
+
+impl Schema {
+    /// The longest name that PostgreSQL keeps, in bytes.
+    const LONGEST: usize = 63;
+
+    /// A name of the letters a to z, digits and `_`, which does not begin with a digit or with `pg_`.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let plain =
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let reserved = name.starts_with(|first: char| first.is_ascii_digit()) || name.starts_with("pg_");
+        ((1..=Self::LONGEST).contains(&name.len()) && plain && !reserved).then(|| Self(name.into()))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Text of our own with the schema's name in place of `{schema}`.
+    pub(super) fn fill(&self, text: &str) -> String {
+        text.replace("{schema}", &self.to_string())
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+/// A statement of our own: made of our own text, the name of a [`Schema`], and nothing else.
+pub(super) fn statement(text: impl Into<std::sync::Arc<str>>) -> SqlStr {
+    AssertSqlSafe(text.into()).into_sql_str()
+}
+
+/// Ids for an array parameter.
+pub(super) fn uuids<'i, K: 'i>(ids: impl IntoIterator<Item = &'i Id<K>>) -> Vec<Uuid> {
+    ids.into_iter().map(Id::as_uuid).collect()
+}
+
+/// How the domain's types are bound.
+pub(super) trait Bind: Sized {
+    fn id<K>(self, id: Id<K>) -> Self;
+    fn ids<'i, K: 'i>(self, ids: impl IntoIterator<Item = &'i Id<K>>) -> Self;
+    fn optional_id<K>(self, id: Option<Id<K>>) -> Self;
+    fn bytes(self, bytes: &[u8]) -> Self;
+    fn number(self, number: u64) -> Self;
+    fn time(self, at: Timestamp) -> Self;
+    fn optional_time(self, at: Option<Timestamp>) -> Self;
+}
+
+impl Bind for Query {
+    fn id<K>(self, id: Id<K>) -> Self {
+        self.bind(id.as_uuid())
+    }
+
+    fn ids<'i, K: 'i>(self, ids: impl IntoIterator<Item = &'i Id<K>>) -> Self {
+        self.bind(uuids(ids))
+    }
+
+    fn optional_id<K>(self, id: Option<Id<K>>) -> Self {
+        self.bind(id.map(|id| id.as_uuid()))
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Self {
+        self.bind(bytes.to_vec())
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.bind(integer(number))
+    }
+
+    fn time(self, at: Timestamp) -> Self {
+        self.bind(at.as_micros())
+    }
+
+    fn optional_time(self, at: Option<Timestamp>) -> Self {
+        self.bind(at.map(Timestamp::as_micros))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_has_a_plain_name() {
+        for name in ["messenger", "chat_2", "user", "_x"] {
+            assert_eq!(Schema::parse(name).unwrap().to_string(), format!("\"{name}\""));
+        }
+        for name in ["", "2chat", "a b", "a\"b", "Chat", "pg_chat", "ü", &"x".repeat(64)] {
+            assert_eq!(Schema::parse(name), None, "{name}");
+        }
+    }
+}

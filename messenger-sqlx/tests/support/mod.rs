@@ -1,0 +1,4 @@
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+pub(crate) mod postgres;
