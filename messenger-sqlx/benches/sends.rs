@@ -2,22 +2,17 @@
 //!
 //! `cargo bench -p messenger-sqlx --bench sends -- --help`
 
-use std::{
-    error::Error,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod support;
 
-use messenger_core::{
-    Actor, ChatId, Messenger, Password, PasswordCost, Settings,
-    commands::{CreateGroupChat, RegisterUser, SendMessage},
-    context::Context,
-};
+use std::{sync::Arc, time::Duration};
+
+use messenger_core::{ChatId, context::Context};
 use messenger_sqlx::SqliteStore;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+use support::{BODY, Figures, Measured, Result, Sample, Service, verdict};
 use tempfile::TempDir;
 
 const HELP: &str = "\
@@ -30,8 +25,6 @@ Usage: cargo bench -p messenger-sqlx --bench sends -- [--quick]
 
 Rounds are interleaved. Each figure is the median of the rounds and the best of them; a ratio is the median of the
 ratios of each round, because what is measured next to each other has had the same disk and the same neighbours.";
-
-type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 fn main() -> Result {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,14 +46,16 @@ async fn measure(rounds: usize, length: Duration) -> Result {
     // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut bare = Bare::open(&folder).await?;
-    let service = Service::open(&folder).await?;
+    let store = SqliteStore::open(folder.path().join("service.db")).await?;
+    let service = Service::open(Arc::new(store), SENDERS).await?;
+    let chats = Chats::make(&service).await?;
     let mut table = Table::default();
     println!("{rounds} rounds of {length:?} for each line, in {}", folder.path().display());
     for _ in 0..rounds {
         table.add(PLAIN, bare.insert_for(length, 1).await?);
         table.add(BATCHES, bare.insert_for(length, BATCH).await?);
         for (name, senders, place) in CASES {
-            table.add(name, service.send_for(length, senders, place).await?);
+            table.add(name, chats.send_for(&service, length, senders, place).await?);
         }
     }
     table.print();
@@ -82,57 +77,11 @@ const CASES: [(&str, usize, Place); 6] = [
 const BATCH: usize = 128;
 const CHATS: usize = 10;
 const SENDERS: usize = 64;
-const BODY: &str =
-    "A message of one hundred bytes, give or take none, as people write them to each other every day ....";
-const _: () = assert!(BODY.len() == 100, "the length that the other figures are for");
-
 /// Where the messages of a case go.
 #[derive(Clone, Copy)]
 enum Place {
     Spread,
     OneChat,
-}
-
-/// One round of one line.
-#[derive(Clone, Copy)]
-struct Sample {
-    /// Messages a second.
-    rate: f64,
-    /// Seconds of this process's CPU for 1,000 messages, senders included.
-    cpu: f64,
-}
-
-/// A clock and the CPU time of this process since a moment.
-struct Measured {
-    since: Instant,
-    cpu: Duration,
-}
-
-impl Measured {
-    fn begin() -> Self {
-        Self { since: Instant::now(), cpu: cpu_of_this_process() }
-    }
-
-    fn end(&self, messages: usize) -> Sample {
-        let cpu = cpu_of_this_process().saturating_sub(self.cpu);
-        let messages = messages as f64;
-        Sample {
-            rate: messages / self.since.elapsed().as_secs_f64(),
-            cpu: cpu.as_secs_f64() / messages * 1000.0,
-        }
-    }
-}
-
-#[cfg(unix)]
-fn cpu_of_this_process() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// Elsewhere it is not measured.
-#[cfg(not(unix))]
-fn cpu_of_this_process() -> Duration {
-    Duration::ZERO
 }
 
 /// A connection that inserts rows of a message's columns into a table without an index but its key: what the
@@ -206,94 +155,39 @@ impl Bare {
     }
 }
 
-/// The service with people in chats.
-struct Service {
-    messenger: Messenger,
-    people: Vec<Actor>,
-    chats: Vec<ChatId>,
-    one_chat: ChatId,
-    names: Context,
+/// The chats of the cases, with everybody in them.
+struct Chats {
+    many: Vec<ChatId>,
+    one: ChatId,
 }
 
-impl Service {
-    async fn open(folder: &TempDir) -> Result<Self> {
-        let store = SqliteStore::open(folder.path().join("service.db")).await?;
-        // Passwords are not what is measured here.
-        let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
-        let settings = Settings { password_cost: cost, ..Settings::default() };
-        let messenger = Messenger::builder(Arc::new(store)).settings(settings).build()?;
-        let mut people = Vec::new();
-        for number in 0..SENDERS {
-            people.push(register(&messenger, number).await?);
+impl Chats {
+    async fn make(service: &Service) -> Result<Self> {
+        let everybody: Vec<usize> = (0..SENDERS).collect();
+        let one = service.make_group(&everybody).await?;
+        let mut many = Vec::new();
+        for _ in 0..CHATS {
+            many.push(service.make_group(&everybody).await?);
         }
-        let mut chats = Vec::new();
-        for _ in 0..=CHATS {
-            chats.push(make_group(&messenger, &people).await?);
-        }
-        let one_chat = chats.pop().ok_or("there is a chat")?;
-        Ok(Self { messenger, people, chats, one_chat, names: Context::system() })
+        Ok(Self { many, one })
     }
 
-    /// Each sender waits for the commit of a message before it sends the next one.
-    async fn send_for(&self, length: Duration, senders: usize, place: Place) -> Result<Sample> {
+    async fn send_for(
+        &self,
+        service: &Service,
+        length: Duration,
+        senders: usize,
+        place: Place,
+    ) -> Result<Sample> {
+        let chats = match place {
+            Place::Spread => self.many.clone(),
+            Place::OneChat => vec![self.one],
+        };
         let measured = Measured::begin();
-        let until = measured.since + length;
-        let tasks: Vec<_> = (0..senders)
-            .map(|number| {
-                let chats = match place {
-                    Place::Spread => self.chats.clone(),
-                    Place::OneChat => vec![self.one_chat],
-                };
-                let (messenger, actor) = (self.messenger.clone(), self.people[number]);
-                tokio::spawn(send_until(until, messenger, actor, chats, number, self.names.clone()))
-            })
-            .collect();
-        let mut sent = 0;
-        for task in tasks {
-            sent += task.await??;
-        }
+        let senders = (0..senders).map(|number| (number, chats.clone())).collect();
+        let sent = service.send_until(measured.since + length, senders).await?;
         Ok(measured.end(sent))
     }
-}
-
-async fn send_until(
-    until: Instant,
-    messenger: Messenger,
-    actor: Actor,
-    chats: Vec<ChatId>,
-    number: usize,
-    names: Context,
-) -> Result<usize> {
-    let mut sent = 0;
-    while Instant::now() < until {
-        let send = SendMessage {
-            chat_id: chats[(number + sent) % chats.len()],
-            body: BODY.to_owned(),
-            client_id: Some(names.id::<()>().to_string()),
-            reply_to: None,
-        };
-        messenger.execute(&actor, send).await?;
-        sent += 1;
-    }
-    Ok(sent)
-}
-
-async fn register(messenger: &Messenger, number: usize) -> Result<Actor> {
-    let register = RegisterUser {
-        username: format!("person{number}"),
-        email: format!("person{number}@example.org"),
-        password: Password::new("correct horse battery"),
-        display_name: None,
-        device: None,
-    };
-    let registered = messenger.execute(&Actor::anonymous(), register).await?;
-    Ok(messenger.authenticate(registered.token.expose()).await?)
-}
-
-async fn make_group(messenger: &Messenger, people: &[Actor]) -> Result<ChatId> {
-    let member_ids = people.iter().map(Actor::user).collect::<Result<_, _>>()?;
-    let create = CreateGroupChat { title: "Tea".into(), member_ids, client_id: None };
-    Ok(messenger.execute(&people[0], create).await?.value.id)
 }
 
 #[derive(Default)]
@@ -334,24 +228,5 @@ impl Table {
     fn ratio(&self, name: &str, to: &str) -> f64 {
         let of = |name: &str| self.0.iter().find(|line| line.0 == name).map_or(&[][..], |line| &line.1);
         Figures::of(of(name).iter().zip(of(to)).map(|(a, b)| a.rate / b.rate)).median
-    }
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
-}
-
-struct Figures {
-    lowest: f64,
-    median: f64,
-    highest: f64,
-}
-
-impl Figures {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        Self { lowest: at(0), median: at(values.len() / 2), highest: at(values.len().saturating_sub(1)) }
     }
 }

@@ -208,6 +208,15 @@ where
         self.index()?.checked_sub(1).ok_or_else(|| StoreErrorKind::Corrupt.into())
     }
 
+    /// A list, which only some engines have.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn optional_integers(&mut self) -> StoreResult<Option<Vec<i64>>>
+    where
+        Vec<i64>: Decode<'r, R::Database>,
+    {
+        self.get()
+    }
+
     #[cfg(feature = "postgres")]
     pub(crate) fn optional_number(&mut self) -> StoreResult<Option<u64>> {
         self.get::<Option<i64>>()?.map(|number| u64::try_from(number).map_err(corrupt)).transpose()

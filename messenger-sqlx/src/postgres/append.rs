@@ -1,10 +1,10 @@
 //! Appending a batch of messages: one exchange with the server and one commit, for any number of messages, chats and
 //! senders.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use messenger_core::{
-    ClientId, MessageId, Revision, Seq, UserId,
+    ChatId, ClientId, MessageId, Revision, Seq, UserId,
     ports::{Appended, MessageRecord, NewMessage, StoreErrorKind, StoreResult, Unique},
 };
 use sqlx::{SqlStr, postgres::PgRow};
@@ -24,7 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Sql {
     one: SqlStr,
-    many: SqlStr,
+    all: SqlStr,
+    some: SqlStr,
     by_ids: SqlStr,
 }
 
@@ -34,8 +35,12 @@ impl Sql {
             one: statement(format!(
                 "SELECT 1::bigint, a.* FROM {schema}.messenger_append_message($1, $2, $3, $4, $5, $6, $7, $8) AS a"
             )),
-            many: statement(format!(
-                "SELECT * FROM {schema}.messenger_append_messages($1, $2, $3, $4, $5, $6, $7, $8)"
+            all: statement(format!(
+                "SELECT * FROM {schema}.messenger_append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+                 $12, $13, $14, $15)"
+            )),
+            some: statement(format!(
+                "SELECT * FROM {schema}.messenger_append_some_messages($1, $2, $3, $4, $5, $6, $7, $8)"
             )),
             by_ids: statement(format!(
                 "SELECT {MESSAGE} FROM {schema}.messenger_messages AS m WHERE m.id = ANY ($1)"
@@ -150,14 +155,98 @@ async fn ask(store: &PostgresStore, batch: &[NewMessage], asked: &[usize]) -> St
         .collect())
 }
 
+/// What became of each message, by its place among those that were sent.
 async fn exchange(store: &PostgresStore, sent: &[&NewMessage]) -> StoreResult<Vec<(usize, Said)>> {
     let query = match sent {
         [] => return Ok(vec![]),
         [new] => bind_one(store.query(&store.sql().append.one), new),
-        many => bind_many(store.query(&store.sql().append.many), many),
+        all => {
+            let plan = Plan::of(all);
+            if let Some(bases) = append_all(store, all, &plan).await? {
+                return plan.said(&bases);
+            }
+            bind_some(store.query(&store.sql().append.some), all)
+        }
     };
     let rows = store.run(Way::Statement, |session| Box::pin(session.all(query, read))).await?;
     Ok(rows.into_iter().filter_map(|(place, said)| said.map(|said| (place, said))).collect())
+}
+
+/// The numbers that a chat had before.
+type Base = (i64, i64);
+
+/// Appends the messages if nothing is refused and nothing was stored before, which is the rule.
+async fn append_all(
+    store: &PostgresStore,
+    sent: &[&NewMessage],
+    plan: &Plan,
+) -> StoreResult<Option<Vec<Base>>> {
+    let query = plan.bind(store.query(&store.sql().append.all));
+    let query = bind_columns(
+        query.bind(plan.places.clone()).bind(plan.nths.clone()).bind(uuids(sent.iter().map(|new| &new.id))),
+        sent,
+    );
+    let rows = store.run(Way::Statement, |session| {
+        Box::pin(session.one(query, |columns| {
+            let (seqs, revisions) = (columns.optional_integers()?, columns.optional_integers()?);
+            Ok(seqs.zip(revisions).map(|(seqs, revisions)| seqs.into_iter().zip(revisions).collect()))
+        }))
+    });
+    Ok(rows.await?.flatten())
+}
+
+/// Which numbers the messages get, counted from those of their chats.
+#[derive(Default)]
+struct Plan {
+    /// By rising ids: in this order they are locked.
+    heads: Vec<ChatId>,
+    counts: Vec<i64>,
+    activities: Vec<i64>,
+    /// Of each message: which of the heads, from 1, and which of its new messages, from 1.
+    places: Vec<i32>,
+    nths: Vec<i64>,
+    /// Those who send to a head, with the last of their messages, by head and id: in this order their marks are moved.
+    members: BTreeMap<(i32, UserId), i64>,
+}
+
+impl Plan {
+    fn of(sent: &[&NewMessage]) -> Self {
+        let mut plan = Self { heads: sent.iter().map(|new| new.chat).collect(), ..Self::default() };
+        plan.heads.sort_unstable();
+        plan.heads.dedup();
+        plan.counts = vec![0; plan.heads.len()];
+        plan.activities = vec![0; plan.heads.len()];
+        for new in sent {
+            let head = plan.heads.partition_point(|head| *head < new.chat);
+            plan.counts[head] += 1;
+            plan.activities[head] = new.created_at.as_micros();
+            let place = i32::try_from(head + 1).unwrap_or(i32::MAX);
+            plan.places.push(place);
+            plan.nths.push(plan.counts[head]);
+            plan.members.insert((place, new.sender), plan.counts[head]);
+        }
+        plan
+    }
+
+    fn bind(&self, query: Query) -> Query {
+        query
+            .ids(&self.heads)
+            .bind(self.counts.clone())
+            .bind(self.activities.clone())
+            .bind(self.members.keys().map(|(place, _)| *place).collect::<Vec<_>>())
+            .bind(uuids(self.members.keys().map(|(_, member)| member)))
+            .bind(self.members.values().copied().collect::<Vec<_>>())
+    }
+
+    fn said(&self, bases: &[Base]) -> StoreResult<Vec<(usize, Said)>> {
+        let numbers = self.places.iter().zip(&self.nths).enumerate().map(|(at, (place, nth))| {
+            let head = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
+            let (seq, revision) = head.and_then(|head| bases.get(head)).ok_or(StoreErrorKind::Corrupt)?;
+            let number = |base: &i64| u64::try_from(base + nth).map_err(|_| StoreErrorKind::Corrupt);
+            Ok((at, Said::Stored(Seq::new(number(seq)?), Revision::new(number(revision)?))))
+        });
+        numbers.collect()
+    }
 }
 
 fn bind_one(query: Query, new: &NewMessage) -> Query {
@@ -172,13 +261,18 @@ fn bind_one(query: Query, new: &NewMessage) -> Query {
         .time(new.created_at)
 }
 
-fn bind_many(query: Query, sent: &[&NewMessage]) -> Query {
+fn bind_some(query: Query, sent: &[&NewMessage]) -> Query {
+    let query =
+        query.bind(uuids(sent.iter().map(|new| &new.id))).bind(uuids(sent.iter().map(|new| &new.chat)));
+    bind_columns(query, sent)
+}
+
+/// The columns from the sender to the moment.
+fn bind_columns(query: Query, sent: &[&NewMessage]) -> Query {
     let names = sent.iter().map(|new| new.client_id.as_ref().map(|(name, _)| ClientId::as_str(name)));
     let fingerprints =
         sent.iter().map(|new| new.client_id.as_ref().map(|(_, fingerprint)| fingerprint.0.as_slice()));
     query
-        .bind(uuids(sent.iter().map(|new| &new.id)))
-        .bind(uuids(sent.iter().map(|new| &new.chat)))
         .bind(uuids(sent.iter().map(|new| &new.sender)))
         .bind(sent.iter().map(|new| new.body.0.as_slice()).collect::<Vec<_>>())
         .bind(names.collect::<Vec<_>>())

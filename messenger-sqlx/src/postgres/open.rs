@@ -198,6 +198,7 @@ impl PostgresBuilder {
             // analysed would stay in use while they grow.
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
             ("jit", "off"),
         ])
     }

@@ -1,7 +1,8 @@
 -- Times are microseconds since 1970. {schema} stands for the schema's name.
 -- There are no foreign keys: nothing but sessions is ever deleted, and every write looks at the rows it depends on.
 -- Text is compared byte by byte (collation "C"), whatever the database's own collation is and becomes.
--- Rows that are updated often leave room on their pages, so that an update need not touch the indexes.
+-- Rows that are updated often leave room on their pages, so that an update need not touch the indexes; and there are no
+-- checks, which PostgreSQL would prepare anew for every statement.
 
 CREATE TABLE {schema}.messenger_users (
     id              uuid     NOT NULL PRIMARY KEY,
@@ -50,7 +51,7 @@ CREATE TABLE {schema}.messenger_chats (
     created_at      bigint   NOT NULL,
     member_count    integer  NOT NULL,
     -- 0 direct, 1 group.
-    kind            smallint NOT NULL CHECK (kind IN (0, 1)),
+    kind            smallint NOT NULL,
     -- Of a direct chat: the two user ids.
     pair_low        uuid,
     pair_high       uuid,
@@ -78,7 +79,7 @@ CREATE TABLE {schema}.messenger_members (
     read_texts      bigint   NOT NULL,
     delivered_seq   bigint   NOT NULL,
     -- 0 member, 1 admin, 2 owner.
-    role            smallint NOT NULL CHECK (role IN (0, 1, 2)),
+    role            smallint NOT NULL,
     left_at         bigint,
     muted_until     bigint,
     CONSTRAINT messenger_members_pkey PRIMARY KEY (chat_id, user_id)
@@ -108,8 +109,7 @@ CREATE TABLE {schema}.messenger_messages (
 
 CREATE UNIQUE INDEX messenger_messages_by_seq ON {schema}.messenger_messages (chat_id, seq);
 -- The client id first: if it rises with time, as a UUIDv7 does, the newest entries of all senders are neighbours.
-CREATE UNIQUE INDEX messenger_messages_by_client_id ON {schema}.messenger_messages (client_id, sender_id)
-    WHERE client_id IS NOT NULL;
+CREATE UNIQUE INDEX messenger_messages_by_client_id ON {schema}.messenger_messages (client_id, sender_id);
 -- Only what was changed: the revisions of all else rise with seq.
 CREATE UNIQUE INDEX messenger_messages_by_change ON {schema}.messenger_messages (chat_id, revision)
     WHERE revision > created_revision;
@@ -167,9 +167,64 @@ BEGIN
 END
 $$;
 
--- Appends a batch, in which no client id of one sender comes twice, and answers for each message that was stored now
--- or before, as above, with its place in the batch, from 1.
+-- Appends a batch in which nothing is refused and nothing was stored before. `p_heads` are the chats, by rising ids,
+-- `p_counts` how many messages go to each, and `p_activities` when its last one was sent. `p_places` says for each
+-- message which of the chats it goes to, from 1, and `p_nths` which of the chat's new messages it is, from 1. The members
+-- who send are given once for each chat, with the last of their messages. Answers with the numbers that the chats had
+-- before; or with nulls, and nothing is done, if there is somebody who is no member or something that was stored before.
 CREATE FUNCTION {schema}.messenger_append_messages(
+    p_heads uuid[], p_counts bigint[], p_activities bigint[],
+    p_member_places integer[], p_members uuid[], p_member_nths bigint[],
+    p_places integer[], p_nths bigint[], p_ids uuid[], p_senders uuid[], p_bodies bytea[], p_client_ids text[],
+    p_fingerprints bytea[], p_replies uuid[], p_times bigint[],
+    OUT seqs bigint[], OUT revisions bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    texts bigint[];
+BEGIN
+    SELECT array_agg(h.last_seq), array_agg(h.revision), array_agg(h.texts) INTO seqs, revisions, texts
+    FROM (
+        SELECT c.last_seq, c.revision, c.texts FROM {schema}.messenger_chats AS c
+        WHERE c.id = ANY (p_heads) ORDER BY c.id FOR NO KEY UPDATE
+    ) AS h;
+    IF cardinality(seqs) IS DISTINCT FROM cardinality(p_heads)
+        OR EXISTS (
+            SELECT FROM unnest(p_client_ids, p_senders) AS a (client_id, sender)
+            JOIN {schema}.messenger_messages AS m ON m.client_id = a.client_id AND m.sender_id = a.sender
+        )
+        OR cardinality(p_members) <> (
+            SELECT count(*) FROM unnest(p_member_places, p_members) AS a (place, member)
+            JOIN {schema}.messenger_members AS p ON p.chat_id = p_heads[a.place] AND p.user_id = a.member
+            WHERE p.left_at IS NULL
+        )
+    THEN
+        seqs := NULL;
+        revisions := NULL;
+        RETURN;
+    END IF;
+
+    INSERT INTO {schema}.messenger_messages (id, chat_id, sender_id, seq, created_revision, revision, texts,
+        created_at, kind, reply_to, client_id, fingerprint, body)
+    SELECT a.id, p_heads[a.place], a.sender, seqs[a.place] + a.nth, revisions[a.place] + a.nth,
+        revisions[a.place] + a.nth, texts[a.place] + a.nth, a.at, 0, a.reply_to, a.client_id, a.fingerprint, a.body
+    FROM unnest(p_places, p_nths, p_ids, p_senders, p_bodies, p_client_ids, p_fingerprints, p_replies, p_times)
+        AS a (place, nth, id, sender, body, client_id, fingerprint, reply_to, at);
+
+    UPDATE {schema}.messenger_chats AS c
+    SET revision = c.revision + a.count, last_seq = c.last_seq + a.count, texts = c.texts + a.count,
+        activity_at = a.activity_at
+    FROM unnest(p_heads, p_counts, p_activities) AS a (id, count, activity_at) WHERE c.id = a.id;
+
+    UPDATE {schema}.messenger_members AS p
+    SET read_seq = seqs[a.place] + a.nth, read_texts = texts[a.place] + a.nth, delivered_seq = seqs[a.place] + a.nth
+    FROM unnest(p_member_places, p_members, p_member_nths) AS a (place, member, nth)
+    WHERE p.chat_id = p_heads[a.place] AND p.user_id = a.member;
+END
+$$;
+
+-- Appends what can be appended of a batch, in which no client id of one sender comes twice, and answers for each message
+-- that was stored now or before, as for one message, with its place in the batch, from 1.
+CREATE FUNCTION {schema}.messenger_append_some_messages(
     p_ids uuid[], p_chats uuid[], p_senders uuid[], p_bodies bytea[], p_client_ids text[], p_fingerprints bytea[],
     p_replies uuid[], p_times bigint[]
 ) RETURNS TABLE (place bigint, new_seq bigint, new_revision bigint, stored_id uuid) LANGUAGE plpgsql AS $$

@@ -1,0 +1,63 @@
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::ServerCpu;
+
+/// A PostgreSQL server of one's own, in a temporary folder: to be crashed, or to be measured. Ends with this.
+#[derive(Debug)]
+pub struct PrivateServer {
+    folder: TempDir,
+    url: String,
+}
+
+impl PrivateServer {
+    /// Starts one with these settings, each `NAME=VALUE`; else with PostgreSQL's own.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("messenger-postgres-").tempdir().unwrap();
+        let url = run("start", folder.path(), settings);
+        Self { folder, url }
+    }
+
+    /// Its URL, of a user that may do everything.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends it as a crash does, and starts it again at the same place.
+    pub fn crash_and_restart(&self) {
+        run("restart", self.folder.path(), &[]);
+    }
+
+    /// Ends it as a crash does.
+    pub fn crash(&self) {
+        run("kill", self.folder.path(), &[]);
+    }
+
+    /// Starts it again after a crash.
+    pub fn start_again(&self) {
+        run("start", self.folder.path(), &[]);
+    }
+
+    /// What its processes have used of the CPU so far, where the system tells.
+    pub fn cpu(&self) -> ServerCpu {
+        ServerCpu::of(run("pid", self.folder.path(), &[]).parse().unwrap())
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        run("stop", self.folder.path(), &[]);
+    }
+}
+
+fn run(command: &str, folder: &Path, arguments: &[&str]) -> String {
+    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres"));
+    let output = Command::new(&script).arg(command).arg(folder).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} {command}: {said}", script.display());
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
