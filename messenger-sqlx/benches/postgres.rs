@@ -31,6 +31,7 @@ Usage: cargo bench -p messenger-sqlx --features postgres --bench postgres -- [OP
 
   --quick      three rounds of 0.5 s each instead of five of 1.5 s
   --lanes N    batches under way at the same time (default: that of the store)
+  --senders N  so many senders only: for a profiler
   --help       this
 
 Rounds are interleaved. Each figure is the median of the rounds and the best of them; a ratio is the median of the
@@ -49,13 +50,14 @@ fn main() -> Result {
     }
     let (rounds, length) =
         if has("--quick") { (3, Duration::from_millis(500)) } else { (5, Duration::from_millis(1500)) };
-    let lanes = arguments.iter().skip_while(|argument| *argument != "--lanes").nth(1);
-    let lanes = lanes.map(|lanes| lanes.parse()).transpose()?;
+    let number = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
+    let lanes = number("--lanes").map(|lanes| lanes.parse()).transpose()?;
+    let only = number("--senders").map(|senders| senders.parse()).transpose()?;
     let all = !has("sends") && !has("history");
     let server = PrivateServer::start(&["max_connections=400"]);
     tokio::runtime::Runtime::new()?.block_on(async {
         if all || has("sends") {
-            sends(&server, rounds, length, lanes).await?;
+            sends(&server, rounds, length, (lanes, only)).await?;
         }
         if all || has("history") {
             history(&server, rounds).await?;
@@ -71,7 +73,12 @@ const CHATS: [usize; 3] = [1, 64, 1000];
 const BATCH: usize = 128;
 const WRITERS: usize = 2;
 
-async fn sends(server: &PrivateServer, rounds: usize, length: Duration, lanes: Option<usize>) -> Result {
+async fn sends(
+    server: &PrivateServer,
+    rounds: usize,
+    length: Duration,
+    (lanes, only): (Option<usize>, Option<usize>),
+) -> Result {
     let mut bare = Bare::open(server).await?;
     let mut store = PostgresStore::builder(server.url());
     if let Some(lanes) = lanes {
@@ -92,7 +99,7 @@ async fn sends(server: &PrivateServer, rounds: usize, length: Duration, lanes: O
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         table.measure(BATCHES.to_owned(), &mut cpu, bare.batches_for(length)).await?;
-        for senders in SENDERS {
+        for senders in SENDERS.into_iter().filter(|senders| only.is_none_or(|only| *senders == only)) {
             table.measure(plain(senders), &mut cpu, bare.insert_for(length, senders)).await?;
             for place in &places {
                 table

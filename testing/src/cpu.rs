@@ -15,15 +15,19 @@ impl ServerCpu {
         Self { postmaster, used: HashMap::new() }
     }
 
+    /// The processes that there are now.
+    pub fn processes(&self) -> Vec<u32> {
+        let ours = |process: &Process| process.id == self.postmaster || process.parent == self.postmaster;
+        processes().filter(ours).map(|process| process.id).collect()
+    }
+
     /// What was used until now.
     pub fn used(&mut self) -> Duration {
-        for process in
-            processes().filter(|process| process.id == self.postmaster || process.parent == self.postmaster)
-        {
+        for process in self.processes() {
             // To the nanosecond; `stat` has steps of 10 ms. Each process of PostgreSQL is one thread.
-            let Ok(text) = fs::read_to_string(format!("/proc/{}/schedstat", process.id)) else { continue };
+            let Ok(text) = fs::read_to_string(format!("/proc/{process}/schedstat")) else { continue };
             if let Some(running) = text.split(' ').next().and_then(|running| running.parse().ok()) {
-                self.used.insert(process.id, running);
+                self.used.insert(process, running);
             }
         }
         Duration::from_nanos(self.used.values().sum())

@@ -42,6 +42,25 @@ impl PrivateServer {
         run("start", self.folder.path(), &[]);
     }
 
+    /// Lets all its processes stand still, as when its machine is gone from the network.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let processes = self.cpu().processes();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .args(processes.iter().map(u32::to_string))
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     /// What its processes have used of the CPU so far, where the system tells.
     pub fn cpu(&self) -> ServerCpu {
         ServerCpu::of(run("pid", self.folder.path(), &[]).parse().unwrap())
@@ -50,6 +69,8 @@ impl PrivateServer {
 
 impl Drop for PrivateServer {
     fn drop(&mut self) {
+        // Also after a test that has failed while it was frozen.
+        self.signal("CONT");
         run("stop", self.folder.path(), &[]);
     }
 }

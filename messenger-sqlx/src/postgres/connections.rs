@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Statements,
-    errors::{leaves_the_connection_usable, store_error},
+    errors::{is_of_another_transaction, leaves_the_connection_usable, store_error},
     sql::Query,
 };
 use crate::{columns::Columns, finish::Finish};
@@ -281,7 +281,14 @@ impl Session {
 
     async fn begin(&mut self, begin: SqlStr) -> StoreResult<()> {
         self.in_transaction = true;
-        self.execute_all(begin).await
+        match self.execute_all(begin.clone()).await {
+            // The host has left a transaction open on a connection of its pool.
+            Err(error) if is_of_another_transaction(&error) => {
+                self.execute_all(SqlStr::from_static("ROLLBACK")).await?;
+                self.execute_all(begin).await
+            }
+            begun => begun,
+        }
     }
 
     /// Commits what has gone well, and undoes the rest.

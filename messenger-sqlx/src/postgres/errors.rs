@@ -27,14 +27,23 @@ pub(super) fn leaves_the_connection_usable(error: &sqlx::Error) -> bool {
     })
 }
 
+/// Whether a transaction could not begin because there was one that had begun before.
+pub(super) fn is_of_another_transaction(error: &StoreError) -> bool {
+    source(error)
+        .is_some_and(|error| [ACTIVE_SQL_TRANSACTION, IN_FAILED_SQL_TRANSACTION].contains(&error.code()))
+}
+
 /// Whether another try may fare better at once: the server has undone what was done because of somebody else's work.
 pub(super) fn is_worth_another_try(error: &StoreError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
-    source.and_then(postgres).is_some_and(|error| {
+    source(error).is_some_and(|error| {
         matches!(error.code(), SERIALIZATION_FAILURE | DEADLOCK_DETECTED)
             || error.code() == UNIQUE_VIOLATION
                 && error.constraint() == Some("messenger_messages_by_client_id")
     })
+}
+
+fn source(error: &StoreError) -> Option<&PgDatabaseError> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref()).and_then(postgres)
 }
 
 fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
@@ -43,6 +52,8 @@ fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
 
 const UNIQUE_VIOLATION: &str = "23505";
 const READ_ONLY_SQL_TRANSACTION: &str = "25006";
+const ACTIVE_SQL_TRANSACTION: &str = "25001";
+const IN_FAILED_SQL_TRANSACTION: &str = "25P02";
 const SERIALIZATION_FAILURE: &str = "40001";
 const DEADLOCK_DETECTED: &str = "40P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";

@@ -107,15 +107,16 @@ async fn apply(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateEr
 
 /// The migrations that are still to be done.
 async fn check(conn: &mut PgConnection, schema: &Schema) -> Result<&'static [Migration], MigrateError> {
-    let table = format!("{schema}.messenger_migrations");
-    let known: (bool,) = sqlx::query_as("SELECT to_regclass($1) IS NOT NULL")
-        .persistent(false)
-        .bind(&table)
-        .fetch_one(&mut *conn)
-        .await?;
+    // Not by `to_regclass`: that may answer by what it knew before another node was waited for.
+    let known =
+        "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_migrations')";
+    let known = sqlx::query_as(known).persistent(false).bind(schema.name());
+    let known: (bool,) = known.fetch_one(&mut *conn).await?;
     let mut applied = vec![];
     if known.0 {
-        let all = statement(format!("SELECT version, checksum FROM {table} ORDER BY version"));
+        let all = statement(format!(
+            "SELECT version, checksum FROM {schema}.messenger_migrations ORDER BY version"
+        ));
         let all: Vec<(i64, Vec<u8>)> = sqlx::query_as(all).persistent(false).fetch_all(conn).await?;
         applied.extend(all.into_iter().map(|(version, checksum)| Applied { version, checksum }));
     }

@@ -66,7 +66,7 @@ impl PostgresBuilder {
             source,
             schema: "messenger".to_owned(),
             max_connections: 16,
-            lanes: 2,
+            lanes: 1,
             acquire_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
             statement_timeout: Duration::from_secs(10),
@@ -89,7 +89,7 @@ impl PostgresBuilder {
         self
     }
 
-    /// How many batches of messages are under way at the same time, 1 or more; 2 without this. More of them help
+    /// How many batches of messages are under way at the same time, 1 or more; 1 without this. More of them help
     /// where the server is far away or has many cores; fewer make larger batches, which cost less for each message.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = lanes.max(1);

@@ -1,0 +1,311 @@
+//! What is particular to a database on a server: opening it, sharing it with a host and with other nodes, and a server
+//! that is slow, full or away.
+
+#![cfg(feature = "postgres")]
+
+mod support;
+
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use futures::future::join_all;
+use messenger_core::{
+    ChatId, UserId,
+    ports::{Anchor, Appended, MessageStore as _, Store, StoreErrorKind},
+    testkit::{World, error_kind},
+};
+use messenger_sqlx::{
+    PostgresBuilder, PostgresStore,
+    postgres::{OpenError, migrations_sql},
+};
+use messenger_testing::{Database, connect, execute, server_url, with_database};
+use sqlx::postgres::PgPoolOptions;
+use support::postgres::migrated;
+use tokio::time::Instant;
+
+async fn refused(builder: PostgresBuilder) -> (OpenError, String) {
+    let began = Instant::now();
+    let error = builder.open().await.unwrap_err();
+    let sentence = error.to_string();
+    assert!(began.elapsed() < Duration::from_secs(10), "{sentence}");
+    assert!(!sentence.contains('\n') && !format!("{error:?}").contains("secret"), "{error:?}");
+    (error, sentence)
+}
+
+#[tokio::test]
+async fn what_can_not_be_opened_is_refused_in_one_sentence() {
+    let server = server_url();
+    for (url, says) in [
+        ("postgres://ada:secret@127.0.0.1:1/chat", "127.0.0.1:1/chat can't be used: Connection refused"),
+        ("mysql://ada:secret@h/chat", "does not begin with `postgres://`"),
+        ("postgres://ada:secret@h:port/chat", "can't be used"),
+        (&with_database(&server, "no_such_database"), "\"no_such_database\" does not exist"),
+    ] {
+        let (_, sentence) = refused(PostgresStore::builder(url)).await;
+        assert!(sentence.contains(says), "{sentence}");
+    }
+    let (error, sentence) = refused(PostgresStore::builder(&server).schema("Chat; DROP")).await;
+    assert!(matches!(error, OpenError::Schema(_)), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_fit_is_refused_in_one_sentence() {
+    for (change, says) in [
+        (
+            "INSERT INTO messenger.messenger_migrations VALUES (999, 'later', '\\x00', 0)",
+            "is newer than this program",
+        ),
+        ("UPDATE messenger.messenger_migrations SET checksum = '\\x00'", "its migration 1 is not ours"),
+        ("ALTER DATABASE {name} SET synchronous_commit = off", "what is acknowledged could be lost"),
+        ("ALTER DATABASE {name} SET default_transaction_read_only = on", "is read-only"),
+    ] {
+        let database = migrated(&server_url()).await;
+        let url = database.url();
+        let name = url.rsplit('/').next().unwrap().split('?').next().unwrap();
+        execute(&mut connect(&url).await, change.replace("{name}", name)).await;
+        let (_, sentence) = refused(PostgresStore::builder(&url)).await;
+        assert!(sentence.contains(says), "{sentence}");
+    }
+    let empty = Database::empty(&server_url()).await;
+    let (error, sentence) = refused(PostgresStore::builder(&empty.url()).migrate(false)).await;
+    assert!(matches!(error, OpenError::Pending { version: 1, .. }), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_nodes_may_start_at_once_on_a_new_database() {
+    let database = Database::empty(&server_url()).await;
+    let nodes =
+        (0..10).map(|_| tokio::spawn(PostgresStore::builder(&database.url()).max_connections(2).open()));
+    let stores: Vec<PostgresStore> =
+        join_all(nodes).await.into_iter().map(|node| node.unwrap().unwrap()).collect();
+    let mut conn = connect(&database.url()).await;
+    let done = sqlx::query_as("SELECT count(*), min(version) FROM messenger.messenger_migrations");
+    let done: (i64, i64) = done.fetch_one(&mut conn).await.unwrap();
+    assert_eq!(done, (1, 1));
+
+    let stores: Vec<Arc<PostgresStore>> = stores.into_iter().map(Arc::new).collect();
+    let world = World::new(Arc::clone(&stores[0]) as Arc<dyn Store>);
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let chat = world.direct(ada, bob).await;
+    let sends = stores.iter().map(|store| {
+        let batch = [world.text(chat, ada, "hello"), world.text(chat, bob, "hello")];
+        async move { store.append_messages(&batch).await.unwrap() }
+    });
+    let mut seqs: Vec<u64> = join_all(sends).await.into_iter().flatten().map(seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=20).collect::<Vec<_>>());
+}
+
+fn seq(answer: messenger_core::ports::StoreResult<Appended>) -> u64 {
+    match answer.unwrap() {
+        Appended::New(message) => message.seq.get(),
+        Appended::Existing(message) => panic!("{message:?} was sent once"),
+    }
+}
+
+#[tokio::test]
+async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed() {
+    let database = Database::empty(&server_url()).await;
+    let mut owner = connect(&database.url()).await;
+    execute(&mut owner, "CREATE TABLE public.users (id integer)").await;
+    execute(&mut owner, migrations_sql("chat").unwrap()).await;
+    let name = database
+        .url()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .split('?')
+        .next()
+        .unwrap()
+        .replace("messenger_test", "role");
+    // As docs/storage.md has it.
+    execute(
+        &mut owner,
+        format!(
+            "CREATE ROLE {name} LOGIN PASSWORD 'secret';
+             GRANT USAGE ON SCHEMA chat TO {name};
+             GRANT SELECT ON chat.messenger_migrations TO {name};
+             GRANT SELECT, INSERT, UPDATE ON chat.messenger_users, chat.messenger_chats, chat.messenger_members,
+                 chat.messenger_messages TO {name};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON chat.messenger_sessions TO {name};"
+        ),
+    )
+    .await;
+    let (scheme, rest) = server_url().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let host = rest.split_once('@').map_or(rest.as_str(), |(_, host)| host);
+    let url = with_database(
+        &format!("{scheme}://{name}:secret@{host}"),
+        database.url().rsplit('/').next().unwrap(),
+    );
+    let store = PostgresStore::builder(&url).schema("chat").open().await.unwrap();
+    let world = World::new(Arc::new(store));
+    let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
+    let group = world.group([ada, bob]).await;
+    world.add(group, ada, &[cleo]).await;
+    let sent = world.send(group, cleo, "hello").await;
+    world.edit(&sent, "hallo").await;
+    assert_eq!(world.store.history(group, bob, Anchor::Newest, 10).await.unwrap().messages.len(), 3);
+    world.erase(cleo).await;
+    world.store.close().await;
+    execute(&mut owner, format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;
+}
+
+/// Two in a chat.
+async fn talkers(store: &Arc<PostgresStore>) -> (World, ChatId, UserId) {
+    let world = World::new(Arc::clone(store) as Arc<dyn Store>);
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let chat = world.direct(ada, bob).await;
+    (world, chat, ada)
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_host_left_open_does_not_swallow_what_is_acknowledged() {
+    let database = migrated(&server_url()).await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&database.url()).await.unwrap();
+    let store = Arc::new(PostgresStore::with_pool(pool.clone()).open().await.unwrap());
+    let (world, chat, ada) = talkers(&store).await;
+    for leftover in ["BEGIN", "BEGIN; SAVEPOINT mine; SELECT 1"] {
+        execute(&mut pool.acquire().await.unwrap(), leftover).await;
+        let sent = world.send(chat, ada, "hello").await;
+        execute(&mut pool.acquire().await.unwrap(), "ROLLBACK").await;
+        assert!(world.store.message(chat, sent.id).await.is_ok(), "after {leftover}");
+    }
+    // One that has failed takes nothing any more.
+    let mut conn = pool.acquire().await.unwrap();
+    execute(&mut conn, "BEGIN").await;
+    assert!(sqlx::raw_sql("SELECT 1/0").execute(&mut *conn).await.is_err());
+    drop(conn);
+    let sent = world.send(chat, ada, "hello").await;
+    assert!(world.store.message(chat, sent.id).await.is_ok());
+
+    store.close().await;
+    assert_eq!(error_kind(store.ping().await), StoreErrorKind::Unavailable);
+    assert!(!pool.is_closed(), "the pool is the host's");
+    execute(&mut pool.acquire().await.unwrap(), "SELECT 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_go_away_at_any_moment_leave_no_transaction_open() {
+    for shared in [false, true] {
+        let database = migrated(&server_url()).await;
+        let builder = if shared {
+            let pool = PgPoolOptions::new().max_connections(4).connect(&database.url()).await.unwrap();
+            PostgresStore::with_pool(pool)
+        } else {
+            PostgresStore::builder(&database.url()).max_connections(4)
+        };
+        let store = Arc::new(builder.open().await.unwrap());
+        let world = World::new(Arc::clone(&store) as Arc<dyn Store>);
+        let [ada, bob] = world.people(["ada", "bob"]).await;
+        let chat = world.direct(ada, bob).await;
+        let racers = (0..200).map(|number| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                let polls = number % 12;
+                match number % 3 {
+                    0 => {
+                        drop(cut(world.store.append_messages(&[world.text(chat, ada, "hello")]), polls).await)
+                    }
+                    1 => drop(cut(world.store.create_group(world.new_group(ada, &[bob])), polls).await),
+                    _ => drop(cut(world.store.list_chats(ada, None, 10), polls).await),
+                }
+            })
+        });
+        join_all(racers).await;
+        // Waits for what went on alone.
+        store.close().await;
+        let mut conn = connect(&database.url()).await;
+        let open = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        let open: (i64,) = sqlx::query_as(open).fetch_one(&mut conn).await.unwrap();
+        assert_eq!(open.0, 0);
+    }
+}
+
+/// Polls a future so often, with others in between, and drops it.
+async fn cut<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if let Poll::Ready(output) = futures::poll!(&mut future) {
+            return Some(output);
+        }
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn the_pool_recovers_from_connections_that_were_cut() {
+    let database = migrated(&server_url()).await;
+    let store = Arc::new(PostgresStore::builder(&database.url()).max_connections(8).open().await.unwrap());
+    let (world, chat, ada) = talkers(&store).await;
+    for _ in 0..5 {
+        // Opens several connections.
+        join_all((0..8).map(|_| world.store.user(ada)))
+            .await
+            .into_iter()
+            .for_each(|user| drop(user.unwrap()));
+        let cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        execute(&mut connect(&database.url()).await, cut).await;
+        // The first one to find out; after that all are looked at before they are used.
+        let first = store.append_messages(&[world.text(chat, ada, "hello")]).await;
+        let failed = usize::from(first.is_err());
+        if let Err(error) = first {
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        }
+        let later = join_all((0..8).map(|_| world.store.user(ada))).await;
+        assert_eq!(later.iter().filter(|user| user.is_err()).count(), 0, "after {failed} failure");
+        world.send(chat, ada, "hello").await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_holds_is_waited_for_only_so_long() {
+    let database = migrated(&server_url()).await;
+    let builder = PostgresStore::builder(&database.url()).max_connections(2);
+    let builder =
+        builder.statement_timeout(Duration::from_millis(300)).acquire_timeout(Duration::from_millis(600));
+    let store = Arc::new(builder.open().await.unwrap());
+    let (world, chat, ada) = talkers(&store).await;
+    let mut other = connect(&database.url()).await;
+    execute(&mut other, "BEGIN; SELECT FROM messenger.messenger_chats FOR UPDATE").await;
+
+    let began = Instant::now();
+    // More than there are connections: those who get none are refused, too.
+    let texts = (0..8).map(|_| world.text(chat, ada, "hello")).collect::<Vec<_>>();
+    for answer in join_all(texts.iter().map(|text| store.append_messages(std::slice::from_ref(text)))).await {
+        assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5));
+    execute(&mut other, "ROLLBACK").await;
+    assert_eq!(world.send(chat, ada, "hello").await.seq.get(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_is_waited_for_only_so_long() {
+    use messenger_testing::PrivateServer;
+
+    let server = PrivateServer::start(&["fsync=off"]);
+    let builder = PostgresStore::builder(server.url()).max_connections(4).timeout(Duration::from_secs(1));
+    let store = Arc::new(builder.acquire_timeout(Duration::from_secs(1)).open().await.unwrap());
+    let (world, chat, ada) = talkers(&store).await;
+    server.freeze();
+    let began = Instant::now();
+    let answers = join_all((0..12).map(|_| async {
+        match world.store.user(ada).await {
+            Err(error) => error.kind(),
+            Ok(_) => panic!("a frozen server has answered"),
+        }
+    }));
+    assert!(answers.await.iter().all(|kind| *kind == StoreErrorKind::Unavailable));
+    let sent = store.append_messages(&[world.text(chat, ada, "hello")]).await;
+    assert_eq!(sent.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    server.thaw();
+    let until = Instant::now() + Duration::from_secs(20);
+    while store.ping().await.is_err() {
+        assert!(Instant::now() < until, "it recovers");
+    }
+    world.send(chat, ada, "hello").await;
+}
