@@ -120,7 +120,8 @@ impl Sql {
                 "SELECT id, memberships FROM {schema}.messenger_users WHERE id = ANY ($1)"
             )),
             revisions: statement(format!(
-                "SELECT id, revision FROM {schema}.messenger_chats WHERE id = ANY ($1)"
+                "SELECT c.id, c.revision FROM unnest($1::uuid[]) AS a (id) JOIN LATERAL ({}) AS c ON true",
+                head(schema, "a.id")
             )),
             ever_joined: statement(format!(
                 "SELECT chat_id FROM {schema}.messenger_members WHERE user_id = $1"

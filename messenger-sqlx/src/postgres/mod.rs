@@ -8,8 +8,6 @@ mod markers;
 mod messages;
 mod migrate;
 mod open;
-#[cfg(test)]
-mod plans;
 mod sessions;
 mod sql;
 mod users;

@@ -1,0 +1,290 @@
+//! That tables are read by their indexes, and nothing that grows is sorted: by the plans that the server used, those of
+//! statements inside of functions included, in a database with a chat of 1,000,000 messages and a person in 5,000 chats.
+
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use messenger_core::{
+    ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
+    context::Context,
+    ports::{
+        Anchor, ChatStore as _, Content, DeleteMessage, DirectChat, EditMessage, LoginKey, MarkerStore as _,
+        MessageStore as _, MoveMarker, NewMessage, SessionStore as _, Store, StoreResult, UserStore as _,
+    },
+};
+use messenger_sqlx::PostgresStore;
+use messenger_testing::{PrivateServer, connect, execute};
+use sqlx::postgres::PgPoolOptions;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// What the server says of its plans. The notices are passed on by sqlx as events.
+#[derive(Clone, Default)]
+struct Plans(Arc<Mutex<Vec<String>>>);
+
+impl Plans {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Subscriber for Plans {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::postgres::notice"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Text<'t>(&'t mut String);
+        impl Visit for Text<'_> {
+            fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
+                self.0.push_str(&format!("{value:?}").replace("\\n", "\n"));
+            }
+
+            fn record_str(&mut self, _: &Field, value: &str) {
+                self.0.push_str(value);
+            }
+        }
+        let mut text = String::new();
+        event.record(&mut Text(&mut text));
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// What an intent may sort.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sorts {
+    Nothing,
+    /// The first of many, without keeping the others.
+    Top,
+    /// What it was given, or what one person has few of.
+    Few,
+}
+
+#[tokio::test]
+async fn every_table_is_read_by_an_index_and_nothing_that_grows_is_sorted() {
+    let plans = Plans::default();
+    tracing::subscriber::set_global_default(plans.clone()).unwrap();
+    let server = PrivateServer::start(&[
+        "fsync=off",
+        "full_page_writes=off",
+        "session_preload_libraries=auto_explain",
+        "auto_explain.log_min_duration=-1",
+        "auto_explain.log_nested_statements=on",
+        "auto_explain.log_analyze=on",
+        "auto_explain.log_timing=off",
+        "auto_explain.log_level=notice",
+    ]);
+    let store = PostgresStore::connect(server.url()).await.unwrap();
+    let large = Large::fill(server.url(), &store).await;
+    execute(
+        &mut connect(server.url()).await,
+        "ALTER DATABASE postgres SET auto_explain.log_min_duration = 0",
+    )
+    .await;
+    store.close().await;
+
+    let own = PostgresStore::connect(server.url()).await.unwrap();
+    large.check_all(&own, &plans).await;
+    // With nothing said to the planner.
+    let pool = PgPoolOptions::new().max_connections(2).connect(server.url()).await.unwrap();
+    let shared = PostgresStore::with_pool(pool).open().await.unwrap();
+    large.check_all(&shared, &plans).await;
+}
+
+const MESSAGES: u64 = 1_000_000;
+const CHATS: u64 = 5000;
+
+/// A chat of a million messages, and a person who is in it and in many others.
+struct Large {
+    context: Context,
+    chat: ChatId,
+    person: UserId,
+    others: Vec<ChatId>,
+}
+
+impl Large {
+    async fn fill(url: &str, store: &PostgresStore) -> Self {
+        let context = Context::system();
+        let (chat, person) = (context.id(), context.id());
+        let rows = format!(
+            "INSERT INTO messenger.messenger_users (id, username, display_name, display_folded, notify_email, created_at,
+                version, memberships)
+            SELECT CASE n WHEN 1 THEN '{person}' ELSE gen_random_uuid() END, 'name' || n, 'Name ' || n, 'name ' || n,
+                true, n, 1, 0 FROM generate_series(1, 20000) AS n;
+            INSERT INTO messenger.messenger_sessions (token_hash, id, user_id, created_at, last_used_at, expires_at)
+            SELECT sha256(id::text::bytea), id, id, 1, 1, 1 FROM messenger.messenger_users;
+            INSERT INTO messenger.messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts,
+                member_count, roster_version)
+            SELECT CASE n WHEN 1 THEN '{chat}' ELSE gen_random_uuid() END, 1, n, n, 20, 20, 20, 21, 1
+            FROM generate_series(1, 4 * {CHATS}) AS n;
+            INSERT INTO messenger.messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts,
+                delivered_seq)
+            SELECT c.id, '{person}', 0, 1, 1, 0, 0, 0 FROM messenger.messenger_chats AS c
+            WHERE c.id = '{chat}' OR c.created_at <= {CHATS}
+            UNION ALL
+            SELECT c.id, u.id, 0, 1, 1 + k, 0, 0, 0 FROM messenger.messenger_chats AS c
+            CROSS JOIN generate_series(1, 20) AS k
+            JOIN messenger.messenger_users AS u ON u.created_at = (c.created_at * 7 + k * 13) % 19000 + 2;
+            UPDATE messenger.messenger_chats SET revision = {MESSAGES} + 1000, last_seq = {MESSAGES}, texts = {MESSAGES}
+            WHERE id = '{chat}';
+            INSERT INTO messenger.messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts,
+                created_at, client_id, fingerprint, body)
+            SELECT gen_random_uuid(), '{chat}', n, '{person}', 0, n,
+                CASE n % 1000 WHEN 0 THEN {MESSAGES} + n / 1000 ELSE n END, n, n, n::text,
+                '\\x00112233445566778899aabbccddeeff', 'a hundred bytes or so'
+            FROM generate_series(1, {MESSAGES}) AS n;
+            INSERT INTO messenger.messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts,
+                created_at, body)
+            SELECT gen_random_uuid(), c.id, n, '{person}', 0, n, n, n, n, 'few'
+            FROM messenger.messenger_chats AS c, generate_series(1, 20) AS n WHERE c.id <> '{chat}' AND n > 18"
+        );
+        let mut conn = connect(url).await;
+        execute(&mut conn, rows).await;
+        execute(&mut conn, "VACUUM ANALYZE").await;
+        let heads = store.memberships(person).await.unwrap().chats;
+        assert_eq!(heads.len() as u64, CHATS);
+        let others = heads.into_iter().map(|head| head.chat).filter(|other| *other != chat).collect();
+        Self { context, chat, person, others }
+    }
+
+    async fn check_all(&self, store: &PostgresStore, plans: &Plans) {
+        self.check_reads(store, plans).await;
+        self.check_writes(store, plans).await;
+    }
+
+    async fn check_reads(&self, store: &PostgresStore, plans: &Plans) {
+        let (chat, person) = (self.chat, self.person);
+        let middle = Seq::new(MESSAGES / 2);
+        plans.take();
+        for anchor in [Anchor::Newest, Anchor::Before(middle), Anchor::After(middle), Anchor::Around(middle)]
+        {
+            let page = store.history(chat, person, anchor, 50).await;
+            assert_eq!(page.unwrap().messages.len(), 50);
+            check("history", Sorts::Nothing, plans);
+        }
+        let all: Vec<_> = self.others.iter().map(|other| (*other, Revision::new(18))).collect();
+        for since in [
+            vec![(chat, Revision::ZERO)],
+            vec![(chat, Revision::new(MESSAGES))],
+            vec![(chat, Revision::new(MESSAGES + 999))],
+            all,
+        ] {
+            let changes = store.changes(&since, 100).await.unwrap();
+            assert!(changes.iter().all(|changes| !changes.messages.is_empty()));
+            check("changes", Sorts::Nothing, plans);
+        }
+        done("memberships", Sorts::Nothing, plans, store.memberships(person).await);
+        done("list_chats", Sorts::Top, plans, store.list_chats(person, None, 50).await);
+        done("chat_views", Sorts::Nothing, plans, store.chat_views(person, &self.others[..100]).await);
+        done("membership", Sorts::Nothing, plans, store.membership(chat, person).await);
+        done("revisions", Sorts::Nothing, plans, store.revisions(&self.others).await);
+        done("chats_ever_joined", Sorts::Nothing, plans, store.chats_ever_joined(person).await);
+        done("roster", Sorts::Few, plans, store.roster(chat).await);
+        done("user", Sorts::Nothing, plans, store.user(person).await);
+        done("users", Sorts::Nothing, plans, store.users(&[person]).await);
+        let name = Username::trusted("name1");
+        done("user_by_login", Sorts::Nothing, plans, store.user_by_login(LoginKey::Username(&name)).await);
+        done("find_users", Sorts::Few, plans, store.find_users("name 12", None, 20).await);
+        done("sessions", Sorts::Few, plans, store.sessions(person).await);
+    }
+
+    async fn check_writes(&self, store: &PostgresStore, plans: &Plans) {
+        let (chat, person, now) = (self.chat, self.person, self.context.now());
+        let others = &self.others;
+        let one = [self.text(chat)];
+        done("append_messages", Sorts::Nothing, plans, store.append_messages(&one).await);
+        let many: Vec<_> = others[..100].iter().map(|other| self.text(*other)).collect();
+        done("append_messages", Sorts::Few, plans, store.append_messages(&many).await);
+        // Repeated.
+        done("append_messages", Sorts::Nothing, plans, store.append_messages(&one).await);
+        done("append_messages", Sorts::Few, plans, store.append_messages(&many).await);
+        let marks = others[..100].iter().map(|other| MoveMarker {
+            chat: *other,
+            user: person,
+            seq: Seq::MAX,
+            read: true,
+        });
+        done("move_markers", Sorts::Few, plans, store.move_markers(&marks.collect::<Vec<_>>()).await);
+
+        let last = store.history(chat, person, Anchor::Newest, 2).await.unwrap().messages;
+        plans.take();
+        let edit = EditMessage {
+            chat,
+            message: last[0].id,
+            expected: last[0].revision,
+            body: Content::from("other"),
+            edited_at: now,
+        };
+        done("edit_message", Sorts::Nothing, plans, store.edit_message(edit).await);
+        let (message, expected): (MessageId, _) = (last[1].id, last[1].revision);
+        let delete = DeleteMessage { chat, message, expected, deleted_at: now };
+        done("delete_message", Sorts::Nothing, plans, store.delete_message(delete).await);
+        done("erase_messages", Sorts::Few, plans, store.erase_messages(chat, person, now, 10).await);
+        let users = [person, store.roster(others[0]).await.unwrap().members.last().unwrap().user_id];
+        plans.take();
+        let direct = DirectChat { id: self.context.id(), users, created_at: now };
+        done("open_direct", Sorts::Few, plans, store.open_direct(direct).await);
+        done("set_mute", Sorts::Nothing, plans, store.set_mute(chat, person, Some(now)).await);
+        done("set_last_seen", Sorts::Few, plans, store.set_last_seen(&[(person, now)]).await);
+        let past = Timestamp::from_micros(0);
+        done("remove_expired_sessions", Sorts::Few, plans, store.remove_expired_sessions(past, 100).await);
+    }
+
+    fn text(&self, chat: ChatId) -> NewMessage {
+        let id = self.context.id();
+        let fingerprint = messenger_core::ports::Fingerprint([7; 16]);
+        NewMessage {
+            id,
+            chat,
+            sender: self.person,
+            body: Content::from("hello"),
+            client_id: Some((messenger_core::ClientId::trusted(id.to_string()), fingerprint)),
+            reply_to: None,
+            created_at: self.context.now(),
+        }
+    }
+}
+
+fn done<T>(intent: &str, sorts: Sorts, plans: &Plans, answer: StoreResult<T>) {
+    answer.unwrap();
+    check(intent, sorts, plans);
+}
+
+fn check(intent: &str, sorts: Sorts, plans: &Plans) {
+    let plans = plans.take();
+    assert!(
+        plans.iter().any(|plan| plan.contains("messenger_")),
+        "the server tells its plans of {intent}: {plans:?}"
+    );
+    for plan in plans {
+        let plan: String =
+            plan.lines().map(|line| line.chars().take(300).collect::<String>() + "\n").collect();
+        assert!(!plan.contains("Seq Scan on messenger_"), "{intent} reads a whole table: {plan}");
+        let sorted = plan.contains("Sort Key");
+        match sorts {
+            Sorts::Nothing => assert!(!sorted, "{intent} sorts: {plan}"),
+            Sorts::Top => assert!(!sorted || plan.contains("top-N heapsort"), "{intent} sorts all: {plan}"),
+            Sorts::Few => assert!(!plan.contains("external"), "{intent} sorts on disk: {plan}"),
+        }
+    }
+}
