@@ -309,3 +309,54 @@ async fn a_server_that_does_not_answer_is_waited_for_only_so_long() {
     }
     world.send(chat, ada, "hello").await;
 }
+
+#[cfg(all(feature = "tls", unix))]
+#[tokio::test]
+async fn connections_are_encrypted_and_the_server_is_the_one_that_is_meant() {
+    use messenger_testing::PrivateServer;
+
+    let server = PrivateServer::start(&["fsync=off"]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut authorities = vec![];
+    for name in ["ours", "another"] {
+        let file = folder.path().join(format!("{name}.pem"));
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&file, certified.cert.pem()).unwrap();
+        authorities.push((file, certified));
+    }
+    let (ours, certified) = &authorities[0];
+    let mut admin = connect(server.url()).await;
+    // The server writes its key itself, so that it is its own and nobody else's to read.
+    for (name, text) in [("cert", certified.cert.pem()), ("key", certified.signing_key.serialize_pem())] {
+        let lines = format!("COPY (SELECT unnest(string_to_array('{text}', E'\\n'))) TO PROGRAM");
+        execute(&mut admin, format!("{lines} 'umask 077; cat > ours.{name}'")).await;
+    }
+    for setting in ["ssl_cert_file = 'ours.cert'", "ssl_key_file = 'ours.key'", "ssl = on"] {
+        execute(&mut admin, format!("ALTER SYSTEM SET {setting}")).await;
+    }
+    execute(&mut admin, "SELECT pg_reload_conf()").await;
+
+    let named = server.url().replace("127.0.0.1", "localhost");
+    let url = |mode: &str, authority: &std::path::Path| {
+        format!("{named}?sslmode={mode}&sslrootcert={}", authority.display())
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    let store = loop {
+        // The new settings take a moment to reach the server.
+        match PostgresStore::connect(&url("verify-full", ours)).await {
+            Ok(store) => break store,
+            Err(error) => assert!(Instant::now() < until, "{error:?}"),
+        }
+    };
+    store.ping().await.unwrap();
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE application_name = 'messenger'";
+    let encrypted: (Option<bool>,) = sqlx::query_as(encrypted).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(encrypted.0, Some(true));
+
+    let (_, sentence) = refused(PostgresStore::builder(&url("verify-full", &authorities[1].0))).await;
+    assert!(sentence.contains("certificate"), "{sentence}");
+    let by_address = url("verify-full", ours).replace("localhost", "127.0.0.1");
+    let (_, sentence) = refused(PostgresStore::builder(&by_address)).await;
+    assert!(sentence.contains("certificate"), "{sentence}");
+}

@@ -7,8 +7,12 @@
 
 mod cpu;
 mod database;
+#[cfg(unix)]
+mod pooler;
 mod server;
 
 pub use cpu::ServerCpu;
 pub use database::{Database, connect, execute, server_url, with_database};
+#[cfg(unix)]
+pub use pooler::Pooler;
 pub use server::PrivateServer;
