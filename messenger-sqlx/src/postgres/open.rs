@@ -119,9 +119,6 @@ impl PostgresBuilder {
     /// For a URL that leads to a pooler which gives each transaction another connection, such as PgBouncer with
     /// `pool_mode = transaction`. Nothing is then kept on a connection: statements are not prepared ahead, and every
     /// intent is a transaction of its own, which takes four exchanges in place of one.
-    ///
-    /// Not needed for a PgBouncer of version 1.21 or later that has `max_prepared_statements` above 0 and
-    /// `ignore_startup_parameters = options, extra_float_digits`.
     pub fn transaction_pooling(mut self, on: bool) -> Self {
         self.transaction_pooling = on;
         self
