@@ -10,7 +10,7 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 use futures::future::join_all;
 use messenger_core::{
     ChatId, UserId,
-    ports::{Anchor, Appended, MessageStore as _, Store, StoreErrorKind},
+    ports::{Anchor, Appended, ChatStore as _, MessageStore as _, Store, StoreErrorKind},
     testkit::{World, error_kind},
 };
 use messenger_sqlx::{
@@ -279,6 +279,38 @@ async fn a_lock_that_somebody_holds_is_waited_for_only_so_long() {
     assert!(began.elapsed() < Duration::from_secs(5));
     execute(&mut other, "ROLLBACK").await;
     assert_eq!(world.send(chat, ada, "hello").await.seq.get(), 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_takes_too_long_is_undone_and_its_connection_not_used_again() {
+    let database = migrated(&server_url()).await;
+    let builder =
+        PostgresStore::builder(&database.url()).max_connections(2).timeout(Duration::from_millis(500));
+    let store = Arc::new(builder.open().await.unwrap());
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>);
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let mut other = connect(&database.url()).await;
+    // Lets a group be begun, and not be finished.
+    execute(&mut other, "BEGIN; LOCK TABLE messenger.messenger_messages IN SHARE ROW EXCLUSIVE MODE").await;
+    let group = world.new_group(ada, &[bob]);
+    assert_eq!(error_kind(store.create_group(group.clone()).await), StoreErrorKind::Unavailable);
+    execute(&mut other, "ROLLBACK").await;
+
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut monitor = connect(&database.url()).await;
+    loop {
+        let busy = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'messenger' AND state <> 'idle'";
+        let busy: (i64,) = sqlx::query_as(busy).fetch_one(&mut monitor).await.unwrap();
+        if busy.0 == 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "the server ends the transaction");
+    }
+    for person in [ada, bob] {
+        assert_eq!(store.memberships(person).await.unwrap().chats, [], "nothing of it is left");
+    }
+    assert!(store.create_group(group).await.unwrap().created);
 }
 
 #[cfg(target_os = "linux")]
