@@ -57,47 +57,62 @@ type Answers = Vec<StoreResult<Appended>>;
 pub(super) async fn append(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Answers> {
     let mut answers: Vec<Option<StoreResult<Appended>>> = batch.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..batch.len()).collect();
-    // Another round is for repetitions within the batch of what was refused, and of what was sent to another chat:
-    // whether the sender is in that one has to be asked, too.
+    // One round, but for what repeats another message of the batch: each asks for at least the first that is open.
     while !open.is_empty() {
-        let (asked, repeated) = split(batch, &open);
+        let Round { asked, repeated, mut later } = Round::of(batch, &open);
         let given = ask(store, batch, &asked).await?;
         for (place, answer) in asked.into_iter().zip(given) {
             answers[place] = Some(answer);
         }
-        open.clear();
         for (place, first) in repeated {
             match &answers[first] {
-                Some(Ok(Appended::New(message) | Appended::Existing(message)))
-                    if batch[first].chat == batch[place].chat =>
-                {
+                Some(Ok(Appended::New(message) | Appended::Existing(message))) => {
                     answers[place] = Some(Ok(Appended::Existing(message.clone())));
                 }
-                _ => open.push(place),
+                _ => later.push(place),
             }
         }
+        later.sort_unstable();
+        open = later;
     }
     Ok(answers.into_iter().map(|answer| answer.unwrap_or(Err(StoreErrorKind::Other.into()))).collect())
 }
 
-/// Those of the messages that are to be asked for, and those that repeat one of these by their client id.
-fn split(batch: &[NewMessage], open: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
-    let mut named: HashMap<(UserId, &str), usize> = HashMap::new();
-    let (mut asked, mut repeated) = (Vec::with_capacity(open.len()), vec![]);
-    for &place in open {
-        let new = &batch[place];
-        let name = new.client_id.as_ref().map(|(name, _)| (new.sender, name.as_str()));
-        match name.and_then(|name| named.get(&name)) {
-            Some(first) => repeated.push((place, *first)),
-            None => {
-                if let Some(name) = name {
-                    named.insert(name, place);
+/// What is done with the open messages of a batch, each named by its place in it.
+#[derive(Default)]
+struct Round {
+    /// Of these no two have the same sender and client id.
+    asked: Vec<usize>,
+    /// These have the client id of an earlier one, sent to the same chat, and get its answer.
+    repeated: Vec<(usize, usize)>,
+    /// These have the client id of an earlier one that was sent to another chat: only if that is refused they are
+    /// new. And all that come after one of these in its chat, since they may not get ahead of it.
+    later: Vec<usize>,
+}
+
+impl Round {
+    fn of(batch: &[NewMessage], open: &[usize]) -> Self {
+        let mut round = Self::default();
+        let mut named: HashMap<(UserId, &str), usize> = HashMap::new();
+        let mut held: HashSet<ChatId> = HashSet::new();
+        for &place in open {
+            let new = &batch[place];
+            let name = new.client_id.as_ref().map(|(name, _)| (new.sender, name.as_str()));
+            let first = name.map(|name| *named.entry(name).or_insert(place)).filter(|first| *first != place);
+            let is_held = held.contains(&new.chat);
+            match first {
+                Some(first) if batch[first].chat == new.chat && !is_held => {
+                    round.repeated.push((place, first));
                 }
-                asked.push(place);
+                None if !is_held => round.asked.push(place),
+                _ => {
+                    held.insert(new.chat);
+                    round.later.push(place);
+                }
             }
         }
+        round
     }
-    (asked, repeated)
 }
 
 /// What the server says of one message.

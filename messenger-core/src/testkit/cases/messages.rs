@@ -54,18 +54,20 @@ pub async fn append_by_a_stranger_is_not_member(world: &World) {
     world.append(&known).await.unwrap();
     world.remove(group, ada, &[bob]).await;
     let batch = [
-        world.text(group, cleo, "of another chat"),
+        world.named(group, cleo, "of another chat", "c1"),
         world.text(group, ada, "first"),
         world.text(group, bob, "one who left"),
         world.named(group, bob, "known", "b1"),
         world.text(group, world.id(), "nobody"),
         world.text(world.id(), ada, "nowhere"),
-        world.text(other, cleo, "elsewhere"),
+        // A refused one is no repetition's original, and takes nobody's place.
+        world.named(other, cleo, "elsewhere", "c1"),
+        world.text(other, cleo, "right after it"),
         world.text(group, ada, "second"),
     ];
     let answers = world.store.append_messages(&batch).await.unwrap();
     assert_eq!(answers.len(), batch.len());
-    let places = [None, Some(4), None, None, None, None, Some(2), Some(5)];
+    let places = [None, Some(4), None, None, None, None, Some(2), Some(3), Some(5)];
     for ((message, answer), place) in batch.iter().zip(answers).zip(places) {
         match place {
             Some(place) => assert_eq!(new(answer), expected_text(message, place, place)),
@@ -73,7 +75,7 @@ pub async fn append_by_a_stranger_is_not_member(world: &World) {
         }
     }
     assert_eq!(check_chat(&*world.store, group, ada).await.len(), 5);
-    assert_eq!(check_chat(&*world.store, other, cleo).await.len(), 2);
+    assert_eq!(check_chat(&*world.store, other, cleo).await.len(), 3);
 }
 
 pub async fn append_answers_a_repeated_client_id_with_the_stored_message(world: &World) {
