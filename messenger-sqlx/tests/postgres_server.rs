@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 async fn refused(builder: PostgresBuilder) -> (OpenError, String) {
     let began = Instant::now();
+    assert!(!format!("{builder:?}").contains("secret"));
     let error = builder.open().await.unwrap_err();
     let sentence = error.to_string();
     assert!(began.elapsed() < Duration::from_secs(10), "{sentence}");

@@ -1,4 +1,4 @@
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool,
@@ -46,10 +46,20 @@ pub struct PostgresBuilder {
     migrate: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Source {
     Url(Box<str>),
     Pool(PgPool),
+}
+
+impl fmt::Debug for Source {
+    /// Without the URL: there may be a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url(_) => "Url",
+            Self::Pool(_) => "Pool",
+        })
+    }
 }
 
 impl PostgresBuilder {
