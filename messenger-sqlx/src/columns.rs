@@ -7,7 +7,7 @@ use messenger_core::{
     ChatKind, ClientId, Device, DisplayName, Id, MessageKind, Revision, Role, Seq, Timestamp, Title,
     Username,
     ports::{
-        ChatRecord, Content, Fingerprint, MemberRecord, MessageRecord, SessionRecord, StoreError,
+        ChatRecord, ChatView, Content, Fingerprint, MemberRecord, MessageRecord, SessionRecord, StoreError,
         StoreErrorKind, StoreResult, StoredAddress, UserRecord,
     },
 };
@@ -135,6 +135,16 @@ where
             read_texts: self.number()?,
             delivered_seq: self.seq()?,
             muted_until: self.optional_time()?,
+        })
+    }
+
+    /// Chat, member, peer and last message, as the last thing of a row.
+    pub(crate) fn chat_view(&mut self) -> StoreResult<ChatView> {
+        Ok(ChatView {
+            chat: self.chat()?,
+            me: self.member()?,
+            peer: self.optional_user()?,
+            last_message: self.optional_message()?,
         })
     }
 

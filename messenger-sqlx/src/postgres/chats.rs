@@ -7,7 +7,7 @@ use messenger_core::{
         StoreResult,
     },
 };
-use sqlx::{SqlStr, postgres::PgRow};
+use sqlx::SqlStr;
 
 use super::{
     PostgresStore,
@@ -17,7 +17,7 @@ use super::{
     users,
 };
 use crate::{
-    columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
     records::new_chat,
 };
 
@@ -209,7 +209,7 @@ impl ChatStore for PostgresStore {
 
     async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
         let query = self.query(&self.sql().chats.views).id(user).ids(chats);
-        self.all(query, chat_view).await
+        self.all(query, |columns| columns.chat_view()).await
     }
 
     async fn list_chats(
@@ -220,7 +220,7 @@ impl ChatStore for PostgresStore {
     ) -> StoreResult<Vec<ChatView>> {
         let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
         let query = self.query(&self.sql().chats.page).id(user).bind(after.at).id(after.chat);
-        self.all(query.bind(rows(limit)), chat_view).await
+        self.all(query.bind(rows(limit)), |columns| columns.chat_view()).await
     }
 
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
@@ -279,15 +279,6 @@ impl ChatStore for PostgresStore {
         let query = self.query(&self.sql().chats.ever_joined).id(user);
         self.all(query, |columns| columns.id()).await
     }
-}
-
-fn chat_view(columns: &mut Columns<'_, PgRow>) -> StoreResult<ChatView> {
-    Ok(ChatView {
-        chat: columns.chat()?,
-        me: columns.member()?,
-        peer: columns.optional_user()?,
-        last_message: columns.optional_message()?,
-    })
 }
 
 /// The lower id, then the higher.

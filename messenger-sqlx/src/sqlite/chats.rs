@@ -9,7 +9,7 @@ use messenger_core::{
         RosterChanged, StoreErrorKind, StoreResult,
     },
 };
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore, messages,
@@ -17,7 +17,7 @@ use super::{
     users,
 };
 use crate::{
-    columns::{CHAT, Columns, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
     records::new_chat,
 };
 
@@ -120,7 +120,8 @@ impl ChatStore for SqliteStore {
     }
 
     async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        self.all(sqlx::query(BY_IDS.as_str()).id(user).bind(json_ids(chats)), chat_view).await
+        self.all(sqlx::query(BY_IDS.as_str()).id(user).bind(json_ids(chats)), |columns| columns.chat_view())
+            .await
     }
 
     async fn list_chats(
@@ -131,7 +132,7 @@ impl ChatStore for SqliteStore {
     ) -> StoreResult<Vec<ChatView>> {
         let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
         let query = sqlx::query(PAGE.as_str()).id(user).bind(after.at).id(after.chat).bind(rows(limit));
-        self.all(query, chat_view).await
+        self.all(query, |columns| columns.chat_view()).await
     }
 
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
@@ -199,15 +200,6 @@ impl ChatStore for SqliteStore {
         let query = sqlx::query("SELECT chat_id FROM messenger_members WHERE user_id = $1").id(user);
         self.all(query, |columns| columns.id()).await
     }
-}
-
-fn chat_view(columns: &mut Columns<'_, SqliteRow>) -> StoreResult<ChatView> {
-    Ok(ChatView {
-        chat: columns.chat()?,
-        me: columns.member()?,
-        peer: columns.optional_user()?,
-        last_message: columns.optional_message()?,
-    })
 }
 
 async fn insert_direct(conn: &mut SqliteConnection, direct: &DirectChat) -> StoreResult<()> {
