@@ -1,6 +1,7 @@
 //! The conformance kit through PgBouncer, which gives each transaction another connection of the server.
 
 #![cfg(all(feature = "postgres", unix))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -2,6 +2,7 @@
 //! that is slow, full or away.
 
 #![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -204,7 +205,9 @@ async fn callers_who_go_away_at_any_moment_leave_no_transaction_open() {
                 let polls = number % 12;
                 match number % 3 {
                     0 => {
-                        drop(cut(world.store.append_messages(&[world.text(chat, ada, "hello")]), polls).await)
+                        drop(
+                            cut(world.store.append_messages(&[world.text(chat, ada, "hello")]), polls).await,
+                        );
                     }
                     1 => drop(cut(world.store.create_group(world.new_group(ada, &[bob])), polls).await),
                     _ => drop(cut(world.store.list_chats(ada, None, 10), polls).await),

@@ -9,7 +9,7 @@ use clap::{
 };
 
 use crate::{
-    config::{Config, ConfigError, SETTINGS, Setting, Sources, Value, text_of_variable, variable},
+    config::{Config, ConfigError, SETTINGS, Setting, Sources, Value, masked, text_of_variable, variable},
     error::ServerError,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum Task {
     Serve(Config),
     Migrate(Config),
-    PrintMigrations,
+    PrintMigrations(Config),
     CheckConfig(Vec<Value>),
     /// Print this text, which is help or the version.
     Print(String),
@@ -33,7 +33,7 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
     let values = gather(&matches)?;
     let config = Config::of(&values)?;
     Ok(match matches.subcommand() {
-        Some(("migrate", migrate)) if migrate.get_flag("print") => Task::PrintMigrations,
+        Some(("migrate", migrate)) if migrate.get_flag("print") => Task::PrintMigrations(config),
         Some(("migrate", _)) => Task::Migrate(config),
         Some(("check-config", _)) => Task::CheckConfig(values),
         _ => Task::Serve(config),
@@ -49,7 +49,7 @@ fn command() -> Command {
         .help(format!("Read settings from this TOML file [default: none] [env: {}]", variable(CONFIG)));
     Command::new("messenger-server")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A complete chat server: REST and WebSocket API, a web page, and the data in one file")
+        .about("A complete chat server: REST and WebSocket API, web page, data in a file or PostgreSQL")
         .after_help(AFTER_HELP)
         .subcommand(Command::new("serve").about("Run the server (what happens without a command, too)"))
         .subcommand(
@@ -57,7 +57,7 @@ fn command() -> Command {
                 Arg::new("print")
                     .long("print")
                     .action(clap::ArgAction::SetTrue)
-                    .help("Print the SQL for SQLite instead, and touch nothing"),
+                    .help("Print the SQL for the store that --store-url names instead, and touch nothing"),
             ),
         )
         .subcommand(
@@ -110,7 +110,9 @@ fn shown_or_refused(error: &clap::Error) -> Result<Task, ServerError> {
             format!("There is no flag `{}`", context(ContextKind::InvalidArg).unwrap_or_default())
         }
         ErrorKind::InvalidSubcommand => {
-            format!("There is no command `{}`", context(ContextKind::InvalidSubcommand).unwrap_or_default())
+            let command = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            // It may be the value of a flag that was forgotten.
+            format!("There is no command `{}`", masked(command))
         }
         _ => {
             let text = error.to_string();

@@ -1,7 +1,5 @@
 use std::{error::Error, fmt, io};
 
-use messenger_sqlx::sqlite::OpenError;
-
 use crate::config::ConfigError;
 
 /// Why the server can't do what was asked. Each is one sentence that says what to do next.
@@ -15,9 +13,9 @@ pub(crate) enum ServerError {
     AddressInUse(String),
     #[error("The server can't listen at {0}; choose another address with --listen")]
     Listen(String, #[source] io::Error),
-    // The cause is a whole sentence with causes of its own in it.
-    #[error("The data can't be opened: {0}; look into that, or choose another file with --store-url.")]
-    Store(OpenError),
+    /// Why, and what to do about it.
+    #[error("The data can't be opened: {0}.")]
+    Store(String),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

@@ -1,4 +1,5 @@
-//! A complete chat server: the API, a web page, and the data in one file. See `messenger-server --help`.
+//! A complete chat server: the API, a web page, and the data in a file or PostgreSQL. See
+//! `messenger-server --help`.
 
 mod cli;
 mod config;
@@ -35,7 +36,7 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::CheckConfig(values) => report::print(&report::settings(&values)),
         Task::Serve(config) => block_on(serve::serve(&config)),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
-        Task::PrintMigrations => report::print(&messenger_sqlx::sqlite::migrations_sql()),
+        Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }
 }
 

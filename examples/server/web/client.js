@@ -13,9 +13,14 @@ import { openWebSocket } from './socket.js';
 /** Everything behind the views, wired together for one session. */
 export function createClient({ token, me, notify, onEnded }) {
   const state = createState(me);
+  /** The server ends the session with the account, and may say so before it answers: that is no news then. */
+  let erasing = false;
+  const sessionEnded = () => {
+    if (!erasing) onEnded();
+  };
   const api = createApi(token, () => {
     connection.stop();
-    onEnded();
+    sessionEnded();
   });
   /** What a resume brings, beyond the last message that each chat had when the connection was lost. */
   const missed = { counting: false, messages: 0, lastSeqs: new Map() };
@@ -78,7 +83,7 @@ export function createClient({ token, me, notify, onEnded }) {
   }
 
   function onStatus(status) {
-    if (status.phase === 'ended') return onEnded();
+    if (status.phase === 'ended') return sessionEnded();
     const wasLost = state.connection.wasLost || status.phase === 'lost';
     if (status.phase === 'lost') presence.forget();
     if (status.phase === 'resuming') {
@@ -129,6 +134,18 @@ export function createClient({ token, me, notify, onEnded }) {
     async start() {
       await loadChats();
       connection.start();
+    },
+
+    /** Erases the account; rejects, and all stays as it is, if the password is another one. */
+    async erase(password) {
+      erasing = true;
+      try {
+        await api.delete('/users/me', { password });
+      } catch (problem) {
+        erasing = false;
+        throw problem;
+      }
+      outbox.clear();
     },
 
     /** Takes in a chat that a request has returned. */

@@ -1,21 +1,25 @@
 //! Settings from a TOML file, `MESSENGER_*` variables and flags, in rising order of precedence.
 
+mod postgres_url;
 mod settings;
 mod sources;
+mod store;
 mod store_url;
 
 use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+pub(crate) use postgres_url::{PostgresUrl, masked};
 pub(crate) use settings::{PREFIX, SETTINGS, Setting, variable};
 use sources::Hint;
 pub(crate) use sources::{Sources, Value, text_of_variable, unknown_variables};
+pub(crate) use store::StoreConfig;
 pub(crate) use store_url::StoreUrl;
 
 /// What the settings mean.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) listen: String,
-    pub(crate) store: StoreUrl,
+    pub(crate) store: StoreConfig,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) log: String,
@@ -40,7 +44,7 @@ impl Config {
         let values = Values(values);
         Ok(Self {
             listen: values.read("listen", address)?,
-            store: values.read("store-url", str::parse)?,
+            store: StoreConfig::of(&values)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             log: values.read("log", log_filter)?,
@@ -167,7 +171,7 @@ mod tests {
     fn defaults_are_valid() {
         let values = Sources { file: None, variable: &|_| None, flag: &|_| None }.gather().unwrap();
         let config = Config::of(&values).unwrap();
-        assert_eq!(config.store, StoreUrl::Sqlite("messenger.db".into()));
+        assert_eq!(config.store.url, StoreUrl::Sqlite("messenger.db".into()));
         assert!(config.rate_limits);
     }
 

@@ -37,8 +37,35 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "URL",
         default: "sqlite://messenger.db",
         help: "Where the data lies: `sqlite://PATH` is a file, made when missing (relative to the working \
-               directory, or `sqlite:///` and an absolute path); `memory:` keeps everything in memory until \
-               the server ends",
+               directory, or `sqlite:///` and an absolute path); `postgres://USER:PASSWORD@HOST:PORT/DATABASE` \
+               is a PostgreSQL database, with parameters such as `?sslmode=verify-full`; `memory:` keeps \
+               everything in memory until the server ends",
+    },
+    Setting {
+        name: "store-schema",
+        value: "NAME",
+        default: "messenger",
+        help: "For PostgreSQL: the schema in which the tables lie, made when missing",
+    },
+    Setting {
+        name: "store-connections",
+        value: "NUMBER",
+        default: "16",
+        help: "For PostgreSQL: how many connections to the database are open at most",
+    },
+    Setting {
+        name: "store-transaction-pooling",
+        value: "on|off",
+        default: "off",
+        help: "For PostgreSQL: whether the URL leads to a pooler that gives each transaction another connection, \
+               such as PgBouncer with `pool_mode = transaction`",
+    },
+    Setting {
+        name: "store-statement-timeout",
+        value: "TIME",
+        default: "10s",
+        help: "For PostgreSQL: how long the database may work on a statement, waits for locks included, before \
+               it gives up",
     },
     Setting {
         name: "rate-limits",

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, PREFIX, SETTINGS, Setting, settings::variable, store_url::masked};
+use super::{ConfigError, PREFIX, SETTINGS, Setting, postgres_url::masked, settings::variable};
 
 /// Where a value was set, in rising order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,6 @@ impl fmt::Display for Origin {
 }
 
 /// The text that is set for one setting.
-#[derive(Debug)]
 pub(crate) struct Value {
     pub(crate) setting: &'static Setting,
     pub(crate) text: String,
@@ -49,6 +48,12 @@ impl Value {
             value: self.shown(),
             reason,
         })
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {:?} ({})", self.setting.name, self.shown(), self.origin)
     }
 }
 

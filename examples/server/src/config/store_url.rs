@@ -4,6 +4,8 @@ use std::{
     str::FromStr,
 };
 
+use super::postgres_url::PostgresUrl;
+
 /// Where the data lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoreUrl {
@@ -11,7 +13,12 @@ pub(crate) enum StoreUrl {
     Memory,
     /// In a SQLite file.
     Sqlite(PathBuf),
+    /// In a PostgreSQL database.
+    Postgres(PostgresUrl),
 }
+
+/// Of a refusal: what there is instead.
+const INSTEAD: &str = "use `sqlite://PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `memory:`";
 
 impl FromStr for StoreUrl {
     type Err = String;
@@ -26,9 +33,11 @@ impl FromStr for StoreUrl {
             "memory" if matches!(rest, "" | "//") => Ok(Self::Memory),
             "memory" => Err("has text after `memory:`, where nothing belongs".to_owned()),
             "sqlite" => sqlite(rest),
-            "postgres" | "postgresql" => Err(not_built("PostgreSQL")),
-            "mssql" | "sqlserver" => Err(not_built("SQL Server")),
-            _ => Err("names a store that is not known; use `sqlite://PATH` or `memory:`".to_owned()),
+            "postgres" | "postgresql" => url.parse().map(Self::Postgres),
+            "mssql" | "sqlserver" => {
+                Err(format!("needs the SQL Server backend, which this build has not; {INSTEAD}"))
+            }
+            _ => Err(format!("names a store that is not known; {INSTEAD}")),
         }
     }
 }
@@ -50,10 +59,6 @@ fn sqlite(rest: &str) -> Result<StoreUrl, String> {
     Ok(StoreUrl::Sqlite(PathBuf::from(path)))
 }
 
-fn not_built(backend: &str) -> String {
-    format!("needs the {backend} backend, which this build has not; use `sqlite://PATH` or `memory:`")
-}
-
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,18 +67,9 @@ impl fmt::Display for StoreUrl {
                 let absolute = std::path::absolute(path);
                 write!(f, "in {}", absolute.as_deref().unwrap_or(path).display())
             }
+            Self::Postgres(url) => write!(f, "in the PostgreSQL database {}", url.place()),
         }
     }
-}
-
-/// The URL without the password that it may hold (RFC 3986, section 3.2.1), for people to see.
-pub(crate) fn masked(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    // An unescaped `@` or `/` in a password is wrong, but no reason to show it: the last `@` counts.
-    let Some(at) = rest.rfind('@') else { return url.to_owned() };
-    let Some(colon) = rest[..at].find(':').filter(|colon| *colon < end) else { return url.to_owned() };
-    format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..])
 }
 
 #[cfg(test)]
@@ -96,7 +92,7 @@ mod tests {
             ("sqlite://a?mode=ro", "only the path"),
             ("sqlite::memory:", "memory:"),
             ("sqlite:///", "folder"),
-            ("postgres://h/d", "PostgreSQL"),
+            ("postgres://h", "no database"),
             ("mssql://h/d", "SQL Server"),
             ("memory:x", "nothing belongs"),
             ("redis://h", "not known"),
@@ -104,13 +100,5 @@ mod tests {
             let reason = url.parse::<StoreUrl>().unwrap_err();
             assert!(reason.contains(says), "{url}: {reason}");
         }
-    }
-
-    #[test]
-    fn passwords_are_masked() {
-        assert_eq!(masked("postgres://ann:pa:ss@host:5432/db"), "postgres://ann:***@host:5432/db");
-        assert_eq!(masked("postgres://ann:p/a@ss@host/db"), "postgres://ann:***@host/db");
-        assert_eq!(masked("postgres://ann@host:5432/db"), "postgres://ann@host:5432/db");
-        assert_eq!(masked("sqlite://a:b.db"), "sqlite://a:b.db");
     }
 }

@@ -28,7 +28,11 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
     let metrics = Metrics::install()?;
     // Before the store is opened, so that a second start by mistake leaves the data alone.
     let (listener, address) = listen(&config.listen).await?;
-    let store = store::open(&config.store).await?;
+    let store = tokio::select! {
+        store = store::open(&config.store) => store?,
+        // A database may let one wait for long.
+        () = signals.next() => return Ok(()),
+    };
     let messenger = Messenger::builder(store).build().map_err(ServerError::start)?;
     let app = app(config, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
@@ -68,7 +72,8 @@ fn client_limits(config: &Config) -> ClientLimits {
     let wanted = config.max_connections;
     let files = open_files::raise_limit().and_then(|files| usize::try_from(files).ok());
     // Over the limit of files nothing could be accepted, and nothing else be opened either.
-    let possible = files.map_or(wanted, |files| files.saturating_sub(FILES_OF_THE_SERVER).max(1));
+    let own = FILES_OF_THE_SERVER + config.store.connections_to_server();
+    let possible = files.map_or(wanted, |files| files.saturating_sub(own).max(1));
     if possible < wanted {
         tracing::info!(
             open_files = files,
@@ -82,7 +87,7 @@ fn client_limits(config: &Config) -> ClientLimits {
     }
 }
 
-/// The data file and its readers, the listener, the runtime's own.
+/// The data file and its readers, the listener, the runtime's own. Connections to a database come on top.
 const FILES_OF_THE_SERVER: usize = 64;
 
 /// For the person who started it, whatever is logged.

@@ -12,6 +12,12 @@ fn help_explains_each_setting_with_its_default_and_variable() {
         "--listen <ADDRESS>",
         "[default: 127.0.0.1:8080] [env: MESSENGER_LISTEN]",
         "[default: sqlite://messenger.db] [env: MESSENGER_STORE_URL]",
+        "PostgreSQL database",
+        "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        "[default: messenger] [env: MESSENGER_STORE_SCHEMA]",
+        "[default: 16] [env: MESSENGER_STORE_CONNECTIONS]",
+        "[default: off] [env: MESSENGER_STORE_TRANSACTION_POOLING]",
+        "[default: 10s] [env: MESSENGER_STORE_STATEMENT_TIMEOUT]",
         "[default: on] [env: MESSENGER_RATE_LIMITS]",
         "[default: info] [env: MESSENGER_LOG]",
         "[default: text] [env: MESSENGER_LOG_FORMAT]",
@@ -75,7 +81,11 @@ fn values_that_make_no_sense_are_refused_wherever_they_come_from() {
     for (flag, value) in [
         ("--listen", "8080"),
         ("--store-url", "redis://host"),
-        ("--store-url", "postgres://host/db"),
+        ("--store-url", "postgres://host"),
+        ("--store-schema", "Chat"),
+        ("--store-connections", "1"),
+        ("--store-transaction-pooling", "yes"),
+        ("--store-statement-timeout", "2h"),
         ("--rate-limits", "maybe"),
         ("--log", "a=b=c"),
         ("--log-format", "xml"),
@@ -105,8 +115,28 @@ fn unknown_flags_and_commands_and_a_missing_file_are_refused() {
 
 #[test]
 fn a_password_in_a_url_is_not_shown() {
-    let said = refused(&run(["--store-url", "postgres://ann:hunter2@host/db"]));
-    assert!(said.contains("PostgreSQL") && !said.contains("hunter2"), "{said}");
+    for url in [
+        "postgres://ann:hunter2@host",
+        "postgres://ann:hunter2@host:port/db",
+        "postgres://ann:1/hunter2@host/db",
+        "postgres:ann:hunter2@host/db",
+        "postgres//ann:hunter2@host/db",
+        "postgres://host?password=hunter2",
+    ] {
+        let said = refused(&run(["--store-url", url]));
+        assert!(said.contains("--store-url is `postgres") && !said.contains("hunter2"), "{said}");
+    }
+    let url = "postgres://ann:hunter2@host/db";
+    for arguments in [vec![url], vec!["--store-ulr", url], vec![&format!("--store-ulr={url}")]] {
+        let said = refused(&run(arguments));
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    for url in ["postgres://ann:hunter2@host/db", "postgres://ann@host/db?password=hunter2"] {
+        let output = run(["check-config", "--store-url", url]);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("postgres://ann") && !said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
     net::{SocketAddr, TcpListener},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,17 +15,26 @@ use serde_json::{Value, json};
 
 use crate::{
     live::{Acknowledged, Group, Socket, Writer},
-    support::{PATIENCE, Server, binary, sqlite_url},
+    stores::TestStore,
+    support::{PATIENCE, Server},
 };
 
 const KILLS: usize = 12;
 
 #[test]
-fn every_acknowledged_message_is_there_once_and_in_order_after_a_dozen_kills() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("chat.db");
+fn every_acknowledged_message_is_in_the_file_once_and_in_order_after_a_dozen_kills() {
+    is_whole_after_a_dozen_kills(&TestStore::sqlite());
+}
+
+#[test]
+fn every_acknowledged_message_is_in_the_database_once_and_in_order_after_a_dozen_kills() {
+    is_whole_after_a_dozen_kills(&TestStore::postgres());
+}
+
+fn is_whole_after_a_dozen_kills(store: &TestStore) {
     let address = free_address();
-    let mut server = on_file(&path, address);
+    let start = || Server::start_at(&mut store.command_for_load(), &address.to_string());
+    let mut server = start();
     let group = Group::of(&server, &["ada", "bob", "carl", "dora"]);
     let (told, answers) = channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -59,7 +67,7 @@ fn every_acknowledged_message_is_there_once_and_in_order_after_a_dozen_kills() {
         drop(server);
         // What was on its way.
         while answers.try_recv().is_ok() {}
-        server = on_file(&path, address);
+        server = start();
     }
     answers.recv_timeout(PATIENCE).unwrap();
     stop.store(true, Ordering::Relaxed);
@@ -90,12 +98,6 @@ fn free_address() -> SocketAddr {
         .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
         .find(|address| TcpListener::bind(address).is_ok())
         .unwrap()
-}
-
-fn on_file(path: &Path, address: SocketAddr) -> Server {
-    let mut command = binary();
-    command.args(["--store-url", &sqlite_url(path), "--rate-limits", "off", "--log", "error"]);
-    Server::start_at(&mut command, &address.to_string())
 }
 
 /// Whether the history has every message that was acknowledged, once, each writer's in the order of writing, and

@@ -2,10 +2,13 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, file, refused, run, sqlite_url};
+use crate::{
+    stores::TestStore,
+    support::{Server, binary, file, refused, run, sqlite_url},
+};
 
 /// Someone says something in a group of one; gives the path of the chat's messages and the token.
-fn say(server: &Server, text: &str) -> (String, String) {
+pub(crate) fn say(server: &Server, text: &str) -> (String, String) {
     let token = server.register("ada");
     let group = json!({ "title": "notes", "memberIds": [] });
     let chat = server.request("POST", "/api/v1/chats/group", Some(&token), Some(&group));
@@ -16,7 +19,7 @@ fn say(server: &Server, text: &str) -> (String, String) {
     (messages, token)
 }
 
-fn said(server: &Server, messages: &str, token: &str) -> Vec<Value> {
+pub(crate) fn said(server: &Server, messages: &str, token: &str) -> Vec<Value> {
     let answer = server.request("GET", messages, Some(token), None);
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let items = answer.json()["items"].as_array().unwrap().clone();
@@ -24,30 +27,48 @@ fn said(server: &Server, messages: &str, token: &str) -> Vec<Value> {
 }
 
 #[cfg(unix)]
-#[test]
-fn what_was_said_is_there_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("chat.db");
-    let server = Server::on_file(&path);
+fn what_was_said_is_there_after_a_restart(store: &TestStore) {
+    let server = store.start();
     let (messages, token) = say(&server, "good morning");
     server.stop();
-    let server = Server::on_file(&path);
+    let server = store.start();
     assert_eq!(said(&server, &messages, &token), ["good morning"]);
     server.stop();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_was_said_is_in_one_file_after_a_restart() {
+    let store = TestStore::sqlite();
+    what_was_said_is_there_after_a_restart(&store);
+    let TestStore::Sqlite(folder) = &store else { panic!() };
     // A clean end leaves one file to be copied away.
     let files: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["chat.db"]);
 }
 
+#[cfg(unix)]
 #[test]
-fn what_was_acknowledged_is_there_after_a_kill() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("chat.db");
-    let server = Server::on_file(&path);
+fn what_was_said_is_in_the_database_after_a_restart() {
+    what_was_said_is_there_after_a_restart(&TestStore::postgres());
+}
+
+fn what_was_acknowledged_is_there_after_a_kill(store: &TestStore) {
+    let server = store.start();
     let (messages, token) = say(&server, "good night");
     drop(server);
-    assert_eq!(said(&Server::on_file(&path), &messages, &token), ["good night"]);
+    assert_eq!(said(&store.start(), &messages, &token), ["good night"]);
+}
+
+#[test]
+fn what_was_acknowledged_is_in_the_file_after_a_kill() {
+    what_was_acknowledged_is_there_after_a_kill(&TestStore::sqlite());
+}
+
+#[test]
+fn what_was_acknowledged_is_in_the_database_after_a_kill() {
+    what_was_acknowledged_is_there_after_a_kill(&TestStore::postgres());
 }
 
 #[test]
@@ -62,7 +83,7 @@ fn memory_works_and_forgets() {
 #[test]
 fn the_file_lies_in_the_working_directory_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(crate::support::binary().current_dir(folder.path()));
+    let server = Server::start(binary().current_dir(folder.path()));
     let said = server.says("The data lies in ");
     assert!(Path::new(said.trim_start_matches("The data lies in ")).is_absolute(), "{said}");
     assert!(folder.path().join("messenger.db").is_file());
@@ -84,17 +105,34 @@ fn a_file_that_cannot_be_opened_is_one_sentence() {
 }
 
 #[test]
-fn migrate_makes_the_tables_and_prints_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("chat.db");
-    for _ in 0..2 {
-        let output = run(["migrate", "--store-url", &sqlite_url(&path)]);
-        assert!(output.status.success(), "{output:?}");
-        assert!(String::from_utf8(output.stdout).unwrap().contains("up to date"));
+fn migrate_makes_the_tables() {
+    for (store, place) in [(TestStore::sqlite(), "chat.db"), (TestStore::postgres(), "schema messenger")] {
+        for _ in 0..2 {
+            let output = store.command().arg("migrate").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(said.contains("up to date") && said.contains(place), "{said}");
+        }
+        // Nothing is left to be made.
+        say(&store.start(), "good day");
     }
-    assert!(path.is_file());
+}
 
-    let output = run(["migrate", "--print"]);
-    assert!(output.status.success());
-    assert!(String::from_utf8(output.stdout).unwrap().contains("CREATE TABLE"));
+#[test]
+fn migrate_prints_the_tables_of_the_store_that_the_url_names() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody is at this address.
+    let postgres = ["--store-url", "postgres://ann:hunter2@127.0.0.1:1/chat", "--store-schema", "tea"];
+    for (flags, table) in [
+        (&[][..], "CREATE TABLE messenger_messages"),
+        (&["--store-url", "sqlite://other.db"], "CREATE TABLE messenger_messages"),
+        (&postgres, "CREATE TABLE \"tea\".messenger_messages"),
+    ] {
+        let output =
+            binary().args(["migrate", "--print"]).args(flags).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.contains(table) && !printed.contains("hunter2"), "{printed}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode
 
 use crate::{
     live::{Ended, Group, Socket, Writer, Written},
-    support::{Client, PATIENCE, Server, binary, sqlite_url},
+    stores::TestStore,
+    support::{Client, PATIENCE, Server},
 };
 
 /// A request whose body has yet to come.
@@ -79,10 +80,17 @@ async fn sockets_are_told_to_go_elsewhere() {
 }
 
 #[test]
-fn what_is_under_way_is_answered_under_load() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("chat.db");
-    let start = || Server::start(binary().args(["--store-url", &sqlite_url(&path), "--rate-limits", "off"]));
+fn what_is_under_way_is_answered_under_load_on_a_file() {
+    what_is_under_way_is_answered_under_load(&TestStore::sqlite());
+}
+
+#[test]
+fn what_is_under_way_is_answered_under_load_on_a_database() {
+    what_is_under_way_is_answered_under_load(&TestStore::postgres());
+}
+
+fn what_is_under_way_is_answered_under_load(store: &TestStore) {
+    let start = || Server::start(&mut store.command_for_load());
     let server = start();
     let group = Group::of(&server, &["ada", "bob"]);
     let (told, answers) = channel();

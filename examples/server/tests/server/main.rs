@@ -9,5 +9,7 @@ mod data;
 mod ending;
 mod live;
 mod page;
+mod postgres;
 mod resume;
+mod stores;
 mod support;

@@ -7,18 +7,26 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     live::{Ended, Group, Socket},
-    support::{Server, binary, sqlite_url},
+    stores::TestStore,
+    support::Server,
 };
 
 const PAIRS: usize = 4;
 const ROUNDS: u64 = 250;
 
 #[test]
-fn resuming_a_thousand_times_while_others_write_leaves_no_gap_and_no_double() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = sqlite_url(&folder.path().join("chat.db"));
-    let mut command = binary();
-    let server = Server::start(command.args(["--store-url", &url, "--rate-limits", "off", "--log", "error"]));
+fn resuming_a_thousand_times_from_a_file_leaves_no_gap_and_no_double() {
+    leaves_no_gap_and_no_double(&TestStore::sqlite());
+}
+
+#[test]
+fn resuming_a_thousand_times_from_a_database_leaves_no_gap_and_no_double() {
+    leaves_no_gap_and_no_double(&TestStore::postgres());
+}
+
+/// Resumes while others write.
+fn leaves_no_gap_and_no_double(store: &TestStore) {
+    let server = Server::start(&mut store.command_for_load());
     let address = server.address;
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pairs: Vec<_> = (0..PAIRS)

@@ -54,11 +54,6 @@ impl Server {
         Self::start(binary().args(["--store-url", "memory:"]).args(arguments))
     }
 
-    /// On a free port, with the data in this file.
-    pub(crate) fn on_file(path: &Path) -> Self {
-        Self::start(binary().args(["--store-url", &sqlite_url(path)]))
-    }
-
     /// On a free port.
     pub(crate) fn start(command: &mut Command) -> Self {
         Self::start_at(command, "127.0.0.1:0")

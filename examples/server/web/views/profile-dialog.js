@@ -67,8 +67,7 @@ export function openProfileDialog(client, { onLogOut, onErased }) {
       submit: 'Erase my account',
       async onSubmit({ password }) {
         if (!(await confirmDialog({ title: 'Erase your account?', text: 'This can’t be undone.', action: 'Erase' }))) return;
-        await api.delete('/users/me', { password });
-        client.outbox.clear();
+        await client.erase(password);
         dialog.close();
         onErased();
       },

@@ -5,19 +5,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeStore } from './store.mjs';
 import { eventually } from './wait.mjs';
 
 /** The real server as a process of its own, on a store that outlives a restart. */
 export async function startServer() {
   const binary = process.env.MESSENGER_SERVER_BIN;
   assert.ok(binary, 'MESSENGER_SERVER_BIN must name the server binary');
+  const store = await makeStore();
   const folder = await mkdtemp(join(tmpdir(), 'messenger-browser-'));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const env = {
     ...process.env,
     MESSENGER_LISTEN: `127.0.0.1:${port}`,
-    MESSENGER_STORE_URL: process.env.MESSENGER_TEST_STORE_URL ?? `sqlite://${join(folder, 'messenger.db')}`,
+    MESSENGER_STORE_URL: store.url,
     MESSENGER_RATE_LIMITS: 'off',
   };
   let child = null;
@@ -46,7 +48,18 @@ export async function startServer() {
     return { code, bySignal };
   }
 
-  await start();
+  async function remove() {
+    if (child.exitCode === null && child.signalCode === null) await end('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+    await store.remove();
+  }
+
+  try {
+    await start();
+  } catch (error) {
+    await remove();
+    throw error;
+  }
   return {
     url,
     port,
@@ -57,10 +70,7 @@ export async function startServer() {
       assert.deepEqual({ code, bySignal }, { code: 0, bySignal: null }, `the server's last words:\n${output}`);
     },
     kill: () => end('SIGKILL'),
-    async remove() {
-      if (child.exitCode === null && child.signalCode === null) await end('SIGKILL');
-      await rm(folder, { recursive: true, force: true });
-    },
+    remove,
   };
 }
 
