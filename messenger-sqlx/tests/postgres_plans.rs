@@ -216,7 +216,7 @@ impl Large {
         let many: Vec<_> = others[..100].iter().map(|other| self.text(*other)).collect();
         done("append_messages", Sorts::Few, plans, store.append_messages(&many).await);
         // Repeated.
-        done("append_messages", Sorts::Nothing, plans, store.append_messages(&one).await);
+        done("append_messages", Sorts::Few, plans, store.append_messages(&one).await);
         done("append_messages", Sorts::Few, plans, store.append_messages(&many).await);
         let marks = others[..100].iter().map(|other| MoveMarker {
             chat: *other,

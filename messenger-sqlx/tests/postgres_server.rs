@@ -10,8 +10,11 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::future::join_all;
 use messenger_core::{
-    ChatId, UserId,
-    ports::{Anchor, Appended, ChatStore as _, MessageStore as _, Store, StoreErrorKind},
+    ChatId, Seq, UserId,
+    ports::{
+        Anchor, Appended, ChatStore as _, MarkerStore as _, MessageStore as _, MoveMarker, Store,
+        StoreErrorKind,
+    },
     testkit::{World, error_kind},
 };
 use messenger_sqlx::{
@@ -242,7 +245,7 @@ async fn the_pool_recovers_from_connections_that_were_cut() {
     let database = migrated(&server_url()).await;
     let store = Arc::new(PostgresStore::builder(&database.url()).max_connections(8).open().await.unwrap());
     let (world, chat, ada) = talkers(&store).await;
-    for _ in 0..5 {
+    for round in 0..6 {
         // Opens several connections.
         join_all((0..8).map(|_| world.store.user(ada)))
             .await
@@ -251,8 +254,13 @@ async fn the_pool_recovers_from_connections_that_were_cut() {
         let cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()";
         execute(&mut connect(&database.url()).await, cut).await;
-        // The first one to find out; after that all are looked at before they are used.
-        let first = store.append_messages(&[world.text(chat, ada, "hello")]).await;
+        // The first one to find out, with one statement or in a transaction; after that all are looked at before they
+        // are used.
+        let first = if round % 2 == 0 {
+            store.append_messages(&[world.text(chat, ada, "hello")]).await.map(drop)
+        } else {
+            store.create_group(world.new_group(ada, &[])).await.map(drop)
+        };
         let failed = usize::from(first.is_err());
         if let Err(error) = first {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable);
@@ -260,6 +268,77 @@ async fn the_pool_recovers_from_connections_that_were_cut() {
         let later = join_all((0..8).map(|_| world.store.user(ada))).await;
         assert_eq!(later.iter().filter(|user| user.is_err()).count(), 0, "after {failed} failure");
         world.send(chat, ada, "hello").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_marks_of_one_chat_never_wait_for_each_other_in_a_circle() {
+    for shared in [false, true] {
+        let database = migrated(&server_url()).await;
+        let builder = if shared {
+            let pool = PgPoolOptions::new().max_connections(8).connect(&database.url()).await.unwrap();
+            PostgresStore::with_pool(pool)
+        } else {
+            PostgresStore::builder(&database.url()).max_connections(8)
+        };
+        let store = Arc::new(builder.open().await.unwrap());
+        let world = World::new(Arc::clone(&store) as Arc<dyn Store>);
+        let people = world.people(["ada", "bob", "cleo", "dan", "eve", "finn", "gus", "hal"]).await;
+        let chat = world.group(people).await;
+        // Some plans depend on it.
+        execute(&mut connect(&database.url()).await, "ANALYZE").await;
+        let racers = (0..8).map(|racer| {
+            let (world, store) = (world.clone(), Arc::clone(&store));
+            tokio::spawn(async move {
+                for round in 0..60 {
+                    let mut people = people;
+                    people.rotate_left((racer + round) % 8);
+                    if racer % 2 == 0 {
+                        let batch: Vec<_> =
+                            people.iter().map(|sender| world.text(chat, *sender, "hello")).collect();
+                        store.append_messages(&batch).await.unwrap();
+                    } else {
+                        let seq = Seq::new(round as u64 * 30);
+                        let marks = people.map(|user| MoveMarker { chat, user, seq, read: true });
+                        store.move_markers(&marks).await.unwrap();
+                    }
+                }
+            })
+        });
+        for racer in join_all(racers).await {
+            racer.unwrap();
+        }
+        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        let mut monitor = connect(&database.url()).await;
+        let deadlocks: (i64,) = sqlx::query_as(deadlocks).fetch_one(&mut monitor).await.unwrap();
+        assert_eq!(deadlocks.0, 0);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_may_start_while_others_are_busy_behind_the_same_pooler() {
+    let database = migrated(&server_url()).await;
+    let pooler = messenger_testing::Pooler::start(&database.url()).await;
+    let builder = || PostgresStore::builder(pooler.url()).transaction_pooling(true).max_connections(8);
+    let store = Arc::new(builder().open().await.unwrap());
+    let (world, _, ada) = talkers(&store).await;
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                loop {
+                    world.store.user(ada).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        builder().open().await.unwrap().close().await;
+    }
+    for reader in readers {
+        assert!(!reader.is_finished());
+        reader.abort();
     }
 }
 

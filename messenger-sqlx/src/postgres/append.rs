@@ -1,17 +1,20 @@
 //! Appending a batch of messages: one exchange with the server and one commit, for any number of messages, chats and
 //! senders.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use messenger_core::{
     ChatId, ClientId, MessageId, Revision, Seq, UserId,
-    ports::{Appended, MessageRecord, NewMessage, StoreErrorKind, StoreResult, Unique},
+    ports::{Appended, MessageRecord, NewMessage, StoreError, StoreErrorKind, StoreResult, Unique},
 };
 use sqlx::{SqlStr, postgres::PgRow};
 
 use super::{
     PostgresStore,
-    connections::Way,
+    connections::{Session, Way},
     errors::is_worth_another_try,
     sql::{Bind as _, Query, Schema, statement, uuids},
 };
@@ -33,7 +36,7 @@ impl Sql {
     pub(super) fn new(schema: &Schema) -> Self {
         Self {
             one: statement(format!(
-                "SELECT 1::bigint, a.* FROM {schema}.messenger_append_message($1, $2, $3, $4, $5, $6, $7, $8) AS a"
+                "SELECT * FROM {schema}.messenger_append_message($1, $2, $3, $4, $5, $6, $7, $8)"
             )),
             all: statement(format!(
                 "SELECT * FROM {schema}.messenger_append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
@@ -55,12 +58,73 @@ const ATTEMPTS: usize = 5;
 type Answers = Vec<StoreResult<Appended>>;
 
 pub(super) async fn append(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Answers> {
+    let plain = match batch {
+        [] => return Ok(vec![]),
+        [new] => append_one(store, new).await,
+        all => append_all(store, all).await,
+    };
+    match plain {
+        Ok(Some(answers)) => Ok(answers),
+        Err(error) if !is_of_others(&error) => Err(error),
+        _ => sort_out(store, batch).await,
+    }
+}
+
+/// Whether nothing was done because of what others did, or had done before.
+fn is_of_others(error: &StoreError) -> bool {
+    is_worth_another_try(error) || matches!(error.kind(), StoreErrorKind::AlreadyExists(_))
+}
+
+/// `None`, and nothing is done, if it was stored before.
+async fn append_one(store: &PostgresStore, new: &NewMessage) -> StoreResult<Option<Answers>> {
+    let query = bind_one(store.query(&store.sql().append.one), new);
+    let said = store.run(Way::Statement, |session| Box::pin(session.one(query, Said::read)));
+    Ok(match said.await?.unwrap_or(Said::Stranger) {
+        Said::Stored(seq, revision) => Some(vec![Ok(Appended::New(text_message(new, seq, revision)))]),
+        Said::Stranger => Some(vec![Err(StoreErrorKind::NotMember.into())]),
+        Said::Known(_) | Said::Taken => None,
+    })
+}
+
+/// Appends the messages if nothing is refused and nothing was stored before, which is the rule. Else `None`, and
+/// nothing is done.
+async fn append_all(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Option<Answers>> {
+    let Some(plan) = Plan::of(batch) else { return Ok(None) };
+    let query = plan.bind(store.query(&store.sql().append.all));
+    let query = query.bind(plan.places.clone()).bind(plan.nths.clone());
+    let query = bind_columns(query.ids(batch.iter().map(|new| &new.id)), batch.iter());
+    let rows = store.run(Way::Statement, |session| {
+        Box::pin(session.one(query, |columns| {
+            let (seqs, revisions) = (columns.optional_integers()?, columns.optional_integers()?);
+            Ok(seqs
+                .zip(revisions)
+                .map(|(seqs, revisions)| seqs.into_iter().zip(revisions).collect::<Vec<Base>>()))
+        }))
+    });
+    rows.await?.flatten().map(|bases| plan.answers(batch, &bases)).transpose()
+}
+
+/// Appends what can be appended, one message after the other as far as they depend on each other, in one transaction.
+async fn sort_out(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Answers> {
+    let batch: Arc<[NewMessage]> = batch.into();
+    let mut attempt = 1;
+    loop {
+        let batch = Arc::clone(&batch);
+        let done = store.run(Way::Transaction, |session| Box::pin(append_some(session, batch))).await;
+        match done {
+            Err(error) if is_of_others(&error) && attempt < ATTEMPTS => attempt += 1,
+            done => return done,
+        }
+    }
+}
+
+async fn append_some(session: &mut Session, batch: Arc<[NewMessage]>) -> StoreResult<Answers> {
     let mut answers: Vec<Option<StoreResult<Appended>>> = batch.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..batch.len()).collect();
-    // One round, but for what repeats another message of the batch: each asks for at least the first that is open.
+    // Each round asks for at least the first that is open.
     while !open.is_empty() {
-        let Round { asked, repeated, mut later } = Round::of(batch, &open);
-        let given = ask(store, batch, &asked).await?;
+        let Round { asked, repeated, mut later } = Round::of(&batch, &open);
+        let given = ask(session, &batch, &asked).await?;
         for (place, answer) in asked.into_iter().zip(given) {
             answers[place] = Some(answer);
         }
@@ -81,7 +145,7 @@ pub(super) async fn append(store: &PostgresStore, batch: &[NewMessage]) -> Store
 /// What is done with the open messages of a batch, each named by its place in it.
 #[derive(Default)]
 struct Round {
-    /// Of these no two have the same sender and client id.
+    /// Of these no two have the same id, or the same sender and client id.
     asked: Vec<usize>,
     /// These have the client id of an earlier one, sent to the same chat, and get its answer.
     repeated: Vec<(usize, usize)>,
@@ -94,7 +158,7 @@ impl Round {
     fn of(batch: &[NewMessage], open: &[usize]) -> Self {
         let mut round = Self::default();
         let mut named: HashMap<(UserId, &str), usize> = HashMap::new();
-        let mut held: HashSet<ChatId> = HashSet::new();
+        let (mut held, mut ids) = (HashSet::<ChatId>::new(), HashSet::<MessageId>::new());
         for &place in open {
             let new = &batch[place];
             let name = new.client_id.as_ref().map(|(name, _)| (new.sender, name.as_str()));
@@ -104,7 +168,7 @@ impl Round {
                 Some(first) if batch[first].chat == new.chat && !is_held => {
                     round.repeated.push((place, first));
                 }
-                None if !is_held => round.asked.push(place),
+                None if !is_held && ids.insert(new.id) => round.asked.push(place),
                 _ => {
                     held.insert(new.chat);
                     round.later.push(place);
@@ -120,95 +184,48 @@ impl Round {
 enum Said {
     Stored(Seq, Revision),
     Known(MessageId),
+    /// There is another message of this id.
+    Taken,
+    /// The sender is no member.
+    Stranger,
 }
 
-/// Asks for messages of which no two have the same sender and client id.
-async fn ask(store: &PostgresStore, batch: &[NewMessage], asked: &[usize]) -> StoreResult<Answers> {
-    // Ids are random, so nobody pays for looking whether they are free before there is a reason to.
-    let mut taken = HashSet::new();
-    let mut attempt = 1;
-    let (sent, said) = loop {
-        let mut ids = taken.clone();
-        let sent: Vec<&NewMessage> =
-            asked.iter().map(|place| &batch[*place]).filter(|new| ids.insert(new.id)).collect();
-        let mut said: Vec<Option<Said>> = vec![None; sent.len()];
-        match exchange(store, &sent).await {
-            Ok(rows) => {
-                for (place, of_message) in rows {
-                    *said.get_mut(place).ok_or(StoreErrorKind::Corrupt)? = Some(of_message);
-                }
-                break (sent, said);
-            }
-            Err(error) if error.kind() == StoreErrorKind::AlreadyExists(Unique::Id) && taken.is_empty() => {
-                let known = by_ids(store, sent.iter().map(|new| &new.id)).await?;
-                taken.extend(known.into_iter().map(|message| message.id));
-                if taken.is_empty() {
-                    return Err(error);
-                }
-            }
-            Err(error) if is_worth_another_try(&error) && attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(error),
-        }
-    };
-    let mut known = known(store, &said).await?;
-    let mut sent = sent.into_iter().zip(said).peekable();
-    Ok(asked
-        .iter()
-        .map(|place| {
-            let new = &batch[*place];
-            match sent.next_if(|(next, _)| std::ptr::eq(*next, new)) {
-                None => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
-                Some((_, None)) => Err(StoreErrorKind::NotMember.into()),
-                Some((_, Some(Said::Stored(seq, revision)))) => {
-                    Ok(Appended::New(text_message(new, seq, revision)))
-                }
-                Some((_, Some(Said::Known(id)))) => {
-                    known.remove(&id).map(Appended::Existing).ok_or(StoreErrorKind::Corrupt.into())
-                }
-            }
+impl Said {
+    fn read(columns: &mut Columns<'_, PgRow>) -> StoreResult<Self> {
+        let numbers = (columns.optional_number()?, columns.optional_number()?);
+        let stored = columns.optional_id()?;
+        Ok(match numbers {
+            (Some(seq), Some(revision)) => Self::Stored(Seq::new(seq), Revision::new(revision)),
+            _ => stored.map_or(Self::Stranger, Self::Known),
         })
-        .collect())
+    }
 }
 
-/// What became of each message, by its place among those that were sent.
-async fn exchange(store: &PostgresStore, sent: &[&NewMessage]) -> StoreResult<Vec<(usize, Said)>> {
-    let query = match sent {
-        [] => return Ok(vec![]),
-        [new] => bind_one(store.query(&store.sql().append.one), new),
-        all => {
-            let plan = Plan::of(all);
-            if let Some(bases) = append_all(store, all, &plan).await? {
-                return plan.said(&bases);
-            }
-            bind_some(store.query(&store.sql().append.some), all)
-        }
-    };
-    let rows = store.run(Way::Statement, |session| Box::pin(session.all(query, read))).await?;
-    Ok(rows.into_iter().filter_map(|(place, said)| said.map(|said| (place, said))).collect())
+/// Appends those of the messages that can be, and answers for each.
+async fn ask(session: &mut Session, batch: &[NewMessage], asked: &[usize]) -> StoreResult<Answers> {
+    let sent = || asked.iter().map(|place| &batch[*place]);
+    let query = session.query(&session.statements.append.some);
+    let query = query.ids(sent().map(|new| &new.id)).ids(sent().map(|new| &new.chat));
+    let rows = session.all(bind_columns(query, sent()), |columns| {
+        let (place, said) = (columns.place()?, Said::read(columns)?);
+        Ok((place, if columns.flag()? { Said::Taken } else { said }))
+    });
+    let mut said = vec![Said::Stranger; asked.len()];
+    for (place, of_message) in rows.await? {
+        *said.get_mut(place).ok_or(StoreErrorKind::Corrupt)? = of_message;
+    }
+    let mut known = known(session, &said).await?;
+    let answers = sent().zip(said).map(|(new, said)| match said {
+        Said::Stored(seq, revision) => Ok(Appended::New(text_message(new, seq, revision))),
+        Said::Known(id) => known.remove(&id).map(Appended::Existing).ok_or(StoreErrorKind::Corrupt.into()),
+        Said::Taken => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
+        Said::Stranger => Err(StoreErrorKind::NotMember.into()),
+    });
+    Ok(answers.collect())
 }
 
 /// The numbers that a chat had before.
 type Base = (i64, i64);
-
-/// Appends the messages if nothing is refused and nothing was stored before, which is the rule.
-async fn append_all(
-    store: &PostgresStore,
-    sent: &[&NewMessage],
-    plan: &Plan,
-) -> StoreResult<Option<Vec<Base>>> {
-    let query = plan.bind(store.query(&store.sql().append.all));
-    let query = bind_columns(
-        query.bind(plan.places.clone()).bind(plan.nths.clone()).bind(uuids(sent.iter().map(|new| &new.id))),
-        sent,
-    );
-    let rows = store.run(Way::Statement, |session| {
-        Box::pin(session.one(query, |columns| {
-            let (seqs, revisions) = (columns.optional_integers()?, columns.optional_integers()?);
-            Ok(seqs.zip(revisions).map(|(seqs, revisions)| seqs.into_iter().zip(revisions).collect()))
-        }))
-    });
-    Ok(rows.await?.flatten())
-}
 
 /// Which numbers the messages get, counted from those of their chats.
 #[derive(Default)]
@@ -225,7 +242,16 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(sent: &[&NewMessage]) -> Self {
+    /// `None` if a message repeats another one of the batch: then more has to be known.
+    fn of(sent: &[NewMessage]) -> Option<Self> {
+        let mut ids = HashSet::new();
+        let mut names = HashSet::new();
+        for new in sent {
+            let name = new.client_id.as_ref().map(|(name, _)| (new.sender, name.as_str()));
+            if !ids.insert(new.id) || name.is_some_and(|name| !names.insert(name)) {
+                return None;
+            }
+        }
         let mut plan = Self { heads: sent.iter().map(|new| new.chat).collect(), ..Self::default() };
         plan.heads.sort_unstable();
         plan.heads.dedup();
@@ -240,7 +266,7 @@ impl Plan {
             plan.nths.push(plan.counts[head]);
             plan.members.insert((place, new.sender), plan.counts[head]);
         }
-        plan
+        Some(plan)
     }
 
     fn bind(&self, query: Query) -> Query {
@@ -253,14 +279,16 @@ impl Plan {
             .bind(self.members.values().copied().collect::<Vec<_>>())
     }
 
-    fn said(&self, bases: &[Base]) -> StoreResult<Vec<(usize, Said)>> {
-        let numbers = self.places.iter().zip(&self.nths).enumerate().map(|(at, (place, nth))| {
+    fn answers(&self, sent: &[NewMessage], bases: &[Base]) -> StoreResult<Answers> {
+        let places = self.places.iter().zip(&self.nths);
+        let answers = sent.iter().zip(places).map(|(new, (place, nth))| {
             let head = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
             let (seq, revision) = head.and_then(|head| bases.get(head)).ok_or(StoreErrorKind::Corrupt)?;
             let number = |base: &i64| u64::try_from(base + nth).map_err(|_| StoreErrorKind::Corrupt);
-            Ok((at, Said::Stored(Seq::new(number(seq)?), Revision::new(number(revision)?))))
+            let (seq, revision) = (Seq::new(number(seq)?), Revision::new(number(revision)?));
+            Ok(Ok(Appended::New(text_message(new, seq, revision))))
         });
-        numbers.collect()
+        answers.collect()
     }
 }
 
@@ -276,59 +304,31 @@ fn bind_one(query: Query, new: &NewMessage) -> Query {
         .time(new.created_at)
 }
 
-fn bind_some(query: Query, sent: &[&NewMessage]) -> Query {
-    let query =
-        query.bind(uuids(sent.iter().map(|new| &new.id))).bind(uuids(sent.iter().map(|new| &new.chat)));
-    bind_columns(query, sent)
-}
-
 /// The columns from the sender to the moment.
-fn bind_columns(query: Query, sent: &[&NewMessage]) -> Query {
-    let names = sent.iter().map(|new| new.client_id.as_ref().map(|(name, _)| ClientId::as_str(name)));
+fn bind_columns<'n>(query: Query, sent: impl Iterator<Item = &'n NewMessage> + Clone) -> Query {
+    let names = sent.clone().map(|new| new.client_id.as_ref().map(|(name, _)| ClientId::as_str(name)));
     let fingerprints =
-        sent.iter().map(|new| new.client_id.as_ref().map(|(_, fingerprint)| fingerprint.0.as_slice()));
+        sent.clone().map(|new| new.client_id.as_ref().map(|(_, fingerprint)| fingerprint.0.as_slice()));
     query
-        .bind(uuids(sent.iter().map(|new| &new.sender)))
-        .bind(sent.iter().map(|new| new.body.0.as_slice()).collect::<Vec<_>>())
+        .ids(sent.clone().map(|new| &new.sender))
+        .bind(sent.clone().map(|new| new.body.0.as_slice()).collect::<Vec<_>>())
         .bind(names.collect::<Vec<_>>())
         .bind(fingerprints.collect::<Vec<_>>())
-        .bind(sent.iter().map(|new| new.reply_to.map(|id| id.as_uuid())).collect::<Vec<_>>())
-        .bind(sent.iter().map(|new| new.created_at.as_micros()).collect::<Vec<_>>())
-}
-
-/// A message's place among those that were sent, and what became of it.
-fn read(columns: &mut Columns<'_, PgRow>) -> StoreResult<(usize, Option<Said>)> {
-    let place = columns.place()?;
-    let numbers = (columns.optional_number()?, columns.optional_number()?);
-    let stored = columns.optional_id()?;
-    let said = match numbers {
-        (Some(seq), Some(revision)) => Some(Said::Stored(Seq::new(seq), Revision::new(revision))),
-        _ => stored.map(Said::Known),
-    };
-    Ok((place, said))
+        .bind(sent.clone().map(|new| new.reply_to.map(|id| id.as_uuid())).collect::<Vec<_>>())
+        .bind(sent.map(|new| new.created_at.as_micros()).collect::<Vec<_>>())
 }
 
 /// What was stored before, as it is now.
-async fn known(
-    store: &PostgresStore,
-    said: &[Option<Said>],
-) -> StoreResult<HashMap<MessageId, MessageRecord>> {
+async fn known(session: &mut Session, said: &[Said]) -> StoreResult<HashMap<MessageId, MessageRecord>> {
     let ids = said.iter().filter_map(|said| match said {
-        Some(Said::Known(id)) => Some(id),
+        Said::Known(id) => Some(id),
         _ => None,
     });
-    let records = by_ids(store, ids).await?;
-    Ok(records.into_iter().map(|message| (message.id, message)).collect())
-}
-
-async fn by_ids<'i>(
-    store: &PostgresStore,
-    ids: impl Iterator<Item = &'i MessageId>,
-) -> StoreResult<Vec<MessageRecord>> {
     let ids = uuids(ids);
     if ids.is_empty() {
-        return Ok(vec![]);
+        return Ok(HashMap::new());
     }
-    let query = store.query(&store.sql().append.by_ids).bind(ids);
-    store.all(query, |columns| columns.message()).await
+    let query = session.query(&session.statements.append.by_ids).bind(ids);
+    let records = session.all(query, |columns| columns.message()).await?;
+    Ok(records.into_iter().map(|message| (message.id, message)).collect())
 }

@@ -13,7 +13,7 @@ use super::{
     PostgresStore,
     connections::{Session, Way},
     messages,
-    sql::{Bind as _, Schema, statement, uuids},
+    sql::{Bind as _, Schema, distinct, statement, uuids},
     users,
 };
 use crate::{
@@ -208,7 +208,7 @@ impl ChatStore for PostgresStore {
     }
 
     async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        let query = self.query(&self.sql().chats.views).id(user).ids(chats);
+        let query = self.query(&self.sql().chats.views).id(user).bind(distinct(chats));
         self.all(query, |columns| columns.chat_view()).await
     }
 
@@ -271,7 +271,7 @@ impl ChatStore for PostgresStore {
     }
 
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
-        let query = self.query(&self.sql().chats.revisions).ids(chats);
+        let query = self.query(&self.sql().chats.revisions).bind(distinct(chats));
         self.all(query, |columns| Ok((columns.id()?, columns.revision()?))).await
     }
 

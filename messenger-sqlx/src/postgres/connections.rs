@@ -37,14 +37,16 @@ pub(super) struct Connections {
     pub(super) statements: Arc<Statements>,
     /// One for each connection that the pool may have.
     seats: Arc<Semaphore>,
-    free: Mutex<Free>,
+    /// The one that was used last is used next, so that those not needed grow old.
+    free: Mutex<Vec<Session>>,
+    broken_at: BrokenAt,
 }
 
 /// How connections are used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
-    /// Whether the pool is the host's: then nothing of it is kept or closed, and a transaction that the host has left
-    /// open is not taken for ours.
+    /// Whether the pool is the host's: then nothing of it is kept or closed, and each write has a transaction of its own,
+    /// so that it is not rolled back with one that the host has left open.
     pub(super) shared: bool,
     /// Whether a pooler may give each transaction another connection of the server.
     pub(super) pooled: bool,
@@ -65,27 +67,21 @@ pub(super) enum Way {
     Transaction,
 }
 
-#[derive(Debug)]
-struct Free {
-    /// The one that was used last is used next, so that those not needed grow old.
-    sessions: Vec<Session>,
-    /// When a connection was last found broken: those of before may be, too.
-    broken_at: Option<Instant>,
-}
+/// When a connection was last found broken: those of before may be, too.
+type BrokenAt = Arc<Mutex<Option<Instant>>>;
 
 impl Connections {
     /// One that was free for longer is asked whether it is still there before it is used.
     const QUIET: Duration = Duration::from_secs(5);
-    /// One that was free for longer is given back to the pool.
+    /// One that was free for longer is closed when another one is given back.
     const IDLE: Duration = Duration::from_secs(600);
-    /// One that is older is given back to the pool, which closes it: a server that was moved or has grown is found,
+    /// One that is older is closed after use: a server that was moved or has grown is found,
     /// and the server's caches don't grow for ever.
     pub(super) const LIFETIME: Duration = Duration::from_secs(1800);
 
     pub(super) fn new(pool: PgPool, settings: Settings, statements: Arc<Statements>) -> Self {
         let seats = Arc::new(Semaphore::new(pool.options().get_max_connections() as usize));
-        let free = Mutex::new(Free { sessions: vec![], broken_at: None });
-        Self { pool, settings, statements, seats, free }
+        Self { pool, settings, statements, seats, free: Mutex::default(), broken_at: BrokenAt::default() }
     }
 
     /// Does the work with a connection. A caller that goes away before it has begun leaves it undone; after that it
@@ -135,7 +131,7 @@ impl Connections {
     }
 
     async fn session(self: &Arc<Self>) -> StoreResult<Session> {
-        let deadline = Instant::now() + self.settings.acquire_timeout;
+        let deadline = Instant::now() + self.settings.acquire_timeout.min(self.settings.timeout);
         let seat = timeout_at(deadline, Arc::clone(&self.seats).acquire_owned()).await;
         let seat = seat.map_err(unavailable)?.map_err(unavailable)?;
         while let Some((mut session, is_doubtful)) = self.take() {
@@ -143,7 +139,6 @@ impl Connections {
                 session.seat = Some(seat);
                 return Ok(session);
             }
-            self.free().broken_at = Some(Instant::now());
         }
         let connection = timeout_at(deadline, self.pool.acquire()).await;
         let connection = connection.map_err(unavailable)?.map_err(store_error)?;
@@ -153,44 +148,41 @@ impl Connections {
             free_since: Instant::now(),
             seat: Some(seat),
             statements: Arc::clone(&self.statements),
+            broken_at: Arc::clone(&self.broken_at),
             persistent: !self.settings.pooled,
             busy: false,
             in_transaction: false,
+            is_old: false,
         })
     }
 
     /// The connection that was used last, and whether it may be broken.
     fn take(&self) -> Option<(Session, bool)> {
-        let mut free = self.free();
-        let session = free.sessions.pop()?;
+        let session = lock(&self.free).pop()?;
         let is_doubtful = session.free_since.elapsed() > Self::QUIET
-            || free.broken_at.is_some_and(|broken_at| session.opened_at < broken_at);
+            || lock(&self.broken_at).is_some_and(|broken_at| session.opened_at < broken_at);
         Some((session, is_doubtful))
     }
 
     fn give_back(&self, mut session: Session) {
-        if !session.is_at_rest() {
-            self.free().broken_at = Some(Instant::now());
+        if self.settings.shared || self.seats.is_closed() || !session.is_at_rest() {
             return;
         }
-        if self.settings.shared || self.seats.is_closed() || session.opened_at.elapsed() > Self::LIFETIME {
+        if session.opened_at.elapsed() > Self::LIFETIME {
+            session.is_old = true;
             return;
         }
         session.free_since = Instant::now();
         let seat = session.seat.take();
-        let mut free = self.free();
-        free.sessions.push(session);
-        // The one at the bottom is the one that was not needed for the longest time.
-        let is_idle = free.sessions[0].free_since.elapsed() > Self::IDLE;
-        let idle = is_idle.then(|| free.sessions.remove(0));
+        let mut free = lock(&self.free);
+        free.push(session);
+        // Those at the bottom are those that were not needed for the longest time.
+        let idle = free.iter().take_while(|session| session.free_since.elapsed() > Self::IDLE).count();
+        let mut idle: Vec<_> = free.drain(..idle).collect();
         drop(free);
-        drop(idle);
+        idle.iter_mut().for_each(|session| session.is_old = true);
         // Not before the connection is there to be taken: else the next one in line would open another.
         drop(seat);
-    }
-
-    fn free(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for what is under way. Whoever comes later is refused.
@@ -199,7 +191,7 @@ impl Connections {
         let under_way = self.seats.acquire_many(all).await;
         self.seats.close();
         drop(under_way);
-        let free = std::mem::take(&mut self.free().sessions);
+        let free = std::mem::take(&mut *lock(&self.free));
         drop(free);
         if !self.settings.shared {
             self.pool.close().await;
@@ -218,10 +210,13 @@ pub(super) struct Session {
     /// None while it is free.
     seat: Option<OwnedSemaphorePermit>,
     pub(super) statements: Arc<Statements>,
+    broken_at: BrokenAt,
     persistent: bool,
     /// Something was sent, and not all of the answer has come.
     busy: bool,
     in_transaction: bool,
+    /// It is to be closed, and not given back to the pool.
+    is_old: bool,
 }
 
 impl Session {
@@ -324,10 +319,20 @@ impl Drop for Session {
         if Handle::try_current().is_err() {
             // The pool gives back and closes in tasks. Without a runtime it is enough to close the socket.
             drop(connection.detach());
-        } else if !self.is_at_rest() {
+            return;
+        }
+        if !self.is_at_rest() {
+            *lock(&self.broken_at) = Some(Instant::now());
+        }
+        if self.is_old || !self.is_at_rest() {
             connection.close_on_drop();
         }
     }
+}
+
+/// Nothing that is locked here can be left half changed.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> StoreError {

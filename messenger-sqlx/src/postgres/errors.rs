@@ -57,6 +57,8 @@ const IN_FAILED_SQL_TRANSACTION: &str = "25P02";
 const SERIALIZATION_FAILURE: &str = "40001";
 const DEADLOCK_DETECTED: &str = "40P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+const DATA_CORRUPTED: &str = "XX001";
+const INDEX_CORRUPTED: &str = "XX002";
 /// By the statement time-out, or by an administrator.
 const QUERY_CANCELED: &str = "57014";
 
@@ -70,11 +72,12 @@ fn database_error(error: &PgDatabaseError) -> StoreErrorKind {
         | DEADLOCK_DETECTED
         | LOCK_NOT_AVAILABLE
         | QUERY_CANCELED => StoreErrorKind::Unavailable,
+        DATA_CORRUPTED | INDEX_CORRUPTED => StoreErrorKind::Corrupt,
         code => match &code[..code.len().min(2)] {
-            // Connection exception, invalid transaction state, insufficient resources, operator intervention (a
-            // server that starts or stops), system error.
-            "08" | "25" | "53" | "57" | "58" => StoreErrorKind::Unavailable,
-            "XX" => StoreErrorKind::Corrupt,
+            // Connection exception, invalid transaction state, invalid authorization and catalog (of a server that is
+            // being set up anew), insufficient resources, operator intervention (a server that starts or stops),
+            // system error.
+            "08" | "25" | "28" | "3D" | "53" | "57" | "58" => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Other,
         },
     }

@@ -257,6 +257,9 @@ async fn erase(
     let mut revision = lock_chat(session, chat).await?.revision;
     let live = session.query(&session.statements.messages.live).ids(&messages);
     let mut live = session.all(live, |columns| columns.message()).await?;
+    if live.is_empty() {
+        return Ok(live);
+    }
     for message in &mut live {
         revision = revision.next();
         message.revision = revision;

@@ -26,7 +26,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS {schema}.messenger_migrations (
 /// ```
 pub fn migrations_sql(schema: &str) -> Option<String> {
     let schema = Schema::parse(schema)?;
-    let mut text = format!("BEGIN;\n\nCREATE SCHEMA IF NOT EXISTS {schema};\n\n{}", schema.fill(TABLE));
+    let mut text = format!("BEGIN;\n\n{}\n\n{}", create_schema(&schema), schema.fill(TABLE));
     for migration in MIGRATIONS {
         let (version, name) = (migration.version, migration.name);
         text += &format!(
@@ -37,6 +37,16 @@ pub fn migrations_sql(schema: &str) -> Option<String> {
     }
     text += "\nCOMMIT;\n";
     Some(text)
+}
+
+/// Makes the schema if there is none. `IF NOT EXISTS` asks for the right to make one also if there is one.
+fn create_schema(schema: &Schema) -> String {
+    let name = schema.name();
+    format!(
+        "DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{name}') THEN CREATE SCHEMA {schema}; END IF;
+END $$;"
+    )
 }
 
 /// Remembers that a migration was done.
@@ -53,10 +63,6 @@ VALUES ({version}, '{name}', '\\x{checksum}', extract(epoch FROM now()) * 100000
 #[derive(Debug)]
 pub(super) enum MigrateError {
     Refused(Refusal),
-    /// It is not up to date, and was not to be changed.
-    Pending {
-        version: i64,
-    },
     Failed(sqlx::Error),
 }
 
@@ -67,11 +73,8 @@ impl From<sqlx::Error> for MigrateError {
 }
 
 /// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the
-/// work, and the others find it done. Where there is nothing to be done, the right to read is enough.
+/// work, and the others find it done.
 pub(super) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateError> {
-    if check(conn, schema).await?.is_empty() {
-        return Ok(());
-    }
     sqlx::raw_sql(statement(format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({})",
         lock(schema)
@@ -84,18 +87,10 @@ pub(super) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<
     done
 }
 
-/// Whether the database is up to date.
-pub(super) async fn expect_current(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateError> {
-    match check(conn, schema).await?.first() {
-        None => Ok(()),
-        Some(migration) => Err(MigrateError::Pending { version: migration.version }),
-    }
-}
-
 async fn apply(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateError> {
-    for migration in check(conn, schema).await? {
+    for migration in pending_migrations(conn, schema).await? {
         if migration.version == 1 {
-            let tables = format!("CREATE SCHEMA IF NOT EXISTS {schema}; {}", schema.fill(TABLE));
+            let tables = format!("{} {}", create_schema(schema), schema.fill(TABLE));
             sqlx::raw_sql(statement(tables)).execute(&mut *conn).await?;
         }
         sqlx::raw_sql(statement(schema.fill(migration.sql))).execute(&mut *conn).await?;
@@ -105,8 +100,11 @@ async fn apply(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateEr
     Ok(())
 }
 
-/// The migrations that are still to be done.
-async fn check(conn: &mut PgConnection, schema: &Schema) -> Result<&'static [Migration], MigrateError> {
+/// The migrations that are still to be done. To be called within a transaction. The right to read is enough.
+pub(super) async fn pending_migrations(
+    conn: &mut PgConnection,
+    schema: &Schema,
+) -> Result<&'static [Migration], MigrateError> {
     // Not by `to_regclass`: that may answer by what it knew before another node was waited for.
     let known =
         "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_migrations')";

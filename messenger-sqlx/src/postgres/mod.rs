@@ -125,6 +125,9 @@ impl Store for PostgresStore {
     }
 }
 
+/// After so many milliseconds the server ends a transaction whose node has gone without a word.
+const IDLE_IN_TRANSACTION: u32 = 60_000;
+
 /// Every statement, with the schema's name in it.
 #[derive(Debug)]
 struct Statements {
@@ -143,7 +146,10 @@ impl Statements {
     fn new(schema: &Schema, statement_timeout: Option<Duration>) -> Self {
         let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
         if let Some(limit) = statement_timeout {
-            begin += &format!("; SET LOCAL statement_timeout = {}", limit.as_millis());
+            begin += &format!(
+                "; SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION}",
+                limit.as_millis()
+            );
         }
         Self {
             begin: statement(begin),

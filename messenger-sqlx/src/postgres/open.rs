@@ -6,12 +6,15 @@ use sqlx::{
 };
 
 use super::{
-    PostgresStore, Statements,
+    IDLE_IN_TRANSACTION, PostgresStore, Statements,
     connections::{Connections, Settings},
-    migrate::{MigrateError, expect_current, migrate},
+    migrate::{MigrateError, migrate, pending_migrations},
     sql::Schema,
 };
 use crate::migrations::Refusal;
+
+/// More than anybody waits, and less than what a clock or the server can't count.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The oldest version of PostgreSQL that is known to do, as it numbers itself.
 const OLDEST: i32 = 130_000;
@@ -108,21 +111,21 @@ impl PostgresBuilder {
 
     /// How long an intent waits for a connection; 5 seconds without this.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
-        self.acquire_timeout = timeout;
+        self.acquire_timeout = timeout.min(LONGEST);
         self
     }
 
     /// How long a caller waits for an answer at most, all waits included; 15 seconds without this. A write that
     /// takes longer is `Unavailable` to its caller, and may yet be done.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST);
         self
     }
 
     /// After how long the server gives a statement up, waits for locks included; 10 seconds without this. Whole
     /// milliseconds. A pool of the host keeps its own for what only reads.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
-        self.statement_timeout = timeout;
+        self.statement_timeout = timeout.clamp(Duration::from_millis(1), LONGEST);
         self
     }
 
@@ -141,7 +144,7 @@ impl PostgresBuilder {
         self
     }
 
-    /// Opens the store.
+    /// Opens the store. While another node migrates the tables, this waits for it without a limit.
     ///
     /// # Errors
     /// [`OpenError`] says in one sentence why the database can't be used.
@@ -197,8 +200,7 @@ impl PostgresBuilder {
         }
         options.options([
             ("statement_timeout", self.statement_timeout.as_millis().to_string().as_str()),
-            // Of a node that has gone without a word.
-            ("idle_in_transaction_session_timeout", "60000"),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_string().as_str()),
             // Statements that follow a lock must see what was done under it before.
             ("default_transaction_isolation", "read committed"),
             // Plans are the same for all values: by an index. What seems best while the tables are small or not yet
@@ -221,13 +223,17 @@ impl PostgresBuilder {
             }
             Source::Pool(pool) => pool.acquire().await.map_err(unreachable)?.detach(),
         };
+        // In a transaction, because a pooler may give each another connection, and a statement is sent in two parts.
+        sqlx::raw_sql("BEGIN").execute(&mut conn).await.map_err(unreachable)?;
         check_server(&mut conn, place).await?;
-        let migrated = if self.migrate {
-            migrate(&mut conn, schema).await
-        } else {
-            expect_current(&mut conn, schema).await
-        };
-        migrated.map_err(|error| OpenError::migration(place, schema, error))?;
+        let refused = |error| OpenError::migration(place, schema, error);
+        let pending = pending_migrations(&mut conn, schema).await.map_err(refused)?;
+        sqlx::raw_sql("COMMIT").execute(&mut conn).await.map_err(unreachable)?;
+        match pending.first() {
+            None => {}
+            Some(_) if self.migrate => migrate(&mut conn, schema).await.map_err(refused)?,
+            Some(first) => return Err(OpenError::pending(place, schema, first.version)),
+        }
         let _ = sqlx::Connection::close(conn).await;
         Ok(())
     }
@@ -244,13 +250,17 @@ fn place(options: &PgConnectOptions) -> String {
 /// Whether the server is recent enough, and keeps what it says that it has committed.
 async fn check_server(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let query = "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
-        current_setting('synchronous_commit'), current_setting('transaction_read_only') = 'on'";
+        current_setting('synchronous_commit'), current_setting('transaction_read_only') = 'on',
+        current_setting('server_encoding')";
     let query = sqlx::query_as(query).persistent(false).fetch_one(conn).await;
-    let (number, version, commit, read_only): (i32, String, String, bool) =
+    let (number, version, commit, read_only, encoding): (i32, String, String, bool, String) =
         query.map_err(|error| OpenError::database(place, error))?;
     let place = place.to_owned();
     if number < OLDEST {
         return Err(OpenError::Version { place, version });
+    }
+    if encoding != "UTF8" {
+        return Err(OpenError::Encoding { place, encoding });
     }
     if commit == "off" {
         return Err(OpenError::NotDurable { place });
@@ -295,6 +305,14 @@ pub enum OpenError {
         place: String,
         /// The server's version.
         version: String,
+    },
+    /// The database can't hold every text.
+    #[error("the database {place} has the encoding {encoding}; make one with ENCODING 'UTF8'")]
+    Encoding {
+        /// Host, port and database.
+        place: String,
+        /// The database's encoding.
+        encoding: String,
     },
     /// The server acknowledges commits that it may lose.
     #[error(
@@ -362,6 +380,10 @@ impl OpenError {
         Self::Database { place: place.to_owned(), reason, source: None }
     }
 
+    fn pending(place: &str, schema: &Schema, version: i64) -> Self {
+        Self::Pending { place: place.to_owned(), schema: schema.name().to_owned(), version }
+    }
+
     fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
         let (place_, schema) = (place.to_owned(), schema.name().to_owned());
         match error {
@@ -371,7 +393,6 @@ impl OpenError {
             MigrateError::Refused(Refusal::Changed { version }) => {
                 Self::Changed { place: place_, schema, version }
             }
-            MigrateError::Pending { version } => Self::Pending { place: place_, schema, version },
             MigrateError::Failed(error) => Self::database(place, error),
         }
     }

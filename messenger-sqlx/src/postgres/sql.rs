@@ -54,6 +54,14 @@ pub(super) fn uuids<'i, K: 'i>(ids: impl IntoIterator<Item = &'i Id<K>>) -> Vec<
     ids.into_iter().map(Id::as_uuid).collect()
 }
 
+/// Ids for an array parameter, each once.
+pub(super) fn distinct<K>(ids: &[Id<K>]) -> Vec<Uuid> {
+    let mut ids = uuids(ids);
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
 /// How the domain's types are bound.
 pub(super) trait Bind: Sized {
     fn id<K>(self, id: Id<K>) -> Self;

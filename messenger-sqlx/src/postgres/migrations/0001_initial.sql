@@ -34,7 +34,7 @@ CREATE TABLE {schema}.messenger_sessions (
     created_at      bigint   NOT NULL,
     last_used_at    bigint   NOT NULL,
     expires_at      bigint   NOT NULL
-) WITH (fillfactor = 90);
+);
 
 CREATE INDEX messenger_sessions_by_user ON {schema}.messenger_sessions (user_id);
 CREATE INDEX messenger_sessions_by_end ON {schema}.messenger_sessions (expires_at);
@@ -193,9 +193,11 @@ BEGIN
             JOIN {schema}.messenger_messages AS m ON m.client_id = a.client_id AND m.sender_id = a.sender
         )
         OR cardinality(p_members) <> (
-            SELECT count(*) FROM unnest(p_member_places, p_members) AS a (place, member)
-            JOIN {schema}.messenger_members AS p ON p.chat_id = p_heads[a.place] AND p.user_id = a.member
-            WHERE p.left_at IS NULL
+            SELECT count(*) FROM (
+                SELECT FROM unnest(p_member_places, p_members) AS a (place, member)
+                JOIN {schema}.messenger_members AS p ON p.chat_id = p_heads[a.place] AND p.user_id = a.member
+                WHERE p.left_at IS NULL ORDER BY p.chat_id, p.user_id FOR NO KEY UPDATE OF p
+            ) AS l
         )
     THEN
         seqs := NULL;
@@ -222,27 +224,32 @@ BEGIN
 END
 $$;
 
--- Appends what can be appended of a batch, in which no client id of one sender comes twice, and answers for each message
--- that was stored now or before, as for one message, with its place in the batch, from 1.
+-- Appends what can be appended of a batch, in which no id comes twice, nor a client id of one sender, and answers with
+-- its place in the batch, from 1, for each message that was stored now or before, as for one message, and for each whose
+-- id is that of another one.
 CREATE FUNCTION {schema}.messenger_append_some_messages(
     p_ids uuid[], p_chats uuid[], p_senders uuid[], p_bodies bytea[], p_client_ids text[], p_fingerprints bytea[],
     p_replies uuid[], p_times bigint[]
-) RETURNS TABLE (place bigint, new_seq bigint, new_revision bigint, stored_id uuid) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (place bigint, new_seq bigint, new_revision bigint, stored_id uuid, is_taken boolean) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM {schema}.messenger_chats AS c WHERE c.id = ANY (p_chats) ORDER BY c.id FOR NO KEY UPDATE;
+    PERFORM FROM {schema}.messenger_members AS p
+    JOIN unnest(p_chats, p_senders) AS a (chat, sender) ON p.chat_id = a.chat AND p.user_id = a.sender
+    ORDER BY p.chat_id, p.user_id FOR NO KEY UPDATE OF p;
 
     RETURN QUERY
     WITH asked AS MATERIALIZED (
-        SELECT a.*, c.last_seq, c.revision, c.texts, s.id AS stored
+        SELECT a.*, c.last_seq, c.revision, c.texts, s.id AS stored, t.id IS NOT NULL AS taken
         FROM unnest(p_ids, p_chats, p_senders, p_bodies, p_client_ids, p_fingerprints, p_replies, p_times)
             WITH ORDINALITY AS a (id, chat, sender, body, client_id, fingerprint, reply_to, at, place)
         JOIN {schema}.messenger_chats AS c ON c.id = a.chat
         JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.sender AND p.left_at IS NULL
         LEFT JOIN {schema}.messenger_messages AS s ON s.client_id = a.client_id AND s.sender_id = a.sender
+        LEFT JOIN {schema}.messenger_messages AS t ON t.id = a.id
     ),
     fresh AS MATERIALIZED (
         SELECT f.*, row_number() OVER (PARTITION BY f.chat ORDER BY f.place) AS nth
-        FROM asked AS f WHERE f.stored IS NULL
+        FROM asked AS f WHERE f.stored IS NULL AND NOT f.taken
     ),
     inserted AS (
         INSERT INTO {schema}.messenger_messages (id, chat_id, sender_id, seq, created_revision, revision, texts,
@@ -266,9 +273,9 @@ BEGIN
         ) AS f
         WHERE p.chat_id = f.chat AND p.user_id = f.sender
     )
-    SELECT f.place, f.last_seq + f.nth, f.revision + f.nth, NULL::uuid FROM fresh AS f
+    SELECT f.place, f.last_seq + f.nth, f.revision + f.nth, NULL::uuid, false FROM fresh AS f
     UNION ALL
-    SELECT f.place, NULL, NULL, f.stored FROM asked AS f WHERE f.stored IS NOT NULL;
+    SELECT f.place, NULL, NULL, f.stored, f.stored IS NULL FROM asked AS f WHERE f.stored IS NOT NULL OR f.taken;
 END
 $$;
 
