@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,12 +11,14 @@ use std::{
 };
 
 use messenger_core::ChatId;
+use messenger_testing::ServerCpu;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Result,
     client::Client,
+    order::Order,
     process::{Cpu, Process},
     world::Person,
 };
@@ -27,6 +29,9 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Of so many sockets one looks at the times of what it gets.
 const SAMPLED: usize = 10;
+/// How often one looks at the CPU of a round. Processes of PostgreSQL that end meanwhile, as those of autovacuum do,
+/// count with what they had at the last look.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Which of the two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub(crate) enum Kind {
 /// A server under test with its clients.
 pub(crate) struct Side {
     pub(crate) process: Process,
+    /// The CPU of the store's processes, where it has some.
+    store: Option<ServerCpu>,
     pub(crate) kind: Kind,
     pub(crate) crowd: Vec<Client>,
 }
@@ -49,26 +56,40 @@ pub(crate) struct Round {
     pub(crate) took: Duration,
     /// From sending to delivery, in rising order.
     pub(crate) delays: Vec<Duration>,
-    /// That of the server.
     pub(crate) cpu: Cpu,
 }
 
 impl Round {
-    /// Seconds of CPU for one of so many.
+    /// Seconds of the server's CPU for one of so many.
     pub(crate) fn cpu_per(&self, count: u64) -> f64 {
-        self.cpu.all.as_secs_f64() / count as f64
+        self.cpu.process.as_secs_f64() / count as f64
     }
 
     /// The same without the threads in which SQLite works.
-    pub(crate) fn cpu_without_store_per(&self, count: u64) -> f64 {
-        self.cpu.all.saturating_sub(self.cpu.of_store).as_secs_f64() / count as f64
+    pub(crate) fn cpu_without_sqlite_per(&self, count: u64) -> f64 {
+        self.cpu.process.saturating_sub(self.cpu.store).as_secs_f64() / count as f64
+    }
+
+    /// The floor has none.
+    pub(crate) fn has_store(&self) -> bool {
+        !self.cpu.store.is_zero()
+    }
+
+    /// Seconds of the store's CPU for one of so many.
+    pub(crate) fn store_cpu_per(&self, count: u64) -> f64 {
+        self.cpu.store.as_secs_f64() / count as f64
     }
 
     /// The delay that so many of a hundred messages do not exceed.
     pub(crate) fn delay(&self, percent: usize) -> f64 {
-        let index = (self.delays.len() * percent / 100).min(self.delays.len().saturating_sub(1));
-        self.delays.get(index).map_or(f64::NAN, Duration::as_secs_f64)
+        percentile(&self.delays, percent)
     }
+}
+
+/// The seconds that so many of a hundred do not exceed. They are in rising order.
+pub(crate) fn percentile(delays: &[Duration], percent: usize) -> f64 {
+    let index = (delays.len() * percent / 100).min(delays.len().saturating_sub(1));
+    delays.get(index).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
 /// What the clients do in a round.
@@ -90,8 +111,21 @@ pub(crate) enum Pace {
 }
 
 impl Side {
-    pub(crate) fn new(kind: Kind, process: Process) -> Self {
-        Self { process, kind, crowd: Vec::new() }
+    pub(crate) fn server(process: Process, store: Option<ServerCpu>) -> Self {
+        Self { process, store, kind: Kind::Server, crowd: Vec::new() }
+    }
+
+    pub(crate) fn floor(process: Process) -> Self {
+        Self { process, store: None, kind: Kind::Floor, crowd: Vec::new() }
+    }
+
+    /// CPU time taken so far.
+    pub(crate) fn cpu(&mut self) -> Result<Cpu> {
+        let cpu = self.process.cpu()?;
+        Ok(match &mut self.store {
+            Some(store) => Cpu { store: store.used(), ..cpu },
+            None => cpu,
+        })
     }
 
     /// Adds sockets of these people. In the floor server, those with the same room get the same messages.
@@ -143,7 +177,7 @@ impl Side {
     pub(crate) async fn round(&mut self, load: &Load) -> Result<Round> {
         let meter = Arc::new(Meter::new(load));
         let stop = CancellationToken::new();
-        let cpu = self.process.cpu()?;
+        let before = self.cpu()?;
         let mut tasks = Vec::with_capacity(self.crowd.len());
         for (index, client) in self.crowd.drain(..).enumerate() {
             let mut place = Place {
@@ -151,6 +185,7 @@ impl Side {
                 meter: Arc::clone(&meter),
                 sampled: index % SAMPLED == SAMPLED - 1,
                 delays: Vec::new(),
+                order: (self.kind == Kind::Server).then(Order::default),
             };
             let stop = stop.clone();
             let chat = load.senders.iter().find(|sender| sender.0 == index).map(|sender| sender.1);
@@ -163,18 +198,28 @@ impl Side {
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(place.leave())
             }));
         }
-        let outcome = meter.wait_for_end(load).await;
+        let outcome = self.watch(pin!(meter.wait_for_end(load))).await;
         let took = meter.began.elapsed();
-        let cpu = self.process.cpu()?.since(cpu);
+        let cpu = self.cpu()?.since(before);
         stop.cancel();
         for task in tasks {
             self.crowd.push(task.await??);
         }
-        outcome?;
+        outcome.map_err(|error| format!("the {:?}: {error}", self.kind))?;
         let mut delays = std::mem::take(&mut *meter.delays.lock().unwrap_or_else(PoisonError::into_inner));
         delays.sort_unstable();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Round { sent: count(&meter.sent), delivered: count(&meter.delivered), took, delays, cpu })
+    }
+
+    /// Waits for the end of a round, and looks at the CPU now and then.
+    async fn watch(&mut self, mut end: Pin<&mut impl Future<Output = Result>>) -> Result {
+        loop {
+            match tokio::time::timeout(LOOK, end.as_mut()).await {
+                Ok(outcome) => return outcome,
+                Err(_) => self.cpu()?,
+            };
+        }
     }
 }
 
@@ -269,6 +314,7 @@ struct Heard {
     answers: u64,
     events: u64,
     refused: bool,
+    disordered: bool,
 }
 
 /// One socket in a round.
@@ -277,6 +323,8 @@ struct Place {
     meter: Arc<Meter>,
     sampled: bool,
     delays: Vec<Duration>,
+    /// Of the floor nobody asks for it.
+    order: Option<Order>,
 }
 
 impl Place {
@@ -353,11 +401,12 @@ impl Place {
 
     async fn hear(&mut self) -> Result<Heard> {
         let mut heard = Heard::default();
-        let Self { client, meter, sampled, delays } = self;
+        let Self { client, meter, sampled, delays, order } = self;
         client
             .receive(|text| {
                 if text.starts_with(EVENT) {
                     heard.events += 1;
+                    heard.disordered |= order.as_mut().is_some_and(|order| !order.follows(text));
                     if *sampled {
                         delays.extend(delay(text, meter.began));
                     }
@@ -369,6 +418,9 @@ impl Place {
             .await?;
         if heard.refused {
             return Err("a message was refused".into());
+        }
+        if heard.disordered {
+            return Err("a message was lost, came twice, or came before its turn".into());
         }
         meter.count(heard);
         Ok(heard)

@@ -8,6 +8,7 @@ use crate::{
     process::Pages,
     report::{Best, Report, Row},
     sides::Sides,
+    store::Store,
     world::World,
 };
 
@@ -31,10 +32,17 @@ pub(crate) async fn under_load(plan: &Plan, world: &World, report: &mut Report) 
             Row::new("G5", format!("server CPU per delivery, group of {size}"), "µs").aims(goal, stretch),
             rounds.series(|round| round.cpu_per(round.delivered) * 1e6),
         );
-        report.add(
-            Row::new("", format!("the same without SQLite's threads, group of {size}"), "µs"),
-            rounds.series(|round| round.cpu_without_store_per(round.delivered) * 1e6),
-        );
+        let (what, figures) = match world.store {
+            Store::Sqlite(_) => (
+                "the same without SQLite's threads",
+                rounds.series(|round| round.cpu_without_sqlite_per(round.delivered) * 1e6),
+            ),
+            Store::Postgres(_) => (
+                "PostgreSQL CPU per delivery",
+                rounds.series_of_store(|round| round.store_cpu_per(round.delivered) * 1e6),
+            ),
+        };
+        report.add(Row::new("", format!("{what}, group of {size}"), "µs"), figures);
         let (rate, delay) = (
             Row::new("G6", format!("deliveries a second, group of {size}"), "1/s").best(Best::Highest),
             Row::new("G6", format!("send to delivery p99, group of {size}"), "ms"),
@@ -70,7 +78,7 @@ pub(crate) async fn one_at_a_time(plan: &Plan, world: &World, report: &mut Repor
 
 /// The first so many of the crowd, connected.
 async fn group(plan: &Plan, world: &World, size: usize) -> Result<Sides> {
-    let mut sides = Sides::start(plan, world, Pages::Any)?;
+    let mut sides = Sides::start(plan, world, Pages::Any).await?;
     let people: Vec<_> = world.crowd[..size].iter().map(|person| (person, 0)).collect();
     sides.connect(&people).await?;
     Ok(sides)

@@ -22,7 +22,10 @@ use axum::{
 use futures::SinkExt as _;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, broadcast},
+    sync::{
+        Notify,
+        broadcast::{self, error::TryRecvError},
+    },
 };
 
 use crate::{Result, process};
@@ -97,8 +100,13 @@ async fn run(mut socket: WebSocket, room: broadcast::Sender<Utf8Bytes>, pings: &
             }
         }
         // One flush for all that waits.
-        while let Ok(text) = told.try_recv() {
-            socket.feed(Message::Text(text)).await?;
+        loop {
+            match told.try_recv() {
+                Ok(text) => socket.feed(Message::Text(text)).await?,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                // It ends, so that nothing is left out in silence.
+                Err(lagged @ TryRecvError::Lagged(_)) => return Err(lagged.into()),
+            }
         }
         socket.flush().await?;
     }

@@ -22,7 +22,7 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
     let (mut memory, mut connect, mut idle) = (Series::default(), Series::default(), Series::default());
     for round in 1..=plan.rounds {
         // Memory that was once given out is kept, so each round has servers of its own.
-        let mut sides = Sides::start(plan, world, Pages::Small)?;
+        let mut sides = Sides::start(plan, world, Pages::Small).await?;
         let (bytes, cpu) = fill(&mut sides.server, first, people).await?;
         memory.measured.push(bytes / 1024.0);
         connect.measured.push(cpu * 1e3);
@@ -51,10 +51,10 @@ async fn fill(side: &mut Side, first: &[Person], people: &[Person]) -> Result<(f
         side.resume().await?;
         side.idle(SETTLE).await?;
     }
-    let (memory, cpu) = (side.process.memory()?, side.process.cpu()?);
+    let (memory, cpu) = (side.process.memory()?, side.cpu()?);
     side.connect(people.iter().map(|person| (person, 0))).await?;
     side.idle(SETTLE).await?;
-    let cpu = side.process.cpu()?.since(cpu).all;
+    let cpu = side.cpu()?.since(cpu).process;
     side.resume().await?;
     side.idle(SETTLE).await?;
     let memory = side.process.memory()?.saturating_sub(memory);
@@ -67,7 +67,7 @@ async fn watch(plan: &Plan, sides: &mut Sides, idle: &mut Series) -> Result {
         if plan.quick { (1, Duration::from_secs(10)) } else { (2, Duration::from_secs(30)) };
     for _ in 0..windows {
         let per_second = |side: &Side, round: &Round| {
-            round.cpu.all.as_secs_f64() / side.crowd.len() as f64 / round.took.as_secs_f64() * 1e6
+            round.cpu.process.as_secs_f64() / side.crowd.len() as f64 / round.took.as_secs_f64() * 1e6
         };
         match &mut sides.floor {
             Some(floor) => {

@@ -2,21 +2,27 @@
 //!
 //! `cargo bench -p messenger-server --bench realtime -- --help`
 
+mod bare;
 mod client;
 mod crowd;
 mod direct;
 mod fan_out;
 mod floor;
 mod idle;
+mod keeper;
+mod order;
+mod postgres;
 mod process;
 mod report;
 mod sides;
+mod store;
 mod world;
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
 use report::Report;
 use sides::Floor;
+use store::{Backend, Store};
 
 /// As in the server, because this is the floor server too.
 #[global_allocator]
@@ -25,23 +31,30 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 const HELP: &str = "\
-What messenger-server takes for each connection, message and delivery, on this machine and on SQLite, beside a floor:
-a bare axum server, with the same allocator and buffers, that relays frames and does nothing else.
+What messenger-server takes for each connection, message and delivery, on this machine, beside a floor: a bare axum
+server, with the same allocator and buffers, that relays frames and does nothing else. The store is SQLite, or
+PostgreSQL with a floor of its own: bare inserts on the same server.
 
 Usage: cargo bench -p messenger-server --bench realtime -- [OPTION]... [AIM]...
 
-  g1 g3 g4   messages between two: CPU, messages a second, latency
-  g5 g6 g7   messages to a group: CPU under load, deliveries a second, one lone message to 1,000 connections
-  g8 g9 g11  connections: memory, CPU to connect, CPU while idle
+  g1 g2 g3 g4  messages between two: CPU of the server and of the store, messages a second, latency
+  g5 g6 g7     messages to a group: CPU under load, deliveries a second, one lone message to 1,000 connections
+  g8 g9 g11    connections: memory, CPU to connect, CPU while idle
 
-  --quick        fewer and shorter rounds, fewer connections
-  --seconds N    how long each round under load lasts (default 2, quick 1)
-  --server-only  no floor: for a profiler
-  --beside PATH  another build of the server in place of the floor: to compare two
-  --help         this
+  --postgres          on a PostgreSQL server of its own, which scripts/postgres starts with PostgreSQL's own settings
+                      (fsync = on) in the folder TMPDIR, or else where the build is: on a disk, not in memory
+  --postgres-url URL  on the PostgreSQL server of this URL, which is on this machine, not in a container, and has
+                      little else to do; the user may make databases
+  --quick             fewer and shorter rounds, fewer connections
+  --seconds N         how long each round under load lasts (default 2, quick 1)
+  --server-only       no bare axum server: for a profiler
+  --beside PATH       another build of the server in place of the bare one: to compare two
+  --help              this
 
-Without an AIM all are measured, in less than five minutes. Everything runs on this machine: the server and the floor in
-processes of their own, the clients in this one. Compare within one run; on a busy machine repeat it.";
+Without an AIM all are measured, in less than five minutes. Everything runs on this machine: the server, the floor and
+PostgreSQL in processes of their own, the clients in this one. PostgreSQL's CPU is that of all its processes. Each
+server starts on a copy of the same database, when that has been written to the disk; PostgreSQL and the databases are
+removed at the end, also after a Ctrl-C. Compare within one run; on a busy machine repeat it.";
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -52,6 +65,7 @@ struct Plan {
     length: Duration,
     /// Idle ones.
     connections: usize,
+    store: Backend,
     floor: Floor,
     quick: bool,
 }
@@ -70,6 +84,12 @@ enum Task {
     Floor,
     /// Be the server with these arguments.
     Server(Vec<String>),
+    /// Keep a PostgreSQL server, where databases have names that begin like this, for the bench: a new one, or that of
+    /// a URL.
+    Keeper {
+        prefix: String,
+        url: Option<String>,
+    },
     Measure(Plan),
 }
 
@@ -88,15 +108,24 @@ fn task() -> Result<Task> {
     match arguments.peek().map(String::as_str) {
         Some(process::FLOOR) => return Ok(Task::Floor),
         Some(process::SERVER) => return Ok(Task::Server(arguments.skip(1).collect())),
+        Some(process::KEEPER) => {
+            let prefix = arguments.nth(1).ok_or("the keeper takes a prefix")?;
+            return Ok(Task::Keeper { prefix, url: arguments.next() });
+        }
         _ => {}
     }
     let (mut aims, mut quick, mut floor, mut seconds) = (Vec::new(), false, Floor::Bare, None);
-    let (mut bench, mut test) = (false, false);
+    let (mut store, mut bench, mut test) = (Backend::Sqlite, false, false);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--bench" => bench = true,
             "--test" => test = true,
             "--help" => return Ok(Task::Help),
+            "--postgres" => store = Backend::Postgres { url: None },
+            "--postgres-url" => {
+                store =
+                    Backend::Postgres { url: Some(arguments.next().ok_or("--postgres-url takes a URL")?) };
+            }
             "--quick" => quick = true,
             "--server-only" => floor = Floor::None,
             "--beside" => floor = Floor::Other(arguments.next().ok_or("--beside takes a path")?.into()),
@@ -111,10 +140,10 @@ fn task() -> Result<Task> {
     }
     let (rounds, connections, length) = if quick { (1, 500, 1) } else { (3, 2000, 2) };
     let length = Duration::from_secs(seconds.unwrap_or(length));
-    Ok(Task::Measure(Plan { aims, rounds, length, connections, floor, quick }))
+    Ok(Task::Measure(Plan { aims, rounds, length, connections, store, floor, quick }))
 }
 
-const AIMS: [&str; 9] = ["g1", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11"];
+const AIMS: [&str; 10] = ["g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11"];
 
 fn run(task: Task) -> Result {
     match task {
@@ -125,6 +154,7 @@ fn run(task: Task) -> Result {
         }
         Task::Server(arguments) => Err(process::become_server(&arguments).into()),
         Task::Floor => runtime()?.block_on(floor::serve()),
+        Task::Keeper { prefix, url } => runtime()?.block_on(keeper::keep(&prefix, url)),
         Task::Measure(plan) => runtime()?.block_on(measure(&plan)),
     }
 }
@@ -136,8 +166,10 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn measure(plan: &Plan) -> Result {
     process::raise_limit_of_files();
     let mut report = Report::begin();
-    let world = world::World::make(plan.connections).await?;
-    if plan.wants(&["g1", "g3", "g4"]) {
+    let store = Store::start(&plan.store).await?;
+    let about = store.describe().await?;
+    let world = world::World::make(store, plan.connections).await?;
+    if plan.wants(&["g1", "g2", "g3", "g4"]) {
         direct::measure(plan, &world, &mut report).await?;
     }
     if plan.wants(&["g5", "g6"]) {
@@ -149,6 +181,6 @@ async fn measure(plan: &Plan) -> Result {
     if plan.wants(&["g8", "g9", "g11"]) {
         idle::measure(plan, &world, &mut report).await?;
     }
-    report.print();
+    report.print(&about);
     Ok(())
 }

@@ -15,12 +15,13 @@ use crate::Result;
 /// First arguments of this program that make it something else.
 pub(crate) const FLOOR: &str = "--be-the-floor";
 pub(crate) const SERVER: &str = "--be-the-server";
+pub(crate) const KEEPER: &str = "--be-the-keeper";
 
 /// A server in a process of its own. Killed when dropped, and by the system when this process ends in another way.
 pub(crate) struct Process {
     child: Child,
     /// Kept open: a program that can't write to its standard error fails.
-    _says: BufReader<ChildStderr>,
+    says: BufReader<ChildStderr>,
     pub(crate) address: SocketAddr,
     /// Each thread, also those that have ended.
     threads: HashMap<u32, Thread>,
@@ -34,16 +35,17 @@ struct Thread {
 /// CPU time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
-    pub(crate) all: Duration,
-    /// Of it, that of the threads in which SQLite works.
-    pub(crate) of_store: Duration,
+    /// Of the server's process.
+    pub(crate) process: Duration,
+    /// Of the store: of the threads of that process in which SQLite works, or of all processes of PostgreSQL.
+    pub(crate) store: Duration,
 }
 
 impl Cpu {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
-            all: self.all.saturating_sub(before.all),
-            of_store: self.of_store.saturating_sub(before.of_store),
+            process: self.process.saturating_sub(before.process),
+            store: self.store.saturating_sub(before.store),
         }
     }
 }
@@ -58,8 +60,8 @@ pub(crate) enum Pages {
 }
 
 impl Process {
-    /// The server as it ships, on this data file; that of this build, or another one.
-    pub(crate) fn server(data: &Path, pages: Pages, other: Option<&Path>) -> Result<Self> {
+    /// The server as it ships, on the store of this URL; that of this build, or another one.
+    pub(crate) fn server(store: &str, pages: Pages, other: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MESSENGER_") {
@@ -67,9 +69,8 @@ impl Process {
             }
         }
         command.env("MESSENGER_RATE_LIMITS", "off").env("MESSENGER_LISTEN", "127.0.0.1:0");
-        let store = format!("sqlite://{}", data.display());
         let binary = other.unwrap_or(Path::new(env!("CARGO_BIN_EXE_messenger-server")));
-        Self::start(command.arg(SERVER).arg(binary).args(["--store-url", &store]), pages)
+        Self::start(command.arg(SERVER).arg(binary).args(["--store-url", store]), pages)
     }
 
     /// The least that a server can do.
@@ -84,20 +85,19 @@ impl Process {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("the process has no standard error")?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self { child, _says: BufReader::new(stderr), address, threads: HashMap::new() };
+        let mut process = Self { child, says: BufReader::new(stderr), address, threads: HashMap::new() };
         process.address = process.read_address()?;
         Ok(process)
     }
 
     fn read_address(&mut self) -> Result<SocketAddr> {
-        let mut line = String::new();
-        while self._says.read_line(&mut line)? > 0 {
-            if let Some((_, address)) = line.trim_end().split_once("http://") {
+        let mut said = String::new();
+        while self.says.read_line(&mut said)? > 0 {
+            if let Some((_, address)) = said.trim_end().rsplit_once("http://") {
                 return Ok(address.trim_end_matches('/').parse()?);
             }
-            line.clear();
         }
-        Err("the server ended before it served".into())
+        Err(format!("the server ended before it served: {}", said.trim_end()).into())
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -122,8 +122,8 @@ impl Process {
             Duration::from_nanos(threads.map(|thread| thread.nanoseconds).sum())
         };
         Ok(Cpu {
-            all: sum(&mut self.threads.values()),
-            of_store: sum(&mut self.threads.values().filter(|thread| thread.of_store)),
+            process: sum(&mut self.threads.values()),
+            store: sum(&mut self.threads.values().filter(|thread| thread.of_store)),
         })
     }
 
@@ -163,6 +163,13 @@ pub(crate) fn end_with_parent() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
+/// Lets a Ctrl-C, which the terminal tells all processes of a bench, pass this one by.
+#[cfg(target_os = "linux")]
+pub(crate) fn apart_from_the_terminal(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt as _;
+    command.process_group(0)
+}
+
 /// Lets this process open as many files as the system grants it. What it starts inherits that.
 #[cfg(target_os = "linux")]
 pub(crate) fn raise_limit_of_files() {
@@ -174,7 +181,7 @@ pub(crate) fn raise_limit_of_files() {
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
-    use std::io;
+    use std::{io, process::Command};
 
     pub(crate) fn become_server(_: &[String]) -> io::Error {
         unsupported()
@@ -184,6 +191,10 @@ mod elsewhere {
         Err(unsupported())
     }
 
+    pub(crate) fn apart_from_the_terminal(command: &mut Command) -> &mut Command {
+        command
+    }
+
     pub(crate) fn raise_limit_of_files() {}
 
     fn unsupported() -> io::Error {
@@ -191,4 +202,4 @@ mod elsewhere {
     }
 }
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{become_server, end_with_parent, raise_limit_of_files};
+pub(crate) use elsewhere::{apart_from_the_terminal, become_server, end_with_parent, raise_limit_of_files};

@@ -77,19 +77,13 @@ impl Report {
         let rounds = |values: &[f64]| {
             values.iter().map(|value| Figure(*value).to_string()).collect::<Vec<_>>().join(" ")
         };
-        eprintln!(
-            "{} {}: {} {}; floor {}",
-            row.aim,
-            row.what,
-            rounds(&series.measured),
-            row.unit,
-            rounds(&series.floor)
-        );
+        let floor = if series.floor.is_empty() { "" } else { &format!("; floor {}", rounds(&series.floor)) };
+        eprintln!("{} {}: {} {}{floor}", row.aim, row.what, rounds(&series.measured), row.unit);
         self.rows.push((row, series));
     }
 
-    pub(crate) fn print(&self) {
-        println!("\n{}", machine());
+    pub(crate) fn print(&self, store: &str) {
+        println!("\n{}\n{store}", machine());
         println!(
             "load average {} before, {} after; {} s; the best of the rounds, then their median",
             self.load,

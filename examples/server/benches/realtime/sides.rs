@@ -1,10 +1,10 @@
 //! The server and the floor, measured in turn.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     Plan, Result,
-    crowd::{Kind, Load, Round, Side},
+    crowd::{Load, Round, Side},
     process::{Pages, Process},
     report::Series,
     world::{Person, World},
@@ -34,15 +34,12 @@ pub(crate) struct Rounds {
 
 impl Sides {
     /// Starts both.
-    pub(crate) fn start(plan: &Plan, world: &World, pages: Pages) -> Result<Self> {
-        let server = Side::new(Kind::Server, Process::server(&world.copy("server.db")?, pages, None)?);
+    pub(crate) async fn start(plan: &Plan, world: &World, pages: Pages) -> Result<Self> {
+        let server = serve(world, "server", pages, None).await?;
         let floor = match &plan.floor {
             Floor::None => None,
-            Floor::Bare => Some(Side::new(Kind::Floor, Process::floor(pages)?)),
-            Floor::Other(binary) => {
-                let other = Process::server(&world.copy("other.db")?, pages, Some(binary))?;
-                Some(Side::new(Kind::Server, other))
-            }
+            Floor::Bare => Some(Side::floor(Process::floor(pages)?)),
+            Floor::Other(binary) => Some(serve(world, "other", pages, Some(binary)).await?),
         };
         Ok(Self { server, floor })
     }
@@ -75,9 +72,21 @@ impl Sides {
     }
 }
 
+/// A server with a copy of the world of its own.
+async fn serve(world: &World, copy: &str, pages: Pages, other: Option<&Path>) -> Result<Side> {
+    let data = world.store.copy(copy).await?;
+    Ok(Side::server(Process::server(&data.url, pages, other)?, data.cpu))
+}
+
 impl Rounds {
     pub(crate) fn series(&self, figure: impl Fn(&Round) -> f64) -> Series {
         let of = |rounds: &[Round]| rounds.iter().map(&figure).collect();
+        Series { measured: of(&self.server), floor: of(&self.floor) }
+    }
+
+    /// For what only a server with a store has.
+    pub(crate) fn series_of_store(&self, figure: impl Fn(&Round) -> f64) -> Series {
+        let of = |rounds: &[Round]| rounds.iter().filter(|round| round.has_store()).map(&figure).collect();
         Series { measured: of(&self.server), floor: of(&self.floor) }
     }
 }

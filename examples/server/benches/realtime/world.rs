@@ -1,19 +1,11 @@
-//! People and chats, in a data file that each server under test gets a copy of.
-
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+//! People and chats, in a store that each server under test gets a copy of.
 
 use messenger_core::{
     Actor, ChatId, Messenger, Password, PasswordCost, Settings, UserId,
     commands::{CreateGroupChat, OpenDirectChat, RegisterUser},
 };
-use messenger_sqlx::SqliteStore;
-use tempfile::TempDir;
 
-use crate::Result;
+use crate::{Result, store::Store};
 
 /// Somebody with a session.
 #[derive(Clone)]
@@ -25,8 +17,7 @@ pub(crate) struct Person {
 
 /// Everybody and everything.
 pub(crate) struct World {
-    folder: TempDir,
-    data: PathBuf,
+    pub(crate) store: Store,
     /// Each in [`CHATS_OF_ONE`] chats of [`MEMBERS`].
     pub(crate) idle: Vec<Person>,
     /// The members of the groups, the first ones of them.
@@ -46,11 +37,8 @@ pub(crate) const PAIRS: usize = 100;
 
 impl World {
     /// With so many idle people.
-    pub(crate) async fn make(idle: usize) -> Result<Self> {
-        // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let data = folder.path().join("template.db");
-        let messenger = open(&data).await?;
+    pub(crate) async fn make(store: Store, idle: usize) -> Result<Self> {
+        let messenger = open(&store).await?;
         let crowd = people(&messenger, "crowd", GROUPS[GROUPS.len() - 1]).await?;
         let mut groups = Vec::new();
         for size in GROUPS {
@@ -66,18 +54,8 @@ impl World {
         let idle = people(&messenger, "idle", idle / MEMBERS * MEMBERS).await?;
         chats_of_idle(&messenger, &idle).await?;
         messenger.close().await;
-        Ok(Self { folder, data, idle, crowd, groups, pairs })
-    }
-
-    /// A data file of its own for one server. One of the same name may be there no more.
-    pub(crate) fn copy(&self, name: &str) -> Result<PathBuf> {
-        let path = self.folder.path().join(name);
-        for suffix in ["-wal", "-shm"] {
-            // What the server before left.
-            let _ = fs::remove_file(path.with_file_name(format!("{name}{suffix}")));
-        }
-        fs::copy(&self.data, &path)?;
-        Ok(path)
+        store.complete().await?;
+        Ok(Self { store, idle, crowd, groups, pairs })
     }
 
     /// The chat of the first so many of the crowd.
@@ -87,11 +65,11 @@ impl World {
     }
 }
 
-async fn open(data: &Path) -> Result<Messenger> {
+async fn open(store: &Store) -> Result<Messenger> {
     // Nobody logs in with a password here, and registering thousands would take minutes.
     let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
     let settings = Settings { password_cost: cost, ..Settings::default() };
-    Ok(Messenger::builder(Arc::new(SqliteStore::open(data).await?)).settings(settings).build()?)
+    Ok(Messenger::builder(store.open().await?).settings(settings).build()?)
 }
 
 async fn people(messenger: &Messenger, kind: &str, count: usize) -> Result<Vec<Person>> {
