@@ -132,9 +132,22 @@ async fn work<I, O, F, Fut>(
         let outcome = AssertUnwindSafe(commit(lane, items.into())).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| Err(StoreErrorKind::Other.into()));
         give_answers(outcome, answers);
-        // Who has been answered has its turn before the next batch is taken, because it may be about to send again:
-        // without this, batches are as small as what happens to be there.
+        let_others_send(&queue, taken).await;
+    }
+}
+
+/// Who has been answered has its turn before the next batch is taken, because it may be about to send again: without
+/// this, batches are as small as what happens to be there. Goes on for as long as more come, up to as many as there were.
+async fn let_others_send<T>(queue: &mpsc::Receiver<T>, answered: usize) {
+    const TURNS: usize = 8;
+    let mut seen = 0;
+    for _ in 0..TURNS {
         tokio::task::yield_now().await;
+        let waiting = queue.len();
+        if waiting == seen || waiting >= answered {
+            return;
+        }
+        seen = waiting;
     }
 }
 

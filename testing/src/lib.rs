@@ -15,4 +15,4 @@ pub use cpu::ServerCpu;
 pub use database::{Database, connect, execute, server_url, with_database};
 #[cfg(unix)]
 pub use pooler::Pooler;
-pub use server::PrivateServer;
+pub use server::{PrivateServer, script};

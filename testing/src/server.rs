@@ -1,4 +1,5 @@
 use std::{
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -76,9 +77,18 @@ impl Drop for PrivateServer {
 }
 
 fn run(command: &str, folder: &Path, arguments: &[&str]) -> String {
-    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres"));
+    let script = script();
     let output = Command::new(&script).arg(command).arg(folder).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{} {command}: {said}", script.display());
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// `scripts/postgres` of this checkout. Cargo tells the folder of the package to what it runs; the one that was known
+/// when this was built may be that of another checkout with the same target directory.
+pub fn script() -> PathBuf {
+    let folder = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| env::current_dir().unwrap());
+    let scripts = folder.ancestors().map(|folder| folder.join("scripts/postgres"));
+    scripts.into_iter().find(|script| script.exists()).expect("scripts/postgres is in a folder above")
 }

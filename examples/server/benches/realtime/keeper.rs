@@ -48,8 +48,7 @@ fn serve(url: &str, postmaster: &str) {
 }
 
 fn script(command: &str, folder: &Path) -> Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
-    let said = Command::new(script)
+    let said = Command::new(messenger_testing::script())
         .arg(command)
         .arg(folder)
         .stdin(Stdio::null())
