@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,7 @@ use messenger_core::{
 };
 use messenger_sqlx::PostgresStore;
 use messenger_testing::PrivateServer;
+use tokio::sync::watch;
 
 const CRASHES: usize = 8;
 const WRITERS: usize = 16;
@@ -36,7 +37,8 @@ async fn every_acknowledged_message_is_there_once_and_in_order_after_crashes_of_
         tokio::task::spawn_blocking(move || server.crash_and_restart()).await.unwrap();
     }
     // All goes on by itself.
-    scene.acknowledged(scene.count.load(Ordering::Relaxed) + 100).await;
+    let so_far = *scene.count.borrow();
+    scene.acknowledged(so_far + 100).await;
     scene.stop.store(true, Ordering::Relaxed);
     let mut sent = vec![];
     for writer in writers {
@@ -50,7 +52,7 @@ struct Scene {
     messenger: Messenger,
     people: Vec<Actor>,
     chats: [ChatId; 2],
-    count: AtomicU64,
+    count: watch::Sender<u64>,
     stop: AtomicBool,
 }
 
@@ -86,7 +88,7 @@ impl Scene {
             messenger,
             people,
             chats: chats.try_into().unwrap(),
-            count: AtomicU64::new(0),
+            count: watch::Sender::new(0),
             stop: AtomicBool::new(false),
         }
     }
@@ -105,24 +107,22 @@ impl Scene {
                 };
                 match self.messenger.execute(&self.people[writer], send).await {
                     Ok(outcome) => break outcome.value,
-                    Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    // Each try waits for a connection by itself.
+                    Err(Error::Unavailable(_)) => tokio::task::yield_now().await,
                     Err(other) => panic!("{other:?}"),
                 }
             };
             sent.push(Acknowledged { id: message.id, seq: message.seq.get() });
-            self.count.fetch_add(1, Ordering::Relaxed);
+            self.count.send_modify(|count| *count += 1);
         }
         sent
     }
 
     /// Waits until so many messages are acknowledged.
     async fn acknowledged(&self, count: u64) {
-        let reached = async {
-            while self.count.load(Ordering::Relaxed) < count {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached).await.expect("messages are acknowledged again");
+        let mut acknowledged = self.count.subscribe();
+        let reached = acknowledged.wait_for(|reached| *reached >= count);
+        tokio::time::timeout(PATIENCE, reached).await.expect("messages are acknowledged again").unwrap();
     }
 
     /// Compares what was acknowledged with what is stored.

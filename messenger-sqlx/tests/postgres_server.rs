@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use messenger_core::{
@@ -15,7 +15,7 @@ use messenger_core::{
         Anchor, Appended, ChatStore as _, MarkerStore as _, MessageStore as _, MoveMarker, Store,
         StoreErrorKind,
     },
-    testkit::{World, error_kind},
+    testkit::{World, cut_short, error_kind},
 };
 use messenger_sqlx::{
     PostgresBuilder, PostgresStore,
@@ -209,11 +209,12 @@ async fn callers_who_go_away_at_any_moment_leave_no_transaction_open() {
                 match number % 3 {
                     0 => {
                         drop(
-                            cut(world.store.append_messages(&[world.text(chat, ada, "hello")]), polls).await,
+                            cut_short(world.store.append_messages(&[world.text(chat, ada, "hello")]), polls)
+                                .await,
                         );
                     }
-                    1 => drop(cut(world.store.create_group(world.new_group(ada, &[bob])), polls).await),
-                    _ => drop(cut(world.store.list_chats(ada, None, 10), polls).await),
+                    1 => drop(cut_short(world.store.create_group(world.new_group(ada, &[bob])), polls).await),
+                    _ => drop(cut_short(world.store.list_chats(ada, None, 10), polls).await),
                 }
             })
         });
@@ -226,18 +227,6 @@ async fn callers_who_go_away_at_any_moment_leave_no_transaction_open() {
         let open: (i64,) = sqlx::query_as(open).fetch_one(&mut conn).await.unwrap();
         assert_eq!(open.0, 0);
     }
-}
-
-/// Polls a future so often, with others in between, and drops it.
-async fn cut<F: Future>(future: F, polls: usize) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(output) = futures::poll!(&mut future) {
-            return Some(output);
-        }
-        tokio::time::sleep(Duration::from_micros(200)).await;
-    }
-    None
 }
 
 #[tokio::test]

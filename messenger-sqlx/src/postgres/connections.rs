@@ -75,8 +75,8 @@ impl Connections {
     const QUIET: Duration = Duration::from_secs(5);
     /// One that was free for longer is closed when another one is given back.
     const IDLE: Duration = Duration::from_secs(600);
-    /// One that is older is closed after use: a server that was moved or has grown is found,
-    /// and the server's caches don't grow for ever.
+    /// One that is older is closed after use: a server that was moved is found, and the server's caches don't grow for
+    /// ever.
     pub(super) const LIFETIME: Duration = Duration::from_secs(1800);
 
     pub(super) fn new(pool: PgPool, settings: Settings, statements: Arc<Statements>) -> Self {
