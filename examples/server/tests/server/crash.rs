@@ -6,12 +6,13 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::channel,
     },
 };
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::{
     live::{Acknowledged, Group, Socket, Writer},
@@ -84,7 +85,7 @@ fn is_whole_after_a_dozen_kills(store: &TestStore) {
     let read = runtime.block_on(async {
         tokio::time::timeout(PATIENCE, reader.has_read(history.len() as u64)).await.unwrap();
         reading.abort();
-        reader.last.load(Ordering::Relaxed)
+        *reader.last.borrow()
     });
     assert_eq!(read, history.len() as u64);
     server.stop();
@@ -135,15 +136,15 @@ struct Reader {
     address: SocketAddr,
     chat: String,
     token: String,
-    last: Arc<AtomicU64>,
+    last: Arc<watch::Sender<u64>>,
 }
 
 impl Reader {
     async fn read(self) {
-        self.last.store(1, Ordering::Relaxed);
+        self.last.send_replace(1);
         loop {
             let mut socket = Socket::reopen(self.address, &self.token).await;
-            let last = self.last.load(Ordering::Relaxed);
+            let last = *self.last.borrow();
             if socket.say(1, "Resume", &json!({"chats": {&self.chat: last}})).await.is_err() {
                 continue;
             }
@@ -158,20 +159,18 @@ impl Reader {
             None => assert_eq!(*frame, json!({"jsonrpc": "2.0", "id": 1, "result": {}})),
             Some("caughtUp") => {}
             Some("messageCreated") => {
-                let last = self.last.load(Ordering::Relaxed);
+                let last = *self.last.borrow();
                 let event = &frame["params"];
                 assert_eq!(event["revision"], last + 1);
                 // Nothing here is edited.
                 assert_eq!(event["message"]["seq"], last + 1);
-                self.last.store(last + 1, Ordering::Relaxed);
+                self.last.send_replace(last + 1);
             }
             Some(_) => panic!("{frame}"),
         }
     }
 
     async fn has_read(&self, seq: u64) {
-        while self.last.load(Ordering::Relaxed) < seq {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        self.last.subscribe().wait_for(|last| *last >= seq).await.unwrap();
     }
 }
