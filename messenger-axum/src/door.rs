@@ -66,24 +66,24 @@ impl Door {
                 self.limits.login(self.address(parts))?;
                 Ok(Actor::anonymous())
             }
-            Access::Session => {
-                let token = bearer(&parts.headers).ok_or(Error::Unauthenticated);
-                match self.log_in(token).await {
-                    Ok(actor) => {
-                        self.limits.person(actor.user()?)?;
-                        Ok(actor)
-                    }
-                    Err(error) => {
-                        self.limits.address(self.address(parts))?;
-                        Err(error)
-                    }
-                }
-            }
+            Access::Session => self.log_in(parts, bearer(&parts.headers), true).await,
         }
     }
 
-    async fn log_in(&self, token: Result<&str>) -> Result<Actor> {
-        self.messenger.authenticate(token?).await
+    /// Who has this token. It counts as a request of the person if it `asks` for something.
+    pub(crate) async fn log_in(&self, parts: &Parts, token: Option<&str>, asks: bool) -> Result<Actor> {
+        let found = match token {
+            Some(token) => self.messenger.authenticate(token).await,
+            None => Err(Error::Unauthenticated),
+        };
+        match found {
+            Ok(actor) if asks => self.limits.person(actor.user()?).map(|()| actor),
+            Ok(actor) => Ok(actor),
+            Err(error) => {
+                self.limits.address(self.address(parts))?;
+                Err(error)
+            }
+        }
     }
 
     pub(crate) fn address(&self, parts: &Parts) -> Option<IpAddr> {

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod caller;
+mod chat_hub;
 mod client;
 mod door;
 mod fields;
@@ -10,10 +12,14 @@ mod login;
 mod openapi;
 mod operation;
 mod options;
+mod origin;
+mod pipeline;
 mod problem;
 mod rest;
 mod router;
 mod rpc;
+pub mod signalr;
+mod writing;
 mod ws;
 
 pub use health::health;
@@ -23,3 +29,6 @@ pub use openapi::openapi;
 pub use options::{Options, Rate, RateLimits};
 pub use problem::Problem;
 pub use router::{not_found, router};
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use signalr::fuzzing;

@@ -2,6 +2,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderValue;
 
+use crate::signalr::SignalROptions;
+
 /// How the router behaves. The defaults suit a public service behind nothing at all.
 ///
 /// ```
@@ -26,6 +28,7 @@ pub struct Options {
     pub(crate) trusted_proxies: usize,
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) docs: bool,
+    pub(crate) signalr: SignalROptions,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             trusted_proxies: 0,
             origins: Vec::new(),
             docs: true,
+            signalr: SignalROptions::new().allow_stateful_reconnects(true),
         }
     }
 }
@@ -108,6 +112,13 @@ impl Options {
     #[must_use]
     pub fn allow_origins(mut self, origins: impl IntoIterator<Item = HeaderValue>) -> Self {
         self.origins = origins.into_iter().collect();
+        self
+    }
+
+    /// How the SignalR hub behaves: as ASP.NET Core's does by default, with stateful reconnect allowed.
+    #[must_use]
+    pub fn signalr(mut self, options: SignalROptions) -> Self {
+        self.signalr = options;
         self
     }
 

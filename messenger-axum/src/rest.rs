@@ -17,6 +17,7 @@ use crate::{
     fields::{self, DecodedPair, Fields, Pair},
     operation::{Answer, Call, Operation, operations},
     problem::{Problem, Refusal},
+    signalr::Protocol,
 };
 
 /// A route for every operation.
@@ -44,7 +45,7 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
     } else {
         Fields::of_json(&path, &body)
     };
-    Ok(operation.run(door, &Call { actor, fields, placed: None }).await?)
+    Ok(operation.run(door, &Call { actor, fields, protocol: Protocol::Json, placed: None }).await?)
 }
 
 /// `GET` has its fields in the query, all others have them in the body; what is in the other place would be

@@ -2,7 +2,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use messenger_core::Messenger;
 
 use crate::{
-    Options, Problem,
+    Options, Problem, chat_hub,
     door::Door,
     health,
     layers::{admission, cors, observe},
@@ -35,6 +35,7 @@ pub fn router(messenger: Messenger, options: Options) -> Router {
         .merge(docs)
         .merge(health::routes())
         .merge(ws::routes())
+        .merge(chat_hub::routes(&door))
         .fallback(not_found)
         .method_not_allowed_fallback(async || Problem::from(Refusal::MethodNotAllowed))
         .layer(from_fn_with_state(door.clone(), observe))

@@ -7,12 +7,12 @@ use std::{
 
 use futures::future::BoxFuture;
 use messenger_core::{Actor, Result};
-use serde_json::value::RawValue;
 
 use crate::{
     door::Door,
     fields::Fields,
     operation::{Access, Answer, Call, Operation, operations},
+    signalr::Protocol,
 };
 
 /// A command or query that can be called by name.
@@ -38,19 +38,19 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
 }
 
 impl Procedure {
-    /// Starts it. The parameters, an object or none, are read before this returns; the work begins with the first
+    /// Starts it. The fields, a JSON object or nothing at all, are read before this returns; the work begins with the first
     /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may
     /// begin.
     pub(crate) fn call(
         self,
         door: &Door,
         actor: Actor,
-        params: Option<&RawValue>,
+        json: &[u8],
+        protocol: Protocol,
         placed: Arc<AtomicBool>,
     ) -> BoxFuture<'static, Result<Answer>> {
-        let json = params.map_or("", RawValue::get);
-        let fields = Fields::of_json(&[], json.as_bytes());
-        self.0.run(door, &Call { actor, fields, placed: Some(placed) })
+        let fields = Fields::of_json(&[], json);
+        self.0.run(door, &Call { actor, fields, protocol, placed: Some(placed) })
     }
 }
 
@@ -65,9 +65,9 @@ mod tests {
     use crate::Options;
 
     async fn call(door: &Door, actor: Actor, name: &str, params: Value) -> Result<Value> {
-        let params = serde_json::value::to_raw_value(&params).unwrap();
-        let call = procedure(name).unwrap().call(door, actor, Some(&params), Arc::default());
-        call.await.map(|answer| serde_json::from_slice(answer.json()).unwrap())
+        let params = serde_json::to_vec(&params).unwrap();
+        let call = procedure(name).unwrap().call(door, actor, &params, Protocol::Json, Arc::default());
+        call.await.map(|answer| serde_json::from_slice(&answer.json()).unwrap())
     }
 
     #[tokio::test]
@@ -93,7 +93,7 @@ mod tests {
     async fn parameters_may_be_absent_where_there_are_none() {
         let door = Door::new(Messenger::in_memory(), Options::new());
         let ada = register(&door.messenger, "ada").await;
-        procedure("GetMe").unwrap().call(&door, ada, None, Arc::default()).await.unwrap();
+        procedure("GetMe").unwrap().call(&door, ada, b"", Protocol::Json, Arc::default()).await.unwrap();
     }
 
     #[tokio::test]
@@ -102,10 +102,10 @@ mod tests {
         let ada = register(&door.messenger, "ada").await;
         let group = json!({"title": "Tea", "memberIds": []});
         let chat = call(&door, ada, "CreateGroupChat", group).await.unwrap()["id"].clone();
-        let params = serde_json::value::to_raw_value(&json!({"chatId": chat, "body": "hi"})).unwrap();
+        let params = serde_json::to_vec(&json!({"chatId": chat, "body": "hi"})).unwrap();
         let placed = Arc::new(AtomicBool::new(false));
-        let call = procedure("SendMessage").unwrap().call(&door, ada, Some(&params), Arc::clone(&placed));
-        call.await.unwrap();
+        let send = procedure("SendMessage").unwrap();
+        send.call(&door, ada, &params, Protocol::Json, Arc::clone(&placed)).await.unwrap();
         assert!(placed.load(Ordering::Acquire));
     }
 

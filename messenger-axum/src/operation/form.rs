@@ -7,7 +7,11 @@ use messenger_core::{Error, Outcome, Page, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{openapi::Described, problem::status};
+use crate::{
+    openapi::Described,
+    problem::status,
+    signalr::{Payload, Protocol},
+};
 
 /// How an operation tells that it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,18 +31,27 @@ pub(crate) enum Success {
 pub(crate) struct Answer {
     success: Success,
     found: bool,
-    json: Bytes,
+    value: Payload,
 }
 
 impl Answer {
-    /// The result as JSON; `null` if there is nothing to say.
-    pub(crate) fn json(&self) -> &Bytes {
-        &self.json
+    /// A result that was simply asked for.
+    pub(crate) fn ok(value: &impl Serialize, protocol: Protocol) -> Result<Self> {
+        Self::of(Success::Ok, false, value, protocol)
     }
 
-    fn of(success: Success, found: bool, value: &impl Serialize) -> Result<Self> {
-        let json = serde_json::to_vec(value).map_err(Error::internal)?.into();
-        Ok(Self { success, found, json })
+    /// The result in the protocol that was asked for; void if there is nothing to say.
+    pub(crate) fn into_value(self) -> Payload {
+        self.value
+    }
+
+    /// The result as JSON, if that was asked for.
+    pub(crate) fn json(&self) -> Bytes {
+        self.value.bytes().cloned().unwrap_or(Bytes::from_static(b"null"))
+    }
+
+    fn of(success: Success, found: bool, value: &impl Serialize, protocol: Protocol) -> Result<Self> {
+        Ok(Self { success, found, value: protocol.payload(value).map_err(Error::internal)? })
     }
 }
 
@@ -50,7 +63,7 @@ impl IntoResponse for Answer {
         }
         let status = if self.found { found.unwrap_or(made) } else { made };
         let json = HeaderValue::from_static("application/json");
-        (status, [(header::CONTENT_TYPE, json)], self.json).into_response()
+        (status, [(header::CONTENT_TYPE, json)], self.json()).into_response()
     }
 }
 
@@ -58,7 +71,7 @@ impl IntoResponse for Answer {
 pub(super) trait Form<O>: 'static {
     const SUCCESS: Success;
 
-    fn answer(output: O) -> Result<Answer>;
+    fn answer(output: O, protocol: Protocol) -> Result<Answer>;
     fn described() -> Option<Described>;
 }
 
@@ -68,8 +81,8 @@ pub(super) struct Json;
 impl<T: Serialize + ToSchema> Form<T> for Json {
     const SUCCESS: Success = Success::Ok;
 
-    fn answer(output: T) -> Result<Answer> {
-        Answer::of(Success::Ok, false, &output)
+    fn answer(output: T, protocol: Protocol) -> Result<Answer> {
+        Answer::of(Success::Ok, false, &output, protocol)
     }
 
     fn described() -> Option<Described> {
@@ -83,8 +96,8 @@ pub(super) struct Paged;
 impl<T: Serialize + ToSchema> Form<Page<T>> for Paged {
     const SUCCESS: Success = Success::Ok;
 
-    fn answer(output: Page<T>) -> Result<Answer> {
-        Answer::of(Success::Ok, false, &output)
+    fn answer(output: Page<T>, protocol: Protocol) -> Result<Answer> {
+        Answer::of(Success::Ok, false, &output, protocol)
     }
 
     fn described() -> Option<Described> {
@@ -98,8 +111,8 @@ pub(super) struct Created;
 impl<T: Serialize + ToSchema> Form<T> for Created {
     const SUCCESS: Success = Success::Created;
 
-    fn answer(output: T) -> Result<Answer> {
-        Answer::of(Success::Created, false, &output)
+    fn answer(output: T, protocol: Protocol) -> Result<Answer> {
+        Answer::of(Success::Created, false, &output, protocol)
     }
 
     fn described() -> Option<Described> {
@@ -113,8 +126,8 @@ pub(super) struct CreatedOrFound;
 impl<T: Serialize + ToSchema> Form<Outcome<T>> for CreatedOrFound {
     const SUCCESS: Success = Success::CreatedOrFound;
 
-    fn answer(output: Outcome<T>) -> Result<Answer> {
-        Answer::of(Success::CreatedOrFound, !output.created, &output.value)
+    fn answer(output: Outcome<T>, protocol: Protocol) -> Result<Answer> {
+        Answer::of(Success::CreatedOrFound, !output.created, &output.value, protocol)
     }
 
     fn described() -> Option<Described> {
@@ -128,8 +141,8 @@ pub(super) struct NoContent;
 impl Form<()> for NoContent {
     const SUCCESS: Success = Success::NoContent;
 
-    fn answer((): ()) -> Result<Answer> {
-        Ok(Answer { success: Success::NoContent, found: false, json: Bytes::from_static(b"null") })
+    fn answer((): (), _: Protocol) -> Result<Answer> {
+        Ok(Answer { success: Success::NoContent, found: false, value: Payload::void() })
     }
 
     fn described() -> Option<Described> {

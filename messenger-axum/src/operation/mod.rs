@@ -15,7 +15,7 @@ use messenger_core::{Actor, Command, Messenger, Query, Result};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::{door::Door, fields::Fields, openapi::Described};
+use crate::{door::Door, fields::Fields, openapi::Described, signalr::Protocol};
 
 pub(crate) use form::{Answer, Success};
 pub(crate) use table::operations;
@@ -52,6 +52,8 @@ type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Result<Answer>>;
 pub(crate) struct Call<'a> {
     pub(crate) actor: Actor,
     pub(crate) fields: Fields<'a>,
+    /// How the answer is to be written.
+    pub(crate) protocol: Protocol,
     /// For a connection that may have many calls under way: set as soon as its next one may begin.
     pub(crate) placed: Option<Arc<AtomicBool>>,
 }
@@ -105,8 +107,8 @@ fn run<A: Ask, F: Form<A::Output>>(door: &Door, call: &Call<'_>) -> BoxFuture<'s
         Ok(input) => input,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor, placed) = (door.clone(), call.actor, call.placed.clone());
-    async move { F::answer(A::ask(&door.messenger, actor, placed, input).await?) }.boxed()
+    let (door, actor, protocol, placed) = (door.clone(), call.actor, call.protocol, call.placed.clone());
+    async move { F::answer(A::ask(&door.messenger, actor, placed, input).await?, protocol) }.boxed()
 }
 
 /// What commands and queries have in common here.

@@ -43,13 +43,13 @@ where
         Ok(read) => read,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor) = (door.clone(), call.actor);
+    let (door, actor, protocol) = (door.clone(), call.actor, call.protocol);
     async move {
         let output = door.messenger.execute(&actor, command).await;
         if !matches!(output, Err(Error::InvalidCredentials)) {
             door.limits.not_wrong(account);
         }
-        F::answer(output?)
+        F::answer(output?, protocol)
     }
     .boxed()
 }

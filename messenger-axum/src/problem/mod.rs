@@ -92,6 +92,11 @@ impl Problem {
         self.code
     }
 
+    /// What was wrong, for a person.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The HTTP status code.
     pub const fn status(&self) -> StatusCode {
         self.status
@@ -138,6 +143,7 @@ impl From<Refusal> for Problem {
                 "The body must be JSON in UTF-8, not compressed, with `Content-Type: application/json`."
                     .into(),
             ),
+            Refusal::Hub(status, text) => (status::code_of_hub(status), text.into()),
             Refusal::Other(status) if status.is_server_error() => {
                 ("internal", "Something went wrong inside the service.".into())
             }

@@ -12,6 +12,8 @@ pub(crate) enum Refusal {
     MethodNotAllowed,
     BodyTooLarge(usize),
     NotJson,
+    /// What the hub's protocol says to a request that does not fit.
+    Hub(StatusCode, &'static str),
     /// An answer of a library that is no problem document yet.
     Other(StatusCode),
 }
@@ -39,7 +41,19 @@ pub(super) const fn of_refusal(refusal: Refusal) -> StatusCode {
         Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Refusal::Other(status) => status,
+        Refusal::Hub(status, _) | Refusal::Other(status) => status,
+    }
+}
+
+/// The word for a request that does not fit the state of a connection of the hub.
+pub(super) const fn code_of_hub(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "notFound",
+        StatusCode::METHOD_NOT_ALLOWED => "methodNotAllowed",
+        StatusCode::CONFLICT => "conflict",
+        StatusCode::PAYLOAD_TOO_LARGE => "tooLarge",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+        _ => "malformed",
     }
 }
 

@@ -1,7 +1,7 @@
 //! The raw WebSocket, `/ws`: JSON-RPC 2.0, one text frame a message.
 
 mod frames;
-mod requests;
+mod replies;
 mod session;
 
 use axum::{
@@ -14,19 +14,19 @@ use axum::{
     routing::get,
 };
 use http::request::Parts;
-use messenger_core::{Actor, Error, Result};
+use messenger_core::{Error, Result};
 
 use crate::{
     Problem,
     door::{Door, bearer},
+    origin,
+    writing::WRITE_BUFFER,
 };
 
 use session::Session;
 
 /// The WebSocket's own read buffer; the library's default of 128 KiB would be most of what an idle socket costs.
 const READ_BUFFER: usize = 1024;
-/// Frames are gathered up to here before they are written.
-const WRITE_BUFFER: usize = 64 * 1024;
 
 /// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and not the
 /// limit of requests at once; the limit of time only until they are open.
@@ -42,7 +42,9 @@ async fn open(
     let connected = async {
         let upgrade =
             upgrade.map_err(|_| Error::Malformed("A WebSocket handshake (RFC 6455) is expected.".into()))?;
-        let actor = log_in(&door, &parts).await?;
+        origin::check(&parts, &door.options)?;
+        let token = bearer(&parts.headers).or_else(|| from_query(parts.uri.query()?));
+        let actor = door.log_in(&parts, token, true).await?;
         Ok((upgrade, door.messenger.connect(&actor).await?))
     };
     let connected = tokio::time::timeout(door.timeout(), connected).await;
@@ -59,25 +61,6 @@ async fn open(
         .max_message_size(largest)
         .max_frame_size(largest)
         .on_upgrade(move |socket| Session::new(door, connection).run(socket))
-}
-
-/// The token is in the header, or in the query for browsers, which can't set headers here.
-async fn log_in(door: &Door, parts: &Parts) -> Result<Actor> {
-    let token = bearer(&parts.headers).or_else(|| from_query(parts.uri.query()?));
-    let found = match token {
-        Some(token) => door.messenger.authenticate(token).await,
-        None => Err(Error::Unauthenticated),
-    };
-    match found {
-        Ok(actor) => {
-            door.limits.person(actor.user()?)?;
-            Ok(actor)
-        }
-        Err(error) => {
-            door.limits.address(door.address(parts))?;
-            Err(error)
-        }
-    }
 }
 
 /// A token is base64url, which is not escaped in a query; anything else is no token.

@@ -1,35 +1,31 @@
 //! One socket from its opening to its end.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    future::poll_fn,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message};
 use bytes::Bytes;
-use futures::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use messenger_core::{
-    ChatId, Connection, Error, Page, Result, Revision, Signal, UserId,
+    Connection, Error, Signal,
     hub::{Delivery, Ending},
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::{
-    WRITE_BUFFER,
     frames::{self, Fault, Frame, Id, Request},
-    requests::{Batch, Begun, Reply, Requests},
+    replies::{Batch, Reply},
 };
-use crate::{door::Door, fields::Fields, rpc::procedure};
+use crate::{
+    caller::{Called, Caller},
+    door::Door,
+    pipeline::Pipeline,
+    signalr::Protocol,
+    writing::{NotWritten, Writer},
+};
 
-/// A client that has not taken what was written after so long is too slow; for what is more than a few frames it has
-/// a second more for each `SLOWEST` bytes, up to `LONGEST_WRITE`.
+/// A client that has not taken what was written after so long is too slow.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-const SLOWEST: usize = 16 * 1024;
-const LONGEST_WRITE: Duration = Duration::from_secs(120);
 /// What is under way when the socket is told to go may still be answered for so long.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// For the client's half of the closing handshake.
@@ -65,9 +61,8 @@ type Step<T = ()> = std::result::Result<T, End>;
 
 /// A socket's connection to the hub, and its requests.
 pub(super) struct Session {
-    door: Door,
-    connection: Connection,
-    requests: Requests,
+    caller: Caller,
+    requests: Pipeline<Option<Vec<u8>>>,
     /// Requests of frames that were read and may not be begun yet.
     waiting: VecDeque<Owned>,
     refusals: u32,
@@ -84,9 +79,8 @@ struct Owned {
 impl Session {
     pub(super) fn new(door: Door, connection: Connection) -> Self {
         Self {
-            door,
-            connection,
-            requests: Requests::default(),
+            caller: Caller { door, connection },
+            requests: Pipeline::default(),
             waiting: VecDeque::new(),
             refusals: 0,
             heard: true,
@@ -124,19 +118,11 @@ impl Session {
         E: std::error::Error + Send + Sync + 'static,
     {
         let may_read = self.requests.may_begin() && self.waiting.is_empty();
-        let held_up_since = self.requests.held_up_since();
-        let too_late = async {
-            match held_up_since {
-                Some(since) => sleep_until(since + self.door.timeout()).await,
-                None => std::future::pending().await,
-            }
-        };
         let mut out = Out::new(socket);
         tokio::select! {
-            signal = self.connection.next() => out.signal(signal, &mut self.heard).await?,
+            signal = self.caller.connection.next() => out.signal(signal, &mut self.heard).await?,
             () = poll_fn(|task| self.requests.poll_progress(task)) => {}
-            () = too_late => self.requests.give_up_first(),
-            message = out.socket.next(), if may_read => {
+            message = out.writer.line.next(), if may_read => {
                 let Some(message) = message else { return Err(End::Lost) };
                 self.heard = true;
                 self.receive(message.map_err(|error| broken(&error))?).await?;
@@ -145,24 +131,25 @@ impl Session {
         loop {
             self.begin_waiting().await?;
             // What can be done without waiting, so that its answer is written with the rest.
-            let progress =
-                poll_fn(|task| std::task::Poll::Ready(self.requests.poll_progress(task).is_ready())).await;
+            let progress = poll_fn(|task| Poll::Ready(self.requests.poll_progress(task).is_ready())).await;
             while let Some(answer) = self.requests.ready.pop_front() {
-                out.feed(frames::text(answer)).await?;
+                if let Some(answer) = answer {
+                    out.feed(frames::text(answer)).await?;
+                }
             }
-            while !out.is_full()
-                && let Some(signal) = self.connection.try_next()
+            while !out.writer.is_full()
+                && let Some(signal) = self.caller.connection.try_next()
             {
                 out.signal(signal, &mut self.heard).await?;
             }
             let may_begin = !self.waiting.is_empty() && self.requests.may_begin();
             // What the client says has its turn also while there is much to tell it.
-            if !may_begin && (!progress || out.is_full()) {
+            if !may_begin && (!progress || out.writer.is_full()) {
                 break;
             }
         }
         out.flush().await?;
-        self.heard |= out.taken;
+        self.heard |= out.writer.has_taken();
         Ok(())
     }
 
@@ -182,12 +169,12 @@ impl Session {
                 self.begin(reply, &request.method, request.params).await
             }
             Frame::One(Err(fault)) => {
-                self.requests.ready.push_back(frames::fault(&Id::null(), fault));
+                self.requests.ready.push_back(Some(frames::fault(&Id::null(), fault)));
                 self.count_refusal()
             }
             Frame::Batch(requests) if requests.len() > BATCH => {
                 let too_many = Error::Malformed(format!("A batch may have at most {BATCH} requests."));
-                self.requests.ready.push_back(frames::refusal(&Id::null(), &too_many));
+                self.requests.ready.push_back(Some(frames::refusal(&Id::null(), &too_many)));
                 self.count_refusal()
             }
             Frame::Batch(requests) => self.receive_batch(requests),
@@ -206,7 +193,7 @@ impl Session {
                 }),
                 Err(fault) => {
                     let answer = Reply::to(Some(Id::null()), batch).with_frame(|id| frames::fault(id, fault));
-                    self.requests.ready.extend(answer);
+                    self.requests.ready.push_back(answer);
                     self.count_refusal()?;
                 }
             }
@@ -220,7 +207,7 @@ impl Session {
             let Some(Owned { reply, method, params }) = self.waiting.pop_front() else { break };
             if reply.has_no_room() {
                 let too_long = Error::Malformed("The answers to this batch are too long together.".into());
-                self.requests.ready.extend(reply.with(&Err(too_long)));
+                self.requests.ready.push_back(reply.with(&Err(too_long)));
                 continue;
             }
             self.begin(reply, &method, params.as_deref()).await?;
@@ -229,50 +216,24 @@ impl Session {
     }
 
     async fn begin(&mut self, reply: Reply, method: &str, params: Option<&RawValue>) -> Step {
-        if let Err(error) = self.connection.actor().user().and_then(|user| self.door.limits.person(user)) {
-            self.requests.ready.extend(reply.with(&Err(error)));
+        let json = params.map_or("", RawValue::get).as_bytes();
+        let called = self.caller.call(method, json, Protocol::Json).await;
+        if let Called::TooOften(error) = called {
+            self.requests.ready.push_back(reply.with(&Err(error)));
             return self.count_refusal();
         }
         self.refusals = self.refusals.saturating_sub(1);
-        if let Some(own) = Own::named(method) {
-            let answer = match self.own(own, params).await {
-                Ok(result) => reply.with_frame(|id| frames::answer(id, &result)),
-                Err(error) => reply.with_frame(|id| frames::refusal(id, &error)),
-            };
-            self.requests.ready.extend(answer);
-            return Ok(());
+        match called {
+            Called::Done(answer) => self.requests.ready.push_back(reply.with(&answer)),
+            Called::Begun(work, placed) => {
+                self.requests.begin(Box::pin(async move { reply.with(&work.await) }), placed);
+            }
+            Called::NoSuchMethod => {
+                self.requests.ready.push_back(reply.with_frame(|id| frames::fault(id, Fault::NoSuchMethod)));
+            }
+            Called::TooOften(_) => {}
         }
-        self.connection.go_live();
-        let Some(procedure) = procedure(method) else {
-            self.requests.ready.extend(reply.with_frame(|id| frames::fault(id, Fault::NoSuchMethod)));
-            return Ok(());
-        };
-        let placed = Arc::new(AtomicBool::new(false));
-        let work = procedure.call(&self.door, *self.connection.actor(), params, Arc::clone(&placed));
-        self.requests.begin(Begun { at: Instant::now(), reply, work, placed });
         Ok(())
-    }
-
-    /// A method of the connection itself. The result is JSON.
-    async fn own(&mut self, method: Own, params: Option<&RawValue>) -> Result<Vec<u8>> {
-        let fields = Fields::of_json(&[], params.map_or("", RawValue::get).as_bytes());
-        if method == Own::Resume {
-            let ResumeParams { chats } = fields.read()?;
-            self.connection.resume(chats).await?;
-            return Ok(b"{}".to_vec());
-        }
-        self.connection.go_live();
-        let page = match method {
-            Own::Ping => {
-                let NoParams {} = fields.read()?;
-                return Ok(b"{}".to_vec());
-            }
-            Own::WatchPresence => self.connection.watch(&fields.read::<WatchParams>()?.user_ids).await?,
-            Own::UnwatchPresence | Own::Resume => {
-                self.connection.unwatch(&fields.read::<WatchParams>()?.user_ids).await?
-            }
-        };
-        serde_json::to_vec(&Page::whole(page)).map_err(Error::internal)
     }
 
     fn count_refusal(&mut self) -> Step {
@@ -291,11 +252,13 @@ impl Session {
     {
         let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.requests.poll_idle(task))).await;
         for Owned { reply, .. } in self.waiting.drain(..) {
-            self.requests.ready.extend(reply.with_frame(|id| frames::refusal(id, refusal)));
+            self.requests.ready.push_back(reply.with_frame(|id| frames::refusal(id, refusal)));
         }
         let mut out = Out::new(socket);
         while let Some(answer) = self.requests.ready.pop_front() {
-            if out.feed(frames::text(answer)).await.is_err() {
+            if let Some(answer) = answer
+                && out.feed(frames::text(answer)).await.is_err()
+            {
                 return;
             }
         }
@@ -303,54 +266,11 @@ impl Session {
     }
 }
 
-/// Methods that are the connection's own and no command's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Own {
-    Resume,
-    WatchPresence,
-    UnwatchPresence,
-    Ping,
-}
-
-impl Own {
-    fn named(method: &str) -> Option<Self> {
-        [
-            ("Resume", Self::Resume),
-            ("WatchPresence", Self::WatchPresence),
-            ("UnwatchPresence", Self::UnwatchPresence),
-            ("Ping", Self::Ping),
-        ]
-        .into_iter()
-        .find_map(|(name, own)| name.eq_ignore_ascii_case(method).then_some(own))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ResumeParams {
-    chats: Option<HashMap<ChatId, Revision>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WatchParams {
-    user_ids: Vec<UserId>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoParams {}
-
 const GOING_AWAY: &str = "The server is going away; connect again.";
 
-/// What is being written: gathered, then flushed at once, because each write costs a call of the system.
+/// What is being written in one go.
 struct Out<'s, S> {
-    socket: &'s mut S,
-    gathered: usize,
-    /// Whether so much was gathered that it has been written already.
-    full: bool,
-    /// Whether the client has taken something that it had to be waited for with.
-    taken: bool,
+    writer: Writer<'s, S>,
 }
 
 impl<'s, S, E> Out<'s, S>
@@ -359,14 +279,14 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     fn new(socket: &'s mut S) -> Self {
-        Self { socket, gathered: 0, full: false, taken: false }
+        Self { writer: Writer::new(socket, WRITE_WAIT) }
     }
 
     async fn signal(&mut self, signal: Signal, heard: &mut bool) -> Step {
         match signal {
             Signal::Event(delivery) => self.event(&delivery).await,
             // A slow client's answer may be far behind; that it takes what it is sent shows as well that it lives.
-            Signal::Ping if !std::mem::take(heard) && !self.taken => Err(End::Lost),
+            Signal::Ping if !std::mem::take(heard) && !self.writer.has_taken() => Err(End::Lost),
             Signal::Ping => self.feed(Message::Ping(Bytes::new())).await,
             Signal::End(Ending::GoingAway) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
             Signal::End(Ending::SessionEnded) => {
@@ -383,52 +303,22 @@ where
     }
 
     async fn feed(&mut self, message: Message) -> Step {
-        self.gathered += match &message {
+        let length = match &message {
             Message::Text(text) => text.len(),
             _ => 2,
         };
-        let wait = self.patience();
-        // Ready at once unless the client is slow; only then is a timer worth its price.
-        let mut ready = poll_fn(|task| self.socket.poll_ready_unpin(task));
-        let is_ready = match (&mut ready).now_or_never() {
-            Some(is_ready) => is_ready,
-            None => {
-                let is_ready = timeout(wait, ready).await.map_err(|_| SLOW)?;
-                self.taken = true;
-                is_ready
-            }
-        };
-        is_ready.and_then(|()| self.socket.start_send_unpin(message)).map_err(|error| broken(&error))?;
-        if self.gathered < WRITE_BUFFER {
-            return Ok(());
-        }
-        self.full = true;
-        self.flush().await
-    }
-
-    fn is_full(&self) -> bool {
-        self.full
+        self.writer.feed(message, length).await.map_err(not_written)
     }
 
     async fn flush(&mut self) -> Step {
-        if self.gathered == 0 {
-            return Ok(());
-        }
-        let wait = self.patience();
-        self.gathered = 0;
-        let flushed = match self.socket.flush().now_or_never() {
-            Some(flushed) => flushed,
-            None => {
-                let flushed = timeout(wait, self.socket.flush()).await.map_err(|_| SLOW)?;
-                self.taken = true;
-                flushed
-            }
-        };
-        flushed.map_err(|error| broken(&error))
+        self.writer.flush().await.map_err(not_written)
     }
+}
 
-    fn patience(&self) -> Duration {
-        (WRITE_WAIT + Duration::from_secs((self.gathered / SLOWEST) as u64)).min(LONGEST_WRITE)
+fn not_written<E: std::error::Error + 'static>(why: NotWritten<E>) -> End {
+    match why {
+        NotWritten::Slow => SLOW,
+        NotWritten::Broken(error) => broken(&error),
     }
 }
 

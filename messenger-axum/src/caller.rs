@@ -1,0 +1,158 @@
+//! Who is at the other end of a socket, of whichever kind: calls operations by name, and hears events.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use messenger_core::{ChatId, Connection, Error, Page, Result, Revision, UserId};
+use serde::Deserialize;
+use tokio::time::Sleep;
+
+use crate::{door::Door, fields::Fields, operation::Answer, rpc::procedure, signalr::Protocol};
+
+/// A connection to the hub, and the door through which it came.
+pub(crate) struct Caller {
+    pub(crate) door: Door,
+    pub(crate) connection: Connection,
+}
+
+/// What comes of a call.
+pub(crate) enum Called {
+    /// It is done.
+    Done(Result<Answer>),
+    /// It has been started; the flag is set as soon as the next call of the connection may begin.
+    Begun(BoxFuture<'static, Result<Answer>>, Arc<AtomicBool>),
+    /// There is nothing of this name.
+    NoSuchMethod,
+    /// The person asks too often.
+    TooOften(Error),
+}
+
+impl Caller {
+    /// Starts what is called by this name, in any case. `json` is an object with the fields, or empty.
+    pub(crate) async fn call(&mut self, method: &str, json: &[u8], protocol: Protocol) -> Called {
+        if let Err(error) = self.admit() {
+            return Called::TooOften(error);
+        }
+        if let Some(own) = Own::named(method) {
+            return Called::Done(self.own(own, json, protocol).await);
+        }
+        self.connection.go_live();
+        let Some(procedure) = procedure(method) else { return Called::NoSuchMethod };
+        let placed = Arc::new(AtomicBool::new(false));
+        let work = procedure.call(&self.door, *self.connection.actor(), json, protocol, Arc::clone(&placed));
+        let limit = Limit::After(self.door.timeout());
+        Called::Begun(Box::pin(NotForever { work, placed: Arc::clone(&placed), limit }), placed)
+    }
+
+    /// Counts a request of the person; refuses it if there were too many.
+    pub(crate) fn admit(&self) -> Result<()> {
+        self.door.limits.person(self.connection.actor().user()?)
+    }
+
+    /// A method of the connection itself.
+    async fn own(&mut self, method: Own, json: &[u8], protocol: Protocol) -> Result<Answer> {
+        let fields = Fields::of_json(&[], json);
+        if method == Own::Resume {
+            let ResumeParams { chats } = fields.read()?;
+            self.connection.resume(chats).await?;
+            return Answer::ok(&Nothing {}, protocol);
+        }
+        self.connection.go_live();
+        let page = match method {
+            Own::Ping => {
+                let Nothing {} = fields.read()?;
+                return Answer::ok(&Nothing {}, protocol);
+            }
+            Own::WatchPresence => self.connection.watch(&fields.read::<WatchParams>()?.user_ids).await?,
+            Own::UnwatchPresence | Own::Resume => {
+                self.connection.unwatch(&fields.read::<WatchParams>()?.user_ids).await?
+            }
+        };
+        Answer::ok(&Page::whole(page), protocol)
+    }
+}
+
+/// Methods that are the connection's own and no command's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Resume,
+    WatchPresence,
+    UnwatchPresence,
+    Ping,
+}
+
+/// Whether a connection has a method of this name of its own.
+pub(crate) fn is_own(method: &str) -> bool {
+    Own::named(method).is_some()
+}
+
+impl Own {
+    fn named(method: &str) -> Option<Self> {
+        [
+            ("Resume", Self::Resume),
+            ("WatchPresence", Self::WatchPresence),
+            ("UnwatchPresence", Self::UnwatchPresence),
+            ("Ping", Self::Ping),
+        ]
+        .into_iter()
+        .find_map(|(name, own)| name.eq_ignore_ascii_case(method).then_some(own))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ResumeParams {
+    chats: Option<HashMap<ChatId, Revision>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WatchParams {
+    user_ids: Vec<UserId>,
+}
+
+#[derive(serde::Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Work that is given up if it holds up the calls behind it for too long.
+struct NotForever {
+    work: BoxFuture<'static, Result<Answer>>,
+    placed: Arc<AtomicBool>,
+    limit: Limit,
+}
+
+enum Limit {
+    After(Duration),
+    /// Set only once the work has to be waited for.
+    Set(Pin<Box<Sleep>>),
+}
+
+impl Future for NotForever {
+    type Output = Result<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(answer) = self.work.as_mut().poll(task) {
+            return Poll::Ready(answer);
+        }
+        if self.placed.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        if let Limit::After(duration) = self.limit {
+            self.limit = Limit::Set(Box::pin(tokio::time::sleep(duration)));
+        }
+        match &mut self.limit {
+            Limit::Set(sleep) => sleep.as_mut().poll(task).map(|()| Err(Error::unavailable())),
+            Limit::After(_) => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The SignalR door, `/hub`: the chat as a hub.
+
+use std::borrow::Cow;
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    middleware::map_response,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use messenger_core::{
+    Actor, ChatId, Error, Event, Message, Result, Seq, Signal,
+    hub::{Delivery, Ending, FrameSlot},
+    queries::GetHistory,
+};
+use serde::Deserialize;
+
+use crate::{
+    caller::{Called, Caller, is_own},
+    door::Door,
+    fields::Fields,
+    operation::Answer,
+    origin,
+    problem::{Problem, Refusal},
+    rpc::procedure,
+    signalr::{
+        self, Asking, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Protocol,
+        Push, Refused,
+    },
+};
+
+/// The bytes of events in the two protocols.
+const JSON: FrameSlot = FrameSlot::new(1);
+const MESSAGE_PACK: FrameSlot = FrameSlot::new(2);
+
+/// Requests refused for their rate, before the connection is closed; each other one makes up for one.
+const REFUSALS: u32 = 200;
+/// Messages that are read at a time for a stream of the history.
+const PAGE: u32 = 200;
+
+/// The routes of the hub.
+pub(crate) fn routes(door: &Door) -> Router<Door> {
+    let hub = ChatHub { door: door.clone() };
+    let hub = signalr::router(hub, door.options.signalr.clone()).layer(map_response(as_problem));
+    Router::new().nest("/hub", hub)
+}
+
+/// Refusals look like those of all other routes.
+async fn as_problem(response: Response) -> Response {
+    match response.extensions().get::<Refused>() {
+        Some(Refused { status, text }) => Problem::from(Refusal::Hub(*status, text)).into_response(),
+        None => response,
+    }
+}
+
+struct ChatHub {
+    door: Door,
+}
+
+/// Somebody who is logged in, with whichever session.
+#[derive(Debug, Clone)]
+struct Person(Actor);
+
+impl PartialEq for Person {
+    fn eq(&self, other: &Self) -> bool {
+        // Nobody is logged in as nobody, so there are two people to compare.
+        matches!((self.0.user(), other.0.user()), (Ok(one), Ok(two)) if one == two)
+    }
+}
+
+#[async_trait]
+impl Hub for ChatHub {
+    type User = Person;
+    type Client = Client;
+
+    async fn authenticate(&self, request: Asking<'_>) -> Result<Person, Response> {
+        let who = async {
+            origin::check(request.parts, &self.door.options)?;
+            self.door.log_in(request.parts, request.token, request.begins).await
+        };
+        let who = tokio::time::timeout(self.door.timeout(), who).await;
+        who.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into()))))
+            .map(Person)
+            .map_err(|error| Problem::report(&error).into_response())
+    }
+
+    fn method(&self, name: &str) -> Option<HubMethod> {
+        if name.eq_ignore_ascii_case(STREAM_HISTORY) {
+            return Some(HubMethod { streaming: true, uploads: 0 });
+        }
+        (is_own(name) || procedure(name).is_some()).then(HubMethod::default)
+    }
+
+    async fn connect(&self, person: Person, caller: signalr::Caller) -> Result<Client, HubError> {
+        let connection = self.door.messenger.connect(&person.0).await.map_err(|error| told(&error))?;
+        let protocol = caller.protocol();
+        let caller = Caller { door: self.door.clone(), connection };
+        Ok(Client { caller, protocol, refusals: 0, ending: None })
+    }
+}
+
+/// A connection to the chat.
+struct Client {
+    caller: Caller,
+    protocol: Protocol,
+    refusals: u32,
+    ending: Option<Goodbye>,
+}
+
+impl HubClient for Client {
+    async fn invoke(&mut self, invocation: Invocation<'_>) -> Invoked {
+        let json = match &*invocation.arguments {
+            [] => Cow::Borrowed(&b""[..]),
+            [fields] => match fields.json() {
+                Ok(json) => json,
+                Err(error) => return refused(&invocation, &Error::Malformed(error.to_string())),
+            },
+            more => return Invoked::Done(Err(HubError::arguments(more.len(), 1))),
+        };
+        // Absent and null are the same.
+        let json = if *json == *b"null" { &[] } else { &*json };
+        if invocation.target.eq_ignore_ascii_case(STREAM_HISTORY) {
+            return match self.caller.admit() {
+                Ok(()) => self.stream_history(json),
+                Err(error) => self.too_often(&invocation, &error),
+            };
+        }
+        let called = self.caller.call(invocation.target, json, self.protocol).await;
+        if let Called::TooOften(error) = called {
+            return self.too_often(&invocation, &error);
+        }
+        self.refusals = self.refusals.saturating_sub(1);
+        match called {
+            Called::Done(answer) => Invoked::Done(value(answer)),
+            Called::Begun(work, placed) => {
+                Invoked::Work(Box::pin(async move { value(work.await) }), Some(placed))
+            }
+            // The hub has looked the name up.
+            Called::NoSuchMethod | Called::TooOften(_) => Invoked::Done(Err(HubError::Hidden)),
+        }
+    }
+
+    async fn next(&mut self) -> Push {
+        loop {
+            if let Some(goodbye) = self.ending.take() {
+                return Push::End(goodbye);
+            }
+            let signal = self.caller.connection.next().await;
+            if let Some(push) = self.push(signal) {
+                return push;
+            }
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Push> {
+        if let Some(goodbye) = self.ending.take() {
+            return Some(Push::End(goodbye));
+        }
+        loop {
+            let signal = self.caller.connection.try_next()?;
+            if let Some(push) = self.push(signal) {
+                return Some(push);
+            }
+        }
+    }
+}
+
+impl Client {
+    fn push(&self, signal: Signal) -> Option<Push> {
+        let (error, allow_reconnect, answers_first) = match signal {
+            Signal::Event(delivery) => return Some(Push::Message(message(self.protocol, &delivery))),
+            // The protocol has pings of its own.
+            Signal::Ping => return None,
+            Signal::End(Ending::GoingAway) => (None, true, true),
+            // With another token, the client may come back.
+            Signal::End(Ending::SessionEnded) => (Some("The session has ended."), true, true),
+            Signal::End(Ending::TooFarBehind) => {
+                (Some("Too far behind; connect again and resume."), true, false)
+            }
+        };
+        Some(Push::End(Goodbye { error: error.map(Cow::Borrowed), allow_reconnect, answers_first }))
+    }
+
+    fn too_often(&mut self, invocation: &Invocation<'_>, error: &Error) -> Invoked {
+        self.refusals += 1;
+        if self.refusals > REFUSALS {
+            let error = Some(Cow::Borrowed("Too many requests."));
+            self.ending = Some(Goodbye { error, allow_reconnect: false, answers_first: false });
+        }
+        refused(invocation, error)
+    }
+
+    /// Every message of a chat after one seq and before another, oldest first.
+    fn stream_history(&mut self, json: &[u8]) -> Invoked {
+        self.caller.connection.go_live();
+        let (door, actor, protocol) =
+            (self.caller.door.clone(), *self.caller.connection.actor(), self.protocol);
+        let range: Result<Range> = Fields::of_json(&[], json).read();
+        let range = match range {
+            Ok(range) => range,
+            Err(error) => return Invoked::Stream(stream::iter([Err(told(&error))]).boxed()),
+        };
+        let pages = stream::try_unfold(Some(range), move |rest: Option<Range>| {
+            let door = door.clone();
+            async move {
+                let Some(Range { chat_id, after, before }) = rest else { return Ok(None) };
+                let after = after.unwrap_or(Seq::new(0));
+                let query =
+                    GetHistory { chat_id, before: None, after: Some(after), around: None, limit: Some(PAGE) };
+                let page = door.messenger.query(&actor, query).await?;
+                let in_range = |message: &Message| before.is_none_or(|before| message.seq < before);
+                let last = page.items.last().map(|last| last.seq);
+                let more = page.has_more_after && page.items.last().is_some_and(in_range);
+                let items: Vec<Message> = page.items.into_iter().filter(in_range).collect();
+                let rest = last.filter(|_| more).map(|last| Range { chat_id, after: Some(last), before });
+                Ok::<_, Error>(Some((items, rest)))
+            }
+        });
+        let messages = pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten();
+        let items = messages.map(move |message: Result<Message>| match message {
+            Ok(message) => Ok(protocol.payload(&message)?),
+            Err(error) => Err(told(&error)),
+        });
+        Invoked::Stream(items.boxed())
+    }
+}
+
+/// Streams the messages of a chat; no command or query, because those have one result.
+const STREAM_HISTORY: &str = "StreamHistory";
+
+/// What is to be streamed of a chat.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Range {
+    chat_id: ChatId,
+    after: Option<Seq>,
+    before: Option<Seq>,
+}
+
+/// What is refused before it has begun: in the form of what was asked for.
+fn refused(invocation: &Invocation<'_>, error: &Error) -> Invoked {
+    let error = Err(told(error));
+    if invocation.target.eq_ignore_ascii_case(STREAM_HISTORY) {
+        Invoked::Stream(stream::iter([error]).boxed())
+    } else {
+        Invoked::Done(error)
+    }
+}
+
+fn value(answer: Result<Answer>) -> Result<Payload, HubError> {
+    answer.map(Answer::into_value).map_err(|error| told(&error))
+}
+
+/// The error as clients are told it: `code: detail`.
+fn told(error: &Error) -> HubError {
+    let problem = Problem::report(error);
+    match error {
+        Error::Internal(_) => HubError::Hidden,
+        _ => HubError::told(format!("{}: {}", problem.code(), problem.detail())),
+    }
+}
+
+/// An event in a protocol; encoded once for all connections.
+fn message(protocol: Protocol, delivery: &Delivery) -> Bytes {
+    let (slot, encode): (_, fn(&Event) -> Bytes) = match protocol {
+        Protocol::Json => (JSON, |event| encode(Protocol::Json, event)),
+        Protocol::MessagePack => (MESSAGE_PACK, |event| encode(Protocol::MessagePack, event)),
+    };
+    delivery.frame(slot, encode)
+}
+
+fn encode(protocol: Protocol, event: &Event) -> Bytes {
+    // Domain types always encode.
+    protocol.invocation(event.name(), &event.payload()).unwrap_or_else(|error| {
+        tracing::error!(event = event.name(), %error, "an event could not be encoded");
+        Bytes::new()
+    })
+}

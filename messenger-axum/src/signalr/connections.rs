@@ -1,0 +1,210 @@
+//! The connections of an endpoint, by the secret that clients have for each.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use axum::extract::ws::WebSocket;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::AbortHandle,
+};
+
+use super::{options::Transport, transports::Pipe};
+
+/// Connections that may wait for their transport at the same time.
+const WAITING: usize = 10_000;
+
+/// All connections that have been negotiated and are not over.
+pub(super) struct Connections<U> {
+    open: Mutex<HashMap<String, Arc<Entry<U>>>>,
+    waiting: Arc<Semaphore>,
+}
+
+/// A connection, as its client's requests find it.
+pub(super) struct Entry<U> {
+    token: String,
+    public_id: Arc<str>,
+    pub(super) user: U,
+    place: Mutex<Place>,
+    pipe: OnceLock<Arc<Pipe>>,
+    task: OnceLock<AbortHandle>,
+}
+
+/// What a connection runs over.
+enum Place {
+    /// Nothing yet.
+    Nowhere { start: oneshot::Sender<Start>, stateful: bool, _waiting: OwnedSemaphorePermit },
+    /// A WebSocket; with where others go to that take its place.
+    WebSocket(Option<mpsc::Sender<WebSocket>>),
+    /// Requests.
+    Requests(Transport),
+}
+
+/// How a connection begins.
+pub(super) enum Start {
+    Socket(WebSocket, Option<mpsc::Receiver<WebSocket>>),
+    Requests(Arc<Pipe>, Transport),
+}
+
+/// Where a socket goes that is being opened.
+pub(super) enum ForSocket {
+    First(oneshot::Sender<Start>, Option<mpsc::Receiver<WebSocket>>),
+    Other(mpsc::Sender<WebSocket>),
+}
+
+/// Why a transport can't be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is in use.
+    Busy,
+    /// The connection has another.
+    Elsewhere,
+}
+
+impl<U> Connections<U> {
+    pub(super) fn new() -> Self {
+        Self { open: Mutex::default(), waiting: Arc::new(Semaphore::new(WAITING)) }
+    }
+
+    /// A new connection, which waits for its start; `None` if too many do.
+    pub(super) fn add(&self, user: U, stateful: bool) -> Option<(Arc<Entry<U>>, oneshot::Receiver<Start>)> {
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
+        let (start, started) = oneshot::channel();
+        let entry = Arc::new(Entry {
+            token: random_id(),
+            public_id: random_id().into(),
+            user,
+            place: Mutex::new(Place::Nowhere { start, stateful, _waiting: waiting }),
+            pipe: OnceLock::new(),
+            task: OnceLock::new(),
+        });
+        lock(&self.open).insert(entry.token.clone(), Arc::clone(&entry));
+        Some((entry, started))
+    }
+
+    pub(super) fn find(&self, token: &str) -> Option<Arc<Entry<U>>> {
+        lock(&self.open).get(token).cloned()
+    }
+
+    pub(super) fn remove(&self, entry: &Entry<U>) {
+        lock(&self.open).remove(&entry.token);
+    }
+
+    /// Ends the tasks of all connections.
+    pub(super) fn abort_all(&self) {
+        for (_, entry) in lock(&self.open).drain() {
+            if let Some(task) = entry.task.get() {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl<U> Entry<U> {
+    /// The secret.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(super) fn public_id(&self) -> &Arc<str> {
+        &self.public_id
+    }
+
+    pub(super) fn run_by(&self, task: AbortHandle) {
+        // There is one task, which is set once.
+        let _ = self.task.set(task);
+    }
+
+    /// The place for a WebSocket.
+    pub(super) fn claim_socket(&self) -> Result<ForSocket, Taken> {
+        let mut place = lock(&self.place);
+        match &*place {
+            Place::WebSocket(Some(others)) => return Ok(ForSocket::Other(others.clone())),
+            Place::WebSocket(None) => return Err(Taken::Busy),
+            Place::Requests(_) => return Err(Taken::Elsewhere),
+            Place::Nowhere { .. } => {}
+        }
+        let before = std::mem::replace(&mut *place, Place::WebSocket(None));
+        let Place::Nowhere { start, stateful, .. } = before else { return Err(Taken::Busy) };
+        let (sender, receiver) = if stateful {
+            let (sender, receiver) = mpsc::channel(1);
+            (Some(sender), Some(receiver))
+        } else {
+            (None, None)
+        };
+        *place = Place::WebSocket(sender);
+        Ok(ForSocket::First(start, receiver))
+    }
+
+    /// The place for requests of a transport. Whether this is the first of them.
+    pub(super) fn claim_requests(&self, transport: Transport, pipe: &Arc<Pipe>) -> Result<bool, Taken> {
+        let mut place = lock(&self.place);
+        match &*place {
+            Place::Requests(of) if *of == transport => return Ok(false),
+            Place::Requests(_) | Place::WebSocket(_) => return Err(Taken::Elsewhere),
+            Place::Nowhere { .. } => {}
+        }
+        if let Place::Nowhere { start, .. } = std::mem::replace(&mut *place, Place::Requests(transport)) {
+            // Its task may just have given up waiting; then the requests find the connection gone.
+            let _ = start.send(Start::Requests(Arc::clone(pipe), transport));
+        }
+        Ok(true)
+    }
+
+    /// What it runs over, if that has been decided.
+    pub(super) fn transport(&self) -> Option<Transport> {
+        match &*lock(&self.place) {
+            Place::Nowhere { .. } => None,
+            Place::WebSocket(_) => Some(Transport::WebSockets),
+            Place::Requests(transport) => Some(*transport),
+        }
+    }
+
+    /// What the client posts may come before its transport is known.
+    pub(super) fn pipe(&self, make: impl FnOnce() -> Pipe) -> &Arc<Pipe> {
+        self.pipe.get_or_init(|| Arc::new(make()))
+    }
+}
+
+/// The right of a session to be found; given back when dropped.
+pub(super) struct Seat<U> {
+    pub(super) connections: Arc<Connections<U>>,
+    pub(super) entry: Arc<Entry<U>>,
+}
+
+impl<U> Seat<U> {
+    pub(super) fn public_id(&self) -> Arc<str> {
+        Arc::clone(&self.entry.public_id)
+    }
+
+    /// Whether another socket may take the place of a lost one.
+    pub(super) fn is_stateful(&self) -> bool {
+        matches!(&*lock(&self.entry.place), Place::WebSocket(Some(_)))
+    }
+
+    pub(super) fn not_stateful(&self) {
+        let mut place = lock(&self.entry.place);
+        if let Place::WebSocket(others) = &mut *place {
+            *others = None;
+        }
+    }
+}
+
+impl<U> Drop for Seat<U> {
+    fn drop(&mut self) {
+        self.connections.remove(&self.entry);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 128 random bits that can stand in a URL as they are.
+fn random_id() -> String {
+    URL_SAFE_NO_PAD.encode(messenger_core::context::Context::system().random::<16>())
+}

@@ -1,0 +1,213 @@
+use std::time::Duration;
+
+/// How a SignalR endpoint behaves: the options of ASP.NET Core under their names (`HubOptions`,
+/// `HttpConnectionDispatcherOptions`), with their defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use messenger_axum::signalr::SignalROptions;
+///
+/// let options = SignalROptions::new()
+///     .keep_alive_interval(Duration::from_secs(10))
+///     .client_timeout_interval(Duration::from_secs(20))
+///     .allow_stateful_reconnects(true);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
+pub struct SignalROptions {
+    pub(super) keep_alive_interval: Duration,
+    pub(super) client_timeout_interval: Duration,
+    pub(super) handshake_timeout: Duration,
+    pub(super) maximum_receive_message_size: usize,
+    pub(super) enable_detailed_errors: bool,
+    pub(super) stream_buffer_capacity: usize,
+    pub(super) allow_stateful_reconnects: bool,
+    pub(super) stateful_reconnect_buffer_size: usize,
+    pub(super) transports: Vec<Transport>,
+    pub(super) transport_max_buffer_size: usize,
+    pub(super) application_max_buffer_size: usize,
+    pub(super) transport_send_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) poll_timeout: Duration,
+    pub(super) disconnect_timeout: Duration,
+    pub(super) minimum_protocol_version: u32,
+}
+
+/// How bytes get from the client to the server and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A WebSocket (RFC 6455) for both directions.
+    WebSockets,
+    /// An event stream for what the server says, a POST for each thing that the client says; text protocols only.
+    ServerSentEvents,
+    /// Requests that are answered when there is something to say, a POST for each thing that the client says.
+    LongPolling,
+}
+
+impl Default for SignalROptions {
+    fn default() -> Self {
+        Self {
+            keep_alive_interval: Duration::from_secs(15),
+            client_timeout_interval: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(15),
+            maximum_receive_message_size: 32 * 1024,
+            enable_detailed_errors: false,
+            stream_buffer_capacity: 10,
+            allow_stateful_reconnects: false,
+            stateful_reconnect_buffer_size: 100_000,
+            transports: vec![Transport::WebSockets, Transport::ServerSentEvents, Transport::LongPolling],
+            transport_max_buffer_size: 64 * 1024,
+            application_max_buffer_size: 64 * 1024,
+            transport_send_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            poll_timeout: Duration::from_secs(90),
+            disconnect_timeout: Duration::from_secs(15),
+            minimum_protocol_version: 0,
+        }
+    }
+}
+
+impl SignalROptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often the server says that it is there (15 s). Clients end a connection on which they have heard nothing
+    /// for their own server time-out, 30 s in all official ones: keep this at half of it.
+    #[must_use]
+    pub const fn keep_alive_interval(mut self, interval: Duration) -> Self {
+        self.keep_alive_interval = interval;
+        self
+    }
+
+    /// How long a client may say nothing (30 s), once it has sent its first ping. Not for long polling, where the
+    /// next poll shows that it lives.
+    #[must_use]
+    pub const fn client_timeout_interval(mut self, interval: Duration) -> Self {
+        self.client_timeout_interval = interval;
+        self
+    }
+
+    /// How long a client may take for its handshake (15 s).
+    #[must_use]
+    pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Bytes that one hub message from a client may have, its end mark or length included (32 KiB); a longer one ends
+    /// the connection.
+    #[must_use]
+    pub const fn maximum_receive_message_size(mut self, bytes: usize) -> Self {
+        self.maximum_receive_message_size = bytes;
+        self
+    }
+
+    /// Whether clients are told what was wrong with a message that could not be read (no).
+    #[must_use]
+    pub const fn enable_detailed_errors(mut self, enabled: bool) -> Self {
+        self.enable_detailed_errors = enabled;
+        self
+    }
+
+    /// Items of a client's stream that may wait for the method that takes them (10); while there are more, nothing
+    /// else of that connection is taken in.
+    #[must_use]
+    pub const fn stream_buffer_capacity(mut self, items: usize) -> Self {
+        self.stream_buffer_capacity = items;
+        self
+    }
+
+    /// Whether a client that asks for it may go on with its connection on a new WebSocket after its old one was lost
+    /// (no).
+    #[must_use]
+    pub const fn allow_stateful_reconnects(mut self, allowed: bool) -> Self {
+        self.allow_stateful_reconnects = allowed;
+        self
+    }
+
+    /// Bytes that are kept for a client that has not confirmed them, with stateful reconnect (100,000); while there
+    /// are more, nothing else is written.
+    #[must_use]
+    pub const fn stateful_reconnect_buffer_size(mut self, bytes: usize) -> Self {
+        self.stateful_reconnect_buffer_size = bytes;
+        self
+    }
+
+    /// The transports that are offered, in this order (all).
+    #[must_use]
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.transports = transports.into_iter().collect();
+        self
+    }
+
+    /// Bytes that may wait for a client that polls or reads an event stream (64 KiB).
+    #[must_use]
+    pub const fn transport_max_buffer_size(mut self, bytes: usize) -> Self {
+        self.transport_max_buffer_size = bytes;
+        self
+    }
+
+    /// Bytes from a client that may wait to be worked on (64 KiB); while there are more, it is not read.
+    #[must_use]
+    pub const fn application_max_buffer_size(mut self, bytes: usize) -> Self {
+        self.application_max_buffer_size = bytes;
+        self
+    }
+
+    /// How long a client may take to take in what is written (10 s).
+    #[must_use]
+    pub const fn transport_send_timeout(mut self, timeout: Duration) -> Self {
+        self.transport_send_timeout = timeout;
+        self
+    }
+
+    /// How long a client's half of the closing handshake of a WebSocket is waited for (5 s).
+    #[must_use]
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How long a poll is held while there is nothing to say (90 s).
+    #[must_use]
+    pub const fn poll_timeout(mut self, timeout: Duration) -> Self {
+        self.poll_timeout = timeout;
+        self
+    }
+
+    /// How long a connection lives without a transport (15 s): before its first, between two polls, and after it lost
+    /// its WebSocket with stateful reconnect.
+    #[must_use]
+    pub const fn disconnect_timeout(mut self, timeout: Duration) -> Self {
+        self.disconnect_timeout = timeout;
+        self
+    }
+
+    /// The lowest version of the negotiation that is accepted (0).
+    #[must_use]
+    pub const fn minimum_protocol_version(mut self, version: u32) -> Self {
+        self.minimum_protocol_version = version;
+        self
+    }
+
+    pub(super) fn offers(&self, transport: Transport) -> bool {
+        self.transports.contains(&transport)
+    }
+}
+
+impl Transport {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::WebSockets => "WebSockets",
+            Self::ServerSentEvents => "ServerSentEvents",
+            Self::LongPolling => "LongPolling",
+        }
+    }
+
+    /// Whether it carries protocols that are not text.
+    pub(super) const fn is_binary(self) -> bool {
+        !matches!(self, Self::ServerSentEvents)
+    }
+}

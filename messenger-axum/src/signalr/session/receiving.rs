@@ -1,0 +1,188 @@
+//! What the client says, one message after the other.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use bytes::Bytes;
+
+use super::{
+    ANSWERS, End, Session, Step,
+    answers::{Texts, in_use, stream_failed},
+};
+use crate::signalr::{
+    hub::{self, Hub, HubClient as _, HubError, Invoked},
+    protocol::{Framing, Invocation, Message, Payload},
+};
+
+impl<H: Hub> Session<H> {
+    /// Takes the messages that are whole, as long as it may. Whether there may be more.
+    pub(super) async fn work_off(&mut self) -> Step<bool> {
+        while self.may_take() {
+            let Some(record) = self.records.next(Framing::from(self.protocol))? else { return Ok(false) };
+            self.take(&record).await?;
+        }
+        Ok(true)
+    }
+
+    /// Whether the next message may be taken: invocations may be begun, and what they come to finds room.
+    pub(super) fn may_take(&self) -> bool {
+        self.calls.may_begin() && self.calls.ready.len() < ANSWERS && !self.uploads.is_full()
+    }
+
+    async fn take(&mut self, record: &Bytes) -> Step {
+        let message = self.protocol.read(record)?;
+        self.times.let_go();
+        if message.is_tracked()
+            && let Some(reliable) = &mut self.reliable
+        {
+            if !reliable.receive() {
+                return Ok(());
+            }
+            self.times.owes_confirmation();
+        }
+        match message {
+            Message::Invocation(invocation) => self.invoke(invocation).await,
+            Message::StreamItem { id, item } => self.uploads.item(&id, item.into_owned()),
+            Message::Completion { id, outcome } => {
+                if !self.uploads.complete(&id, &outcome) {
+                    self.asked.answer(&id, outcome);
+                }
+            }
+            Message::Cancel { id } => {
+                if self.streams.cancel(&id) {
+                    let end = self.end_of_stream(&id, Ok(()));
+                    self.calls.ready.push_back(Some(end));
+                }
+            }
+            Message::Ping => self.times.client_pings(),
+            Message::Close { error } => {
+                if let Some(error) = error {
+                    tracing::debug!(%error, "a client has ended its connection for a fault");
+                }
+                return Err(End::Left);
+            }
+            Message::Ack(number) => self.confirmed(number),
+            Message::Sequence(number) => self.goes_on_at(number)?,
+            Message::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn confirmed(&mut self, number: u64) {
+        if let Some(reliable) = &mut self.reliable
+            && reliable.confirm(number)
+            && !reliable.is_full()
+        {
+            self.times.buffer_has_room();
+        }
+    }
+
+    fn goes_on_at(&mut self, number: u64) -> Step {
+        match &mut self.reliable {
+            Some(reliable) => reliable
+                .go_on_at(number)
+                .map_err(|_| End::Fault("Messages were lost on the way to the server.".into())),
+            None => Ok(()),
+        }
+    }
+
+    async fn invoke(&mut self, invocation: Invocation<'_>) {
+        let Invocation { id, target, arguments, stream_ids, streaming } = invocation;
+        let texts = self.texts(&target);
+        let Some(method) = self.shared.hub.method(&target) else {
+            return self.refuse(id.as_deref(), &texts.no_such_method());
+        };
+        let refusal = if method.streaming && !streaming {
+            Some(texts.is_streaming())
+        } else if !method.streaming && streaming {
+            Some(texts.is_not_streaming())
+        } else if method.uploads != stream_ids.len() {
+            Some(texts.wrong_streams(stream_ids.len(), method.uploads))
+        } else if let Some(id) = id.as_deref().filter(|id| streaming && self.streams.has(id)) {
+            Some(in_use(id))
+        } else if let Some(id) = stream_ids.iter().find(|id| self.uploads.is_open(id)) {
+            Some(in_use(id))
+        } else if streaming && !self.streams.has_room() {
+            Some(texts.failed(&HubError::told("Too many streams at once.")))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(id.as_deref(), &refusal);
+        }
+        let capacity = self.shared.options.stream_buffer_capacity;
+        let has_uploads = !stream_ids.is_empty();
+        let uploads = stream_ids.into_iter().map(|id| self.uploads.open(id.into_owned(), capacity)).collect();
+        let invoked = self.client.invoke(hub::Invocation { target: &target, arguments, uploads }).await;
+        self.begin(id.as_deref(), &target, invoked, has_uploads);
+    }
+
+    fn begin(&mut self, id: Option<&str>, target: &str, invoked: Invoked, has_uploads: bool) {
+        match invoked {
+            Invoked::Done(result) => {
+                let answer = id.map(|id| self.answer(id, target, &result));
+                self.calls.ready.push_back(answer);
+            }
+            Invoked::Work(work, placed) => {
+                let placed = placed.unwrap_or_else(|| Arc::new(AtomicBool::new(false)));
+                match id {
+                    Some(id) => {
+                        let (id, target) = (id.to_owned(), target.to_owned());
+                        let (protocol, detailed) =
+                            (self.protocol, self.shared.options.enable_detailed_errors);
+                        let answer = async move {
+                            let texts = Texts { method: &target, detailed };
+                            let outcome = work.await;
+                            let outcome = outcome.as_ref().map_err(|error| texts.failed(error));
+                            Some(protocol.completion(
+                                &id,
+                                outcome.as_ref().map(|value| *value).map_err(|text| &**text),
+                            ))
+                        };
+                        self.calls.begin(Box::pin(answer), placed);
+                    }
+                    None => self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed),
+                }
+                if has_uploads {
+                    // It waits for what comes behind it.
+                    self.calls.release();
+                }
+            }
+            Invoked::Stream(items) => {
+                // A stream has an id.
+                if let Some(id) = id {
+                    self.streams.begin(id.to_owned(), target.to_owned(), items);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: Option<&str>, error: &str) {
+        // Nobody waits for an answer to what has no id.
+        if let Some(id) = id {
+            let refusal = self.protocol.completion(id, Err(error));
+            self.calls.ready.push_back(Some(refusal));
+        }
+    }
+
+    fn answer(&self, id: &str, target: &str, result: &Result<Payload, HubError>) -> Bytes {
+        match result {
+            Ok(value) => self.protocol.completion(id, Ok(value)),
+            Err(error) => self.protocol.completion(id, Err(&self.texts(target).failed(error))),
+        }
+    }
+
+    pub(super) fn end_of_stream(&self, id: &str, end: Result<(), (String, HubError)>) -> Bytes {
+        match end {
+            Ok(()) => self.protocol.completion(id, Ok(&Payload::void())),
+            // It has not begun, as the client sees it.
+            Err((method, error @ (HubError::Arguments(_) | HubError::Unauthorized))) => {
+                self.protocol.completion(id, Err(&self.texts(&method).failed(&error)))
+            }
+            Err((_, error)) => self.protocol.completion(id, Err(&stream_failed(&error))),
+        }
+    }
+
+    fn texts<'n>(&self, method: &'n str) -> Texts<'n> {
+        Texts { method, detailed: self.shared.options.enable_detailed_errors }
+    }
+}

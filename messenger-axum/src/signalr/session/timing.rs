@@ -1,0 +1,219 @@
+//! What a session does because of the time.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{End, Session, Step, clock::Clock};
+use crate::{
+    signalr::{
+        hub::Hub,
+        options::{SignalROptions, Transport},
+        transports::Line,
+    },
+    writing::Writer,
+};
+
+/// A client's messages are confirmed at most so often.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+/// A client that can resume is told nothing that counts before it has said something, or after this time: the
+/// official one for JavaScript begins to count only after it has worked off the handshake.
+const HELD_FOR: Duration = Duration::from_secs(1);
+/// For a client that confirms nothing while all that may be kept for it is kept.
+const CONFIRM_WAIT: Duration = Duration::from_secs(30);
+
+/// The times of one session.
+pub(super) struct Times {
+    clock: Clock,
+    keep_alive: Duration,
+    client_timeout: Duration,
+    disconnect: Duration,
+    transport: Transport,
+    ping_at: Instant,
+    heard: Instant,
+    /// Whether the client is one that sends pings.
+    pings: bool,
+    held_until: Option<Instant>,
+    confirm_at: Option<Instant>,
+    detached_at: Option<Instant>,
+    full_since: Option<Instant>,
+    idle_check: Instant,
+}
+
+impl Times {
+    pub(super) fn new(options: &SignalROptions, transport: Transport, hold: bool) -> Self {
+        let now = Instant::now();
+        let mut times = Self {
+            clock: Clock::new(now),
+            keep_alive: options.keep_alive_interval.max(Duration::from_millis(1)),
+            client_timeout: options.client_timeout_interval,
+            disconnect: options.disconnect_timeout,
+            transport,
+            ping_at: now + options.keep_alive_interval,
+            heard: now,
+            pings: false,
+            held_until: hold.then(|| now + HELD_FOR),
+            confirm_at: None,
+            detached_at: None,
+            full_since: None,
+            idle_check: now + options.disconnect_timeout,
+        };
+        times.clock.set(times.next());
+        times
+    }
+
+    pub(super) fn poll_due(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.clock.poll_due(task)
+    }
+
+    /// Something has come from the client.
+    pub(super) fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    pub(super) fn client_pings(&mut self) {
+        if !self.pings {
+            self.pings = true;
+            self.clock.no_later_than(self.heard + self.client_timeout);
+        }
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        self.held_until.is_some()
+    }
+
+    pub(super) fn let_go(&mut self) {
+        self.held_until = None;
+    }
+
+    /// The client is to be told soon what has come.
+    pub(super) fn owes_confirmation(&mut self) {
+        if self.confirm_at.is_none() {
+            let at = Instant::now() + CONFIRM_EVERY;
+            self.confirm_at = Some(at);
+            self.clock.no_later_than(at);
+        }
+    }
+
+    pub(super) fn buffer_is_full(&mut self) {
+        if self.full_since.is_none() {
+            let now = Instant::now();
+            self.full_since = Some(now);
+            self.clock.no_later_than(now + CONFIRM_WAIT);
+        }
+    }
+
+    pub(super) fn buffer_has_room(&mut self) {
+        self.full_since = None;
+    }
+
+    pub(super) fn detached(&mut self) {
+        let now = Instant::now();
+        self.detached_at = Some(now);
+        self.clock.no_later_than(now + self.disconnect);
+    }
+
+    pub(super) fn attached(&mut self) {
+        let now = Instant::now();
+        self.detached_at = None;
+        self.held_until = None;
+        self.full_since = self.full_since.map(|_| now);
+        self.heard = now;
+    }
+
+    /// When something is due next.
+    fn next(&self) -> Instant {
+        let client = (self.pings && self.has_pings()).then(|| self.heard + self.client_timeout);
+        let detached = self.detached_at.map(|at| at + self.disconnect);
+        let full = self.full_since.map(|at| at + CONFIRM_WAIT);
+        let own = if self.has_pings() { self.ping_at } else { self.idle_check };
+        [client, self.held_until, self.confirm_at, detached, full]
+            .into_iter()
+            .flatten()
+            .fold(own, Instant::min)
+    }
+
+    /// With long polling, polls take the place of pings.
+    fn has_pings(&self) -> bool {
+        self.transport != Transport::LongPolling
+    }
+}
+
+impl<H: Hub> Session<H> {
+    pub(super) async fn on_time<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
+        let now = Instant::now();
+        let times = &mut self.times;
+        if times.detached_at.is_some_and(|at| now >= at + times.disconnect) {
+            return Err(End::Lost);
+        }
+        if times.full_since.is_some_and(|at| now >= at + CONFIRM_WAIT) {
+            return Err(End::Fault("The client does not confirm what it is sent.".into()));
+        }
+        if times.held_until.is_some_and(|at| now >= at) {
+            times.let_go();
+        }
+        if times.has_pings() {
+            let silent = self.attached && times.pings && now >= times.heard + times.client_timeout;
+            if silent {
+                return self.silent(out);
+            }
+            self.ping(out, now).await?;
+        } else {
+            self.check_polls(out, now)?;
+        }
+        self.confirm(out, now).await?;
+        let next = self.times.next();
+        self.times.clock.set(next);
+        Ok(())
+    }
+
+    /// A client that says nothing is lost to a stateful connection, which waits for it a while.
+    fn silent<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
+        if self.reliable.is_none() {
+            return Err(End::Fault("The client has said nothing for too long.".into()));
+        }
+        self.lost(out.line)?;
+        let next = self.times.next();
+        self.times.clock.set(next);
+        Ok(())
+    }
+
+    async fn ping<L: Line>(&mut self, out: &mut Writer<'_, L>, now: Instant) -> Step {
+        if now < self.times.ping_at {
+            return Ok(());
+        }
+        self.times.ping_at = now + self.times.keep_alive;
+        let ping = self.protocol.ping();
+        self.write(out, ping).await
+    }
+
+    fn check_polls<L: Line>(&mut self, out: &Writer<'_, L>, now: Instant) -> Step {
+        if now < self.times.idle_check {
+            return Ok(());
+        }
+        let since = out.line.idle_since().unwrap_or(now);
+        if now >= since + self.times.disconnect {
+            return Err(End::Lost);
+        }
+        self.times.idle_check = since + self.times.disconnect;
+        Ok(())
+    }
+
+    async fn confirm<L: Line>(&mut self, out: &mut Writer<'_, L>, now: Instant) -> Step {
+        if self.times.confirm_at.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        self.times.confirm_at = None;
+        let number = self.reliable.as_mut().and_then(|reliable| reliable.confirmation());
+        match number {
+            Some(number) => {
+                let ack = self.protocol.ack(number);
+                self.write(out, ack).await
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::{Gone, Line, Received};
+use crate::signalr::options::Transport;
+
+/// Normal closure (RFC 6455, section 7.4.1).
+const DONE: u16 = 1000;
+
+/// A connection over a WebSocket, or over several that come one after the other.
+pub(in crate::signalr) struct SocketLine {
+    socket: Option<WebSocket>,
+    /// Where sockets come from that go on in place of a lost one.
+    others: Option<mpsc::Receiver<WebSocket>>,
+    /// One that has come while there was something to be written to the old one.
+    next: Option<WebSocket>,
+    binary: bool,
+}
+
+impl SocketLine {
+    pub(in crate::signalr) const fn new(
+        socket: WebSocket,
+        others: Option<mpsc::Receiver<WebSocket>>,
+    ) -> Self {
+        Self { socket: Some(socket), others, next: None, binary: false }
+    }
+
+    fn poll_other(&mut self, task: &mut Context<'_>) -> Poll<WebSocket> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(next);
+        }
+        match &mut self.others {
+            Some(others) => match others.poll_recv(task) {
+                Poll::Ready(Some(socket)) => Poll::Ready(socket),
+                Poll::Ready(None) => {
+                    self.others = None;
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            None => Poll::Pending,
+        }
+    }
+
+    /// Waits for the socket, unless another has come: the client is not at the end of the old one any more.
+    fn poll_writing(
+        &mut self,
+        task: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), axum::Error>>,
+    ) -> Poll<Result<(), Gone>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Err(Gone)) };
+        match poll(Pin::new(socket), task) {
+            Poll::Ready(done) => Poll::Ready(done.map_err(|_| Gone)),
+            Poll::Pending => {
+                self.next = Some(ready!(self.poll_other(task)));
+                Poll::Ready(Err(Gone))
+            }
+        }
+    }
+}
+
+impl Stream for SocketLine {
+    type Item = Received;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Received>> {
+        if let Poll::Ready(socket) = self.poll_other(task) {
+            self.socket = Some(socket);
+            return Poll::Ready(Some(Received::Attached));
+        }
+        let Some(socket) = &mut self.socket else { return Poll::Pending };
+        loop {
+            let received = match ready!(socket.poll_next_unpin(task)) {
+                Some(Ok(Message::Text(text))) => Received::Data(text.into()),
+                Some(Ok(Message::Binary(bytes))) => Received::Data(bytes),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(_))) => Received::Ended,
+                Some(Err(_)) | None => Received::Lost,
+            };
+            return Poll::Ready(Some(received));
+        }
+    }
+}
+
+impl Sink<Bytes> for SocketLine {
+    type Error = Gone;
+
+    fn poll_ready(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_writing(task, |socket, task| socket.poll_ready(task))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, record: Bytes) -> Result<(), Gone> {
+        let message = if self.binary {
+            Message::Binary(record)
+        } else {
+            // A record of a text protocol is UTF-8.
+            Message::Text(Utf8Bytes::try_from(record).map_err(|_| Gone)?)
+        };
+        self.socket.as_mut().ok_or(Gone)?.start_send_unpin(message).map_err(|_| Gone)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_writing(task, |socket, task| socket.poll_flush(task))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_flush(task)
+    }
+}
+
+impl Line for SocketLine {
+    fn transport(&self) -> Transport {
+        Transport::WebSockets
+    }
+
+    fn use_binary(&mut self) {
+        self.binary = true;
+    }
+
+    fn detach(&mut self) {
+        self.socket = None;
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        None
+    }
+
+    async fn finish(&mut self, wait: Duration) {
+        let Some(mut socket) = self.socket.take() else { return };
+        let goodbye = async {
+            let frame = CloseFrame { code: DONE, reason: Utf8Bytes::from_static("") };
+            // Fails if the client has said goodbye first; the answer to that goes out with the next read.
+            let _ = socket.send(Message::Close(Some(frame))).await;
+            // Dropping the socket with unread bytes in it could take what was written last away from the client.
+            while let Some(Ok(message)) = socket.next().await {
+                if matches!(message, Message::Close(_)) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(wait, goodbye).await;
+    }
+}

@@ -1,0 +1,76 @@
+//! Where the answers to requests go: each to a frame of its own, or with those of its batch.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use messenger_core::Result;
+
+use super::frames::{self, Id};
+use crate::operation::Answer;
+
+/// Bytes of answers to a batch after which no more of its requests are begun: they wait for each other.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Where the answer to a request goes.
+pub(super) struct Reply {
+    id: Option<Id>,
+    batch: Option<Arc<Batch>>,
+}
+
+/// The answers to a batch, until all are there.
+pub(super) struct Batch {
+    answers: Mutex<Answers>,
+}
+
+struct Answers {
+    missing: usize,
+    ready: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn of(requests: usize) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(Answers { missing: requests, ready: Vec::new(), bytes: 0 }) })
+    }
+
+    /// Takes an answer, or none for a notification. The frame, once it was the last, if there is anything in it.
+    fn add(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let mut answers = self.lock();
+        answers.missing -= 1;
+        answers.bytes += answer.as_ref().map_or(0, Vec::len);
+        answers.ready.extend(answer);
+        (answers.missing == 0 && !answers.ready.is_empty()).then(|| frames::batch(&answers.ready))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        // Nothing panics while it holds the lock.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reply {
+    pub(super) fn to(id: Option<Id>, batch: Option<Arc<Batch>>) -> Self {
+        Self { id, batch }
+    }
+
+    /// Whether the answers to its batch are so long already that there is no room for this one.
+    pub(super) fn has_no_room(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.lock().bytes > BATCH_BYTES)
+    }
+
+    /// The frame to be sent, if there is one now.
+    pub(super) fn with(self, answer: &Result<Answer>) -> Option<Vec<u8>> {
+        self.with_frame(|id| match answer {
+            Ok(answer) => frames::answer(id, &answer.json()),
+            Err(error) => frames::refusal(id, error),
+        })
+    }
+
+    /// The same, for an answer that is already encoded.
+    pub(super) fn with_frame(self, write: impl FnOnce(&Id) -> Vec<u8>) -> Option<Vec<u8>> {
+        let answer = self.id.as_ref().map(write);
+        match self.batch {
+            Some(batch) => batch.add(answer),
+            None => answer,
+        }
+    }
+}
