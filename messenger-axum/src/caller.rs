@@ -28,12 +28,21 @@ pub(crate) struct Caller {
 pub(crate) enum Called {
     /// It is done.
     Done(Result<Answer>),
-    /// It has been started; the flag is set as soon as the next call of the connection may begin.
-    Begun(BoxFuture<'static, Result<Answer>>, Arc<AtomicBool>),
+    /// It has been started.
+    Begun(Begun),
     /// There is nothing of this name.
     NoSuchMethod,
     /// The person asks too often.
     TooOften(Error),
+}
+
+/// A call under way.
+pub(crate) struct Begun {
+    pub(crate) work: BoxFuture<'static, Result<Answer>>,
+    /// Set as soon as the next call of the connection may begin.
+    pub(crate) placed: Arc<AtomicBool>,
+    /// Whether it has to see what the calls before it have done.
+    pub(crate) waits: bool,
 }
 
 impl Caller {
@@ -50,7 +59,8 @@ impl Caller {
         let placed = Arc::new(AtomicBool::new(false));
         let work = procedure.call(&self.door, *self.connection.actor(), json, protocol, Arc::clone(&placed));
         let limit = Limit::After(self.door.timeout());
-        Called::Begun(Box::pin(NotForever { work, placed: Arc::clone(&placed), limit }), placed)
+        let work = Box::pin(NotForever { work, placed: Arc::clone(&placed), limit });
+        Called::Begun(Begun { work, placed, waits: !procedure.is_send() })
     }
 
     /// Counts a request of the person; refuses it if there were too many.

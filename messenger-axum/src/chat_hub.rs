@@ -18,7 +18,7 @@ use messenger_core::{
 use serde::Deserialize;
 
 use crate::{
-    caller::{Called, Caller, is_own},
+    caller::{Begun, Called, Caller, is_own},
     door::Door,
     fields::Fields,
     operation::Answer,
@@ -134,8 +134,9 @@ impl HubClient for Client {
         self.refusals = self.refusals.saturating_sub(1);
         match called {
             Called::Done(answer) => Invoked::Done(value(answer)),
-            Called::Begun(work, placed) => {
-                Invoked::Work(Box::pin(async move { value(work.await) }), Some(placed))
+            Called::Begun(Begun { work, placed, waits }) => {
+                let work = Box::pin(async move { value(work.await) });
+                Invoked::Work(work, (!waits).then_some(placed))
             }
             // The hub has looked the name up.
             Called::NoSuchMethod | Called::TooOften(_) => Invoked::Done(Err(HubError::Hidden)),

@@ -20,45 +20,57 @@ struct Begun<T> {
     work: BoxFuture<'static, T>,
     /// Set by the work as soon as the next call may be begun.
     placed: Arc<AtomicBool>,
+    /// Whether it is to see what those before it have done.
+    waits: bool,
 }
 
 /// The calls that are under way, and what has come of others.
 pub(crate) struct Pipeline<T> {
     /// The one that the next must not overtake.
     first: Option<Begun<T>>,
-    others: FuturesUnordered<BoxFuture<'static, T>>,
+    /// Those that can't be overtaken any more.
+    placed: FuturesUnordered<BoxFuture<'static, T>>,
+    /// Those that nobody waits for.
+    released: FuturesUnordered<BoxFuture<'static, T>>,
     /// What has come of those that are done, to be sent.
     pub(crate) ready: VecDeque<T>,
 }
 
 impl<T> Default for Pipeline<T> {
     fn default() -> Self {
-        Self { first: None, others: FuturesUnordered::new(), ready: VecDeque::new() }
+        Self {
+            first: None,
+            placed: FuturesUnordered::new(),
+            released: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+        }
     }
 }
 
 impl<T> Pipeline<T> {
     /// Whether the next call may be begun.
     pub(crate) fn may_begin(&self) -> bool {
-        self.first.is_none() && self.others.len() < AT_ONCE
+        self.first.is_none() && self.placed.len() + self.released.len() < AT_ONCE
     }
 
-    /// Only when [`may_begin`](Self::may_begin).
-    pub(crate) fn begin(&mut self, work: BoxFuture<'static, T>, placed: Arc<AtomicBool>) {
-        self.first = Some(Begun { work, placed });
+    /// Only when [`may_begin`](Self::may_begin). With `waits`, the work begins when all before it is done.
+    pub(crate) fn begin(&mut self, work: BoxFuture<'static, T>, placed: Arc<AtomicBool>, waits: bool) {
+        self.first = Some(Begun { work, placed, waits });
     }
 
     /// The next call may be begun, whatever the one before says.
     pub(crate) fn release(&mut self) {
         if let Some(first) = self.first.take() {
-            self.others.push(first.work);
+            self.released.push(first.work);
         }
     }
 
     /// Ready when a call is, or when the next may be begun that could not before.
     pub(crate) fn poll_progress(&mut self, task: &mut Context<'_>) -> Poll<()> {
-        let mut progress = false;
-        if let Some(first) = &mut self.first {
+        let mut progress = poll_all(&mut self.placed, &mut self.ready, task);
+        if let Some(first) = &mut self.first
+            && (!first.waits || self.placed.is_empty())
+        {
             match first.work.as_mut().poll(task) {
                 Poll::Ready(done) => {
                     self.first = None;
@@ -67,29 +79,40 @@ impl<T> Pipeline<T> {
                 }
                 // Only the work itself sets it, and it has just been polled.
                 Poll::Pending if first.placed.load(Ordering::Acquire) => {
-                    self.release();
+                    if let Some(first) = self.first.take() {
+                        self.placed.push(first.work);
+                    }
+                    // It is polled there at once, or nobody would wake it.
+                    poll_all(&mut self.placed, &mut self.ready, task);
                     progress = true;
                 }
                 Poll::Pending => {}
             }
         }
-        while !self.others.is_empty() {
-            match Pin::new(&mut self.others).poll_next(task) {
-                Poll::Ready(Some(done)) => {
-                    self.ready.push_back(done);
-                    progress = true;
-                }
-                Poll::Ready(None) | Poll::Pending => break,
-            }
-        }
+        progress |= poll_all(&mut self.released, &mut self.ready, task);
         if progress { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Ready when nothing is under way.
     pub(crate) fn poll_idle(&mut self, task: &mut Context<'_>) -> Poll<()> {
-        while self.first.is_some() || !self.others.is_empty() {
+        while self.first.is_some() || !self.placed.is_empty() || !self.released.is_empty() {
             ready!(self.poll_progress(task));
         }
         Poll::Ready(())
     }
+}
+
+fn poll_all<T>(
+    calls: &mut FuturesUnordered<BoxFuture<'static, T>>,
+    ready: &mut VecDeque<T>,
+    task: &mut Context<'_>,
+) -> bool {
+    let mut progress = false;
+    while !calls.is_empty()
+        && let Poll::Ready(Some(done)) = Pin::new(&mut *calls).poll_next(task)
+    {
+        ready.push_back(done);
+        progress = true;
+    }
+    progress
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use messenger_core::{Actor, Result};
+use messenger_core::{Actor, Command as _, Result, commands::SendMessage};
 
 use crate::{
     door::Door,
@@ -38,6 +38,12 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
 }
 
 impl Procedure {
+    /// Whether it is a send: many of one connection are under way at once, and take effect in their order. All others
+    /// wait for them, so that they see what was sent before.
+    pub(crate) fn is_send(self) -> bool {
+        self.0.name == SendMessage::NAME
+    }
+
     /// Starts it. The fields, a JSON object or nothing at all, are read before this returns; the work begins with the first
     /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may
     /// begin.

@@ -102,8 +102,8 @@ impl Invocation<'_> {
 
 /// What comes of an invocation.
 pub enum Invoked {
-    /// A result. The second is set by the work once later invocations can't overtake it any more, if that is before
-    /// it is done: then the next is started meanwhile.
+    /// A result. Work with a flag sets it once later invocations can't overtake it any more, and then the next one is
+    /// started meanwhile; work without one begins when all that was started before is done.
     Work(BoxFuture<'static, Result<Payload, HubError>>, Option<Arc<AtomicBool>>),
     /// A result that is there already.
     Done(Result<Payload, HubError>),

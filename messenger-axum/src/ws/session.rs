@@ -17,7 +17,7 @@ use super::{
     replies::{Batch, Reply},
 };
 use crate::{
-    caller::{Called, Caller},
+    caller::{Begun, Called, Caller},
     door::Door,
     pipeline::Pipeline,
     signalr::Protocol,
@@ -225,8 +225,8 @@ impl Session {
         self.refusals = self.refusals.saturating_sub(1);
         match called {
             Called::Done(answer) => self.requests.ready.push_back(reply.with(&answer)),
-            Called::Begun(work, placed) => {
-                self.requests.begin(Box::pin(async move { reply.with(&work.await) }), placed);
+            Called::Begun(Begun { work, placed, waits }) => {
+                self.requests.begin(Box::pin(async move { reply.with(&work.await) }), placed, waits);
             }
             Called::NoSuchMethod => {
                 self.requests.ready.push_back(reply.with_frame(|id| frames::fault(id, Fault::NoSuchMethod)));

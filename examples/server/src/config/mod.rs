@@ -8,6 +8,8 @@ mod store_url;
 
 use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use http::HeaderValue;
+
 pub(crate) use postgres_url::{PostgresUrl, masked};
 pub(crate) use settings::{PREFIX, SETTINGS, Setting, variable};
 use sources::Hint;
@@ -22,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
+    pub(crate) allow_origins: Vec<HeaderValue>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) max_connections: usize,
@@ -47,6 +50,7 @@ impl Config {
             store: StoreConfig::of(&values)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
+            allow_origins: values.read("allow-origins", origins)?,
             log: values.read("log", log_filter)?,
             log_format: values.read("log-format", log_format)?,
             max_connections: values.read("max-connections", count)?,
@@ -101,6 +105,20 @@ fn address(text: &str) -> Result<String, String> {
     } else {
         Err("is not an address and a port such as 127.0.0.1:8080".to_owned())
     }
+}
+
+fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
+    let origin = |text: &str| {
+        let (scheme, host) = text.split_once("://")?;
+        let is_origin = matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/');
+        HeaderValue::from_str(text).ok().filter(|_| is_origin)
+    };
+    let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    texts
+        .map(|text| {
+            origin(text).ok_or("is not a list of origins such as https://chat.example.org".to_owned())
+        })
+        .collect()
 }
 
 fn on_or_off(text: &str) -> Result<bool, String> {

@@ -81,6 +81,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
                address of the client and not of the proxy",
     },
     Setting {
+        name: "allow-origins",
+        value: "ORIGINS",
+        default: "",
+        help: "Web pages of these origins may use the API, with commas between them, such as \
+               `https://chat.example.org`; pages of the server's own origin always may",
+    },
+    Setting {
         name: "log",
         value: "FILTER",
         default: "info",

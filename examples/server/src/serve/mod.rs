@@ -52,7 +52,8 @@ fn app(config: &Config, messenger: &Messenger) -> Router {
     let options = Options::new()
         .timeout(config.request_timeout)
         .rate_limits(config.rate_limits.then(RateLimits::default))
-        .trusted_proxies(config.trusted_proxies);
+        .trusted_proxies(config.trusted_proxies)
+        .allow_origins(config.allow_origins.iter().cloned());
     Router::new()
         .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
         .merge(messenger_axum::health(messenger.clone()))

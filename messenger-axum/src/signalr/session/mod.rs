@@ -163,6 +163,11 @@ async fn say_goodbye<L: Line>(
 
 impl<H: Hub> Session<H> {
     async fn serve<L: Line>(&mut self, line: &mut L) -> End {
+        // Something may have come together with the handshake.
+        let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
+        if let Err(end) = self.work_through(&mut out).await {
+            return end;
+        }
         loop {
             if let Err(end) = self.turn(line).await {
                 return end;
@@ -184,18 +189,23 @@ impl<H: Hub> Session<H> {
             () = self.uploads.make_room() => {}
             () = poll_fn(|task| self.times.poll_due(task)) => self.on_time(&mut out).await?,
         }
+        self.work_through(&mut out).await
+    }
+
+    /// Does all that is ready, and writes the outcome at once.
+    async fn work_through<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         loop {
             let more = self.work_off().await?;
             // What can be done without waiting, so that its answer is written with the rest.
             let progress = poll_fn(|task| Poll::Ready(self.calls.poll_progress(task).is_ready())).await;
-            self.write_ready(&mut out).await?;
+            self.write_ready(out).await?;
             // What the client says has its turn also while there is much to tell it.
             if !(more && self.may_take()) && (!progress || out.is_full()) {
                 break;
             }
         }
         let flushed = out.flush().await;
-        self.written(line, flushed)
+        self.written(out.line, flushed)
     }
 
     async fn write_ready<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
@@ -308,6 +318,7 @@ impl<H: Hub> Session<H> {
             Some(Received::Attached) => self.go_on(out).await,
             Some(Received::Lost) | None => self.lost(out.line),
             Some(Received::Ended) => Err(End::Left),
+            Some(Received::Broken) => Err(End::Fault("This is no WebSocket frame, or too big a one.".into())),
         }
     }
 
@@ -333,7 +344,10 @@ impl<H: Hub> Session<H> {
         let goodbye = match end {
             End::Lost => None,
             End::Left => Some(Goodbye { error: None, allow_reconnect: false, answers_first: false }),
-            End::Fault(detail) => Some(fault(&self.shared.options, &detail)),
+            End::Fault(detail) => {
+                tracing::debug!(%detail, "a connection is ended for a fault");
+                Some(fault(&self.shared.options, &detail))
+            }
             End::Hub(goodbye) => Some(goodbye),
         };
         if goodbye.as_ref().is_some_and(|goodbye| goodbye.answers_first) && self.attached {

@@ -85,7 +85,9 @@ async fn receive<L: Line>(line: &mut L, records: &mut Records) -> Result<(String
         match line.next().await {
             Some(Received::Data(bytes)) => records.push(bytes),
             // The handshake belongs to one socket; nothing of it can be gone on with.
-            Some(Received::Attached | Received::Lost | Received::Ended) | None => return Err(Refused::Gone),
+            Some(Received::Attached | Received::Lost | Received::Ended | Received::Broken) | None => {
+                return Err(Refused::Gone);
+            }
         }
     }
 }

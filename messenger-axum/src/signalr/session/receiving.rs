@@ -1,7 +1,5 @@
 //! What the client says, one message after the other.
 
-use std::sync::{Arc, atomic::AtomicBool};
-
 use bytes::Bytes;
 
 use super::{
@@ -123,7 +121,8 @@ impl<H: Hub> Session<H> {
                 self.calls.ready.push_back(answer);
             }
             Invoked::Work(work, placed) => {
-                let placed = placed.unwrap_or_else(|| Arc::new(AtomicBool::new(false)));
+                let waits = placed.is_none();
+                let placed = placed.unwrap_or_default();
                 match id {
                     Some(id) => {
                         let (id, target) = (id.to_owned(), target.to_owned());
@@ -138,9 +137,11 @@ impl<H: Hub> Session<H> {
                                 outcome.as_ref().map(|value| *value).map_err(|text| &**text),
                             ))
                         };
-                        self.calls.begin(Box::pin(answer), placed);
+                        self.calls.begin(Box::pin(answer), placed, waits);
                     }
-                    None => self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed),
+                    None => {
+                        self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed, waits)
+                    }
                 }
                 if has_uploads {
                     // It waits for what comes behind it.

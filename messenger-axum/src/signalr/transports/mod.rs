@@ -44,6 +44,8 @@ pub(super) enum Received {
     Lost,
     /// The client has ended it.
     Ended,
+    /// What comes over it can't be read.
+    Broken,
 }
 
 /// There is nothing to write to.

@@ -85,11 +85,30 @@ impl Stream for SocketLine {
                 Some(Ok(Message::Binary(bytes))) => Received::Data(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_))) => Received::Ended,
+                Some(Err(error)) if is_unreadable(&error) => Received::Broken,
                 Some(Err(_)) | None => Received::Lost,
             };
             return Poll::Ready(Some(received));
         }
     }
+}
+
+/// Whether the client has sent what is no frame or too long, and was not simply lost.
+fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
+    use tungstenite::{Error, error::ProtocolError};
+
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return match error {
+                Error::Capacity(_) | Error::Utf8(_) => true,
+                Error::Protocol(fault) => !matches!(fault, ProtocolError::ResetWithoutClosingHandshake),
+                _ => false,
+            };
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl Sink<Bytes> for SocketLine {
