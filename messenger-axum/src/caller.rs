@@ -52,7 +52,9 @@ impl Caller {
             return Called::TooOften(error);
         }
         if let Some(own) = Own::named(method) {
-            return Called::Done(self.own(own, json, protocol).await);
+            let limit = self.door.timeout();
+            let done = tokio::time::timeout(limit, self.own(own, json, protocol)).await;
+            return Called::Done(done.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into())))));
         }
         self.connection.go_live();
         let Some(procedure) = procedure(method) else { return Called::NoSuchMethod };

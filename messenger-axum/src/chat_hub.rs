@@ -171,7 +171,11 @@ impl HubClient for Client {
 impl Client {
     fn push(&self, signal: Signal) -> Option<Push> {
         let (error, allow_reconnect, answers_first) = match signal {
-            Signal::Event(delivery) => return Some(Push::Message(message(self.protocol, &delivery))),
+            Signal::Event(delivery) => {
+                let message = message(self.protocol, &delivery);
+                // What could not be encoded is no message.
+                return (!message.is_empty()).then_some(Push::Message(message));
+            }
             // The protocol has pings of its own.
             Signal::Ping => return None,
             Signal::End(Ending::GoingAway) => (None, true, true),

@@ -47,7 +47,7 @@ function signOut(notice) {
   client = null;
   clearSession();
   document.querySelectorAll('dialog').forEach((dialog) => dialog.remove());
-  history.replaceState(null, '', location.pathname);
+  history.replaceState(null, '', location.pathname + location.search);
   document.title = 'Messenger';
   showAuth(notice);
 }

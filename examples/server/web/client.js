@@ -8,11 +8,11 @@ import { createPeople } from './people.js';
 import { createPresence } from './presence.js';
 import { createState } from './state.js';
 import { createTyping } from './typing.js';
-import { openWebSocket } from './socket.js';
+import { TRANSPORTS, loadTransport, saveTransport } from './transport.js';
 
 /** Everything behind the views, wired together for one session. */
 export function createClient({ token, me, notify, onEnded }) {
-  const state = createState(me);
+  const state = createState(me, loadTransport());
   /** The server ends the session with the account, and may say so before it answers: that is no news then. */
   let erasing = false;
   const sessionEnded = () => {
@@ -26,7 +26,7 @@ export function createClient({ token, me, notify, onEnded }) {
   const missed = { counting: false, messages: 0, lastSeqs: new Map() };
 
   const connection = createConnection({
-    open: openWebSocket,
+    open: (options) => TRANSPORTS[state.transport].open(options),
     token,
     hooks: {
       revisions: () => Object.fromEntries([...state.chats.values()].map((entry) => [entry.id, entry.revision])),
@@ -134,6 +134,15 @@ export function createClient({ token, me, notify, onEnded }) {
     async start() {
       await loadChats();
       connection.start();
+    },
+
+    /** Goes on over another transport, from where it is. */
+    useTransport(id) {
+      saveTransport(id);
+      if (id === state.transport) return;
+      state.transport = id;
+      connection.reopen();
+      state.changed('connection');
     },
 
     /** Erases the account; rejects, and all stays as it is, if the password is another one. */

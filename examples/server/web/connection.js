@@ -7,12 +7,14 @@ const WATCH_EVERY_MS = 2_500;
 /** A browser can't send WebSocket pings, so an idle connection is asked something to find out whether it is dead but open. Any answer will do. */
 const PROBE_AFTER_MS = 25_000;
 const SILENCE_LIMIT_MS = 10_000;
+/** Why a connection was dropped that was not lost. */
+const REOPENED = 'reopened';
 
 /** Close codes that call for something else than a prompt new attempt. */
 export const CLOSE = { SESSION_ENDED: 4001, TOO_MANY: 4029 };
 
 /**
- * Keeps one socket open: opens it, resumes from the last known revisions, and starts over when it is lost.
+ * Keeps one connection open, over whatever `open` makes: opens it, resumes from the last known revisions, and starts over when it is lost.
  *
  * `hooks`: `revisions()` gives `{ chatId: revision }`; `onEvent(method, params)`; `onStatus({ phase, reason })` with the phases
  * `connecting`, `resuming`, `online`, `lost` and `ended`; `checkSession()` rejects with `unauthenticated` if the session is over.
@@ -36,6 +38,10 @@ export function createConnection({ open, token, hooks }) {
     while (!stopped) {
       const reason = await serve();
       if (stopped) return;
+      if (reason === REOPENED) {
+        become('connecting');
+        continue;
+      }
       if (reason === CLOSE.SESSION_ENDED || (await sessionIsOver(reason))) return end();
       become('lost', reason);
       await pause(delayFor(reason));
@@ -151,6 +157,12 @@ export function createConnection({ open, token, hooks }) {
     },
     stop,
     retryNow: () => wake(),
+    /** Starts over at once, with what `open` makes now. */
+    reopen() {
+      attempt = 0;
+      drop(REOPENED);
+      wake();
+    },
     get isOnline() {
       return phase === 'online';
     },

@@ -1,5 +1,21 @@
 import { MessageLog } from './message-log.js';
 
+/** The events that the server tells; a hub's client has to know their names. */
+export const EVENTS = [
+  'messageCreated',
+  'messageEdited',
+  'messageDeleted',
+  'chatAdded',
+  'chatUpdated',
+  'chatRemoved',
+  'chatReset',
+  'readMoved',
+  'deliveredMoved',
+  'typing',
+  'presenceChanged',
+  'caughtUp',
+];
+
 /** Applies the server's events to the state. `effects` is what an event asks of the rest of the page. */
 export function createEvents({ state, effects }) {
   function onMessage({ chatId, revision, message }) {

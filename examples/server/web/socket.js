@@ -5,7 +5,7 @@ import { Problem } from './api.js';
  *
  * A transport is what `connection.js` needs and all it knows: `open({ token, onEvent, onActivity, onClose })` resolves to
  * `{ request(method, params), close() }`, or rejects if no connection came about. `onActivity` is called for every frame,
- * `onClose(code)` once, and not after `close()`.
+ * `onClose(code)` once, with a close code or a word, and not after `close()`.
  */
 export function openWebSocket({ token, onEvent, onActivity, onClose }) {
   const url = new URL('/api/v1/ws', location.href);

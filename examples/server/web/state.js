@@ -1,7 +1,7 @@
 import { MessageLog } from './message-log.js';
 
 /** All that the page knows. Views read it and listen for topics; only the modules beside this one write it. */
-export function createState(me) {
+export function createState(me, transport) {
   const listeners = new Map();
   const dirty = new Set();
 
@@ -14,6 +14,8 @@ export function createState(me) {
     /** userId → Presence */
     presence: new Map(),
     connection: { phase: 'connecting' },
+    /** The id of what carries the connection. */
+    transport,
     openChatId: null,
 
     on(topic, listener) {

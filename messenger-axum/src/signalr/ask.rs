@@ -122,12 +122,18 @@ impl Asked {
     /// The question as it goes to the client.
     pub(super) fn send(&mut self, ask: Ask, protocol: Protocol) -> Bytes {
         // Those who no longer wait leave their place.
-        self.open.retain(|_, reply| !reply.is_closed());
+        if self.open.len() >= WAITING {
+            self.open.retain(|_, reply| !reply.is_closed());
+        }
         self.last += 1;
         let id = format!("s{}", self.last);
         let record = protocol.request(Some(&id), &ask.target, &[ask.argument]);
         self.open.insert(id, ask.reply);
         record
+    }
+
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.open.contains_key(id)
     }
 
     /// A completion for what this connection was asked; false if there was no such question.

@@ -41,6 +41,8 @@ enum Place {
     WebSocket(Option<mpsc::Sender<WebSocket>>),
     /// Requests.
     Requests(Transport),
+    /// Nothing any more.
+    Over,
 }
 
 /// How a connection begins.
@@ -62,6 +64,8 @@ pub(super) enum Taken {
     Busy,
     /// The connection has another.
     Elsewhere,
+    /// The connection is over.
+    Over,
 }
 
 impl<U> Connections<U> {
@@ -125,6 +129,7 @@ impl<U> Entry<U> {
             Place::WebSocket(Some(others)) => return Ok(ForSocket::Other(others.clone())),
             Place::WebSocket(None) => return Err(Taken::Busy),
             Place::Requests(_) => return Err(Taken::Elsewhere),
+            Place::Over => return Err(Taken::Over),
             Place::Nowhere { .. } => {}
         }
         let before = std::mem::replace(&mut *place, Place::WebSocket(None));
@@ -136,6 +141,10 @@ impl<U> Entry<U> {
             (None, None)
         };
         *place = Place::WebSocket(sender);
+        // What was posted before is nobody's.
+        if let Some(pipe) = self.pipe.get() {
+            pipe.close();
+        }
         Ok(ForSocket::First(start, receiver))
     }
 
@@ -145,6 +154,7 @@ impl<U> Entry<U> {
         match &*place {
             Place::Requests(of) if *of == transport => return Ok(false),
             Place::Requests(_) | Place::WebSocket(_) => return Err(Taken::Elsewhere),
+            Place::Over => return Err(Taken::Over),
             Place::Nowhere { .. } => {}
         }
         if let Place::Nowhere { start, .. } = std::mem::replace(&mut *place, Place::Requests(transport)) {
@@ -157,7 +167,7 @@ impl<U> Entry<U> {
     /// What it runs over, if that has been decided.
     pub(super) fn transport(&self) -> Option<Transport> {
         match &*lock(&self.place) {
-            Place::Nowhere { .. } => None,
+            Place::Nowhere { .. } | Place::Over => None,
             Place::WebSocket(_) => Some(Transport::WebSockets),
             Place::Requests(transport) => Some(*transport),
         }
@@ -165,7 +175,19 @@ impl<U> Entry<U> {
 
     /// What the client posts may come before its transport is known.
     pub(super) fn pipe(&self, make: impl FnOnce() -> Pipe) -> &Arc<Pipe> {
-        self.pipe.get_or_init(|| Arc::new(make()))
+        let pipe = self.pipe.get_or_init(|| Arc::new(make()));
+        if matches!(&*lock(&self.place), Place::Over | Place::WebSocket(_)) {
+            pipe.close();
+        }
+        pipe
+    }
+
+    /// Lets go of all that waits for this connection.
+    fn abandon(&self) {
+        *lock(&self.place) = Place::Over;
+        if let Some(pipe) = self.pipe.get() {
+            pipe.close();
+        }
     }
 }
 
@@ -196,6 +218,7 @@ impl<U> Seat<U> {
 impl<U> Drop for Seat<U> {
     fn drop(&mut self) {
         self.connections.remove(&self.entry);
+        self.entry.abandon();
     }
 }
 

@@ -31,7 +31,7 @@ const MOST_AT_ONCE: usize = 1024 * 1024;
 /// For the body of a post.
 const POST_WAIT: Duration = Duration::from_secs(30);
 /// A client whose token has just ended is told so by its connection, if that ends within this time.
-const ENDING_WAIT: Duration = Duration::from_secs(5);
+const ENDING_WAIT: Duration = Duration::from_secs(7);
 
 /// What the connections of an endpoint share.
 pub(super) struct Shared<H: Hub> {
@@ -64,12 +64,25 @@ impl<H: Hub> Drop for Endpoint<H> {
 /// The host sees to cross-origin requests (a CORS layer around it), and that no layer limits the time of these routes
 /// or compresses or gathers what they answer.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: impl Hub, options: SignalROptions) -> Router<S> {
+    let options = options.bounded();
     let shared = Shared { hub, options, connections: Arc::new(Connections::new()) };
     let endpoint = Arc::new(Endpoint(Arc::new(shared)));
     let negotiator = Arc::clone(&endpoint);
     Router::new()
-        .route("/", any(move |request| async move { answer(endpoint.0.transport(request).await) }))
-        .route("/negotiate", any(move |request| async move { answer(negotiator.0.negotiate(request).await) }))
+        .route(
+            "/",
+            any(move |request| {
+                let shared = Arc::clone(&endpoint.0);
+                async move { answer(shared.transport(request).await) }
+            }),
+        )
+        .route(
+            "/negotiate",
+            any(move |request| {
+                let shared = Arc::clone(&negotiator.0);
+                async move { answer(shared.negotiate(request).await) }
+            }),
+        )
 }
 
 /// A request that was not done: what ASP.NET Core would say. It is also among the extensions of the response, for a
@@ -183,6 +196,10 @@ impl<H: Hub> Shared<H> {
             }
         });
         entry.run_by(task.abort_handle());
+        if self.connections.find(entry.token()).is_none() {
+            // It has ended already, or all connections have.
+            task.abort();
+        }
         Some(entry)
     }
 
@@ -250,10 +267,16 @@ impl<H: Hub> Shared<H> {
     async fn last_polls(&self, id: Option<&str>, unauthorized: Response) -> Answer {
         let entry = id.and_then(|id| self.connections.find(id));
         let polls = entry.filter(|entry| entry.transport() == Some(Transport::LongPolling));
-        let Some(entry) = polls else { return Err(No::Unauthorized(unauthorized)) };
+        let Some(entry) = polls.filter(|_| unauthorized.status() == StatusCode::UNAUTHORIZED) else {
+            return Err(No::Unauthorized(unauthorized));
+        };
         let pipe = self.pipe(&entry);
         match timeout(ENDING_WAIT, pipe.closed()).await {
-            Ok(()) => Ok(self.answer_poll(pipe).await),
+            Ok(()) => {
+                // What is in there is for those who are logged in; that it is over, the client may know.
+                pipe.keep_last();
+                Ok(self.answer_poll(pipe).await)
+            }
             Err(_) => Err(No::Unauthorized(unauthorized)),
         }
     }
@@ -305,6 +328,7 @@ const fn no_place(taken: Taken) -> No {
     match taken {
         Taken::Busy => IN_USE,
         Taken::Elsewhere => OTHER_TRANSPORT,
+        Taken::Over => UNKNOWN_ID,
     }
 }
 

@@ -192,6 +192,23 @@ impl SignalROptions {
         self
     }
 
+    /// With times that can be added to now.
+    pub(super) fn bounded(mut self) -> Self {
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        for time in [
+            &mut self.keep_alive_interval,
+            &mut self.client_timeout_interval,
+            &mut self.handshake_timeout,
+            &mut self.transport_send_timeout,
+            &mut self.close_timeout,
+            &mut self.poll_timeout,
+            &mut self.disconnect_timeout,
+        ] {
+            *time = (*time).min(LONGEST);
+        }
+        self
+    }
+
     pub(super) fn offers(&self, transport: Transport) -> bool {
         self.transports.contains(&transport)
     }

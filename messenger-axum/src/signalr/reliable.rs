@@ -83,6 +83,8 @@ impl Reliable {
             return Err(Lost);
         }
         self.expected = number;
+        // The client sends again what it does not know to be confirmed.
+        self.confirmed = self.confirmed.min(number.saturating_sub(1));
         Ok(())
     }
 

@@ -23,6 +23,9 @@ pub struct Upload {
     ended: bool,
 }
 
+/// Streams from one client at once.
+const AT_ONCE: usize = 32;
+
 type Item = Option<Result<OwnedArgument, HubError>>;
 
 impl Stream for Upload {
@@ -56,9 +59,14 @@ impl Uploads {
         self.open.get(id).is_some_and(|stream| !stream.is_closed())
     }
 
+    /// Whether so many more may be opened: they take places that other calls need.
+    pub(super) fn have_room(&self, more: usize) -> bool {
+        more == 0 || self.open.values().filter(|stream| !stream.is_closed()).count() + more <= AT_ONCE
+    }
+
     pub(super) fn open(&mut self, id: String, capacity: usize) -> Upload {
         self.open.retain(|_, stream| !stream.is_closed());
-        let (sender, items) = mpsc::channel(capacity.max(1));
+        let (sender, items) = mpsc::channel(capacity.clamp(1, 10_000));
         self.open.insert(id, sender);
         Upload { items, ended: false }
     }

@@ -78,8 +78,11 @@ test('typing is shown while it lasts, and said at most once in three seconds', a
   const said = [];
   adasScreen.page.on('websocket', (socket) =>
     socket.on('framesent', ({ payload }) => {
-      const { method, params } = JSON.parse(payload);
-      if (method === 'SetTyping') said.push({ typing: params.typing, at: Date.now() });
+      // In a frame of SignalR, each record ends with the character 30.
+      for (const record of payload.split('\x1e').filter(Boolean)) {
+        const { method, params, target = method, arguments: [fields] = [params] } = JSON.parse(record);
+        if (target === 'SetTyping') said.push({ typing: fields.typing, at: Date.now() });
+      }
     }));
   await adasScreen.page.reload();
   const chat = await ada.openDirect(grace);

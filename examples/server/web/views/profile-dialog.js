@@ -2,18 +2,22 @@ import { el } from '../dom.js';
 import { confirmDialog, openDialog } from './dialog.js';
 import { field, form } from './form.js';
 import { renderSessions } from './sessions.js';
+import { renderTransportChoice, renderTransportStatus } from './transport.js';
 
 /** One's own account. */
 export function openProfileDialog(client, { onLogOut, onErased }) {
   const { state, api } = client;
+  const transport = renderTransportStatus(client, { role: 'status' });
 
   const dialog = openDialog({
     title: 'Profile',
+    onClose: transport.stop,
     content: [
       el('p', { class: 'hint' }, `Signed in as @${state.me.username}`),
       profileForm(),
       section('Password', passwordForm()),
       section('Where you are logged in', renderSessions(client)),
+      section('Connection', renderTransportChoice(client), transport.element),
       section('Leave', el('button', { type: 'button', class: 'button', onclick: onLogOut }, 'Log out'), eraseForm()),
     ],
   });

@@ -4,6 +4,7 @@ import { renderChatList } from './chat-list.js';
 import { openGroupDialog } from './group-dialog.js';
 import { openProfileDialog } from './profile-dialog.js';
 import { renderSearch } from './search.js';
+import { renderTransportStatus } from './transport.js';
 
 export function renderSidebar(client, { onLogOut, onErased }) {
   const { state } = client;
@@ -18,6 +19,7 @@ export function renderSidebar(client, { onLogOut, onErased }) {
     myAvatar,
   );
 
+  const transport = renderTransportStatus(client);
   const stop = state.on('me', () => {
     updateAvatar(myAvatar, state.me.displayName);
     setText(myName, state.me.displayName);
@@ -36,7 +38,7 @@ export function renderSidebar(client, { onLogOut, onErased }) {
     el('div', { class: 'search', role: 'search' }, icon('search'), search.input),
     search.results,
     list.element,
-    el('footer', { class: 'sidebar-footer' }, el('a', { href: '/api/v1/docs' }, 'API')),
+    el('footer', { class: 'sidebar-footer' }, transport.element, el('a', { href: '/api/v1/docs' }, 'API')),
   );
 
   return {
@@ -44,6 +46,7 @@ export function renderSidebar(client, { onLogOut, onErased }) {
     focusChat: list.focusChat,
     stop() {
       stop();
+      transport.stop();
       list.stop();
       search.stop();
     },

@@ -30,6 +30,7 @@ use crate::{
 };
 
 use answers::CLOSED_WITH_ERROR;
+use receiving::Waiting;
 use streams::Streams;
 use timing::Times;
 
@@ -65,6 +66,7 @@ struct Session<H: Hub> {
     client: H::Client,
     protocol: Protocol,
     records: Records,
+    waiting: Waiting,
     /// What is to be answered; nothing for what no answer is wanted to.
     calls: Pipeline<Option<Bytes>>,
     streams: Streams,
@@ -92,7 +94,8 @@ pub(super) async fn run<H: Hub, L: Line>(
         seat.not_stateful();
     }
     let asks = Asks::default();
-    let caller = Caller { id: seat.public_id(), protocol: agreed.protocol, asks: asks.clone() };
+    let asked = Asked::new(asks.clone());
+    let caller = Caller { id: seat.public_id(), protocol: agreed.protocol, asks };
     let connecting = timeout(shared.options.handshake_timeout, shared.hub.connect(user, caller)).await;
     // Only now, so that a client which has started misses nothing of what happens from then on.
     if !Box::pin(opening::accept(&mut line, &shared.options)).await {
@@ -108,10 +111,11 @@ pub(super) async fn run<H: Hub, L: Line>(
                 client,
                 protocol: agreed.protocol,
                 records,
+                waiting: Waiting::default(),
                 calls: Pipeline::default(),
                 streams: Streams::default(),
                 uploads: Uploads::default(),
-                asked: Asked::new(asks),
+                asked,
                 attached: true,
             });
             let end = session.serve(&mut line).await;
@@ -177,7 +181,8 @@ impl<H: Hub> Session<H> {
 
     /// Waits for something to do, does it with all else that is ready, and writes the outcome at once.
     async fn turn<L: Line>(&mut self, line: &mut L) -> Step {
-        let may_read = self.has_room();
+        // Without anything to read from, only another socket can come.
+        let may_read = !self.attached || self.has_room();
         let may_write = self.may_write();
         let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
         tokio::select! {
@@ -200,7 +205,7 @@ impl<H: Hub> Session<H> {
             let progress = poll_fn(|task| Poll::Ready(self.calls.poll_progress(task).is_ready())).await;
             self.write_ready(out).await?;
             // What the client says has its turn also while there is much to tell it.
-            if !(more && self.may_take()) && (!progress || out.is_full()) {
+            if !more && (!progress || out.is_full()) {
                 break;
             }
         }
@@ -235,12 +240,27 @@ impl<H: Hub> Session<H> {
         !self.times.is_held() && self.reliable.as_ref().is_none_or(|reliable| !reliable.is_full())
     }
 
-    /// Whether what the client says next would find room.
+    /// Whether what the client says next would find room. With stateful reconnect there is more of it, for the client's
+    /// confirmations, without which nothing may be written, lie behind all that it has sent before.
     fn has_room(&self) -> bool {
+        let more =
+            self.reliable.as_ref().map_or(0, |_| 2 * self.shared.options.stateful_reconnect_buffer_size);
+        self.unread() < self.most_unread() + more
+    }
+
+    /// Whether the client has sent so much that it should wait, which it does if it gets no confirmation.
+    fn is_congested(&self) -> bool {
+        self.unread() >= self.most_unread()
+    }
+
+    fn unread(&self) -> usize {
+        self.records.len() + self.waiting.bytes()
+    }
+
+    fn most_unread(&self) -> usize {
         let options = &self.shared.options;
         // A record of the greatest length must fit in, or it would never become whole.
-        let most = options.application_max_buffer_size.max(options.maximum_receive_message_size);
-        self.records.len() < most
+        options.application_max_buffer_size.max(options.maximum_receive_message_size)
     }
 
     async fn push<L: Line>(&mut self, out: &mut Writer<'_, L>, push: Push) -> Step {
@@ -330,7 +350,7 @@ impl<H: Hub> Session<H> {
         if self.protocol.is_binary() {
             out.line.use_binary();
         }
-        let Some(reliable) = &self.reliable else { return Ok(()) };
+        let Some(reliable) = &self.reliable else { return Err(End::Lost) };
         let again: Vec<Bytes> = reliable.unconfirmed().cloned().collect();
         let first = self.protocol.sequence(reliable.first_unconfirmed());
         for record in std::iter::once(first).chain(again) {

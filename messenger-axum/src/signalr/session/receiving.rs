@@ -1,5 +1,7 @@
 //! What the client says, one message after the other.
 
+use std::{borrow::Cow, collections::VecDeque};
+
 use bytes::Bytes;
 
 use super::{
@@ -12,31 +14,76 @@ use crate::signalr::{
 };
 
 impl<H: Hub> Session<H> {
-    /// Takes the messages that are whole, as long as it may. Whether there may be more.
+    /// Takes the messages that are whole. What may not be begun yet waits; what is about the connection itself, or
+    /// what something under way waits for, does not wait behind it. Whether there is anything left that may be taken.
     pub(super) async fn work_off(&mut self) -> Step<bool> {
-        while self.may_take() {
-            let Some(record) = self.records.next(Framing::from(self.protocol))? else { return Ok(false) };
-            self.take(&record).await?;
+        self.work_off_waiting().await?;
+        while let Some(record) = self.records.next(Framing::from(self.protocol))? {
+            let message = self.protocol.read(&record)?;
+            self.times.let_go();
+            if message.is_tracked()
+                && let Some(reliable) = &mut self.reliable
+            {
+                if !reliable.receive() {
+                    continue;
+                }
+                self.times.owes_confirmation();
+            }
+            let is_item = is_item(&message);
+            match self.place_of(&message) {
+                Place::Now => self.act(message).await?,
+                Place::Items => self.waiting.items.push(record),
+                Place::Calls => self.waiting.add_call(record, is_item),
+            }
         }
-        Ok(true)
+        self.work_off_waiting().await?;
+        Ok(self.may_take() && !self.waiting.calls.is_empty())
     }
 
-    /// Whether the next message may be taken: invocations may be begun, and what they come to finds room.
+    async fn work_off_waiting(&mut self) -> Step {
+        while !self.uploads.is_full()
+            && let Some(record) = self.waiting.items.pop()
+        {
+            self.act(self.protocol.read(&record)?).await?;
+        }
+        while self.may_take()
+            && let Some(record) = self.waiting.calls.front().cloned()
+        {
+            let message = self.protocol.read(&record)?;
+            self.waiting.remove_call(is_item(&message));
+            self.act(message).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the next invocation may be taken: it may be begun, and what it comes to finds room.
     pub(super) fn may_take(&self) -> bool {
         self.calls.may_begin() && self.calls.ready.len() < ANSWERS && !self.uploads.is_full()
     }
 
-    async fn take(&mut self, record: &Bytes) -> Step {
-        let message = self.protocol.read(record)?;
-        self.times.let_go();
-        if message.is_tracked()
-            && let Some(reliable) = &mut self.reliable
-        {
-            if !reliable.receive() {
-                return Ok(());
+    fn place_of(&self, message: &Message<'_>) -> Place {
+        match message {
+            Message::Ping
+            | Message::Ack(_)
+            | Message::Sequence(_)
+            | Message::Close { .. }
+            | Message::Unknown => Place::Now,
+            Message::Completion { id, .. } if self.asked.is_open(id) => Place::Now,
+            Message::StreamItem { id, .. } | Message::Completion { id, .. }
+                if self.uploads.is_open(id) && self.waiting.items_among_calls == 0 =>
+            {
+                if self.uploads.is_full() || !self.waiting.items.is_empty() {
+                    Place::Items
+                } else {
+                    Place::Now
+                }
             }
-            self.times.owes_confirmation();
+            _ if self.may_take() && self.waiting.calls.is_empty() => Place::Now,
+            _ => Place::Calls,
         }
+    }
+
+    async fn act(&mut self, message: Message<'_>) -> Step {
         match message {
             Message::Invocation(invocation) => self.invoke(invocation).await,
             Message::StreamItem { id, item } => self.uploads.item(&id, item.into_owned()),
@@ -75,12 +122,13 @@ impl<H: Hub> Session<H> {
     }
 
     fn goes_on_at(&mut self, number: u64) -> Step {
-        match &mut self.reliable {
-            Some(reliable) => reliable
-                .go_on_at(number)
-                .map_err(|_| End::Fault("Messages were lost on the way to the server.".into())),
-            None => Ok(()),
+        let Some(reliable) = &mut self.reliable else { return Ok(()) };
+        let lost = || End::Fault("Messages were lost on the way to the server.".into());
+        reliable.go_on_at(number).map_err(|_| lost())?;
+        if reliable.owes() {
+            self.times.owes_confirmation();
         }
+        Ok(())
     }
 
     async fn invoke(&mut self, invocation: Invocation<'_>) {
@@ -97,9 +145,9 @@ impl<H: Hub> Session<H> {
             Some(texts.wrong_streams(stream_ids.len(), method.uploads))
         } else if let Some(id) = id.as_deref().filter(|id| streaming && self.streams.has(id)) {
             Some(in_use(id))
-        } else if let Some(id) = stream_ids.iter().find(|id| self.uploads.is_open(id)) {
+        } else if let Some(id) = taken(&stream_ids, |id| self.uploads.is_open(id)) {
             Some(in_use(id))
-        } else if streaming && !self.streams.has_room() {
+        } else if streaming && !self.streams.has_room() || !self.uploads.have_room(stream_ids.len()) {
             Some(texts.failed(&HubError::told("Too many streams at once.")))
         } else {
             None
@@ -186,4 +234,75 @@ impl<H: Hub> Session<H> {
     fn texts<'n>(&self, method: &'n str) -> Texts<'n> {
         Texts { method, detailed: self.shared.options.enable_detailed_errors }
     }
+}
+
+/// Where a message has its place.
+enum Place {
+    Now,
+    /// Behind the items of streams.
+    Items,
+    /// Behind what is to be begun.
+    Calls,
+}
+
+/// Messages that have been counted and wait for their turn.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Of streams that are open and full.
+    items: Items,
+    /// Of calls, in order, with what belongs to those that have not been begun.
+    calls: VecDeque<Bytes>,
+    calls_bytes: usize,
+    items_among_calls: usize,
+}
+
+#[derive(Default)]
+struct Items {
+    records: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Items {
+    fn push(&mut self, record: Bytes) {
+        self.bytes += record.len();
+        self.records.push_back(record);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let record = self.records.pop_front()?;
+        self.bytes -= record.len();
+        Some(record)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+impl Waiting {
+    pub(super) const fn bytes(&self) -> usize {
+        self.items.bytes + self.calls_bytes
+    }
+
+    fn add_call(&mut self, record: Bytes, is_item: bool) {
+        self.calls_bytes += record.len();
+        self.items_among_calls += usize::from(is_item);
+        self.calls.push_back(record);
+    }
+
+    fn remove_call(&mut self, is_item: bool) {
+        if let Some(record) = self.calls.pop_front() {
+            self.calls_bytes -= record.len();
+            self.items_among_calls -= usize::from(is_item);
+        }
+    }
+}
+
+fn is_item(message: &Message<'_>) -> bool {
+    matches!(message, Message::StreamItem { .. } | Message::Completion { .. })
+}
+
+/// The first id that is in use, or that is there twice.
+fn taken<'i>(ids: &'i [Cow<'_, str>], is_open: impl Fn(&str) -> bool) -> Option<&'i str> {
+    ids.iter().enumerate().find(|(index, id)| is_open(id) || ids[..*index].contains(id)).map(|(_, id)| &**id)
 }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use super::{End, Session, Step, clock::Clock};
@@ -122,11 +123,14 @@ impl Times {
         self.held_until = None;
         self.full_since = self.full_since.map(|_| now);
         self.heard = now;
+        let next = self.next();
+        self.clock.no_later_than(next);
     }
 
     /// When something is due next.
     fn next(&self) -> Instant {
-        let client = (self.pings && self.has_pings()).then(|| self.heard + self.client_timeout);
+        let can_be_silent = self.pings && self.has_pings() && self.detached_at.is_none();
+        let client = can_be_silent.then(|| self.heard + self.client_timeout);
         let detached = self.detached_at.map(|at| at + self.disconnect);
         let full = self.full_since.map(|at| at + CONFIRM_WAIT);
         let own = if self.has_pings() { self.ping_at } else { self.idle_check };
@@ -157,7 +161,7 @@ impl<H: Hub> Session<H> {
         }
         if times.has_pings() {
             let silent = self.attached && times.pings && now >= times.heard + times.client_timeout;
-            if silent {
+            if silent && !self.has_been_heard(out).await? {
                 return self.silent(out);
             }
             self.ping(out, now).await?;
@@ -168,6 +172,18 @@ impl<H: Hub> Session<H> {
         let next = self.times.next();
         self.times.clock.set(next);
         Ok(())
+    }
+
+    /// Whether the client has said something that has not been read: because there was no room for it, or because its
+    /// turn has not come.
+    async fn has_been_heard<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step<bool> {
+        if !self.has_room() {
+            self.times.heard();
+            return Ok(true);
+        }
+        let Some(received) = out.line.next().now_or_never() else { return Ok(false) };
+        self.received(out, received).await?;
+        Ok(true)
     }
 
     /// A client that says nothing is lost to a stateful connection, which waits for it a while.
@@ -207,6 +223,13 @@ impl<H: Hub> Session<H> {
             return Ok(());
         }
         self.times.confirm_at = None;
+        if !self.attached {
+            return Ok(());
+        }
+        if self.is_congested() {
+            self.times.confirm_at = Some(now + CONFIRM_EVERY);
+            return Ok(());
+        }
         let number = self.reliable.as_mut().and_then(|reliable| reliable.confirmation());
         match number {
             Some(number) => {

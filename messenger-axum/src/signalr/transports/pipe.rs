@@ -153,9 +153,12 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// All that is written, for the answer that is being given.
-    fn take(&self) -> VecDeque<Bytes> {
+    /// All that is written, for the answer that is being given; nothing if another is given by now.
+    fn take(&self, number: u64) -> VecDeque<Bytes> {
         let mut state = self.lock();
+        if state.poll != number {
+            return VecDeque::new();
+        }
         state.written_bytes = 0;
         let written = std::mem::take(&mut state.written);
         wake(state.session.take(), state);
@@ -165,6 +168,24 @@ impl Pipe {
     /// What is written as an event stream (the WHATWG's HTML standard, section 9.2). Its end is the client's.
     pub(in crate::signalr) fn events(self: &Arc<Self>) -> Events {
         Events { turn: self.begin_poll(), begun: false }
+    }
+
+    /// Nothing more is written, and nothing more that is posted is taken.
+    pub(in crate::signalr) fn close(&self) {
+        let mut state = self.lock();
+        state.finished = true;
+        state.posted = VecDeque::new();
+        state.posted_bytes = 0;
+        wake(state.client.take(), state);
+        self.closed.notify_waiters();
+        self.room.notify_waiters();
+    }
+
+    /// Keeps only what was written last.
+    pub(in crate::signalr) fn keep_last(&self) {
+        let mut state = self.lock();
+        let before = state.written.len().saturating_sub(1);
+        state.written.drain(..before);
     }
 
     /// Waits until the session has written its last.
@@ -226,7 +247,7 @@ pub(in crate::signalr) struct Written {
 impl Written {
     pub(in crate::signalr) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
         futures::stream::once(async move {
-            let written = self.turn.pipe.take();
+            let written = self.turn.pipe.take(self.turn.number);
             let mut body = BytesMut::with_capacity(written.iter().map(Bytes::len).sum());
             body.extend(written);
             Ok(body.freeze())
@@ -250,7 +271,7 @@ impl Stream for Events {
             return Poll::Ready(Some(Ok(Bytes::from_static(b":\r\n"))));
         }
         match self.turn.pipe.poll_written(self.turn.number, task) {
-            Poll::Ready(true) => Poll::Ready(Some(Ok(as_events(&self.turn.pipe.take())))),
+            Poll::Ready(true) => Poll::Ready(Some(Ok(as_events(&self.turn.pipe.take(self.turn.number))))),
             Poll::Ready(false) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -287,14 +308,6 @@ pub(in crate::signalr) struct PipeLine {
 impl PipeLine {
     pub(in crate::signalr) const fn new(pipe: Arc<Pipe>, transport: Transport) -> Self {
         Self { pipe, transport }
-    }
-
-    fn close(&self) {
-        let mut state = self.pipe.lock();
-        state.finished = true;
-        wake(state.client.take(), state);
-        self.pipe.closed.notify_waiters();
-        self.pipe.room.notify_waiters();
     }
 }
 
@@ -368,13 +381,14 @@ impl Line for PipeLine {
     /// What was written is fetched by the next polls, the last of which is told that it was the last; an event stream
     /// ends after it.
     async fn finish(&mut self, wait: Duration) {
-        self.close();
+        self.pipe.close();
         let over = async {
             loop {
                 let buried = self.pipe.buried.notified();
                 {
                     let state = self.pipe.lock();
-                    if state.is_buried || self.transport != Transport::LongPolling && state.ended.is_some() {
+                    // Who has ended it makes no more requests.
+                    if state.is_buried || state.ended.is_some() {
                         return;
                     }
                 }
@@ -387,6 +401,6 @@ impl Line for PipeLine {
 
 impl Drop for PipeLine {
     fn drop(&mut self) {
-        self.close();
+        self.pipe.close();
     }
 }

@@ -6,13 +6,22 @@ export async function registerPerson(baseUrl, displayName) {
   // Names are unique for each run, since the store may be an old one.
   const username = `${displayName.split(' ')[0].toLowerCase()}-${randomUUID().slice(0, 8)}`;
   const credentials = { username, email: `${username}@example.org`, password: `pw-${randomUUID()}`, displayName };
-  const { user, token } = await call(baseUrl, null, 'POST', '/auth/register', credentials);
+  return personOf(baseUrl, credentials, await call(baseUrl, null, 'POST', '/auth/register', credentials));
+}
+
+function personOf(baseUrl, credentials, { user, token }) {
   const api = (method, path, body) => call(baseUrl, token, method, path, body);
 
   return {
     ...credentials,
     id: user.id,
+    token,
     api,
+    /** The same person in another session. */
+    async logInAgain() {
+      const again = await call(baseUrl, null, 'POST', '/auth/login', { login: credentials.username, password: credentials.password });
+      return personOf(baseUrl, credentials, again);
+    },
     openDirect: (other) => api('POST', '/chats/direct', { userId: other.id }),
     createGroup: (title, members) => api('POST', '/chats/group', { title, memberIds: members.map(({ id }) => id) }),
     send: (chat, body, fields = {}) => api('POST', `/chats/${chat.id}/messages`, { body, ...fields }),

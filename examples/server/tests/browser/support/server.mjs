@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { makeStore } from './store.mjs';
 import { eventually } from './wait.mjs';
 
-/** The real server as a process of its own, on a store that outlives a restart. */
-export async function startServer() {
+/** The real server as a process of its own, on a store that outlives a restart. `settings` are further variables for it. */
+export async function startServer(settings = {}) {
   const binary = process.env.MESSENGER_SERVER_BIN;
   assert.ok(binary, 'MESSENGER_SERVER_BIN must name the server binary');
   const store = await makeStore();
@@ -21,6 +21,7 @@ export async function startServer() {
     MESSENGER_LISTEN: `127.0.0.1:${port}`,
     MESSENGER_STORE_URL: store.url,
     MESSENGER_RATE_LIMITS: 'off',
+    ...settings,
   };
   let child = null;
   let exited = null;
@@ -64,6 +65,13 @@ export async function startServer() {
     url,
     port,
     start,
+    get pid() {
+      return child.pid;
+    },
+    /** The last of what the server has written. */
+    get output() {
+      return output;
+    },
     /** Asks the server to end; a clean end has the exit code 0. */
     async stop() {
       const { code, bySignal } = await end('SIGTERM');

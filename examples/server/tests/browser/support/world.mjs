@@ -8,9 +8,10 @@ import { startServer } from './server.mjs';
 
 /**
  * A server and a browser for the tests of one file. After each test the windows it opened are closed, and whatever went wrong
- * behind the page (an error on the console, a violated policy) fails the test.
+ * behind the page (an error on the console, a violated policy) fails the test. `transport` is what the pages connect over if a
+ * window has none of its own; none of both leaves the choice to the page.
  */
-export function useWorld() {
+export function useWorld({ transport: usual = process.env.MESSENGER_BROWSER_TRANSPORT } = {}) {
   const world = { server: null, browser: null };
   const windows = [];
 
@@ -40,14 +41,14 @@ export function useWorld() {
   world.person = (displayName) => registerPerson(world.server.url, displayName);
 
   /** A browser context of its own, with a line of its own to the server, on the page for those who aren't logged in. */
-  world.visit = async (name, options = {}) => {
+  world.visit = async (name, { transport = usual, ...options } = {}) => {
     const proxy = await startProxy(world.server.port);
     const context = await world.browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
     context.setDefaultTimeout(15_000);
     const page = await context.newPage();
     const watch = await watchForTrouble(page);
     windows.push({ name, context, proxy, watch });
-    await page.goto(proxy.url);
+    await page.goto(transport ? `${proxy.url}/?transport=${transport}` : proxy.url);
     return Object.assign(new Screen(page), { proxy, watch, context });
   };
 
