@@ -47,7 +47,7 @@ enum Place {
 
 /// How a connection begins.
 pub(super) enum Start {
-    Socket(WebSocket, Option<mpsc::Receiver<WebSocket>>),
+    Socket(Box<WebSocket>, Option<mpsc::Receiver<WebSocket>>),
     Requests(Arc<Pipe>, Transport),
 }
 

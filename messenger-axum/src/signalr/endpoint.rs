@@ -106,7 +106,7 @@ impl IntoResponse for Refused {
 /// Why a request was not done: for its own sake, or because of who makes it.
 enum No {
     Refused(StatusCode, &'static str),
-    Unauthorized(Response),
+    Unauthorized(Box<Response>),
 }
 
 type Answer = Result<Response, No>;
@@ -115,7 +115,7 @@ fn answer(answer: Answer) -> Response {
     match answer {
         Ok(response) => response,
         Err(No::Refused(status, text)) => Refused { status, text }.into_response(),
-        Err(No::Unauthorized(response)) => response,
+        Err(No::Unauthorized(response)) => *response,
     }
 }
 
@@ -129,7 +129,7 @@ const TOO_MANY: No = No::Refused(StatusCode::SERVICE_UNAVAILABLE, "Too many conn
 impl<H: Hub> Shared<H> {
     async fn negotiate(self: &Arc<Self>, request: Request) -> Answer {
         let (parts, _) = request.into_parts();
-        let user = self.authenticate(&parts, true).await.map_err(No::Unauthorized)?;
+        let user = self.authenticate(&parts, true).await.map_err(unauthorized)?;
         if parts.method != Method::POST {
             return Err(NOT_ALLOWED);
         }
@@ -149,14 +149,14 @@ impl<H: Hub> Shared<H> {
             parts.method == Method::GET && (is_upgrade(&parts.headers) || accepts_events(&parts.headers));
         let user = match self.authenticate(&parts, opens).await {
             Ok(user) => user,
-            Err(unauthorized) if parts.method == Method::GET && !opens => {
-                return self.last_polls(id, unauthorized).await;
+            Err(response) if parts.method == Method::GET && !opens => {
+                return self.last_polls(id, response).await;
             }
-            Err(unauthorized) => return Err(No::Unauthorized(unauthorized)),
+            Err(response) => return Err(unauthorized(response)),
         };
         match parts.method {
             Method::GET if is_upgrade(&parts.headers) => self.web_socket(&mut parts, id, user).await,
-            Method::GET if accepts_events(&parts.headers) => self.events(self.own(id, &user)?),
+            Method::GET if accepts_events(&parts.headers) => self.events(&*self.own(id, &user)?),
             Method::GET => self.poll(self.own(id, &user)?).await,
             Method::POST => self.post(&*self.own(id, &user)?, body).await,
             Method::DELETE => self.delete(&*self.own(id, &user)?),
@@ -186,7 +186,7 @@ impl<H: Hub> Shared<H> {
             let user = seat.entry.user.clone();
             match start {
                 Ok(Ok(Start::Socket(socket, others))) => {
-                    session::run(shared, user, SocketLine::new(socket, others), seat).await;
+                    session::run(shared, user, SocketLine::new(*socket, others), seat).await;
                 }
                 Ok(Ok(Start::Requests(pipe, transport))) => {
                     session::run(shared, user, PipeLine::new(pipe, transport), seat).await;
@@ -221,14 +221,14 @@ impl<H: Hub> Shared<H> {
             .max_frame_size(MOST_AT_ONCE);
         Ok(upgrade.on_upgrade(async move |socket| match place {
             // Either is dropped, and the socket with it, if the connection has ended meanwhile.
-            ForSocket::First(start, others) => drop(start.send(Start::Socket(socket, others))),
+            ForSocket::First(start, others) => drop(start.send(Start::Socket(Box::new(socket), others))),
             ForSocket::Other(others) => drop(others.send(socket).await),
         }))
     }
 
-    fn events(&self, entry: Arc<Entry<H::User>>) -> Answer {
+    fn events(&self, entry: &Entry<H::User>) -> Answer {
         self.must_offer(Transport::ServerSentEvents)?;
-        let pipe = self.pipe(&entry);
+        let pipe = self.pipe(entry);
         if !entry.claim_requests(Transport::ServerSentEvents, pipe).map_err(no_place)? {
             return Err(IN_USE);
         }
@@ -264,11 +264,11 @@ impl<H: Hub> Shared<H> {
 
     /// A poll whose token is good no longer. If that is why its connection is ending, the client is told so by the
     /// connection: the official ones take a 401 for a fault of the transport, and don't connect again.
-    async fn last_polls(&self, id: Option<&str>, unauthorized: Response) -> Answer {
+    async fn last_polls(&self, id: Option<&str>, refusal: Response) -> Answer {
         let entry = id.and_then(|id| self.connections.find(id));
         let polls = entry.filter(|entry| entry.transport() == Some(Transport::LongPolling));
-        let Some(entry) = polls.filter(|_| unauthorized.status() == StatusCode::UNAUTHORIZED) else {
-            return Err(No::Unauthorized(unauthorized));
+        let Some(entry) = polls.filter(|_| refusal.status() == StatusCode::UNAUTHORIZED) else {
+            return Err(unauthorized(refusal));
         };
         let pipe = self.pipe(&entry);
         match timeout(ENDING_WAIT, pipe.closed()).await {
@@ -277,7 +277,7 @@ impl<H: Hub> Shared<H> {
                 pipe.keep_last();
                 Ok(self.answer_poll(pipe).await)
             }
-            Err(_) => Err(No::Unauthorized(unauthorized)),
+            Err(_) => Err(unauthorized(refusal)),
         }
     }
 
@@ -322,6 +322,10 @@ impl<H: Hub> Shared<H> {
         };
         Err(No::Refused(StatusCode::NOT_FOUND, text))
     }
+}
+
+fn unauthorized(response: Response) -> No {
+    No::Unauthorized(Box::new(response))
 }
 
 const fn no_place(taken: Taken) -> No {

@@ -47,16 +47,16 @@ impl Client {
         }
     }
 
-    /// Writes texts with one call of the system.
-    pub(crate) async fn send(&mut self, texts: &[Vec<u8>]) -> Result {
+    /// Writes frames with one call of the system.
+    pub(crate) async fn send(&mut self, payloads: &[Vec<u8>], binary: bool) -> Result {
         self.out.clear();
-        for text in texts {
-            frame(&mut self.out, TEXT, text);
+        for payload in payloads {
+            frame(&mut self.out, if binary { BINARY } else { TEXT }, payload);
         }
         Ok(self.stream.write_all(&self.out).await?)
     }
 
-    /// Waits for frames and gives the texts of all that are there to `take`; answers pings. Dropping the future
+    /// Waits for frames and gives the payloads of all that are there to `take`; answers pings. Dropping the future
     /// loses nothing.
     pub(crate) async fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result {
         let mut at = 0;
@@ -66,7 +66,7 @@ impl Client {
         }
         while let Some(Frame { kind, payload, length }) = next_frame(&self.buffer[at..self.filled])? {
             match kind {
-                TEXT => take(payload),
+                TEXT | BINARY => take(payload),
                 PING => frame(&mut self.out, PONG, payload),
                 CLOSE => return Err(closed(payload)),
                 _ => {}
@@ -100,6 +100,7 @@ impl Client {
 }
 
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;

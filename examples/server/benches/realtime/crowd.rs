@@ -20,6 +20,7 @@ use crate::{
     client::Client,
     order::Order,
     process::{Cpu, Process},
+    wire::{Record, Sender, Wire},
     world::Person,
 };
 
@@ -33,19 +34,12 @@ const SAMPLED: usize = 10;
 /// count with what they had at the last look.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Which of the two servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Server,
-    Floor,
-}
-
 /// A server under test with its clients.
 pub(crate) struct Side {
     pub(crate) process: Process,
     /// The CPU of the store's processes, where it has some.
     store: Option<ServerCpu>,
-    pub(crate) kind: Kind,
+    pub(crate) wire: Wire,
     pub(crate) crowd: Vec<Client>,
 }
 
@@ -111,12 +105,12 @@ pub(crate) enum Pace {
 }
 
 impl Side {
-    pub(crate) fn server(process: Process, store: Option<ServerCpu>) -> Self {
-        Self { process, store, kind: Kind::Server, crowd: Vec::new() }
+    pub(crate) fn server(process: Process, store: Option<ServerCpu>, wire: Wire) -> Self {
+        Self { process, store, wire, crowd: Vec::new() }
     }
 
     pub(crate) fn floor(process: Process) -> Self {
-        Self { process, store: None, kind: Kind::Floor, crowd: Vec::new() }
+        Self { process, store: None, wire: Wire::Floor, crowd: Vec::new() }
     }
 
     /// CPU time taken so far.
@@ -133,12 +127,8 @@ impl Side {
         let mut people = people.into_iter();
         loop {
             let some = people.by_ref().take(AT_ONCE).map(|(person, room)| {
-                let path = match self.kind {
-                    Kind::Server => "/api/v1/ws".to_owned(),
-                    Kind::Floor => format!("/ws?room={room}"),
-                };
-                let (address, token) = (self.process.address, person.token.clone());
-                tokio::spawn(async move { Client::connect(address, &path, &token).await })
+                let (wire, address, token) = (self.wire, self.process.address, person.token.clone());
+                tokio::spawn(async move { wire.open(address, &token, room).await })
             });
             let some: Vec<_> = some.collect();
             if some.is_empty() {
@@ -152,18 +142,8 @@ impl Side {
 
     /// Says what a client says first: what it has, which is nothing.
     pub(crate) async fn resume(&mut self) -> Result {
-        if self.kind == Kind::Floor {
-            return Ok(());
-        }
-        let resume = br#"{"jsonrpc":"2.0","id":0,"method":"Resume","params":{}}"#.to_vec();
         for client in &mut self.crowd {
-            client.send(std::slice::from_ref(&resume)).await?;
-            let mut caught_up = false;
-            while !caught_up {
-                client
-                    .receive(|text| caught_up |= text.ends_with(br#""method":"caughtUp","params":{}}"#))
-                    .await?;
-            }
+            self.wire.resume(client).await?;
         }
         Ok(())
     }
@@ -185,16 +165,17 @@ impl Side {
                 meter: Arc::clone(&meter),
                 sampled: index % SAMPLED == SAMPLED - 1,
                 delays: Vec::new(),
-                order: (self.kind == Kind::Server).then(Order::default),
+                wire: self.wire,
+                order: (self.wire != Wire::Floor).then(|| Order::new(self.wire)),
             };
             let stop = stop.clone();
             let chat = load.senders.iter().find(|sender| sender.0 == index).map(|sender| sender.1);
-            let (pace, kind) = (load.pace, self.kind);
+            let (pace, wire) = (load.pace, self.wire);
             tasks.push(tokio::spawn(async move {
-                let sender = chat.map(|chat| Sender { kind, chat, index, number: 0 });
+                let sender = chat.map(|chat| Sender { wire, chat, index, number: 0 });
                 let stopped = stop.cancelled();
                 let done = place.take_part(sender, pace, stopped).await;
-                done.map_err(|error| format!("socket {index} of the {kind:?}: {error}"))?;
+                done.map_err(|error| format!("socket {index} of the {wire:?}: {error}"))?;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(place.leave())
             }));
         }
@@ -205,7 +186,7 @@ impl Side {
         for task in tasks {
             self.crowd.push(task.await??);
         }
-        outcome.map_err(|error| format!("the {:?}: {error}", self.kind))?;
+        outcome.map_err(|error| format!("the {:?}: {error}", self.wire))?;
         let mut delays = std::mem::take(&mut *meter.delays.lock().unwrap_or_else(PoisonError::into_inner));
         delays.sort_unstable();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -320,6 +301,7 @@ struct Heard {
 /// One socket in a round.
 struct Place {
     client: Client,
+    wire: Wire,
     meter: Arc<Meter>,
     sampled: bool,
     delays: Vec<Duration>,
@@ -395,27 +377,26 @@ impl Place {
 
     async fn send(&mut self, sender: &mut Sender, count: u64) -> Result {
         self.meter.sent.fetch_add(count, Ordering::SeqCst);
-        let texts: Vec<Vec<u8>> = (0..count).map(|_| sender.text(self.meter.began)).collect();
-        self.client.send(&texts).await
+        let records: Vec<Vec<u8>> = (0..count).map(|_| sender.record(self.meter.began)).collect();
+        self.wire.send(&mut self.client, &records).await
     }
 
     async fn hear(&mut self) -> Result<Heard> {
         let mut heard = Heard::default();
-        let Self { client, meter, sampled, delays, order } = self;
-        client
-            .receive(|text| {
-                if text.starts_with(EVENT) {
-                    heard.events += 1;
-                    heard.disordered |= order.as_mut().is_some_and(|order| !order.follows(text));
-                    if *sampled {
-                        delays.extend(delay(text, meter.began));
-                    }
-                } else if text.starts_with(ANSWER) {
-                    heard.answers += 1;
-                    heard.refused |= text[..64.min(text.len())].windows(8).any(|some| some == br#""error":"#);
+        let Self { client, wire, meter, sampled, delays, order } = self;
+        let mut take = |record: &[u8]| match wire.read(record) {
+            Record::Message => {
+                heard.events += 1;
+                heard.disordered |= order.as_mut().is_some_and(|order| !order.follows(record));
+                if *sampled {
+                    delays.extend(delay(record, meter.began));
                 }
-            })
-            .await?;
+            }
+            Record::Answer => heard.answers += 1,
+            Record::Refusal => heard.refused = true,
+            Record::CaughtUp | Record::Other => {}
+        };
+        client.receive(|frame| wire.records(frame, &mut take)).await?;
         if heard.refused {
             return Err("a message was refused".into());
         }
@@ -427,43 +408,13 @@ impl Place {
     }
 }
 
-const EVENT: &[u8] = br#"{"jsonrpc":"2.0","method":"messageCreated""#;
-const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-
-/// Writes what one socket sends.
-struct Sender {
-    kind: Kind,
-    chat: ChatId,
-    index: usize,
-    number: u64,
-}
-
-impl Sender {
-    /// A message of 100 bytes for the server; for the floor, the frame of 200 bytes that it gives to all. The time
-    /// is in it.
-    fn text(&mut self, began: Instant) -> Vec<u8> {
-        self.number += 1;
-        let (number, time) = (self.number, began.elapsed().as_nanos());
-        let text = match self.kind {
-            Kind::Server => format!(
-                r#"{{"jsonrpc":"2.0","id":{number},"method":"SendMessage","params":{{"chatId":"{}","clientId":"{}-{time}-{number}","body":"@{time:016x}{:.<83}"}}}}"#,
-                self.chat, self.index, ""
-            ),
-            Kind::Floor => {
-                format!(
-                    r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#,
-                    ""
-                )
-            }
-        };
-        text.into_bytes()
-    }
-}
-
-/// How long ago the message in this text was sent.
-fn delay(text: &[u8], began: Instant) -> Option<Duration> {
-    let at = text.iter().position(|byte| *byte == b'@')?;
-    let digits = std::str::from_utf8(text.get(at + 1..at + 17)?).ok()?;
-    let sent = Duration::from_nanos(u64::from_str_radix(digits, 16).ok()?);
-    Some(began.elapsed().saturating_sub(sent))
+/// How long ago the message in this record was sent.
+fn delay(record: &[u8], began: Instant) -> Option<Duration> {
+    // Numbers of MessagePack may look like the mark.
+    let marks = (0..record.len()).filter(|at| record[*at] == b'@');
+    let mut sent = marks.filter_map(|at| {
+        let digits = std::str::from_utf8(record.get(at + 1..at + 17)?).ok()?;
+        u64::from_str_radix(digits, 16).ok()
+    });
+    Some(began.elapsed().saturating_sub(Duration::from_nanos(sent.next()?)))
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// Connections before those that count, so that what a process needs once is there. They come in two steps, because
 /// the allocator gives back what starting took, 19 MiB for a password hash, only when there is something to do.
-const FIRST: usize = 100;
+pub(crate) const FIRST: usize = 100;
 /// What connecting leaves to be done later is done by then.
 const SETTLE: Duration = Duration::from_millis(1500);
 
@@ -45,7 +45,7 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
 }
 
 /// Connects them, and answers with the bytes and the seconds of CPU that one connection took.
-async fn fill(side: &mut Side, first: &[Person], people: &[Person]) -> Result<(f64, f64)> {
+pub(crate) async fn fill(side: &mut Side, first: &[Person], people: &[Person]) -> Result<(f64, f64)> {
     for some in first.chunks(FIRST / 2) {
         side.connect(some.iter().map(|person| (person, 0))).await?;
         side.resume().await?;

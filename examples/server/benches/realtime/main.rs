@@ -15,7 +15,9 @@ mod postgres;
 mod process;
 mod report;
 mod sides;
+mod signalr;
 mod store;
+mod wire;
 mod world;
 
 use std::{error::Error, process::ExitCode, time::Duration};
@@ -40,6 +42,8 @@ Usage: cargo bench -p messenger-server --bench realtime -- [OPTION]... [AIM]...
   g1 g2 g3 g4  messages between two: CPU of the server and of the store, messages a second, latency
   g5 g6 g7     messages to a group: CPU under load, deliveries a second, one lone message to 1,000 connections
   g8 g9 g11    connections: memory, CPU to connect, CPU while idle
+  signalr      the server's SignalR hub in JSON and in MessagePack, beside its WebSocket in place of the floor:
+               CPU of a delivery and of a send, deliveries a second, memory
 
   --postgres          on a PostgreSQL server of its own, which scripts/postgres starts with PostgreSQL's own settings
                       (fsync = on) in the folder TMPDIR, or else where the build is: on a disk, not in memory
@@ -51,7 +55,7 @@ Usage: cargo bench -p messenger-server --bench realtime -- [OPTION]... [AIM]...
   --beside PATH       another build of the server in place of the bare one: to compare two
   --help              this
 
-Without an AIM all are measured, in less than five minutes. Everything runs on this machine: the server, the floor and
+Without an AIM all are measured, in about seven minutes. Everything runs on this machine: the server, the floor and
 PostgreSQL in processes of their own, the clients in this one. PostgreSQL's CPU is that of all its processes. Each
 server starts on a copy of the same database, when that has been written to the disk; PostgreSQL and the databases are
 removed at the end, also after a Ctrl-C. Compare within one run; on a busy machine repeat it.";
@@ -143,7 +147,7 @@ fn task() -> Result<Task> {
     Ok(Task::Measure(Plan { aims, rounds, length, connections, store, floor, quick }))
 }
 
-const AIMS: [&str; 10] = ["g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11"];
+const AIMS: [&str; 11] = ["g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11", "signalr"];
 
 fn run(task: Task) -> Result {
     match task {
@@ -180,6 +184,9 @@ async fn measure(plan: &Plan) -> Result {
     }
     if plan.wants(&["g8", "g9", "g11"]) {
         idle::measure(plan, &world, &mut report).await?;
+    }
+    if plan.wants(&["signalr"]) {
+        signalr::measure(plan, &world, &mut report).await?;
     }
     report.print(&about);
     Ok(())

@@ -24,6 +24,8 @@ pub(crate) struct Row {
     best: Best,
     /// Goal and stretch.
     aims: Option<(f64, f64)>,
+    /// The most that it may be of the floor.
+    most_times: Option<f64>,
 }
 
 /// Which round is the one that neighbours disturbed the least.
@@ -35,11 +37,16 @@ pub(crate) enum Best {
 
 impl Row {
     pub(crate) fn new(aim: &'static str, what: impl Into<String>, unit: &'static str) -> Self {
-        Self { aim, what: what.into(), unit, best: Best::Lowest, aims: None }
+        Self { aim, what: what.into(), unit, best: Best::Lowest, aims: None, most_times: None }
     }
 
     pub(crate) fn aims(mut self, goal: f64, stretch: f64) -> Self {
         self.aims = Some((goal, stretch));
+        self
+    }
+
+    pub(crate) fn at_most_times(mut self, floor: f64) -> Self {
+        self.most_times = Some(floor);
         self
     }
 
@@ -56,7 +63,10 @@ impl Row {
         }
     }
 
-    fn verdict(&self, value: f64) -> &'static str {
+    fn verdict(&self, value: f64, ratio: Option<f64>) -> &'static str {
+        if let Some((most, ratio)) = self.most_times.zip(ratio) {
+            return if ratio <= most { "met" } else { "MISSED" };
+        }
         let reaches = |aim: f64| if self.best == Best::Lowest { value <= aim } else { value >= aim };
         match self.aims {
             None => "",
@@ -90,22 +100,31 @@ impl Report {
             load_average(),
             self.began.elapsed().as_secs()
         );
-        println!("\n| | what | unit | measured | (median) | floor | ratio | goal | stretch | |");
-        println!("|---|---|---|--:|--:|--:|--:|--:|--:|---|");
+        println!(
+            "\n| | what | unit | measured | (median) | floor | (median) | ratio | (of medians) | goal | stretch | |"
+        );
+        println!("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|");
         for (row, series) in &self.rows {
             let (measured, floor) = (row.best_of(&series.measured), row.best_of(&series.floor));
+            let (median, median_floor) = (median(&series.measured), median(&series.floor));
+            let ratio = |of: Option<f64>, to: Option<f64>| of.zip(to).map(|(of, to)| of / to);
+            let goal = match row.most_times {
+                Some(most) => format!("× {most}"),
+                None => Figure::or_nothing(row.aims.map(|aims| aims.0)),
+            };
             println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {goal} | {} | {} |",
                 row.aim,
                 row.what,
                 row.unit,
                 Figure::or_nothing(measured),
-                Figure::or_nothing(median(&series.measured)),
+                Figure::or_nothing(median),
                 Figure::or_nothing(floor),
-                Figure::or_nothing(measured.zip(floor).map(|(measured, floor)| measured / floor)),
-                Figure::or_nothing(row.aims.map(|aims| aims.0)),
+                Figure::or_nothing(median_floor),
+                Figure::or_nothing(ratio(measured, floor)),
+                Figure::or_nothing(ratio(median, median_floor)),
                 Figure::or_nothing(row.aims.map(|aims| aims.1)),
-                measured.map_or("", |measured| row.verdict(measured)),
+                measured.map_or("", |measured| row.verdict(measured, ratio(Some(measured), floor))),
             );
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     crowd::{Load, Round, Side},
     process::{Pages, Process},
     report::Series,
+    wire::Wire,
     world::{Person, World},
 };
 
@@ -35,11 +36,11 @@ pub(crate) struct Rounds {
 impl Sides {
     /// Starts both.
     pub(crate) async fn start(plan: &Plan, world: &World, pages: Pages) -> Result<Self> {
-        let server = serve(world, "server", pages, None).await?;
+        let server = serve(world, "server", pages, None, Wire::WebSocket).await?;
         let floor = match &plan.floor {
             Floor::None => None,
             Floor::Bare => Some(Side::floor(Process::floor(pages)?)),
-            Floor::Other(binary) => Some(serve(world, "other", pages, Some(binary)).await?),
+            Floor::Other(binary) => Some(serve(world, "other", pages, Some(binary), Wire::WebSocket).await?),
         };
         Ok(Self { server, floor })
     }
@@ -73,9 +74,15 @@ impl Sides {
 }
 
 /// A server with a copy of the world of its own.
-async fn serve(world: &World, copy: &str, pages: Pages, other: Option<&Path>) -> Result<Side> {
+pub(crate) async fn serve(
+    world: &World,
+    copy: &str,
+    pages: Pages,
+    other: Option<&Path>,
+    wire: Wire,
+) -> Result<Side> {
     let data = world.store.copy(copy).await?;
-    Ok(Side::server(Process::server(&data.url, pages, other)?, data.cpu))
+    Ok(Side::server(Process::server(&data.url, pages, other)?, data.cpu, wire))
 }
 
 impl Rounds {

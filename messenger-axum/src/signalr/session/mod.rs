@@ -210,7 +210,7 @@ impl<H: Hub> Session<H> {
             }
         }
         let flushed = out.flush().await;
-        self.written(out.line, flushed)
+        self.written(out.line, &flushed)
     }
 
     async fn write_ready<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
@@ -303,10 +303,10 @@ impl<H: Hub> Session<H> {
         }
         let length = record.len();
         let written = out.feed(record, length).await;
-        self.written(out.line, written)
+        self.written(out.line, &written)
     }
 
-    fn written<L: Line>(&mut self, line: &mut L, written: Result<(), NotWritten<Gone>>) -> Step {
+    fn written<L: Line>(&mut self, line: &mut L, written: &Result<(), NotWritten<Gone>>) -> Step {
         match written {
             Ok(()) => Ok(()),
             Err(NotWritten::Slow) if self.reliable.is_none() => {
@@ -381,7 +381,7 @@ impl<H: Hub> Session<H> {
                 }
             }
             let flushed = out.flush().await;
-            let _ = self.written(line, flushed);
+            let _ = self.written(line, &flushed);
         }
         goodbye.filter(|_| self.attached)
     }

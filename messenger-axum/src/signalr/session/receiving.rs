@@ -188,7 +188,7 @@ impl<H: Hub> Session<H> {
                         self.calls.begin(Box::pin(answer), placed, waits);
                     }
                     None => {
-                        self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed, waits)
+                        self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed, waits);
                     }
                 }
                 if has_uploads {

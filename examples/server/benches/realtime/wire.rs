@@ -1,0 +1,289 @@
+//! What clients and server say over a socket: JSON-RPC in texts, or SignalR in one of its two encodings.
+
+use std::{net::SocketAddr, time::Instant};
+
+use messenger_core::ChatId;
+
+use crate::{Result, client::Client};
+
+/// How a socket is spoken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// To the server's WebSocket.
+    WebSocket,
+    SignalRJson,
+    SignalRMessagePack,
+    /// To the bare server.
+    Floor,
+}
+
+/// What a record is to a client of the bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Record {
+    Message,
+    CaughtUp,
+    Answer,
+    Refusal,
+    Other,
+}
+
+/// Ends a record of SignalR's JSON.
+const END: u8 = 0x1e;
+
+impl Wire {
+    /// Those of the server, side by side.
+    pub(crate) const OF_SERVER: [Self; 3] = [Self::WebSocket, Self::SignalRJson, Self::SignalRMessagePack];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "WebSocket",
+            Self::SignalRJson => "JSON",
+            Self::SignalRMessagePack => "MessagePack",
+            Self::Floor => "floor",
+        }
+    }
+
+    /// A socket in this room.
+    pub(crate) async fn open(self, address: SocketAddr, token: &str, room: usize) -> Result<Client> {
+        let path = match self {
+            Self::WebSocket => "/api/v1/ws",
+            Self::SignalRJson | Self::SignalRMessagePack => "/api/v1/hub",
+            Self::Floor => &format!("/ws?room={room}"),
+        };
+        let mut client = Client::connect(address, path, token).await?;
+        self.shake_hands(&mut client).await?;
+        Ok(client)
+    }
+
+    const fn is_binary(self) -> bool {
+        matches!(self, Self::SignalRMessagePack)
+    }
+
+    /// Agrees on the protocol, where there is something to agree on. A client that sends no pings, as this one, is not
+    /// waited for.
+    async fn shake_hands(self, client: &mut Client) -> Result {
+        let protocol = match self {
+            Self::WebSocket | Self::Floor => return Ok(()),
+            Self::SignalRJson => "json",
+            Self::SignalRMessagePack => "messagepack",
+        };
+        let hello = format!("{{\"protocol\":\"{protocol}\",\"version\":1}}\u{1e}");
+        client.send(&[hello.into_bytes()], false).await?;
+        let mut answer = None;
+        while answer.is_none() {
+            client.receive(|bytes| answer = Some(bytes.to_vec())).await?;
+        }
+        match answer.as_deref() {
+            Some(b"{}\x1e") => Ok(()),
+            answer => Err(format!("SignalR's handshake was answered with {answer:?}").into()),
+        }
+    }
+
+    /// Asks for what was missed, and waits until it is there. The bare server has nothing.
+    pub(crate) async fn resume(self, client: &mut Client) -> Result {
+        let resume = match self {
+            Self::Floor => return Ok(()),
+            Self::WebSocket => br#"{"jsonrpc":"2.0","id":0,"method":"Resume","params":{}}"#.to_vec(),
+            Self::SignalRJson => {
+                b"{\"type\":1,\"invocationId\":\"0\",\"target\":\"Resume\",\"arguments\":[{}]}\x1e".to_vec()
+            }
+            Self::SignalRMessagePack => invocation(0, "Resume", &[]),
+        };
+        self.send(client, &[resume]).await?;
+        let mut caught_up = false;
+        while !caught_up {
+            client
+                .receive(|bytes| {
+                    self.records(bytes, |record| caught_up |= self.read(record) == Record::CaughtUp);
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn send(self, client: &mut Client, records: &[Vec<u8>]) -> Result {
+        client.send(records, self.is_binary()).await
+    }
+
+    /// Gives each record of a frame to `take`. The server splits none over two.
+    pub(crate) fn records<'b>(self, mut frame: &'b [u8], mut take: impl FnMut(&'b [u8])) {
+        match self {
+            Self::WebSocket | Self::Floor => take(frame),
+            Self::SignalRJson => match frame.split_last() {
+                // Quicker than to split what is one record, as most are.
+                Some((&END, record)) if !record.contains(&END) => take(record),
+                Some((&END, records)) => records.split(|byte| *byte == END).for_each(take),
+                _ => take(frame),
+            },
+            Self::SignalRMessagePack => {
+                while let Some((record, rest)) = binary_record(frame) {
+                    take(record);
+                    frame = rest;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn read(self, record: &[u8]) -> Record {
+        match self {
+            Self::WebSocket | Self::Floor => read_rpc(record),
+            Self::SignalRJson => read_json(record),
+            Self::SignalRMessagePack => read_message_pack(record),
+        }
+    }
+
+    /// What is before the seq of a message in an event.
+    pub(crate) const fn seq_key(self) -> &'static [u8] {
+        match self {
+            Self::SignalRMessagePack => b"\xa3seq",
+            _ => br#""seq":"#,
+        }
+    }
+
+    /// The number that these bytes begin with.
+    pub(crate) fn number(self, bytes: &[u8]) -> Option<u64> {
+        if !self.is_binary() {
+            let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+            return Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+        }
+        let (first, rest) = bytes.split_first()?;
+        let length = match first {
+            0..=0x7f => return Some(u64::from(*first)),
+            0xcc..=0xcf => 1 << (first - 0xcc),
+            _ => return None,
+        };
+        Some(rest.get(..length)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+}
+
+fn read_rpc(text: &[u8]) -> Record {
+    const EVENT: &[u8] = br#"{"jsonrpc":"2.0","method":"messageCreated""#;
+    const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+    if text.starts_with(EVENT) {
+        Record::Message
+    } else if text.starts_with(ANSWER) {
+        answer(text[..64.min(text.len())].windows(8).any(|some| some == br#""error":"#))
+    } else if text.ends_with(br#""method":"caughtUp","params":{}}"#) {
+        Record::CaughtUp
+    } else {
+        Record::Other
+    }
+}
+
+fn read_json(record: &[u8]) -> Record {
+    const EVENT: &[u8] = br#"{"type":1,"target":""#;
+    const ANSWER: &[u8] = br#"{"type":3,"invocationId":""#;
+    if let Some(rest) = record.strip_prefix(EVENT) {
+        event(rest)
+    } else if record.starts_with(ANSWER) {
+        answer(record[..64.min(record.len())].windows(8).any(|some| some == br#""error":"#))
+    } else {
+        Record::Other
+    }
+}
+
+fn read_message_pack(record: &[u8]) -> Record {
+    match record {
+        // Six items: an invocation, no headers, no id, and the length of the name.
+        [0x96, 0x01, 0x80, 0xc0, 0xa0..=0xbf, rest @ ..] => event(rest),
+        // The kind of an answer is behind its id.
+        [0x94 | 0x95, 0x03, 0x80, id @ 0xa0..=0xbf, rest @ ..] => {
+            answer(rest.get(usize::from(id & 0x1f)) == Some(&1))
+        }
+        _ => Record::Other,
+    }
+}
+
+fn event(name: &[u8]) -> Record {
+    if name.starts_with(b"messageCreated") {
+        Record::Message
+    } else if name.starts_with(b"caughtUp") {
+        Record::CaughtUp
+    } else {
+        Record::Other
+    }
+}
+
+fn answer(is_refusal: bool) -> Record {
+    if is_refusal { Record::Refusal } else { Record::Answer }
+}
+
+/// The first record, without its length, and what is behind it.
+fn binary_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut length, mut at) = (0, 0);
+    loop {
+        let byte = bytes.get(at)?;
+        length |= usize::from(byte & 0x7f) << (7 * at);
+        at += 1;
+        if byte & 0x80 == 0 {
+            return bytes.get(at..)?.split_at_checked(length);
+        }
+    }
+}
+
+/// Writes what one socket sends.
+pub(crate) struct Sender {
+    pub(crate) wire: Wire,
+    pub(crate) chat: ChatId,
+    pub(crate) index: usize,
+    pub(crate) number: u64,
+}
+
+impl Sender {
+    /// A message of 100 bytes for the server; for the floor, the frame of 200 bytes that it gives to all. The time
+    /// is in it.
+    pub(crate) fn record(&mut self, began: Instant) -> Vec<u8> {
+        self.number += 1;
+        let (number, chat, time) = (self.number, self.chat, began.elapsed().as_nanos());
+        let client_id = format!("{}-{time}-{number}", self.index);
+        let body = format!("@{time:016x}{:.<83}", "");
+        match self.wire {
+            Wire::WebSocket => format!(
+                r#"{{"jsonrpc":"2.0","id":{number},"method":"SendMessage","params":{{"chatId":"{chat}","clientId":"{client_id}","body":"{body}"}}}}"#
+            )
+            .into_bytes(),
+            Wire::SignalRJson => format!(
+                "{{\"type\":1,\"invocationId\":\"{number}\",\"target\":\"SendMessage\",\"arguments\":[{{\"chatId\":\"{chat}\",\"clientId\":\"{client_id}\",\"body\":\"{body}\"}}]}}\u{1e}"
+            )
+            .into_bytes(),
+            Wire::SignalRMessagePack => {
+                let fields = [("chatId", &*chat.to_string()), ("clientId", &client_id), ("body", &body)];
+                invocation(number, "SendMessage", &fields)
+            }
+            Wire::Floor => format!(
+                r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{{"body":"@{time:016x}{:.<119}"}}}}"#,
+                ""
+            )
+            .into_bytes(),
+        }
+    }
+}
+
+/// A record of MessagePack with one argument, which has less than 16 fields.
+fn invocation(id: u64, target: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = vec![0x95, 0x01, 0x80];
+    write_text(&mut body, &id.to_string());
+    write_text(&mut body, target);
+    body.extend([0x91, 0x80 | fields.len() as u8]);
+    for (name, value) in fields {
+        write_text(&mut body, name);
+        write_text(&mut body, value);
+    }
+    let (mut record, mut length) = (Vec::with_capacity(body.len() + 2), body.len());
+    while length > 0x7f {
+        record.push(0x80 | (length & 0x7f) as u8);
+        length >>= 7;
+    }
+    record.push(length as u8);
+    record.extend(body);
+    record
+}
+
+/// Of less than 256 bytes.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    match text.len() as u8 {
+        length @ 0..32 => out.push(0xa0 | length),
+        length => out.extend([0xd9, length]),
+    }
+    out.extend_from_slice(text.as_bytes());
+}
