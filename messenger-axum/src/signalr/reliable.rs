@@ -162,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_is_confirmed_again() {
+        let mut receiver = Reliable::new(1);
+        assert!(receiver.receive());
+        // Said into a line that was cut.
+        assert_eq!(receiver.confirmation(), Some(1));
+        receiver.go_on_at(1).unwrap();
+        assert!(!receiver.receive());
+        assert_eq!(receiver.confirmation(), Some(1));
+    }
+
+    #[test]
     fn a_gap_is_noticed() {
         let mut receiver = Reliable::new(1);
         assert!(receiver.receive());

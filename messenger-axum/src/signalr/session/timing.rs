@@ -240,3 +240,31 @@ impl<H: Hub> Session<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that has said nothing for long and is waited for must not keep the session busy.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_not_due() {
+        let options = SignalROptions::new();
+        let mut times = Times::new(&options, Transport::WebSockets, false);
+        times.client_pings();
+        tokio::time::advance(options.client_timeout_interval + Duration::from_secs(1)).await;
+        assert!(times.next() <= Instant::now(), "its silence is noticed");
+        times.detached();
+        times.ping_at = Instant::now() + options.keep_alive_interval;
+        assert!(times.next() > Instant::now());
+        times.attached();
+        assert!(times.next() > Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_let_go_in_time() {
+        let mut times = Times::new(&SignalROptions::new(), Transport::WebSockets, true);
+        let began = Instant::now();
+        std::future::poll_fn(|task| times.poll_due(task)).await;
+        assert_eq!(began.elapsed(), HELD_FOR);
+    }
+}
