@@ -9,7 +9,9 @@ import queue
 import sys
 import threading
 
+from signalrcore.hub.handlers import StreamHandler
 from signalrcore.hub_connection_builder import HubConnectionBuilder
+from signalrcore.messages.stream_invocation_message import StreamInvocationMessage
 from signalrcore.types import HttpTransportType, HubProtocolEncoding
 
 LIMIT_S = 10
@@ -39,9 +41,11 @@ def main(url, token, chat_id, protocol, transport):
         error = errors.get(timeout=LIMIT_S)
 
         items, ended = [], threading.Event()
-        hub.stream("StreamHistory", [{"chatId": chat_id}]).subscribe(
-            {"next": items.append, "complete": lambda _: ended.set(), "error": errors.put}
-        )
+        # As `hub.stream` does it, which loses what comes before one has subscribed to what it returns.
+        stream = StreamHandler("StreamHistory", "history")
+        stream.subscribe({"next": items.append, "complete": lambda _: ended.set(), "error": errors.put})
+        hub.stream_handlers["history"].append(stream)
+        hub.transport.send(StreamInvocationMessage("history", "StreamHistory", [{"chatId": chat_id}], headers=hub.headers))
         if not ended.wait(LIMIT_S):
             raise TimeoutError(f"{len(items)} items and no end in {LIMIT_S} s")
         return {"answer": answer.result, "event": event, "error": error.error, "items": items}
