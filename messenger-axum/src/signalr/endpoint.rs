@@ -376,10 +376,10 @@ fn accepts_events(headers: &HeaderMap) -> bool {
         .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
 }
 
-/// A value in a query, by a name in any case. Ids and tokens are written as they are; others are none.
+/// A value in a query, by a name in any case. Ids and tokens are written as they are; what is escaped is none.
 pub(super) fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| {
         let (found, value) = pair.split_once('=')?;
-        found.eq_ignore_ascii_case(name).then_some(value)
+        (found.eq_ignore_ascii_case(name) && !value.contains('%')).then_some(value)
     })
 }

@@ -165,6 +165,16 @@ for (const row of ROWS) {
     for (const client of [ada, bob]) await client.getsBodies(group, bodies);
   });
 
+  test(name('who sends without waiting for answers, and leaves, has sent it all'), async (t) => {
+    const [ada, bob] = await both(t, row);
+    const group = await world.group();
+    bob.knows(group);
+    const bodies = numbered(200);
+    await Promise.all(bodies.map((body) => ada.connection.send('SendMessage', { chatId: group.id, body })));
+    await ada.stop();
+    await bob.getsBodies(group, bodies);
+  });
+
   test(name('a history is streamed whole, in part, and until it is cancelled'), async (t) => {
     const group = await world.group();
     const ada = await world.connect(t, world.ada, row);

@@ -361,6 +361,10 @@ impl<H: Hub> Session<H> {
 
     /// Answers what is under way if there is time for that, and forgets the client. What it is told at last.
     async fn conclude<L: Line>(mut self: Box<Self>, line: &mut L, end: End) -> Option<Goodbye> {
+        if matches!(end, End::Lost | End::Left) {
+            // Who sends and leaves without waiting for answers has sent it all the same.
+            let _ = timeout(DRAIN_WAIT, self.work_off_rest(line)).await;
+        }
         let goodbye = match end {
             End::Lost => None,
             End::Left => Some(Goodbye { error: None, allow_reconnect: false, answers_first: false }),

@@ -1,8 +1,9 @@
 //! What the client says, one message after the other.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, collections::VecDeque, future::poll_fn};
 
 use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::{
     ANSWERS, End, Session, Step,
@@ -11,6 +12,7 @@ use super::{
 use crate::signalr::{
     hub::{self, Hub, HubClient as _, HubError, Invoked},
     protocol::{Framing, Invocation, Message, Payload},
+    transports::{Line, Received},
 };
 
 impl<H: Hub> Session<H> {
@@ -54,6 +56,35 @@ impl<H: Hub> Session<H> {
             self.act(message).await?;
         }
         Ok(())
+    }
+
+    /// Does what the client has asked for before it left; nobody is answered.
+    pub(super) async fn work_off_rest<L: Line>(&mut self, line: &mut L) {
+        loop {
+            self.calls.ready.clear();
+            let posted = line.next().now_or_never().flatten();
+            let is_more = if let Some(Received::Data(bytes)) = posted {
+                self.records.push(bytes);
+                true
+            } else {
+                false
+            };
+            // What can't be read ends it, and so does the end itself.
+            if self.work_off().await.is_err() {
+                break;
+            }
+            if is_more {
+                continue;
+            }
+            if self.waiting.calls.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = poll_fn(|task| self.calls.poll_progress(task)) => {}
+                () = self.uploads.make_room() => {}
+            }
+        }
+        poll_fn(|task| self.calls.poll_idle(task)).await;
     }
 
     /// Whether the next invocation may be taken: it may be begun, and what it comes to finds room.
