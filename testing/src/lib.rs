@@ -1,5 +1,5 @@
-//! PostgreSQL servers and databases for tests and benchmarks: those of a server that is there, and whole servers that
-//! may be crashed.
+//! What tests and benchmarks run on: databases of a server that is there, whole servers that may be crashed, and a way
+//! to a server that fails when it is told to.
 //!
 //! What fails here panics: a test or a benchmark can't go on without.
 
@@ -7,12 +7,16 @@
 
 mod cpu;
 mod database;
+mod mssql;
 #[cfg(unix)]
 mod pooler;
+mod relay;
 mod server;
 
 pub use cpu::ServerCpu;
 pub use database::{Database, connect, execute, server_url, with_database};
+pub use mssql::{MssqlDatabase, mssql_url};
 #[cfg(unix)]
 pub use pooler::Pooler;
+pub use relay::{Direction, Relay};
 pub use server::{PrivateServer, script};

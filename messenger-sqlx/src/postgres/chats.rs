@@ -7,6 +7,10 @@ use messenger_core::{
         StoreResult,
     },
 };
+use messenger_sql::{
+    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    records::new_chat,
+};
 use sqlx::SqlStr;
 
 use super::{
@@ -15,10 +19,6 @@ use super::{
     messages,
     sql::{Bind as _, Schema, distinct, statement, uuids},
     users,
-};
-use crate::{
-    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
-    records::new_chat,
 };
 
 /// The other one of a direct chat `c`, as seen by its member `p`; null in a group.

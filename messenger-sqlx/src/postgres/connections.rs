@@ -7,11 +7,8 @@ use std::{
 
 use futures::{TryStreamExt as _, future::BoxFuture};
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
-use sqlx::{
-    Connection as _, PgPool, Postgres, SqlStr,
-    pool::PoolConnection,
-    postgres::{PgConnection, PgRow},
-};
+use messenger_sql::finish::Finish;
+use sqlx::{Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,9 +18,9 @@ use tokio::{
 use super::{
     Statements,
     errors::{is_of_another_transaction, leaves_the_connection_usable, store_error},
-    sql::Query,
+    sql::{Columns, Query},
 };
-use crate::{columns::Columns, finish::Finish};
+use crate::row::Fetched;
 
 /// Where intents get their connections from.
 ///
@@ -229,14 +226,14 @@ impl Session {
     pub(super) async fn all<T>(
         &mut self,
         query: Query,
-        mut read: impl FnMut(&mut Columns<'_, PgRow>) -> StoreResult<T>,
+        mut read: impl FnMut(&mut Columns<'_>) -> StoreResult<T>,
     ) -> StoreResult<Vec<T>> {
         self.busy = true;
         let mut all = vec![];
         let mut rows = query.fetch(self.connection());
         let ended = loop {
             match rows.try_next().await {
-                Ok(Some(row)) => all.push(read(&mut Columns::of(&row))?),
+                Ok(Some(row)) => all.push(read(&mut Columns::of(&Fetched(row)))?),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -250,7 +247,7 @@ impl Session {
     pub(super) async fn one<T>(
         &mut self,
         query: Query,
-        read: impl FnMut(&mut Columns<'_, PgRow>) -> StoreResult<T>,
+        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T>,
     ) -> StoreResult<Option<T>> {
         Ok(self.all(query, read).await?.pop())
     }

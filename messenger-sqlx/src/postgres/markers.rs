@@ -1,15 +1,15 @@
 use async_trait::async_trait;
 use messenger_core::ports::{MarkerMoved, MarkerStore, MoveMarker, StoreErrorKind, StoreResult};
-use sqlx::{SqlStr, postgres::PgRow};
+use messenger_sql::{
+    columns::integer,
+    marks::{Found, Marks, Place, walk},
+};
+use sqlx::SqlStr;
 
 use super::{
     PostgresStore,
     connections::Way,
-    sql::{Schema, statement, uuids},
-};
-use crate::{
-    columns::{Columns, integer},
-    marks::{Found, Marks, Place, walk},
+    sql::{Columns, Schema, statement, uuids},
 };
 
 /// The statements of this file.
@@ -47,7 +47,7 @@ impl MarkerStore for PostgresStore {
 }
 
 /// A step's place in the batch, and what was found of it.
-fn read(columns: &mut Columns<'_, PgRow>) -> StoreResult<(usize, Found)> {
+fn read(columns: &mut Columns<'_>) -> StoreResult<(usize, Found)> {
     let place = columns.place()?;
     let marks = Marks {
         read_seq: columns.seq()?,

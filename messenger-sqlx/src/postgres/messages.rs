@@ -6,16 +6,16 @@ use messenger_core::{
         MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
     },
 };
+use messenger_sql::{
+    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
+    records::{history_bounds, in_order, system_message},
+};
 use sqlx::SqlStr;
 
 use super::{
     PostgresStore, append,
     connections::{Session, Way},
     sql::{Bind as _, Query, Schema, statement, uuids},
-};
-use crate::{
-    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
-    records::{history_bounds, in_order, system_message},
 };
 
 /// The statements of this file.

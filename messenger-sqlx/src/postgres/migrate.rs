@@ -1,8 +1,8 @@
+use messenger_sql::migrations::{Applied, Migration, Refusal, pending};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::sql::{Schema, statement};
-use crate::migrations::{Applied, Migration, Refusal, pending};
 
 const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];

@@ -17,17 +17,16 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use messenger_core::ports::{Store, StoreErrorKind, StoreResult};
-use sqlx::{PgPool, SqlStr, postgres::PgRow};
+use sqlx::{PgPool, SqlStr};
 
 use self::{
     connections::{Connections, Session, Way},
-    sql::{Query, Schema, statement},
+    sql::{Columns, Query, Schema, statement},
 };
 pub use self::{
     migrate::migrations_sql,
     open::{OpenError, PostgresBuilder},
 };
-use crate::columns::Columns;
 
 /// A [`Store`] in a PostgreSQL database, in a schema of its own: shared by any number of nodes, and what was
 /// acknowledged is in the server's log.
@@ -85,7 +84,7 @@ impl PostgresStore {
     async fn all<T: Send + 'static>(
         &self,
         query: Query,
-        read: impl FnMut(&mut Columns<'_, PgRow>) -> StoreResult<T> + Send + 'static,
+        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<Vec<T>> {
         self.run(Way::Read, |session| Box::pin(session.all(query, read))).await
     }
@@ -94,7 +93,7 @@ impl PostgresStore {
     async fn one<T: Send + 'static>(
         &self,
         query: Query,
-        read: impl FnMut(&mut Columns<'_, PgRow>) -> StoreResult<T> + Send + 'static,
+        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<Option<T>> {
         self.run(Way::Read, |session| Box::pin(session.one(query, read))).await
     }

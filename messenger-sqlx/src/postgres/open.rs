@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr as _, sync::Arc, time::Duration};
 
+use messenger_sql::migrations::Refusal;
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -11,7 +12,6 @@ use super::{
     migrate::{MigrateError, migrate, pending_migrations},
     sql::Schema,
 };
-use crate::migrations::Refusal;
 
 /// More than anybody waits, and less than what a clock or the server can't count.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);

@@ -3,6 +3,7 @@ use messenger_core::{
     SessionId, Timestamp, TokenHash, UserId,
     ports::{NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
+use messenger_sql::columns::{SESSION, rows};
 use sqlx::SqlStr;
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     sql::{Bind as _, Schema, statement},
     users,
 };
-use crate::columns::{SESSION, rows};
 
 /// The statements of this file.
 #[derive(Debug)]

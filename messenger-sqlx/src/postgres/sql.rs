@@ -1,11 +1,19 @@
-//! What statements are made of: the schema's name, and how the domain's types are bound.
+//! What statements are made of: the schema's name, and how the domain's types are bound; and what comes back.
 
 use std::fmt;
 
 use messenger_core::{Id, Timestamp};
-use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, postgres::PgArguments, types::Uuid};
+use messenger_sql::columns::integer;
+use sqlx::{
+    AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr,
+    postgres::{PgArguments, PgRow},
+    types::Uuid,
+};
 
-use crate::columns::integer;
+use crate::row::Fetched;
+
+/// How a row is read.
+pub(super) type Columns<'r> = messenger_sql::columns::Columns<'r, Fetched<PgRow>>;
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 

@@ -5,16 +5,16 @@ use messenger_core::{
         LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
+use messenger_sql::{
+    columns::{USER, rows},
+    prefix,
+};
 use sqlx::SqlStr;
 
 use super::{
     PostgresStore,
     connections::{Session, Way},
     sql::{Bind as _, Schema, statement, uuids},
-};
-use crate::{
-    columns::{USER, rows},
-    prefix,
 };
 
 /// The statements of this file.

@@ -8,17 +8,15 @@ use messenger_core::{
     ChatId, ClientId, MessageId, Revision, Seq, Timestamp, UserId,
     ports::{Appended, MessageRecord, NewMessage, StoreErrorKind, StoreResult, Unique},
 };
-use sqlx::{Either, Executor as _, SqliteConnection, sqlite::SqliteRow};
+use messenger_sql::{columns::MESSAGE, records::text_message};
+use sqlx::{Either, Executor as _, SqliteConnection};
 
 use super::{
     errors::store_error,
-    sql::{self, Batched, Bind as _, Query, json_ids, numbered_values, values},
+    sql::{self, Batched, Bind as _, Columns, Query, json_ids, numbered_values, values},
     writer,
 };
-use crate::{
-    columns::{Columns, MESSAGE},
-    records::text_message,
-};
+use crate::row::Fetched;
 
 /// First what is known of the senders' places, then what is stored under the same client ids.
 pub(super) static LOOK: Batched = Batched::new(|size| {
@@ -157,8 +155,10 @@ impl<'b> Desk<'b> {
         while let Some(step) = rows.try_next().await.map_err(store_error)? {
             match step {
                 Either::Left(_) => statement += 1,
-                Either::Right(row) if statement == 1 => desk.learn_place(&places, &mut Columns::of(&row))?,
-                Either::Right(row) => desk.stored.push(Columns::of(&row).message()?),
+                Either::Right(row) if statement == 1 => {
+                    desk.learn_place(&places, &mut Columns::of(&Fetched(row)))?;
+                }
+                Either::Right(row) => desk.stored.push(Columns::of(&Fetched(row)).message()?),
             }
         }
         Ok(desk)
@@ -184,11 +184,7 @@ impl<'b> Desk<'b> {
         (query.nulls((size - batch.len()) * 2), places)
     }
 
-    fn learn_place(
-        &mut self,
-        places: &[(ChatId, UserId)],
-        columns: &mut Columns<'_, SqliteRow>,
-    ) -> StoreResult<()> {
+    fn learn_place(&mut self, places: &[(ChatId, UserId)], columns: &mut Columns<'_>) -> StoreResult<()> {
         let place = *places.get(columns.index()?).ok_or(StoreErrorKind::Corrupt)?;
         let head = Head {
             revision: columns.revision()?,

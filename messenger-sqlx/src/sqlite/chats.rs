@@ -9,16 +9,16 @@ use messenger_core::{
         RosterChanged, StoreErrorKind, StoreResult,
     },
 };
+use messenger_sql::{
+    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    records::new_chat,
+};
 use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore, messages,
     sql::{self, Bind as _, json_ids, json_pairs},
     users,
-};
-use crate::{
-    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
-    records::new_chat,
 };
 
 /// The other one of a direct chat `c`, as seen by its member `p`; null in a group.

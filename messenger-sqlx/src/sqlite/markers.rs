@@ -4,18 +4,16 @@ use messenger_core::{
     Seq,
     ports::{MarkerMoved, MarkerStore, MoveMarker, StoreErrorKind, StoreResult},
 };
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use messenger_sql::marks::{Found, Marks, MarksOfMembers, Place, walk};
+use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore,
     errors::store_error,
-    sql::{self, Batched, Bind as _, numbered_values, values},
+    sql::{self, Batched, Bind as _, Columns, numbered_values, values},
     writer,
 };
-use crate::{
-    columns::Columns,
-    marks::{Found, Marks, MarksOfMembers, Place, walk},
-};
+use crate::row::Fetched;
 
 /// Where the marks stand, and how many texts stand up to where they are to go.
 pub(super) static LOOK: Batched = Batched::new(|size| {
@@ -78,6 +76,7 @@ async fn look(conn: &mut SqliteConnection, batch: &[MoveMarker]) -> StoreResult<
     let mut found = vec![None; batch.len()];
     let mut rows = query.nulls((size - batch.len()) * 3).fetch(conn);
     while let Some(row) = rows.try_next().await.map_err(store_error)? {
+        let row = Fetched(row);
         let columns = &mut Columns::of(&row);
         let at = columns.index()?;
         let step = batch.get(at).ok_or(StoreErrorKind::Corrupt)?;
@@ -86,7 +85,7 @@ async fn look(conn: &mut SqliteConnection, batch: &[MoveMarker]) -> StoreResult<
     Ok(found)
 }
 
-fn read(columns: &mut Columns<'_, SqliteRow>, wanted: Seq) -> StoreResult<Found> {
+fn read(columns: &mut Columns<'_>, wanted: Seq) -> StoreResult<Found> {
     let marks = Marks {
         read_seq: columns.seq()?,
         read_texts: columns.number()?,

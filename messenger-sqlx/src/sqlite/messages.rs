@@ -8,15 +8,15 @@ use messenger_core::{
         MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
     },
 };
+use messenger_sql::{
+    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
+    records::{history_bounds, in_order, system_message},
+};
 use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore, append,
     sql::{self, Batched, Bind as _, json_ids, json_pairs},
-};
-use crate::{
-    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
-    records::{history_bounds, in_order, system_message},
 };
 
 pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {

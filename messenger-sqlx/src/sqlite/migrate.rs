@@ -1,6 +1,5 @@
+use messenger_sql::migrations::{Applied, Migration, Refusal, pending};
 use sqlx::{Connection as _, SqliteConnection};
-
-use crate::migrations::{Applied, Migration, Refusal, pending};
 
 const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];

@@ -18,14 +18,17 @@ use std::{future::Future, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use messenger_core::ports::{Store, StoreError, StoreErrorKind, StoreResult};
-use sqlx::{SqliteConnection, SqlitePool, pool::PoolConnection, sqlite::SqliteRow};
+use sqlx::{SqliteConnection, SqlitePool, pool::PoolConnection};
 
-use self::{errors::store_error, sql::Query, writer::Writer};
+use self::{
+    errors::store_error,
+    sql::{Columns, Query},
+    writer::Writer,
+};
 pub use self::{
     migrate::migrations_sql,
     open::{OpenError, SqliteBuilder},
 };
-use crate::columns::Columns;
 
 /// A [`Store`] in an SQLite file: one connection writes, several read, and what was acknowledged survives a
 /// power cut.
@@ -73,7 +76,7 @@ impl SqliteStore {
     async fn all<T: Send>(
         &self,
         query: Query<'_>,
-        read: impl FnMut(&mut Columns<'_, SqliteRow>) -> StoreResult<T> + Send,
+        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T> + Send,
     ) -> StoreResult<Vec<T>> {
         self.limited(async { sql::all(&mut *self.reader().await?, query, read).await }).await
     }
@@ -82,7 +85,7 @@ impl SqliteStore {
     async fn one<T: Send>(
         &self,
         query: Query<'_>,
-        read: impl FnOnce(&mut Columns<'_, SqliteRow>) -> StoreResult<T> + Send,
+        read: impl FnOnce(&mut Columns<'_>) -> StoreResult<T> + Send,
     ) -> StoreResult<Option<T>> {
         self.limited(async { sql::one(&mut *self.reader().await?, query, read).await }).await
     }

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use messenger_sql::migrations::Refusal;
 use sqlx::{
     ConnectOptions as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
@@ -16,7 +17,6 @@ use super::{
     migrate::{MigrateError, migrate},
     writer::{Writer, WriterSettings},
 };
-use crate::migrations::Refusal;
 
 /// Pages of the write-ahead log (of 4 KiB each) after which it is carried over to the database file. Pages that
 /// changed several times meanwhile are written once, so a batch of messages in many chats likes this large.

@@ -5,6 +5,7 @@ use messenger_core::{
     Device, SessionId, Timestamp, TokenHash, UserId,
     ports::{NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
+use messenger_sql::columns::{SESSION, rows};
 use sqlx::SqliteConnection;
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     sql::{self, Bind as _, json_ids},
     users,
 };
-use crate::columns::{SESSION, rows};
 
 pub(super) static BY_TOKEN: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {SESSION} FROM messenger_sessions AS s WHERE s.token_hash = $1"));

@@ -4,13 +4,17 @@ use std::{fmt::Write as _, sync::OnceLock};
 
 use futures::TryStreamExt as _;
 use messenger_core::{Id, Timestamp, ports::StoreResult};
+use messenger_sql::columns::integer;
 use sqlx::{
     Sqlite, SqliteConnection,
     sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::errors::store_error;
-use crate::columns::{Columns, integer};
+use crate::row::Fetched;
+
+/// How a row is read.
+pub(super) type Columns<'r> = messenger_sql::columns::Columns<'r, Fetched<SqliteRow>>;
 
 pub(super) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
@@ -18,12 +22,12 @@ pub(super) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 pub(super) async fn all<T>(
     conn: &mut SqliteConnection,
     query: Query<'_>,
-    mut read: impl FnMut(&mut Columns<'_, SqliteRow>) -> StoreResult<T>,
+    mut read: impl FnMut(&mut Columns<'_>) -> StoreResult<T>,
 ) -> StoreResult<Vec<T>> {
     let mut rows = query.fetch(conn);
     let mut all = vec![];
     while let Some(row) = rows.try_next().await.map_err(store_error)? {
-        all.push(read(&mut Columns::of(&row))?);
+        all.push(read(&mut Columns::of(&Fetched(row)))?);
     }
     Ok(all)
 }
@@ -32,10 +36,10 @@ pub(super) async fn all<T>(
 pub(super) async fn one<T>(
     conn: &mut SqliteConnection,
     query: Query<'_>,
-    read: impl FnOnce(&mut Columns<'_, SqliteRow>) -> StoreResult<T>,
+    read: impl FnOnce(&mut Columns<'_>) -> StoreResult<T>,
 ) -> StoreResult<Option<T>> {
     let row = query.fetch_optional(conn).await.map_err(store_error)?;
-    row.map(|row| read(&mut Columns::of(&row))).transpose()
+    row.map(|row| read(&mut Columns::of(&Fetched(row)))).transpose()
 }
 
 /// Runs a statement and answers how many rows it changed.

@@ -7,15 +7,15 @@ use messenger_core::{
         LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
+use messenger_sql::{
+    columns::{USER, rows},
+    prefix,
+};
 use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore, sessions,
     sql::{self, Bind as _, json_ids, json_pairs},
-};
-use crate::{
-    columns::{USER, rows},
-    prefix,
 };
 
 pub(super) static BY_ID: LazyLock<String> =

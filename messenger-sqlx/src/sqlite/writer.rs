@@ -2,6 +2,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
+use messenger_sql::finish::Finish;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -9,7 +10,6 @@ use tokio::{
 };
 
 use super::errors::store_error;
-use crate::finish::Finish;
 
 /// The only connection that writes. SQLite lets one transaction write at a time, so a second connection could
 /// but wait, and badly: it would poll for the lock, while those who wait here are served in their order.

@@ -6,12 +6,7 @@ use messenger_core::{
 };
 
 /// A chat with nobody in it and nothing said.
-pub(crate) const fn new_chat(
-    id: ChatId,
-    kind: ChatKind,
-    title: Option<Title>,
-    created_at: Timestamp,
-) -> ChatRecord {
+pub const fn new_chat(id: ChatId, kind: ChatKind, title: Option<Title>, created_at: Timestamp) -> ChatRecord {
     ChatRecord {
         id,
         kind,
@@ -26,7 +21,7 @@ pub(crate) const fn new_chat(
 }
 
 /// A text that was given these numbers.
-pub(crate) fn text_message(new: &NewMessage, seq: Seq, revision: Revision) -> MessageRecord {
+pub fn text_message(new: &NewMessage, seq: Seq, revision: Revision) -> MessageRecord {
     MessageRecord {
         id: new.id,
         chat: new.chat,
@@ -46,7 +41,7 @@ pub(crate) fn text_message(new: &NewMessage, seq: Seq, revision: Revision) -> Me
 }
 
 /// A system message with the next numbers of the chat, which are taken from it.
-pub(crate) fn system_message(chat: &mut ChatRecord, new: NewSystemMessage) -> MessageRecord {
+pub fn system_message(chat: &mut ChatRecord, new: NewSystemMessage) -> MessageRecord {
     chat.revision = chat.revision.next();
     chat.last_seq = chat.last_seq.next();
     MessageRecord {
@@ -69,7 +64,7 @@ pub(crate) fn system_message(chat: &mut ChatRecord, new: NewSystemMessage) -> Me
 
 /// Between which places a page of history is looked for, whatever the chat's last message is. A page that ends with
 /// the last message, or before one, has no first place of its own: it begins so many messages before its end.
-pub(crate) fn history_bounds(anchor: Anchor, limit: usize) -> (u64, u64) {
+pub fn history_bounds(anchor: Anchor, limit: usize) -> (u64, u64) {
     match anchor {
         Anchor::Newest => (1, Seq::MAX.get()),
         Anchor::Before(seq) => (1, seq.get().saturating_sub(1)),
@@ -81,7 +76,7 @@ pub(crate) fn history_bounds(anchor: Anchor, limit: usize) -> (u64, u64) {
 }
 
 /// The first `limit` of the changes that were found, by revision.
-pub(crate) fn in_order(mut changes: Changes, limit: usize) -> Changes {
+pub fn in_order(mut changes: Changes, limit: usize) -> Changes {
     changes.messages.sort_unstable_by_key(|message| message.revision);
     changes.truncated = changes.messages.len() > limit;
     changes.messages.truncate(limit);

@@ -1,43 +1,53 @@
-//! Steps that bring a database to the tables that this version of the crate works with.
+//! Steps that bring a database to the tables that this version of a backend works with.
 
 use sha2::{Digest as _, Sha256};
 
 /// One step. Once released, its text never changes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Migration {
+pub struct Migration {
     /// 1, 2, 3 …
-    pub(crate) version: i64,
+    pub version: i64,
     /// What it is for, in a word.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The statements.
-    pub(crate) sql: &'static str,
+    pub sql: &'static str,
 }
 
 impl Migration {
     /// Tells whether a database was brought here by the same text.
-    pub(crate) fn checksum(&self) -> [u8; 32] {
+    pub fn checksum(&self) -> [u8; 32] {
         Sha256::digest(self.sql.as_bytes()).into()
     }
 }
 
 /// A step that a database has behind it.
 #[derive(Debug)]
-pub(crate) struct Applied {
-    pub(crate) version: i64,
-    pub(crate) checksum: Vec<u8>,
+pub struct Applied {
+    /// Which one it was.
+    pub version: i64,
+    /// The [`checksum`](Migration::checksum) of its text.
+    pub checksum: Vec<u8>,
 }
 
 /// Why a database can't be brought up to date.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It has a step behind it that this version of the crate doesn't know.
-    Newer { found: i64, known: i64 },
+pub enum Refusal {
+    /// It has a step behind it that this version of the backend doesn't know.
+    Newer {
+        /// The last step behind it.
+        found: i64,
+        /// The last step that is known.
+        known: i64,
+    },
     /// It has a step behind it whose text was another one.
-    Changed { version: i64 },
+    Changed {
+        /// Which one it was.
+        version: i64,
+    },
 }
 
 /// The steps that are still to be done.
-pub(crate) fn pending<'m>(known: &'m [Migration], applied: &[Applied]) -> Result<&'m [Migration], Refusal> {
+pub fn pending<'m>(known: &'m [Migration], applied: &[Applied]) -> Result<&'m [Migration], Refusal> {
     let latest = known.last().map_or(0, |migration| migration.version);
     if let Some(found) = applied.iter().map(|step| step.version).max().filter(|found| *found > latest) {
         return Err(Refusal::Newer { found, known: latest });

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 ///
 /// A write must be done as a whole or not at all, so it can't stop where its caller goes away. To begin each in
 /// a task would do as well, at the price of waking another thread for every write.
-pub(crate) struct Finish<F: Future<Output: Send> + Send + 'static> {
+pub struct Finish<F: Future<Output: Send> + Send + 'static> {
     /// Gone at the end, and after a panic.
     work: Option<Pin<Box<F>>>,
     runtime: Handle,
@@ -20,7 +20,7 @@ pub(crate) struct Finish<F: Future<Output: Send> + Send + 'static> {
 
 impl<F: Future<Output: Send> + Send + 'static> Finish<F> {
     /// To be called within a tokio runtime.
-    pub(crate) fn new(work: F) -> Self {
+    pub fn new(work: F) -> Self {
         Self { work: Some(Box::pin(work)), runtime: Handle::current() }
     }
 }

@@ -8,10 +8,10 @@ use messenger_core::{
 };
 
 /// Where the marks of some members are.
-pub(crate) type MarksOfMembers = HashMap<(ChatId, UserId), Marks>;
+pub type MarksOfMembers = HashMap<(ChatId, UserId), Marks>;
 
 /// Answers for each step of a batch, in order, by what was found of it; and says where the marks are then.
-pub(crate) fn walk(
+pub fn walk(
     batch: &[MoveMarker],
     found: Vec<Option<Found>>,
 ) -> (Vec<StoreResult<MarkerMoved>>, MarksOfMembers) {
@@ -25,31 +25,38 @@ pub(crate) fn walk(
 }
 
 /// What is known of one step of a batch.
-#[derive(Clone, Copy)]
-pub(crate) struct Found {
-    pub(crate) marks: Marks,
-    pub(crate) place: Place,
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Where the member's marks are before the batch.
+    pub marks: Marks,
+    /// Where this step wants one of them.
+    pub place: Place,
 }
 
 /// The marks of a member.
-#[derive(Clone, Copy)]
-pub(crate) struct Marks {
-    pub(crate) read_seq: Seq,
-    pub(crate) read_texts: u64,
-    pub(crate) delivered_seq: Seq,
+#[derive(Debug, Clone, Copy)]
+pub struct Marks {
+    /// The last message that was read.
+    pub read_seq: Seq,
+    /// Texts up to there.
+    pub read_texts: u64,
+    /// The last message that was delivered.
+    pub delivered_seq: Seq,
     /// Whether they differ from what is stored.
-    pub(crate) moved: bool,
+    pub moved: bool,
 }
 
 /// Where a mark is to go.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) seq: Seq,
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// A message of the chat.
+    pub seq: Seq,
     /// Texts up to there.
-    pub(crate) texts: u64,
+    pub texts: u64,
     /// Texts of the chat.
-    pub(crate) all_texts: u64,
-    pub(crate) member_count: u32,
+    pub all_texts: u64,
+    /// Members of the chat.
+    pub member_count: u32,
 }
 
 impl Place {

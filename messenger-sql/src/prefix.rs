@@ -1,7 +1,7 @@
 //! Names that begin with a prefix, as a range that an index in the order of code points can be asked for.
 
 /// The first text after all texts that begin with `prefix`; `None` if every greater text begins with it.
-pub(crate) fn end_of(prefix: &str) -> Option<String> {
+pub fn end_of(prefix: &str) -> Option<String> {
     let mut end = prefix.to_owned();
     while let Some(last) = end.pop() {
         // There are no characters from U+D800 to U+DFFF, so the one after U+D7FF is U+E000.

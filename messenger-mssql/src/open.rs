@@ -1,0 +1,513 @@
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use messenger_core::ports::{StoreError, StoreResult};
+use messenger_sql::{columns::Columns, migrations::Refusal};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    MssqlStore,
+    address::{Address, Encryption},
+    connect::{ConnectError, Connector, Dial, Link, TokenSource, batch},
+    connections::{Connections, Settings},
+    migrate::{MigrateError, migrate, pending_migrations},
+    row::SqlRow,
+    schema::Schema,
+};
+
+/// More than anybody waits, and less than what a clock or the server can't count.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Less is taken for this, so that nothing is given up before it has begun.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The oldest version that is known to do, as the server numbers itself: SQL Server 2019.
+const OLDEST: i64 = 15;
+/// Lists are read by `OPENJSON`, which a database of a lower level does not have.
+const LOWEST_LEVEL: i64 = 130;
+
+impl MssqlStore {
+    /// Connects to the database of an address and brings its tables up to date.
+    ///
+    /// The address is `mssql://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE&…`, where whatever is not a letter or a
+    /// digit is written with `%` and its code, or a connection string as .NET takes it,
+    /// `Server=HOST,PORT;Database=…;User Id=…;Password=…;…`. Without a port it is 1433. These are the parameters of both;
+    /// capitals make no difference in their names:
+    ///
+    /// | parameter | |
+    /// |---|---|
+    /// | `encrypt` | `true` without this; `strict`: from the first byte on (TDS 8); `false`: only the login |
+    /// | `trustServerCertificate` | `true`: any certificate will do |
+    /// | `trustServerCertificateCA` | a file of authorities, trusted beside those of the system |
+    /// | `hostNameInCertificate` | for which name the certificate must be, in place of the host |
+    /// | `instance` | whose port the SQL Browser of the host is asked for, by UDP, if no port is given |
+    /// | `applicationName` | as the server's lists of sessions show it; `messenger` without this |
+    /// | `connectTimeout` | in seconds: see [`connect_timeout`](MssqlBuilder::connect_timeout) |
+    /// | `commandTimeout` | in seconds: see [`timeout`](MssqlBuilder::timeout) |
+    /// | `multiSubnetFailover` | `true`: all addresses of the host are tried at once |
+    /// | `applicationIntent` | `ReadWrite`, and nothing else |
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the database can't be used.
+    pub async fn connect(address: &str) -> Result<Self, OpenError> {
+        Self::builder(address).open().await
+    }
+
+    /// Settings for connecting to the database of an address, as [`connect`](Self::connect) takes it.
+    pub fn builder(address: &str) -> MssqlBuilder {
+        MssqlBuilder::new(address)
+    }
+}
+
+/// Settings of a [`MssqlStore`].
+///
+/// ```no_run
+/// # async fn open() -> Result<(), messenger_mssql::OpenError> {
+/// use std::time::Duration;
+/// use messenger_mssql::MssqlStore;
+///
+/// let store = MssqlStore::builder("mssql://chat:secret@db.example.org/app")
+///     .schema("chat")
+///     .max_connections(20)
+///     .lock_timeout(Duration::from_secs(2))
+///     .open()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing before `open`"]
+pub struct MssqlBuilder {
+    address: Box<str>,
+    schema: String,
+    max_connections: u32,
+    lanes: usize,
+    connect_timeout: Option<Duration>,
+    acquire_timeout: Duration,
+    timeout: Option<Duration>,
+    lock_timeout: Duration,
+    idle_timeout: Duration,
+    max_lifetime: Duration,
+    trust_any: bool,
+    authority: Option<PathBuf>,
+    token: Option<Arc<dyn TokenSource>>,
+    migrate: bool,
+    dial: Dial,
+}
+
+impl fmt::Debug for MssqlBuilder {
+    /// Without the address: there may be a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MssqlBuilder").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl MssqlBuilder {
+    pub(crate) fn new(address: &str) -> Self {
+        Self {
+            address: address.into(),
+            schema: "messenger".to_owned(),
+            max_connections: 16,
+            lanes: 1,
+            connect_timeout: None,
+            acquire_timeout: Duration::from_secs(5),
+            timeout: None,
+            lock_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(1800),
+            trust_any: false,
+            authority: None,
+            token: None,
+            migrate: true,
+            dial: Dial::Tcp,
+        }
+    }
+
+    /// The schema in which the tables lie, which is made if there is none; `messenger` without this. 1 to 63 of the
+    /// letters a to z, digits and `_`; the first is no digit, and it is none of the server's own, such as `dbo`.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = name.into();
+        self
+    }
+
+    /// How many connections are open at most, 2 or more; 16 without this.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        // More than any server takes, and not more than can be waited for.
+        self.max_connections = connections.clamp(2, 32_767);
+        self
+    }
+
+    /// How many batches of messages are under way at the same time, 1 or more; 1 without this. More of them help
+    /// where the server is far away or has many cores; fewer make larger batches, which cost less for each message.
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.lanes = lanes.max(1);
+        self
+    }
+
+    /// How long it may take to open a connection, from the search for the host to a session that is set up; without
+    /// this as the address has it, else 5 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout.clamp(SHORTEST, LONGEST));
+        self
+    }
+
+    /// How long an intent waits for a connection; 5 seconds without this.
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout.min(LONGEST);
+        self
+    }
+
+    /// How long a caller waits for an answer at most, all waits included; without this as the address has it
+    /// (`commandTimeout`), else 15 seconds. A write that takes longer is `Unavailable` to its caller, and may yet be
+    /// done.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout.clamp(SHORTEST, LONGEST));
+        self
+    }
+
+    /// After how long the server gives up a statement that waits for a lock; 5 seconds without this. Whole
+    /// milliseconds.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout.clamp(SHORTEST, LONGEST);
+        self
+    }
+
+    /// After how long without use a connection is closed, when another is used; 10 minutes without this. Shorter than
+    /// what lies between forgets a connection without a word: for Azure, that is 30 minutes.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout.clamp(SHORTEST, LONGEST);
+        self
+    }
+
+    /// How old a connection is used at most; 30 minutes without this.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_lifetime = lifetime.clamp(SHORTEST, LONGEST);
+        self
+    }
+
+    /// Whether any certificate will do for the server; without this as the address has it
+    /// (`trustServerCertificate`), else false. Then whoever sits between can read and change everything.
+    pub const fn trust_server_certificate(mut self, on: bool) -> Self {
+        self.trust_any = on;
+        self
+    }
+
+    /// A file with the certificates of authorities, as PEM or DER, that are trusted beside those of the system; without
+    /// this as the address has it (`trustServerCertificateCA`).
+    pub fn certificate_authority(mut self, file: impl Into<PathBuf>) -> Self {
+        self.authority = Some(file.into());
+        self
+    }
+
+    /// Logs in by tokens, such as those of Microsoft Entra ID, and not by a password.
+    pub fn aad_token(mut self, source: impl TokenSource + 'static) -> Self {
+        self.token = Some(Arc::new(source));
+        self
+    }
+
+    /// Whether the tables are brought up to date; true without this. Else they must be, and the right to change them
+    /// is not needed.
+    pub const fn migrate(mut self, on: bool) -> Self {
+        self.migrate = on;
+        self
+    }
+
+    /// Opens the store. While another node migrates the tables, this waits for it, for 15 minutes at most.
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the database can't be used.
+    pub async fn open(self) -> Result<MssqlStore, OpenError> {
+        let schema = Schema::parse(&self.schema).ok_or_else(|| OpenError::Schema(self.schema.clone()))?;
+        let address = self.whole_address().map_err(|reason| OpenError::Address { reason })?;
+        let place = address.place();
+        let timeout = self.timeout.or(address.command_timeout).unwrap_or(Duration::from_secs(15));
+        let connector = Connector {
+            authorities: authorities(&address).await?,
+            timeout: self.connect_timeout.or(address.connect_timeout).unwrap_or(Duration::from_secs(5)),
+            lock_timeout: Some(self.lock_timeout),
+            address,
+            token: self.token.clone(),
+            dial: self.dial.clone(),
+        };
+        let is_versioned = self.prepare(&connector, timeout, &schema, &place).await?;
+        let settings = Settings {
+            max_connections: self.max_connections,
+            acquire_timeout: self.acquire_timeout,
+            timeout,
+            idle_timeout: self.idle_timeout,
+            max_lifetime: self.max_lifetime,
+        };
+        Ok(MssqlStore::new(Connections::new(connector, settings), &schema, is_versioned, self.lanes))
+    }
+
+    /// The address with what was set beside it, or what is wrong with it.
+    fn whole_address(&self) -> Result<Address, String> {
+        let mut address: Address = self.address.parse()?;
+        if self.trust_any {
+            (address.trust_any, address.authority) = (true, None);
+        } else if let Some(file) = &self.authority {
+            (address.trust_any, address.authority) = (false, Some(file.clone()));
+        }
+        match (&self.token, &address.user) {
+            (None, None) => Err("it names no user, and no source of tokens is set".to_owned()),
+            (Some(_), Some(_)) => {
+                Err("it names a user, and a source of tokens is set: one of them is enough".to_owned())
+            }
+            (Some(_), None) if address.encryption == Encryption::None => {
+                Err("a token is sent over an encrypted connection only".to_owned())
+            }
+            _ => Ok(address),
+        }
+    }
+
+    /// Looks at the database and brings it up to date, on a connection that may wait for locks. Answers whether the
+    /// database keeps versions of rows for those who read.
+    async fn prepare(
+        &self,
+        connector: &Connector,
+        limit: Duration,
+        schema: &Schema,
+        place: &str,
+    ) -> Result<bool, OpenError> {
+        let connector = Connector { lock_timeout: None, ..connector.clone() };
+        let failed = |error| OpenError::database(place, error);
+        let mut link = connector.connect(Instant::now() + connector.timeout).await.map_err(failed)?;
+        let server = timeout(limit, Server::ask(&mut link)).await;
+        let server = server.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
+        server.check(place)?;
+        let refused = |error| OpenError::migration(place, schema, error);
+        match pending_migrations(&mut link, schema).await.map_err(refused)?.first() {
+            None => {}
+            Some(_) if self.migrate => migrate(&mut link, schema).await.map_err(refused)?,
+            Some(first) => return Err(OpenError::pending(place, schema, first.version)),
+        }
+        Ok(server.is_versioned)
+    }
+}
+
+/// The file is read once: the driver would read it for each connection, and say less about what is wrong with it.
+async fn authorities(address: &Address) -> Result<Option<Vec<u8>>, OpenError> {
+    let Some(file) = address.authority.clone() else { return Ok(None) };
+    let name = file.display().to_string();
+    let read = tokio::task::spawn_blocking(|| std::fs::read(file)).await.map_err(std::io::Error::other);
+    let bytes = read.and_then(|read| read);
+    bytes.map(Some).map_err(|error| OpenError::Address {
+        reason: format!("the file {name} with the certificates of authorities can't be read: {error}"),
+    })
+}
+
+/// What there is to know of server and database before they are used.
+#[derive(Debug, Default)]
+struct Server {
+    /// None where the engine only speaks the server's language.
+    major: Option<i64>,
+    version: String,
+    is_azure: bool,
+    level: Option<i64>,
+    durability: Option<i64>,
+    is_read_only: bool,
+    is_versioned: bool,
+}
+
+impl Server {
+    // Not by `DB_ID`: on Azure the numbers differ. What an engine does not know is null.
+    const QUESTION: &str = "SELECT
+    CAST(SERVERPROPERTY('ProductMajorVersion') AS nvarchar(128)),
+    CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)),
+    CAST(SERVERPROPERTY('EngineEdition') AS int),
+    CAST(@@VERSION AS nvarchar(400)),
+    CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)),
+    CAST(d.compatibility_level AS int),
+    CAST(d.delayed_durability AS int),
+    CAST(d.is_read_committed_snapshot_on AS int)
+FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();";
+
+    async fn ask(link: &mut Link) -> Result<Self, ConnectError> {
+        let rows = batch(link, Self::QUESTION).await?;
+        let row = rows.first().ok_or_else(|| ConnectError::Odd("no row".into()))?;
+        Self::read(&mut Columns::of(row)).map_err(|error| ConnectError::Odd(error.into()))
+    }
+
+    fn read(columns: &mut Columns<'_, SqlRow>) -> StoreResult<Self> {
+        // By numbers, since the names of editions differ: Azure SQL Database, its managed instance, and Fabric.
+        const AZURE: [i64; 3] = [5, 8, 12];
+        let major = columns.optional_text()?.and_then(|major| major.parse().ok());
+        let version = columns.optional_text()?.unwrap_or_default().to_owned();
+        let edition = columns.optional_integer()?;
+        let is_other = columns.optional_text()?.is_some_and(|text| text.contains("Babelfish"));
+        Ok(Self {
+            major: major.filter(|_| !is_other),
+            version,
+            is_azure: edition.is_some_and(|edition| AZURE.contains(&edition)),
+            is_read_only: columns.optional_text()? == Some("READ_ONLY"),
+            level: columns.optional_integer()?.filter(|_| !is_other),
+            durability: columns.optional_integer()?,
+            // Versions are all that such an engine has.
+            is_versioned: columns.optional_integer()? == Some(1) || is_other,
+        })
+    }
+
+    /// Whether the server is recent enough, and keeps what it says that it has committed.
+    fn check(&self, place: &str) -> Result<(), OpenError> {
+        const FORCED: i64 = 2;
+        let place = || place.to_owned();
+        if !self.is_azure && self.major.is_some_and(|major| major < OLDEST) {
+            return Err(OpenError::Version { place: place(), version: self.version.clone() });
+        }
+        if let Some(level) = self.level.filter(|level| *level < LOWEST_LEVEL) {
+            return Err(OpenError::Compatibility { place: place(), level });
+        }
+        if self.durability == Some(FORCED) {
+            return Err(OpenError::NotDurable { place: place() });
+        }
+        if self.is_read_only {
+            return Err(OpenError::ReadOnly { place: place() });
+        }
+        Ok(())
+    }
+}
+
+/// Why a database can't be used as a store. `Display` is one sentence that names the database and the cause, and has
+/// no password in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address is none of an SQL Server database.
+    #[error("the address of the SQL Server database can't be used: {reason}")]
+    Address {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name can't be that of a schema.
+    #[error(
+        "`{0}` can't be the name of a schema: 1 to 63 of a to z, digits and `_` can, not beginning with a digit, and \
+         none of the server's own"
+    )]
+    Schema(String),
+    /// The database can't be reached, does not let us in, or has failed.
+    #[error("the database {place} can't be used: {reason}")]
+    Database {
+        /// Host, port and database.
+        place: String,
+        /// What is the matter, as the server or the system said it.
+        reason: String,
+        /// The error that it came with.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server is too old.
+    #[error(
+        "the server of the database {place} is SQL Server {version}, and 15 (SQL Server 2019) is the oldest that will \
+         do"
+    )]
+    Version {
+        /// Host, port and database.
+        place: String,
+        /// The server's version.
+        version: String,
+    },
+    /// The database is to behave as one of an older server.
+    #[error(
+        "the database {place} has the compatibility level {level}, and 130 is the lowest that will do; raise it with \
+         ALTER DATABASE … SET COMPATIBILITY_LEVEL"
+    )]
+    Compatibility {
+        /// Host, port and database.
+        place: String,
+        /// The database's compatibility level.
+        level: i64,
+    },
+    /// The server acknowledges commits that it may lose.
+    #[error(
+        "the database {place} has DELAYED_DURABILITY = FORCED, so what is acknowledged could be lost; set it to \
+         ALLOWED or DISABLED"
+    )]
+    NotDurable {
+        /// Host, port and database.
+        place: String,
+    },
+    /// Nothing can be written: the database is read-only, or on a secondary replica.
+    #[error("the database {place} is read-only; connect to the server that is written to")]
+    ReadOnly {
+        /// Host, port and database.
+        place: String,
+    },
+    /// The database was used by a newer version of this crate.
+    #[error(
+        "the database {place} is newer than this program: the schema {schema} is at version {found}, and {known} is \
+         the last one known"
+    )]
+    Newer {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// The latest migration that the database has behind it.
+        found: i64,
+        /// The latest that this version of the crate has.
+        known: i64,
+    },
+    /// A migration that the database has behind it is not the one of this crate.
+    #[error(
+        "the schema {schema} of the database {place} was made by another program: its migration {version} is not ours"
+    )]
+    Changed {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Which migration.
+        version: i64,
+    },
+    /// The tables are not up to date, and [were not to be changed](MssqlBuilder::migrate).
+    #[error(
+        "the schema {schema} of the database {place} lacks migration {version}; run the migrations first"
+    )]
+    Pending {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Which migration.
+        version: i64,
+    },
+    /// Another node has been migrating the tables for longer than it is waited for.
+    #[error(
+        "the schema {schema} of the database {place} is being migrated by another node, and has been for 15 minutes"
+    )]
+    Busy {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+    },
+}
+
+impl OpenError {
+    fn database(place: &str, error: ConnectError) -> Self {
+        Self::Database { place: place.to_owned(), reason: error.to_string(), source: error.into() }
+    }
+
+    fn unreadable(place: &str, error: StoreError) -> Self {
+        Self::database(place, ConnectError::Odd(error.into()))
+    }
+
+    fn pending(place: &str, schema: &Schema, version: i64) -> Self {
+        Self::Pending { place: place.to_owned(), schema: schema.name().to_owned(), version }
+    }
+
+    fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
+        let (place_, schema) = (place.to_owned(), schema.name().to_owned());
+        match error {
+            MigrateError::Refused(Refusal::Newer { found, known }) => {
+                Self::Newer { place: place_, schema, found, known }
+            }
+            MigrateError::Refused(Refusal::Changed { version }) => {
+                Self::Changed { place: place_, schema, version }
+            }
+            MigrateError::Failed(error) => Self::database(place, error),
+            MigrateError::Unreadable(error) => Self::unreadable(place, error),
+            MigrateError::Busy => Self::Busy { place: place_, schema },
+        }
+    }
+}

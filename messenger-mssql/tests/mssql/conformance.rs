@@ -1,0 +1,20 @@
+//! The conformance kit, in databases as the server makes them and in such that keep versions of rows: what is read of
+//! several tables is made to be of one moment by other means in each.
+
+mod as_made {
+    use messenger_core::testkit;
+
+    use crate::support::fresh;
+
+    testkit::store_cases!(fresh());
+
+    testkit::model_cases!(fresh());
+}
+
+mod versioned {
+    use messenger_core::testkit;
+
+    use crate::support::versioned;
+
+    testkit::store_cases!(versioned());
+}

@@ -1,0 +1,6 @@
+//! On a server: the conformance kit, and what is particular to SQL Server.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conformance;
+mod support;

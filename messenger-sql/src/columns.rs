@@ -1,0 +1,460 @@
+//! What is read from rows, the same on every engine.
+//!
+//! The column lists and the functions that read them stand side by side: a row is read from left to right, by
+//! position, without a look at the names.
+
+use messenger_core::{
+    ChatKind, ClientId, Device, DisplayName, Id, MessageKind, Revision, Role, Seq, Timestamp, Title,
+    Username,
+    ports::{
+        ChatRecord, ChatView, Content, Fingerprint, MemberRecord, MessageRecord, SessionRecord, StoreError,
+        StoreErrorKind, StoreResult, StoredAddress, UserRecord,
+    },
+};
+
+/// Of `messenger_users AS u`.
+pub const USER: &str = "u.id, u.username, u.display_name, u.email, u.email_key, u.password_hash, \
+    u.notify_email, u.created_at, u.last_seen_at, u.erased_at, u.version, u.memberships";
+/// Of `messenger_sessions AS s`.
+pub const SESSION: &str = "s.id, s.user_id, s.device, s.created_at, s.last_used_at, s.expires_at";
+/// Of `messenger_chats AS c`.
+pub const CHAT: &str = "c.id, c.kind, c.title, c.created_at, c.revision, c.last_seq, c.texts, \
+    c.member_count, c.roster_version";
+/// Of `messenger_members AS p`.
+pub const MEMBER: &str = "p.user_id, p.role, p.joined_at, p.read_seq, p.read_texts, \
+    p.delivered_seq, p.muted_until";
+/// Of `messenger_messages AS m`.
+pub const MESSAGE: &str = "m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, \
+    m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at";
+
+const USER_WIDTH: usize = 12;
+const CHAT_WIDTH: usize = 9;
+
+/// In place of [`CHAT`], in a row that has none.
+pub const NO_CHAT: &str = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
+/// In place of [`MESSAGE`], in a row that has none.
+pub const NO_MESSAGE: &str =
+    "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
+
+/// A row as an engine's driver gives it. Columns are counted from 0.
+///
+/// The engines have types of different names for the same values. What is of another kind is `Corrupt`.
+pub trait Row {
+    /// A number of any width.
+    fn integer(&self, column: usize) -> StoreResult<Option<i64>>;
+
+    /// A yes or no.
+    fn flag(&self, column: usize) -> StoreResult<Option<bool>>;
+
+    /// A text.
+    fn text(&self, column: usize) -> StoreResult<Option<&str>>;
+
+    /// A text of nothing but ASCII, which is compared byte by byte: an engine may keep it as bytes.
+    fn ascii(&self, column: usize) -> StoreResult<Option<&str>> {
+        self.text(column)
+    }
+
+    /// Bytes, and the 16 bytes of an id.
+    fn bytes(&self, column: usize) -> StoreResult<Option<&[u8]>>;
+}
+
+/// A row, of which the columns up to `next` have been read.
+#[derive(Debug)]
+pub struct Columns<'r, R: ?Sized> {
+    row: &'r R,
+    next: usize,
+}
+
+impl<'r, R: Row + ?Sized> Columns<'r, R> {
+    /// Reads from the first column on.
+    pub const fn of(row: &'r R) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The row and the next column of it, for what only some engines have. It counts as read.
+    pub const fn next_column(&mut self) -> (&'r R, usize) {
+        let column = self.next;
+        self.next += 1;
+        (self.row, column)
+    }
+
+    /// What [`USER`] lists.
+    pub fn user(&mut self) -> StoreResult<UserRecord> {
+        Ok(UserRecord {
+            id: self.id()?,
+            username: Username::trusted(self.text()?),
+            display_name: DisplayName::trusted(self.text()?),
+            email: self.address()?,
+            password_hash: self.optional_text()?.map(str::to_owned),
+            notify_email: self.flag()?,
+            created_at: self.time()?,
+            last_seen_at: self.optional_time()?,
+            erased_at: self.optional_time()?,
+            version: self.number()?,
+            memberships: self.number()?,
+        })
+    }
+
+    /// The user of a row that has one.
+    pub fn optional_user(&mut self) -> StoreResult<Option<UserRecord>> {
+        if self.next_is_null()? {
+            self.next += USER_WIDTH;
+            return Ok(None);
+        }
+        self.user().map(Some)
+    }
+
+    /// What [`SESSION`] lists.
+    pub fn session(&mut self) -> StoreResult<SessionRecord> {
+        Ok(SessionRecord {
+            id: self.id()?,
+            user_id: self.id()?,
+            device: self.optional_text()?.map(Device::trusted),
+            created_at: self.time()?,
+            last_used_at: self.time()?,
+            expires_at: self.time()?,
+        })
+    }
+
+    /// What [`CHAT`] lists.
+    pub fn chat(&mut self) -> StoreResult<ChatRecord> {
+        Ok(ChatRecord {
+            id: self.id()?,
+            kind: match self.integer()? {
+                0 => ChatKind::Direct,
+                1 => ChatKind::Group,
+                _ => return Err(corrupt("an unknown kind of chat")),
+            },
+            title: self.optional_text()?.map(Title::trusted),
+            created_at: self.time()?,
+            revision: self.revision()?,
+            last_seq: self.seq()?,
+            texts: self.number()?,
+            member_count: u32::try_from(self.number()?).map_err(corrupt)?,
+            roster_version: self.number()?,
+        })
+    }
+
+    /// The chat of a row that has one.
+    pub fn optional_chat(&mut self) -> StoreResult<Option<ChatRecord>> {
+        if self.next_is_null()? {
+            self.next += CHAT_WIDTH;
+            return Ok(None);
+        }
+        self.chat().map(Some)
+    }
+
+    /// What [`MEMBER`] lists.
+    pub fn member(&mut self) -> StoreResult<MemberRecord> {
+        Ok(MemberRecord {
+            user_id: self.id()?,
+            role: match self.integer()? {
+                0 => Role::Member,
+                1 => Role::Admin,
+                2 => Role::Owner,
+                _ => return Err(corrupt("an unknown role")),
+            },
+            joined_at: self.time()?,
+            read_seq: self.seq()?,
+            read_texts: self.number()?,
+            delivered_seq: self.seq()?,
+            muted_until: self.optional_time()?,
+        })
+    }
+
+    /// Chat, member, peer and last message, as the last thing of a row.
+    pub fn chat_view(&mut self) -> StoreResult<ChatView> {
+        Ok(ChatView {
+            chat: self.chat()?,
+            me: self.member()?,
+            peer: self.optional_user()?,
+            last_message: self.optional_message()?,
+        })
+    }
+
+    /// What [`MESSAGE`] lists.
+    pub fn message(&mut self) -> StoreResult<MessageRecord> {
+        Ok(MessageRecord {
+            id: self.id()?,
+            chat: self.id()?,
+            seq: self.seq()?,
+            created_revision: self.revision()?,
+            revision: self.revision()?,
+            kind: match self.integer()? {
+                0 => MessageKind::Text,
+                1 => MessageKind::System,
+                _ => return Err(corrupt("an unknown kind of message")),
+            },
+            sender: self.id()?,
+            body: self.optional_bytes()?.map(|body| Content(body.to_vec())),
+            client_id: self.client_id()?,
+            fingerprint: self.fingerprint()?,
+            reply_to: self.optional_id()?,
+            created_at: self.time()?,
+            edited_at: self.optional_time()?,
+            deleted_at: self.optional_time()?,
+        })
+    }
+
+    /// The message of a row that has one, as the last thing of it.
+    pub fn optional_message(&mut self) -> StoreResult<Option<MessageRecord>> {
+        if self.next_is_null()? { Ok(None) } else { self.message().map(Some) }
+    }
+
+    /// An id.
+    pub fn id<K>(&mut self) -> StoreResult<Id<K>> {
+        self.optional_id().and_then(needed)
+    }
+
+    /// An id, or NULL.
+    pub fn optional_id<K>(&mut self) -> StoreResult<Option<Id<K>>> {
+        self.optional_bytes()?.map(|bytes| array(bytes).map(Id::from_bytes)).transpose()
+    }
+
+    /// The fingerprint of a client id, or NULL.
+    pub fn fingerprint(&mut self) -> StoreResult<Option<Fingerprint>> {
+        self.optional_bytes()?.map(|bytes| array(bytes).map(Fingerprint)).transpose()
+    }
+
+    /// The number of a message in its chat.
+    pub fn seq(&mut self) -> StoreResult<Seq> {
+        self.number().map(Seq::new)
+    }
+
+    /// The number of a change in its chat.
+    pub fn revision(&mut self) -> StoreResult<Revision> {
+        self.number().map(Revision::new)
+    }
+
+    /// A number of the domain, stored as [`integer`] gives it.
+    pub fn number(&mut self) -> StoreResult<u64> {
+        u64::try_from(self.integer()?).map_err(corrupt)
+    }
+
+    /// Any number.
+    pub fn integer(&mut self) -> StoreResult<i64> {
+        self.optional_integer().and_then(needed)
+    }
+
+    /// A yes or no.
+    pub fn flag(&mut self) -> StoreResult<bool> {
+        let (row, column) = self.next_column();
+        row.flag(column).and_then(needed)
+    }
+
+    /// A place in a list that was sent, which the engine counts from 0.
+    pub fn index(&mut self) -> StoreResult<usize> {
+        usize::try_from(self.integer()?).map_err(corrupt)
+    }
+
+    /// A place in a list that was sent, which the engine counts from 1.
+    pub fn place(&mut self) -> StoreResult<usize> {
+        self.index()?.checked_sub(1).ok_or_else(|| StoreErrorKind::Corrupt.into())
+    }
+
+    /// A number of the domain, or NULL.
+    pub fn optional_number(&mut self) -> StoreResult<Option<u64>> {
+        self.optional_integer()?.map(|number| u64::try_from(number).map_err(corrupt)).transpose()
+    }
+
+    /// Any number, or NULL.
+    pub fn optional_integer(&mut self) -> StoreResult<Option<i64>> {
+        let (row, column) = self.next_column();
+        row.integer(column)
+    }
+
+    /// A moment.
+    pub fn time(&mut self) -> StoreResult<Timestamp> {
+        self.integer().map(Timestamp::from_micros)
+    }
+
+    /// A moment, or NULL.
+    pub fn optional_time(&mut self) -> StoreResult<Option<Timestamp>> {
+        Ok(self.optional_integer()?.map(Timestamp::from_micros))
+    }
+
+    /// A text.
+    pub fn text(&mut self) -> StoreResult<&'r str> {
+        self.optional_text().and_then(needed)
+    }
+
+    /// A text, or NULL.
+    pub fn optional_text(&mut self) -> StoreResult<Option<&'r str>> {
+        let (row, column) = self.next_column();
+        row.text(column)
+    }
+
+    /// Bytes, or NULL.
+    pub fn optional_bytes(&mut self) -> StoreResult<Option<&'r [u8]>> {
+        let (row, column) = self.next_column();
+        row.bytes(column)
+    }
+
+    fn client_id(&mut self) -> StoreResult<Option<ClientId>> {
+        let (row, column) = self.next_column();
+        Ok(row.ascii(column)?.map(ClientId::trusted))
+    }
+
+    fn address(&mut self) -> StoreResult<Option<StoredAddress>> {
+        let (content, key) = (self.optional_bytes()?, self.optional_bytes()?);
+        Ok(content
+            .zip(key)
+            .map(|(content, key)| StoredAddress { content: Content(content.to_vec()), key: key.to_vec() }))
+    }
+
+    /// Whether a record is missing, of which the next column would be the id.
+    fn next_is_null(&self) -> StoreResult<bool> {
+        self.row.bytes(self.next).map(|id| id.is_none())
+    }
+}
+
+/// How a kind is stored, as [`Columns::chat`] reads it.
+pub const fn chat_kind(kind: ChatKind) -> i64 {
+    match kind {
+        ChatKind::Direct => 0,
+        ChatKind::Group => 1,
+    }
+}
+
+/// How a role is stored, as [`Columns::member`] reads it.
+pub const fn role(role: Role) -> i64 {
+    match role {
+        Role::Member => 0,
+        Role::Admin => 1,
+        Role::Owner => 2,
+    }
+}
+
+/// How a number of the domain is stored; those end at 2^53.
+pub const fn integer(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// How many rows a query is to return.
+pub fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
+    bytes.try_into().map_err(corrupt)
+}
+
+fn needed<T>(value: Option<T>) -> StoreResult<T> {
+    value.ok_or_else(|| corrupt("NULL where a value is needed"))
+}
+
+/// What is stored is not what a backend stores.
+pub fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum Value {
+        Null,
+        Integer(i64),
+        Flag(bool),
+        Text(&'static str),
+        Bytes(&'static [u8]),
+    }
+    use Value::{Bytes, Flag, Integer, Null, Text};
+
+    /// An engine that keeps texts of ASCII as bytes.
+    struct Values(Vec<Value>);
+
+    impl Values {
+        fn get<'v, T>(
+            &'v self,
+            column: usize,
+            read: impl FnOnce(&'v Value) -> Option<T>,
+        ) -> StoreResult<Option<T>> {
+            match self.0.get(column) {
+                None => Err(corrupt("no such column")),
+                Some(Null) => Ok(None),
+                Some(value) => read(value).map(Some).ok_or_else(|| corrupt("of another kind")),
+            }
+        }
+    }
+
+    impl Row for Values {
+        fn integer(&self, column: usize) -> StoreResult<Option<i64>> {
+            self.get(column, |value| if let Integer(number) = value { Some(*number) } else { None })
+        }
+
+        fn flag(&self, column: usize) -> StoreResult<Option<bool>> {
+            self.get(column, |value| if let Flag(flag) = value { Some(*flag) } else { None })
+        }
+
+        fn text(&self, column: usize) -> StoreResult<Option<&str>> {
+            self.get(column, |value| if let Text(text) = value { Some(*text) } else { None })
+        }
+
+        fn ascii(&self, column: usize) -> StoreResult<Option<&str>> {
+            self.bytes(column)?.map(|bytes| str::from_utf8(bytes).map_err(corrupt)).transpose()
+        }
+
+        fn bytes(&self, column: usize) -> StoreResult<Option<&[u8]>> {
+            self.get(column, |value| if let Bytes(bytes) = value { Some(*bytes) } else { None })
+        }
+    }
+
+    const ID: &[u8] = &[7; 16];
+
+    fn message() -> Vec<Value> {
+        let head = [Bytes(ID), Bytes(ID), Integer(3), Integer(5), Integer(6), Integer(0), Bytes(ID)];
+        let tail = [Null, Bytes(b"its-name"), Bytes(ID), Null, Integer(1), Null, Integer(2)];
+        head.into_iter().chain(tail).collect()
+    }
+
+    fn is_corrupt<T>(result: StoreResult<T>) -> bool {
+        result.is_err_and(|error| error.kind() == StoreErrorKind::Corrupt)
+    }
+
+    #[test]
+    fn a_message_is_read_from_left_to_right() {
+        let read = Columns::of(&Values(message())).message().unwrap();
+        assert_eq!((read.seq, read.revision), (Seq::new(3), Revision::new(6)));
+        assert_eq!(read.client_id.as_ref().map(ClientId::as_str), Some("its-name"));
+        assert_eq!((read.body, read.edited_at), (None, None));
+        assert_eq!(read.deleted_at, Some(Timestamp::from_micros(2)));
+    }
+
+    #[test]
+    fn null_where_a_value_is_needed_is_corrupt() {
+        let row = Values((0..14).map(|_| Null).collect());
+        assert!(is_corrupt(Columns::of(&row).id::<()>()));
+        assert!(is_corrupt(Columns::of(&row).flag()));
+        assert!(is_corrupt(Columns::of(&row).number()));
+        assert!(is_corrupt(Columns::of(&row).text()));
+        assert!(is_corrupt(Columns::of(&row).message()));
+        assert_eq!(Columns::of(&row).optional_message().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_of_another_kind_or_length_is_corrupt() {
+        let row = Values(vec![Bytes(b"short"), Integer(-1), Text("12"), Flag(true)]);
+        let mut columns = Columns::of(&row);
+        assert!(is_corrupt(columns.id::<()>()));
+        assert!(is_corrupt(columns.number()));
+        assert!(is_corrupt(columns.integer()));
+        assert!(columns.flag().unwrap());
+        assert!(is_corrupt(columns.flag()));
+    }
+
+    #[test]
+    fn a_record_that_is_not_there_is_passed_over() {
+        for (width, list) in [(USER_WIDTH, USER), (CHAT_WIDTH, CHAT)] {
+            assert_eq!(list.split(", ").count(), width);
+        }
+        let row = Values((0..USER_WIDTH + CHAT_WIDTH).map(|_| Null).chain([Integer(9)]).collect());
+        let mut columns = Columns::of(&row);
+        assert!(columns.optional_user().unwrap().is_none());
+        assert!(columns.optional_chat().unwrap().is_none());
+        assert_eq!(columns.integer().unwrap(), 9);
+        for (list, nulls) in [(CHAT, NO_CHAT), (MESSAGE, NO_MESSAGE)] {
+            assert_eq!(list.split(", ").count(), nulls.split(", ").count());
+        }
+    }
+}
