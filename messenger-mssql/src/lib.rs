@@ -1,4 +1,4 @@
-//! The store in a Microsoft SQL Server or Azure SQL database.
+#![doc = include_str!("../README.md")]
 
 mod address;
 mod append;
@@ -131,7 +131,8 @@ impl Statements {
         let hold = if is_versioned { "" } else { "WITH (REPEATABLEREAD)" };
         Self {
             // Not on a secondary replica, or in a database that may only be read.
-            writable: "SELECT CAST(CASE DATABASEPROPERTYEX(DB_NAME(), 'Updateability') WHEN 'READ_ONLY' THEN 0 ELSE 1 END AS bit)"
+            writable: "SELECT CAST(CASE CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) WHEN N'READ_ONLY' THEN 0 \
+                ELSE 1 END AS bit)"
                 .into(),
             users: users::Sql::new(schema),
             sessions: sessions::Sql::new(schema),

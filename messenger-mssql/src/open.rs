@@ -24,8 +24,6 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The oldest version that is known to do, as the server numbers itself: SQL Server 2019.
 const OLDEST: i64 = 15;
-/// Lists are read by `OPENJSON`, which a database of a lower level does not have.
-const LOWEST_LEVEL: i64 = 130;
 
 impl MssqlStore {
     /// Connects to the database of an address and brings its tables up to date.
@@ -304,7 +302,6 @@ struct Server {
     major: Option<i64>,
     version: String,
     is_azure: bool,
-    level: Option<i64>,
     durability: Option<i64>,
     is_read_only: bool,
     is_versioned: bool,
@@ -318,7 +315,6 @@ impl Server {
     CAST(SERVERPROPERTY('EngineEdition') AS int),
     CAST(@@VERSION AS nvarchar(400)),
     CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)),
-    CAST(d.compatibility_level AS int),
     CAST(d.delayed_durability AS int),
     CAST(d.is_read_committed_snapshot_on AS int)
 FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();";
@@ -341,7 +337,6 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
             version,
             is_azure: edition.is_some_and(|edition| AZURE.contains(&edition)),
             is_read_only: columns.optional_text()? == Some("READ_ONLY"),
-            level: columns.optional_integer()?.filter(|_| !is_other),
             durability: columns.optional_integer()?,
             // Versions are all that such an engine has.
             is_versioned: columns.optional_integer()? == Some(1) || is_other,
@@ -354,9 +349,6 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
         let place = || place.to_owned();
         if !self.is_azure && self.major.is_some_and(|major| major < OLDEST) {
             return Err(OpenError::Version { place: place(), version: self.version.clone() });
-        }
-        if let Some(level) = self.level.filter(|level| *level < LOWEST_LEVEL) {
-            return Err(OpenError::Compatibility { place: place(), level });
         }
         if self.durability == Some(FORCED) {
             return Err(OpenError::NotDurable { place: place() });
@@ -405,17 +397,6 @@ pub enum OpenError {
         place: String,
         /// The server's version.
         version: String,
-    },
-    /// The database is to behave as one of an older server.
-    #[error(
-        "the database {place} has the compatibility level {level}, and 130 is the lowest that will do; raise it with \
-         ALTER DATABASE … SET COMPATIBILITY_LEVEL"
-    )]
-    Compatibility {
-        /// Host, port and database.
-        place: String,
-        /// The database's compatibility level.
-        level: i64,
     },
     /// The server acknowledges commits that it may lose.
     #[error(

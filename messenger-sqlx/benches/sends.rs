@@ -2,17 +2,18 @@
 //!
 //! `cargo bench -p messenger-sqlx --bench sends -- --help`
 
-mod support;
-
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use messenger_core::{ChatId, context::Context};
 use messenger_sqlx::SqliteStore;
+use messenger_testing::bench::{BATCH, BODY, Options, Result, Service, Table, verdict};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use support::{BODY, Figures, Measured, Result, Sample, Service, verdict};
 use tempfile::TempDir;
 
 const HELP: &str = "\
@@ -27,19 +28,9 @@ Rounds are interleaved. Each figure is the median of the rounds and the best of 
 ratios of each round, because what is measured next to each other has had the same disk and the same neighbours.";
 
 fn main() -> Result {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    if has("--help") {
-        println!("{HELP}");
-        return Ok(());
-    }
-    // `cargo test --benches` starts it without; there is nothing to test here.
-    if !has("--bench") || has("--test") {
-        return Ok(());
-    }
-    let (rounds, length) =
-        if has("--quick") { (3, Duration::from_millis(300)) } else { (5, Duration::from_secs(1)) };
-    tokio::runtime::Runtime::new()?.block_on(measure(rounds, length))
+    let Some(options) = Options::read(HELP, &[], &[])? else { return Ok(()) };
+    let length = options.length(Duration::from_millis(300), Duration::from_secs(1));
+    tokio::runtime::Runtime::new()?.block_on(measure(options.rounds(), length))
 }
 
 async fn measure(rounds: usize, length: Duration) -> Result {
@@ -49,18 +40,27 @@ async fn measure(rounds: usize, length: Duration) -> Result {
     let store = SqliteStore::open(folder.path().join("service.db")).await?;
     let service = Service::open(Arc::new(store), SENDERS).await?;
     let chats = Chats::make(&service).await?;
-    let mut table = Table::default();
+    let mut table = Table::new(BATCHES, None);
     println!("{rounds} rounds of {length:?} for each line, in {}", folder.path().display());
     for _ in 0..rounds {
-        table.add(PLAIN, bare.insert_for(length, 1).await?);
-        table.add(BATCHES, bare.insert_for(length, BATCH).await?);
+        table.measure(PLAIN, PLAIN, bare.insert_for(length, 1)).await?;
+        table.measure(BATCHES, PLAIN, bare.insert_for(length, BATCH)).await?;
         for (name, senders, place) in CASES {
-            table.add(name, chats.send_for(&service, length, senders, place).await?);
+            table.measure(name, PLAIN, chats.send_for(&service, length, senders, place)).await?;
         }
     }
+    service.close().await;
     table.print();
-    service.messenger.close().await;
+    print_aims(&table);
     Ok(())
+}
+
+fn print_aims(table: &Table) {
+    let rate = |name, to| table.ratio(name, to, |line| line.rate);
+    let (plain, batches) = (rate(MOST, PLAIN), rate(BATCHES, MOST));
+    println!("Aims, with {MOST}:");
+    println!("  at least 6 times the plain inserts: {plain:.1} times, {}", verdict(plain >= 6.0));
+    println!("  within 2.5 times of bare batches:   {batches:.1} times, {}", verdict(batches <= 2.5));
 }
 
 const PLAIN: &str = "bare insert, 1 row a transaction";
@@ -74,7 +74,6 @@ const CASES: [(&str, usize, Place); 6] = [
     ("8 senders, one chat", 8, Place::OneChat),
     ("64 senders, one chat", 64, Place::OneChat),
 ];
-const BATCH: usize = 128;
 const CHATS: usize = 10;
 const SENDERS: usize = 64;
 /// Where the messages of a case go.
@@ -118,17 +117,15 @@ impl Bare {
         Ok(Self { conn, context, chats, seq: 0 })
     }
 
-    async fn insert_for(&mut self, length: Duration, rows: usize) -> Result<Sample> {
+    async fn insert_for(&mut self, length: Duration, rows: usize) -> Result<usize> {
         let row = "(?,?,?,?,0,?,?,?,?,?,?,NULL,?,NULL,NULL)";
         let sql = format!("INSERT INTO bare VALUES {}", vec![row; rows].join(","));
-        self.insert(&sql, rows).await?;
-        let measured = Measured::begin();
-        let mut inserted = 0;
-        while measured.since.elapsed() < length {
+        let (until, mut inserted) = (Instant::now() + length, 0);
+        while Instant::now() < until {
             self.insert(&sql, rows).await?;
             inserted += rows;
         }
-        Ok(measured.end(inserted))
+        Ok(inserted)
     }
 
     /// One statement is one transaction.
@@ -178,55 +175,12 @@ impl Chats {
         length: Duration,
         senders: usize,
         place: Place,
-    ) -> Result<Sample> {
+    ) -> Result<usize> {
         let chats = match place {
             Place::Spread => self.many.clone(),
             Place::OneChat => vec![self.one],
         };
-        let measured = Measured::begin();
         let senders = (0..senders).map(|number| (number, chats.clone())).collect();
-        let sent = service.send_until(measured.since + length, senders).await?;
-        Ok(measured.end(sent))
-    }
-}
-
-#[derive(Default)]
-struct Table(Vec<(&'static str, Vec<Sample>)>);
-
-impl Table {
-    fn add(&mut self, name: &'static str, sample: Sample) {
-        match self.0.iter_mut().find(|line| line.0 == name) {
-            Some((_, samples)) => samples.push(sample),
-            None => self.0.push((name, vec![sample])),
-        }
-    }
-
-    fn print(&self) {
-        println!(
-            "\n{:<38}{:>11}{:>11}{:>12}{:>11}{:>9}{:>9}",
-            "", "sends/s", "(best)", "CPU s/1000", "(lowest)", "x plain", "x batch"
-        );
-        for (name, samples) in &self.0 {
-            let rates = Figures::of(samples.iter().map(|sample| sample.rate));
-            let cpu = Figures::of(samples.iter().map(|sample| sample.cpu));
-            println!(
-                "{name:<38}{:>11.0}{:>11.0}{:>12.4}{:>11.4}{:>9.2}{:>9.2}",
-                rates.median,
-                rates.highest,
-                cpu.median,
-                cpu.lowest,
-                self.ratio(name, PLAIN),
-                self.ratio(name, BATCHES),
-            );
-        }
-        let (plain, batches) = (self.ratio(MOST, PLAIN), self.ratio(BATCHES, MOST));
-        println!("\nAims, with {MOST}:");
-        println!("  at least 6 times the plain inserts: {plain:.1} times, {}", verdict(plain >= 6.0));
-        println!("  within 2.5 times of bare batches:   {batches:.1} times, {}", verdict(batches <= 2.5));
-    }
-
-    fn ratio(&self, name: &str, to: &str) -> f64 {
-        let of = |name: &str| self.0.iter().find(|line| line.0 == name).map_or(&[][..], |line| &line.1);
-        Figures::of(of(name).iter().zip(of(to)).map(|(a, b)| a.rate / b.rate)).median
+        service.send_until(Instant::now() + length, senders).await
     }
 }

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod cpu;
 mod database;
 mod mssql;
@@ -15,7 +17,7 @@ mod server;
 
 pub use cpu::ServerCpu;
 pub use database::{Database, connect, execute, server_url, with_database};
-pub use mssql::{MssqlDatabase, mssql_url};
+pub use mssql::{MssqlConnection, MssqlDatabase, mssql_url};
 #[cfg(unix)]
 pub use pooler::Pooler;
 pub use relay::{Direction, Relay};

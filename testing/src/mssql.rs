@@ -88,6 +88,14 @@ impl MssqlDatabase {
         format!("{host}:{port}")
     }
 
+    /// A connection, encrypted as those of the store are.
+    ///
+    /// # Errors
+    /// If the server does not let us in: there are only so many at a time.
+    pub async fn connect(&self) -> Result<MssqlConnection, Error> {
+        connect(&self.url()).await
+    }
+
     /// Runs a script, whose batches are between lines of nothing but `GO`, on a connection of its own.
     pub async fn execute(&self, script: &str) {
         let mut client = connect(&self.url()).await.unwrap();
@@ -103,6 +111,16 @@ impl MssqlDatabase {
         rows[0].try_get(0).unwrap().unwrap()
     }
 
+    /// Drops it now.
+    ///
+    /// # Panics
+    /// If that can't be done.
+    pub async fn end(self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        std::mem::forget(self);
+        Self::remove(&server, &name).await;
+    }
+
     async fn remove(server: &str, name: &str) {
         let until = Instant::now() + Self::PATIENCE;
         loop {
@@ -111,7 +129,7 @@ impl MssqlDatabase {
                 Ok(()) => return,
                 // Connections that were closed just now are still in use for the server.
                 Err(error) => {
-                    assert!(Instant::now() < until, "the database {name} can't be dropped: {error}")
+                    assert!(Instant::now() < until, "the database {name} can't be dropped: {error}");
                 }
             }
             sleep(Duration::from_millis(50)).await;
@@ -140,22 +158,33 @@ impl fmt::Debug for MssqlDatabase {
 
 async fn try_to_remove(server: &str, name: &str) -> Result<(), Error> {
     let mut admin = connect(server).await?;
-    // Ends the connections of a test that has failed. Not every engine has it.
-    let _ =
-        run(&mut admin, &format!("ALTER DATABASE [{name}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE")).await;
+    // There may be connections yet, of a store that is dropped later or of a test that has failed.
+    let alone = format!("ALTER DATABASE [{name}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE");
+    if run(&mut admin, &alone).await.is_err() {
+        // Not every engine that speaks the protocol has it.
+        let end = format!(
+            "DECLARE @sessions nvarchar(max) = N'';
+SELECT @sessions = @sessions + N'KILL ' + CAST(session_id AS nvarchar(11)) + N';'
+FROM sys.dm_exec_sessions WHERE database_id = DB_ID(N'{name}') AND session_id <> @@SPID;
+EXEC(@sessions);"
+        );
+        // One may have ended by itself meanwhile.
+        let _ = run(&mut admin, &end).await;
+    }
     run(&mut admin, &format!("DROP DATABASE [{name}]")).await.map(drop)
 }
 
-type Connection = Client<Compat<TcpStream>>;
+/// A connection of the driver.
+pub type MssqlConnection = Client<Compat<TcpStream>>;
 
-async fn connect(url: &str) -> Result<Connection, Error> {
+async fn connect(url: &str) -> Result<MssqlConnection, Error> {
     let config = Place::of(url).config();
     let stream = TcpStream::connect(config.get_addr()).await?;
     stream.set_nodelay(true)?;
     Client::connect(config, stream.compat_write()).await
 }
 
-async fn run(connection: &mut Connection, batch: &str) -> Result<Vec<Row>, Error> {
+async fn run(connection: &mut MssqlConnection, batch: &str) -> Result<Vec<Row>, Error> {
     Ok(connection.simple_query(batch).await?.into_results().await?.into_iter().flatten().collect())
 }
 

@@ -49,7 +49,7 @@ fn command() -> Command {
         .help(format!("Read settings from this TOML file [default: none] [env: {}]", variable(CONFIG)));
     Command::new("messenger-server")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A complete chat server: REST and WebSocket API, web page, data in a file or PostgreSQL")
+        .about("A complete chat server: REST and WebSocket API, web page, data in a file, PostgreSQL or SQL Server")
         .after_help(AFTER_HELP)
         .subcommand(Command::new("serve").about("Run the server (what happens without a command, too)"))
         .subcommand(

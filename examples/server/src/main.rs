@@ -1,4 +1,4 @@
-//! A complete chat server: the API, a web page, and the data in a file or PostgreSQL. See
+//! A complete chat server: the API, a web page, and the data in a file, PostgreSQL or SQL Server. See
 //! `messenger-server --help`.
 
 mod cli;

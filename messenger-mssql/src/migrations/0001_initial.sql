@@ -127,15 +127,18 @@ GO
 CREATE TABLE {schema}.messenger_numbers (
     n               int             NOT NULL CONSTRAINT messenger_numbers_pkey PRIMARY KEY CLUSTERED
 );
-WITH hex AS (SELECT v.n FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15)) AS v (n))
+WITH digits AS (
+    SELECT v.n FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15)) AS v (n)
+)
 INSERT INTO {schema}.messenger_numbers (n)
-SELECT a.n + 16 * b.n + 256 * c.n + 4096 * d.n + 1 FROM hex AS a CROSS JOIN hex AS b CROSS JOIN hex AS c CROSS JOIN hex AS d;
+SELECT a.n + 16 * b.n + 256 * c.n + 4096 * d.n + 1
+FROM digits AS a CROSS JOIN digits AS b CROSS JOIN digits AS c CROSS JOIN digits AS d;
 GO
 
 -- Ids: 16 bytes.
 CREATE FUNCTION {schema}.messenger_unpack_ids (@ids varbinary(max)) RETURNS TABLE AS RETURN (
     SELECT TOP (DATALENGTH(@ids) / 16) t.n AS place, CAST(SUBSTRING(@ids, 16 * t.n - 15, 16) AS binary(16)) AS id
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@ids) / 16 ORDER BY t.n
 );
 GO
 
@@ -144,7 +147,7 @@ CREATE FUNCTION {schema}.messenger_unpack_numbered (@numbered varbinary(max)) RE
     SELECT TOP (DATALENGTH(@numbered) / 24) t.n AS place,
         CAST(SUBSTRING(@numbered, 24 * t.n - 23, 16) AS binary(16)) AS id,
         CAST(SUBSTRING(@numbered, 24 * t.n - 7, 8) AS bigint) AS number
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@numbered) / 24 ORDER BY t.n
 );
 GO
 
@@ -155,7 +158,7 @@ CREATE FUNCTION {schema}.messenger_unpack_people (@people varbinary(max)) RETURN
         CAST(SUBSTRING(@people, 18 * t.n - 17, 16) AS binary(16)) AS id,
         CAST(SUBSTRING(@people, 18 * t.n - 1, 1) AS tinyint) AS change,
         CAST(SUBSTRING(@people, 18 * t.n, 1) AS tinyint) AS role
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@people) / 18 ORDER BY t.n
 );
 GO
 
@@ -165,7 +168,7 @@ CREATE FUNCTION {schema}.messenger_unpack_heads (@heads varbinary(max)) RETURNS 
         CAST(SUBSTRING(@heads, 28 * t.n - 27, 16) AS binary(16)) AS id,
         CAST(SUBSTRING(@heads, 28 * t.n - 11, 4) AS int) AS messages,
         CAST(SUBSTRING(@heads, 28 * t.n - 7, 8) AS bigint) AS moment
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@heads) / 28 ORDER BY t.n
 );
 GO
 
@@ -176,7 +179,7 @@ CREATE FUNCTION {schema}.messenger_unpack_senders (@senders varbinary(max), @hea
         CAST(SUBSTRING(@heads, 28 * CAST(SUBSTRING(@senders, 24 * t.n - 23, 4) AS int) - 27, 16) AS binary(16)) AS chat,
         CAST(SUBSTRING(@senders, 24 * t.n - 19, 16) AS binary(16)) AS id,
         CAST(SUBSTRING(@senders, 24 * t.n - 3, 4) AS int) AS later
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@senders) / 24 ORDER BY t.n
 );
 GO
 
@@ -202,7 +205,7 @@ CREATE FUNCTION {schema}.messenger_unpack_messages (
             NULLIF(CAST(SUBSTRING(@messages, 68 * t.n - 11, 4) AS int), 0) AS name,
             CAST(SUBSTRING(@messages, 68 * t.n - 7, 4) AS int) AS name_length,
             NULLIF(CAST(SUBSTRING(@messages, 68 * t.n - 3, 4) AS int), 0) AS reply
-        FROM {schema}.messenger_numbers AS t ORDER BY t.n
+        FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@messages) / 68 ORDER BY t.n
     ) AS r
 );
 GO
@@ -216,7 +219,7 @@ CREATE FUNCTION {schema}.messenger_unpack_notes (@notes varbinary(max), @bytes v
         CAST(SUBSTRING(@notes, 48 * t.n - 15, 8) AS bigint) AS moment,
         SUBSTRING(@bytes, CAST(SUBSTRING(@notes, 48 * t.n - 7, 4) AS int), CAST(SUBSTRING(@notes, 48 * t.n - 3, 4) AS int))
             AS note
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@notes) / 48 ORDER BY t.n
 );
 GO
 
@@ -227,13 +230,15 @@ CREATE FUNCTION {schema}.messenger_unpack_steps (@steps varbinary(max)) RETURNS 
         CAST(SUBSTRING(@steps, 41 * t.n - 24, 16) AS binary(16)) AS person,
         CAST(SUBSTRING(@steps, 41 * t.n - 8, 8) AS bigint) AS seq,
         CAST(SUBSTRING(@steps, 41 * t.n, 1) AS tinyint) AS is_read
-    FROM {schema}.messenger_numbers AS t ORDER BY t.n
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@steps) / 41 ORDER BY t.n
 );
 GO
 
 -- Each procedure is one intent in one exchange with the server. It answers with the rows of one SELECT or OUTPUT, and
 -- its return code says what became of it: 0 done, 1 not found, 2 changed meanwhile, 4 the username is taken, 5 the
--- address is taken, 6 the id is taken.
+-- address is taken, 6 the id is taken. After an error nothing of it is done, so that it can be run again: nothing that
+-- can fail comes after its COMMIT. Parameters are longer than the columns, because what is too long for a parameter is cut
+-- without a word, and what is too long for a column is an error.
 --
 -- Locks are taken in this order, and of each kind by rising keys: chats, users, members. A row is locked by updating it,
 -- which holds whatever the isolation level and the versions of rows; where many are updated at once, what is joined is
@@ -241,9 +246,9 @@ GO
 
 -- Stores an account and its first session.
 CREATE PROCEDURE {schema}.messenger_create_user
-    @id binary(16), @username nvarchar(400), @display_name nvarchar(800), @display_folded varbinary(850),
-    @email varbinary(max), @email_key varbinary(320), @password_hash nvarchar(1000), @created_at bigint,
-    @session binary(16), @token_hash binary(32), @device nvarchar(800) = NULL, @session_at bigint, @expires_at bigint
+    @id binary(16), @username nvarchar(4000), @display_name nvarchar(4000), @display_folded varbinary(8000),
+    @email varbinary(max), @email_key varbinary(8000), @password_hash nvarchar(4000), @created_at bigint,
+    @session binary(16), @token_hash binary(32), @device nvarchar(4000) = NULL, @session_at bigint, @expires_at bigint
 AS
 BEGIN
     SET NOCOUNT ON;
@@ -264,8 +269,8 @@ GO
 
 -- Changes what is given, and answers with the account.
 CREATE PROCEDURE {schema}.messenger_update_user
-    @id binary(16), @expected bigint, @display_name nvarchar(800) = NULL, @display_folded varbinary(850) = NULL,
-    @email varbinary(max) = NULL, @email_key varbinary(320) = NULL, @notify_email bit = NULL
+    @id binary(16), @expected bigint, @display_name nvarchar(4000) = NULL, @display_folded varbinary(8000) = NULL,
+    @email varbinary(max) = NULL, @email_key varbinary(8000) = NULL, @notify_email bit = NULL
 AS
 BEGIN
     SET NOCOUNT ON;
@@ -292,7 +297,7 @@ GO
 
 -- Answers with the sessions that ended.
 CREATE PROCEDURE {schema}.messenger_change_password
-    @id binary(16), @expected bigint, @password_hash nvarchar(1000), @keep binary(16) = NULL
+    @id binary(16), @expected bigint, @password_hash nvarchar(4000), @keep binary(16) = NULL
 AS
 BEGIN
     SET NOCOUNT ON;
@@ -314,7 +319,7 @@ GO
 
 -- Leaves only the id of an account, and answers with the sessions that ended.
 CREATE PROCEDURE {schema}.messenger_erase_user
-    @id binary(16), @expected bigint, @username nvarchar(400), @display_name nvarchar(800), @at bigint
+    @id binary(16), @expected bigint, @username nvarchar(4000), @display_name nvarchar(4000), @at bigint
 AS
 BEGIN
     SET NOCOUNT ON;
@@ -353,7 +358,7 @@ GO
 
 -- Answers with the sessions that ended.
 CREATE PROCEDURE {schema}.messenger_create_session
-    @id binary(16), @token_hash binary(32), @user binary(16), @device nvarchar(800) = NULL, @created_at bigint,
+    @id binary(16), @token_hash binary(32), @user binary(16), @device nvarchar(4000) = NULL, @created_at bigint,
     @expires_at bigint, @max bigint
 AS
 BEGIN
@@ -433,7 +438,7 @@ GO
 -- people who are added, the creator first; @locked are the same by rising ids. Answers with the chat, whether it was made,
 -- and the fingerprint of the request that made it.
 CREATE PROCEDURE {schema}.messenger_create_group
-    @id binary(16), @creator binary(16), @title nvarchar(1600), @at bigint, @client_id varbinary(64) = NULL,
+    @id binary(16), @creator binary(16), @title nvarchar(4000), @at bigint, @client_id varbinary(64) = NULL,
     @fingerprint binary(16) = NULL, @members varbinary(max), @locked varbinary(max), @message binary(16),
     @sender binary(16), @note varbinary(max), @message_at bigint
 AS
@@ -490,7 +495,7 @@ GO
 -- Changes members, roles or title, and writes the messages that say so. @people have each id once; @added are those who are
 -- added, by rising ids, and @touched all of them. Answers with the chat after the change.
 CREATE PROCEDURE {schema}.messenger_change_roster
-    @chat binary(16), @expected bigint, @at bigint, @title nvarchar(1600) = NULL, @people varbinary(max),
+    @chat binary(16), @expected bigint, @at bigint, @title nvarchar(4000) = NULL, @people varbinary(max),
     @added varbinary(max), @touched varbinary(max), @notes varbinary(max), @bytes varbinary(max), @noted_at bigint
 AS
 BEGIN
@@ -731,10 +736,10 @@ BEGIN
     ) AS a
     INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.sender
     OPTION (FORCE ORDER);
-    COMMIT TRANSACTION;
     SELECT s.place, s.seq, s.revision, s.is_taken, m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind,
         m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at
     FROM @said AS s LEFT JOIN {schema}.messenger_messages AS m ON m.id = s.stored;
+    COMMIT TRANSACTION;
     RETURN 0;
 END;
 GO
@@ -779,9 +784,9 @@ BEGIN
         FROM @step AS s JOIN @before AS b ON b.place = s.place GROUP BY s.chat, s.person
     ) AS a
     JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.person;
-    COMMIT TRANSACTION;
     SELECT s.place, b.read_seq, b.read_texts, b.delivered_seq, s.seq, s.all_texts, s.member_count, s.texts
     FROM @step AS s JOIN @before AS b ON b.place = s.place;
+    COMMIT TRANSACTION;
     RETURN 0;
 END;
 GO

@@ -18,14 +18,14 @@ fn builder(server: &Server) -> MssqlBuilder {
     MssqlBuilder { dial: server.dial(), ..MssqlStore::builder(ADDRESS) }
 }
 
-/// What a server says about itself: its version, edition, text, whether it is written to, level, durability, versions.
+/// What a server says about itself: its version, edition, text, whether it is written to, durability, versions.
 #[derive(Clone, Copy)]
-struct About(&'static str, i64, &'static str, &'static str, i64, i64, i64);
+struct About(&'static str, i64, &'static str, &'static str, i64, i64);
 
-const GOOD: About = About("16", 3, "Microsoft SQL Server 2022", "READ_WRITE", 160, 0, 0);
+const GOOD: About = About("16", 3, "Microsoft SQL Server 2022", "READ_WRITE", 0, 0);
 
 fn about(about: About) -> Reply {
-    let About(major, edition, name, updateability, level, durability, versioned) = about;
+    let About(major, edition, name, updateability, durability, versioned) = about;
     let number = |number| Value::Number(Some(number));
     let text = |text| Value::Text(Some(text));
     rows(&[&[
@@ -34,7 +34,6 @@ fn about(about: About) -> Reply {
         number(edition),
         text(name),
         text(updateability),
-        number(level),
         number(durability),
         number(versioned),
     ]])
@@ -100,10 +99,9 @@ async fn servers_that_will_not_do_are_refused() {
         (About { 0: "12", 1: 8, ..GOOD }, ""),
         (About { 0: "12", 1: 12, ..GOOD }, ""),
         (About { 4: 130, ..GOOD }, ""),
-        (About { 4: 120, ..GOOD }, "has the compatibility level 120"),
         (About { 0: "12", 2: "Babelfish for PostgreSQL", 4: 120, ..GOOD }, ""),
-        (About { 5: 1, ..GOOD }, ""),
-        (About { 5: 2, ..GOOD }, "has DELAYED_DURABILITY = FORCED"),
+        (About { 4: 1, ..GOOD }, ""),
+        (About { 4: 2, ..GOOD }, "has DELAYED_DURABILITY = FORCED"),
         (About { 3: "READ_ONLY", ..GOOD }, "is read-only"),
     ] {
         let server = server();

@@ -1,5 +1,6 @@
 //! Settings from a TOML file, `MESSENGER_*` variables and flags, in rising order of precedence.
 
+mod mssql_url;
 mod postgres_url;
 mod settings;
 mod sources;
@@ -10,6 +11,7 @@ use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::HeaderValue;
 
+pub(crate) use mssql_url::MssqlUrl;
 pub(crate) use postgres_url::{PostgresUrl, masked};
 pub(crate) use settings::{PREFIX, SETTINGS, Setting, variable};
 use sources::Hint;

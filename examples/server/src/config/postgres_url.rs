@@ -104,6 +104,9 @@ pub(crate) fn masked(text: &str) -> String {
     if text.starts_with("sqlite:") {
         return text.to_owned();
     }
+    if let Some(shown) = without_secret_pairs(text) {
+        return shown;
+    }
     let text = without_secret_parameters(text);
     let start = text.find("://").map_or(0, |at| at + "://".len());
     let (scheme, rest) = text.split_at(start);
@@ -113,19 +116,32 @@ pub(crate) fn masked(text: &str) -> String {
     format!("{scheme}{}:***{}", &rest[..colon], &rest[at..])
 }
 
+/// Of what may be a connection string of .NET: in a value in quotes there may be a `;`, so all that follows is hidden.
+fn without_secret_pairs(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let secret = ["password", "pwd"].iter().filter_map(|name| lower.find(name)).min()?;
+    let is_pairs = !text.contains("://") && text.contains(';');
+    is_pairs.then(|| format!("{}***", &text[..secret]))
+}
+
 fn without_secret_parameters(text: &str) -> String {
     let Some((before, parameters)) = text.split_once('?') else { return text.to_owned() };
     let shown: Vec<_> = parameters
         .split('&')
         .map(|parameter| match parameter.split_once('=') {
-            // A name may be escaped, too.
-            Some((name, _)) if name.to_lowercase().contains("pass") || name.contains('%') => {
+            Some((name, _)) if is_secret(name) => {
                 format!("{name}=***")
             }
             _ => parameter.to_owned(),
         })
         .collect();
     format!("{before}?{}", shown.join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    // A name may be escaped, too.
+    lower.contains("pass") || lower.contains("pwd") || lower.contains('%')
 }
 
 #[cfg(test)]
@@ -183,6 +199,10 @@ mod tests {
                 "postgres://host/db?user=ann&password=***&sslpassword=***&p%61ssword=***&sslmode=require",
             ),
             ("postgres://ann@host:5432/db", "postgres://ann@host:5432/db"),
+            ("mssql://ann:p;password=x@host/db", "mssql://ann:***@host/db"),
+            ("mssql://host/db?user=ann&pwd=pass", "mssql://host/db?user=ann&pwd=***"),
+            ("Server=host;Uid=ann;Pwd='pa;ss';Database=db", "Server=host;Uid=ann;***"),
+            ("Server=tcp:host,1433;User Id=ann;PassWord=pass", "Server=tcp:host,1433;User Id=ann;***"),
             ("sqlite://a:b@c.db", "sqlite://a:b@c.db"),
             ("127.0.0.1:8080", "127.0.0.1:8080"),
         ] {

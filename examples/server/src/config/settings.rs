@@ -38,20 +38,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "sqlite://messenger.db",
         help: "Where the data lies: `sqlite://PATH` is a file, made when missing (relative to the working \
                directory, or `sqlite:///` and an absolute path); `postgres://USER:PASSWORD@HOST:PORT/DATABASE` \
-               is a PostgreSQL database, with parameters such as `?sslmode=verify-full`; `memory:` keeps \
-               everything in memory until the server ends",
+               is a PostgreSQL database, with parameters such as `?sslmode=verify-full`; \
+               `mssql://USER:PASSWORD@HOST:PORT/DATABASE` is an SQL Server or Azure SQL database, with parameters \
+               such as `?trustServerCertificateCA=FILE`; `memory:` keeps everything in memory until the server ends",
     },
     Setting {
         name: "store-schema",
         value: "NAME",
         default: "messenger",
-        help: "For PostgreSQL: the schema in which the tables lie, made when missing",
+        help: "For PostgreSQL and SQL Server: the schema in which the tables lie, made when missing",
     },
     Setting {
         name: "store-connections",
         value: "NUMBER",
         default: "16",
-        help: "For PostgreSQL: how many connections to the database are open at most",
+        help: "For PostgreSQL and SQL Server: how many connections to the database are open at most",
     },
     Setting {
         name: "store-transaction-pooling",
@@ -64,8 +65,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "store-statement-timeout",
         value: "TIME",
         default: "10s",
-        help: "For PostgreSQL: how long the database may work on a statement, waits for locks included, before \
-               it gives up",
+        help: "For PostgreSQL and SQL Server: how long the database may work on a statement, waits for locks \
+               included, before it is given up",
     },
     Setting {
         name: "rate-limits",

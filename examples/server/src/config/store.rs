@@ -1,10 +1,10 @@
 use std::{fmt, time::Duration};
 
-use messenger_sqlx::postgres::migrations_sql;
+use messenger_sqlx::postgres;
 
 use super::{ConfigError, StoreUrl, Values, duration, on_or_off};
 
-/// Where the data lies. All but the URL is for PostgreSQL.
+/// Where the data lies. All but the URL is for databases on a server.
 #[derive(Debug)]
 pub(crate) struct StoreConfig {
     pub(crate) url: StoreUrl,
@@ -16,12 +16,13 @@ pub(crate) struct StoreConfig {
 
 impl StoreConfig {
     pub(super) fn of(values: &Values<'_>) -> Result<Self, ConfigError> {
+        let url = values.read("store-url", str::parse)?;
         Ok(Self {
-            url: values.read("store-url", str::parse)?,
-            schema: values.read("store-schema", schema)?,
+            schema: values.read("store-schema", |name| schema(name, &url))?,
             connections: values.read("store-connections", connections)?,
             transaction_pooling: values.read("store-transaction-pooling", on_or_off)?,
             statement_timeout: values.read("store-statement-timeout", statement_timeout)?,
+            url,
         })
     }
 
@@ -29,7 +30,7 @@ impl StoreConfig {
     pub(crate) fn connections_to_server(&self) -> usize {
         match self.url {
             StoreUrl::Memory | StoreUrl::Sqlite(_) => 0,
-            StoreUrl::Postgres(_) => self.connections as usize,
+            StoreUrl::Postgres(_) | StoreUrl::Mssql(_) => self.connections as usize,
         }
     }
 }
@@ -37,21 +38,25 @@ impl StoreConfig {
 impl fmt::Display for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.url {
-            url @ StoreUrl::Postgres(_) => write!(f, "{url}, schema {}", self.schema),
+            url @ (StoreUrl::Postgres(_) | StoreUrl::Mssql(_)) => write!(f, "{url}, schema {}", self.schema),
             url => url.fmt(f),
         }
     }
 }
 
-fn schema(name: &str) -> Result<String, String> {
-    // The store itself knows which names will do.
-    match migrations_sql(name) {
-        Some(_) => Ok(name.to_owned()),
-        None => {
-            Err("is not the name of a schema: 1 to 63 of a to z, digits and `_`, not beginning with a digit \
-                     or with `pg_`"
-                .to_owned())
+fn schema(name: &str, url: &StoreUrl) -> Result<String, String> {
+    // The stores themselves know which names will do.
+    let (sql, never) = match url {
+        StoreUrl::Mssql(_) => {
+            (messenger_mssql::migrations_sql(name), "none of the server's own, such as `dbo`")
         }
+        _ => (postgres::migrations_sql(name), "not beginning with `pg_`"),
+    };
+    match sql {
+        Some(_) => Ok(name.to_owned()),
+        None => Err(format!(
+            "is not the name of a schema: 1 to 63 of a to z, digits and `_`, not beginning with a digit, and {never}"
+        )),
     }
 }
 
@@ -79,9 +84,12 @@ mod tests {
 
     #[test]
     fn names_of_schemas() {
-        assert_eq!(schema("chat_2").as_deref(), Ok("chat_2"));
-        for bad in ["", "Chat", "2chat", "pg_chat", "chat;", "a\"b"] {
-            assert!(schema(bad).is_err(), "{bad}");
+        for (url, own) in [("postgres://h/d", "pg_chat"), ("mssql://ann@h/d", "dbo")] {
+            let url = url.parse().unwrap();
+            assert_eq!(schema("chat_2", &url).as_deref(), Ok("chat_2"));
+            for bad in ["", "Chat", "2chat", own, "chat;", "a\"b"] {
+                assert!(schema(bad, &url).is_err(), "{bad}");
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     str::FromStr,
 };
 
-use super::postgres_url::PostgresUrl;
+use super::{mssql_url::MssqlUrl, postgres_url::PostgresUrl};
 
 /// Where the data lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +15,24 @@ pub(crate) enum StoreUrl {
     Sqlite(PathBuf),
     /// In a PostgreSQL database.
     Postgres(PostgresUrl),
+    /// In an SQL Server database.
+    Mssql(MssqlUrl),
 }
 
 /// Of a refusal: what there is instead.
-const INSTEAD: &str = "use `sqlite://PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `memory:`";
+const INSTEAD: &str = "use `sqlite://PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
+     `mssql://USER:PASSWORD@HOST:PORT/DATABASE` or `memory:`";
 
 impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
+        // Before anything of it is repeated: there may be a password in it.
+        if is_of_dot_net(url) {
+            return Err("is a connection string of .NET, and not a URL; write \
+                        `mssql://USER:PASSWORD@HOST:PORT/DATABASE`"
+                .to_owned());
+        }
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(format!(
                 "must start with `sqlite://` or be `memory:`; for a file write `sqlite://{url}`"
@@ -34,12 +43,15 @@ impl FromStr for StoreUrl {
             "memory" => Err("has text after `memory:`, where nothing belongs".to_owned()),
             "sqlite" => sqlite(rest),
             "postgres" | "postgresql" => url.parse().map(Self::Postgres),
-            "mssql" | "sqlserver" => {
-                Err(format!("needs the SQL Server backend, which this build has not; {INSTEAD}"))
-            }
+            "mssql" | "sqlserver" => url.parse().map(Self::Mssql),
             _ => Err(format!("names a store that is not known; {INSTEAD}")),
         }
     }
+}
+
+/// `Server=HOST;Database=DATABASE;…`
+fn is_of_dot_net(url: &str) -> bool {
+    !url.contains("://") && url.contains('=') && url.contains(';')
 }
 
 fn sqlite(rest: &str) -> Result<StoreUrl, String> {
@@ -68,6 +80,7 @@ impl fmt::Display for StoreUrl {
                 write!(f, "in {}", absolute.as_deref().unwrap_or(path).display())
             }
             Self::Postgres(url) => write!(f, "in the PostgreSQL database {}", url.place()),
+            Self::Mssql(url) => write!(f, "in the SQL Server database {}", url.place()),
         }
     }
 }
@@ -93,12 +106,15 @@ mod tests {
             ("sqlite::memory:", "memory:"),
             ("sqlite:///", "folder"),
             ("postgres://h", "no database"),
-            ("mssql://h/d", "SQL Server"),
+            ("mssql://h/d", "no user"),
+            ("sqlserver://ann@h", "no database"),
+            ("Server=h;Database=d;User Id=ann;Password=hunter2", ".NET"),
+            ("Server=tcp:h,1433;Database=d;Pwd=hunter2", ".NET"),
             ("memory:x", "nothing belongs"),
             ("redis://h", "not known"),
         ] {
             let reason = url.parse::<StoreUrl>().unwrap_err();
-            assert!(reason.contains(says), "{url}: {reason}");
+            assert!(reason.contains(says) && !reason.contains("hunter2"), "{url}: {reason}");
         }
     }
 }

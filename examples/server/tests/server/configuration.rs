@@ -14,6 +14,8 @@ fn help_explains_each_setting_with_its_default_and_variable() {
         "[default: sqlite://messenger.db] [env: MESSENGER_STORE_URL]",
         "PostgreSQL database",
         "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        "SQL Server or Azure SQL database",
+        "mssql://USER:PASSWORD@HOST:PORT/DATABASE",
         "[default: messenger] [env: MESSENGER_STORE_SCHEMA]",
         "[default: 16] [env: MESSENGER_STORE_CONNECTIONS]",
         "[default: off] [env: MESSENGER_STORE_TRANSACTION_POOLING]",
@@ -82,6 +84,7 @@ fn values_that_make_no_sense_are_refused_wherever_they_come_from() {
         ("--listen", "8080"),
         ("--store-url", "redis://host"),
         ("--store-url", "postgres://host"),
+        ("--store-url", "mssql://host/chat"),
         ("--store-schema", "Chat"),
         ("--store-connections", "1"),
         ("--store-transaction-pooling", "yes"),
@@ -122,20 +125,39 @@ fn a_password_in_a_url_is_not_shown() {
         "postgres:ann:hunter2@host/db",
         "postgres//ann:hunter2@host/db",
         "postgres://host?password=hunter2",
+        "mssql://ann:hunter2@host",
+        "mssql://ann:hunter2@host:port/db",
+        "sqlserver://ann:1/hunter2@host/db",
+        "mssql:ann:hunter2@host/db",
+        "mssql//ann:hunter2@host/db",
+        "mssql://host?password=hunter2",
     ] {
         let said = refused(&run(["--store-url", url]));
-        assert!(said.contains("--store-url is `postgres") && !said.contains("hunter2"), "{said}");
+        let scheme = url.split([':', '/']).next().unwrap();
+        assert!(said.contains(&format!("--store-url is `{scheme}")) && !said.contains("hunter2"), "{said}");
+    }
+    for text in
+        ["Server=h;Database=d;User Id=ann;Password=hunter2", "Server=tcp:h,1;Database=d;PWD={hunter2}"]
+    {
+        let said = refused(&run(["--store-url", text]));
+        assert!(said.contains("--store-url is `Server=") && said.contains(".NET"), "{said}");
+        assert!(said.contains("mssql://") && !said.contains("hunter2"), "{said}");
     }
     let url = "postgres://ann:hunter2@host/db";
     for arguments in [vec![url], vec!["--store-ulr", url], vec![&format!("--store-ulr={url}")]] {
         let said = refused(&run(arguments));
         assert!(!said.contains("hunter2"), "{said}");
     }
-    for url in ["postgres://ann:hunter2@host/db", "postgres://ann@host/db?password=hunter2"] {
+    for url in [
+        "postgres://ann:hunter2@host/db",
+        "postgres://ann@host/db?password=hunter2",
+        "mssql://ann:hunter2@host/db",
+        "mssql://ann@host/db?pwd=hunter2",
+    ] {
         let output = run(["check-config", "--store-url", url]);
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
-        assert!(said.contains("postgres://ann") && !said.contains("hunter2"), "{said}");
+        assert!(said.contains("://ann") && !said.contains("hunter2"), "{said}");
     }
 }
 

@@ -123,10 +123,12 @@ fn migrate_prints_the_tables_of_the_store_that_the_url_names() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody is at this address.
     let postgres = ["--store-url", "postgres://ann:hunter2@127.0.0.1:1/chat", "--store-schema", "tea"];
+    let mssql = ["--store-url", "mssql://ann:hunter2@127.0.0.1:1/chat", "--store-schema", "tea"];
     for (flags, table) in [
         (&[][..], "CREATE TABLE messenger_messages"),
         (&["--store-url", "sqlite://other.db"], "CREATE TABLE messenger_messages"),
         (&postgres, "CREATE TABLE \"tea\".messenger_messages"),
+        (&mssql, "CREATE TABLE [tea].messenger_messages"),
     ] {
         let output =
             binary().args(["migrate", "--print"]).args(flags).current_dir(folder.path()).output().unwrap();

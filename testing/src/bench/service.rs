@@ -1,12 +1,4 @@
-//! What both benches of sends are made of: people who send, a clock with CPU time, and figures.
-
-#![allow(dead_code, reason = "each bench uses a part of it")]
-
-use std::{
-    error::Error,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use messenger_core::{
     Actor, ChatId, Messenger, Password, PasswordCost, Settings,
@@ -15,64 +7,19 @@ use messenger_core::{
     ports::Store,
 };
 
-pub(crate) type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
-
-pub(crate) const BODY: &str =
-    "A message of one hundred bytes, give or take none, as people write them to each other every day ....";
-const _: () = assert!(BODY.len() == 100, "the length that the other figures are for");
-
-/// One round of one line.
-#[derive(Clone, Copy)]
-pub(crate) struct Sample {
-    /// Messages a second.
-    pub(crate) rate: f64,
-    /// Seconds of this process's CPU for 1,000 messages, senders included.
-    pub(crate) cpu: f64,
-}
-
-/// A clock and the CPU time of this process since a moment.
-pub(crate) struct Measured {
-    pub(crate) since: Instant,
-    cpu: Duration,
-}
-
-impl Measured {
-    pub(crate) fn begin() -> Self {
-        Self { since: Instant::now(), cpu: cpu_of_this_process() }
-    }
-
-    pub(crate) fn end(&self, messages: usize) -> Sample {
-        let cpu = cpu_of_this_process().saturating_sub(self.cpu);
-        let messages = messages as f64;
-        Sample {
-            rate: messages / self.since.elapsed().as_secs_f64(),
-            cpu: cpu.as_secs_f64() / messages * 1000.0,
-        }
-    }
-}
-
-#[cfg(unix)]
-fn cpu_of_this_process() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// Elsewhere it is not measured.
-#[cfg(not(unix))]
-fn cpu_of_this_process() -> Duration {
-    Duration::ZERO
-}
+use super::{BODY, Result};
 
 /// The service with people in groups.
-pub(crate) struct Service {
-    pub(crate) messenger: Messenger,
-    pub(crate) people: Vec<Actor>,
+#[derive(Debug)]
+pub struct Service {
+    messenger: Messenger,
+    people: Vec<Actor>,
     names: Context,
 }
 
 impl Service {
     /// With so many people.
-    pub(crate) async fn open(store: Arc<dyn Store>, people: usize) -> Result<Self> {
+    pub async fn open(store: Arc<dyn Store>, people: usize) -> Result<Self> {
         // Passwords are not what is measured here.
         let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
         let settings = Settings { password_cost: cost, ..Settings::default() };
@@ -98,7 +45,7 @@ impl Service {
     }
 
     /// A group of these people, the first of whom makes it.
-    pub(crate) async fn make_group(&self, members: &[usize]) -> Result<ChatId> {
+    pub async fn make_group(&self, members: &[usize]) -> Result<ChatId> {
         let member_ids =
             members.iter().map(|member| self.people[*member].user()).collect::<Result<_, _>>()?;
         let create = CreateGroupChat { title: "Tea".into(), member_ids, client_id: None };
@@ -107,11 +54,7 @@ impl Service {
 
     /// Each sender, with their chats, waits for the commit of a message before they send the next one. Gives how many
     /// were sent.
-    pub(crate) async fn send_until(
-        &self,
-        until: Instant,
-        senders: Vec<(usize, Vec<ChatId>)>,
-    ) -> Result<usize> {
+    pub async fn send_until(&self, until: Instant, senders: Vec<(usize, Vec<ChatId>)>) -> Result<usize> {
         let tasks: Vec<_> = senders
             .into_iter()
             .map(|(number, chats)| {
@@ -124,6 +67,11 @@ impl Service {
             sent += task.await??;
         }
         Ok(sent)
+    }
+
+    /// Ends it and closes its store.
+    pub async fn close(&self) {
+        self.messenger.close().await;
     }
 }
 
@@ -147,23 +95,4 @@ async fn send_until(
         sent += 1;
     }
     Ok(sent)
-}
-
-pub(crate) fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
-}
-
-pub(crate) struct Figures {
-    pub(crate) lowest: f64,
-    pub(crate) median: f64,
-    pub(crate) highest: f64,
-}
-
-impl Figures {
-    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        Self { lowest: at(0), median: at(values.len() / 2), highest: at(values.len().saturating_sub(1)) }
-    }
 }

@@ -1,0 +1,33 @@
+//! What benchmarks of durable sends are made of: people who send through the whole service, clients that insert bare
+//! rows, and tables of what came out.
+
+mod bare;
+mod figures;
+mod history;
+mod options;
+mod sends;
+mod service;
+mod table;
+
+use std::error::Error;
+
+pub use self::{
+    bare::{Bare, Inserter},
+    figures::{Figures, verdict},
+    history::{LongChat, PAGE},
+    options::Options,
+    sends::{CHATS, PEOPLE, Sends, line, plain},
+    service::Service,
+    table::{Line, Table},
+};
+
+/// What a benchmark can't go on after, it ends with.
+pub type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// The text of every message.
+pub const BODY: &str =
+    "A message of one hundred bytes, give or take none, as people write them to each other every day ....";
+const _: () = assert!(BODY.len() == 100, "the length that the other figures are for");
+
+/// Rows of a bare batch.
+pub const BATCH: usize = 128;
