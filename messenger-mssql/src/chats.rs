@@ -128,7 +128,7 @@ fn page(schema: &Schema, hold: &str) -> String {
             ORDER BY d.activity_at DESC, d.id DESC
         )"
     );
-    view(schema, hold, &chats, "ORDER BY a.activity_at DESC, a.id DESC")
+    view(schema, hold, &chats, "ORDER BY c.activity_at DESC, c.id DESC")
 }
 
 #[async_trait]

@@ -63,7 +63,7 @@ pub(crate) struct Answer<T> {
     pub(crate) code: i32,
 }
 
-/// When a connection was last found broken: those of before may be, too.
+/// When a connection was last found broken: those that have not been used since may be, too.
 type BrokenAt = Arc<Mutex<Option<Instant>>>;
 
 impl Connections {
@@ -179,7 +179,7 @@ impl Connections {
             }
         };
         let is_doubtful = session.free_since.elapsed() > Self::QUIET
-            || lock(&self.broken_at).is_some_and(|broken_at| session.opened_at < broken_at);
+            || lock(&self.broken_at).is_some_and(|broken_at| session.free_since < broken_at);
         Some((session, is_doubtful))
     }
 

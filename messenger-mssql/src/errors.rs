@@ -81,19 +81,19 @@ const WITH_VALUES: [u32; 9] = [220, 232, 241, 244, 245, 248, 2628, 8114, 13609];
 /// lock, or a row was changed under a snapshot.
 const IN_THE_WAY: [u32; 3] = [1205, 1222, 3960];
 
-/// The server did not begin, because it is busy: of sessions, of workers, or of work of the kind.
-const TOO_BUSY: [u32; 6] = [10_928, 10_929, 40_501, 49_918, 49_919, 49_920];
-
 /// The server or the database is not there, lets nobody in, is read-only, or has run out of something.
-const UNAVAILABLE: [u32; 44] = [
-    // The connection was cut, or its session ended by somebody.
-    64, 233, 596, 10_053, 10_054, 10_060,
-    // Out of memory, of locks, of disk, of log, of worker threads.
-    701, 1105, 1204, 8645, 8651, 9002, 17_300, 17_803,
+const UNAVAILABLE: [u32; 68] = [
+    // The connection was cut, or its session ended by somebody or by a failover.
+    64, 233, 596, 3989, 10_053, 10_054, 10_060,
+    // Out of memory, of locks, of disk, of log, of versions of rows, of worker threads.
+    701, 802, 1101, 1105, 1204, 3958, 3966, 3967, 8645, 8651, 9001, 9002, 17_300, 17_803,
     // The database is recovered, restored, in doubt, offline, on another replica, in transition or used by one alone.
-    921, 922, 924, 926, 927, 942, 952, 976, 978, 982, 983, 988, 3906, 3908,
-    // The server stops, starts or is paused.
-    6005, 17_142, 17_143, 40_613, 40_197, // The login or its database is not there, or not now.
+    921, 922, 924, 926, 927, 942, 952, 976, 978, 982, 983, 988, 3906, 3908, 4221,
+    // The server stops, starts, is paused or moved.
+    6005, 17_142, 17_143, 40_143, 40_166, 40_197, 40_540, 40_613,
+    // It is busy: of sessions, of workers, or of work of the kind. It wants to be left alone for seconds.
+    10_928, 10_929, 10_936, 40_501, 40_544, 40_549, 40_550, 40_551, 40_552, 40_553, 49_918, 49_919, 49_920,
+    // The login or its database is not there, or not now.
     4060, 4064, 17_187, 17_809, 17_892, 18_401, 18_451, 18_452, 18_456, 18_461, 18_486,
 ];
 
@@ -114,9 +114,7 @@ impl ServerError {
         match self.said {
             Said::Unique(Some(what)) => StoreErrorKind::AlreadyExists(what),
             _ if is(&CORRUPT) => StoreErrorKind::Corrupt,
-            _ if is(&UNAVAILABLE) || is(&IN_THE_WAY) || is(&TOO_BUSY) || self.is_fatal() => {
-                StoreErrorKind::Unavailable
-            }
+            _ if is(&UNAVAILABLE) || is(&IN_THE_WAY) || self.is_fatal() => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Other,
         }
     }
@@ -128,7 +126,7 @@ impl ServerError {
 
     /// Whether another try may fare better at once. Nothing of the first one is done.
     pub(crate) fn is_worth_another_try(&self) -> bool {
-        !self.is_fatal() && (IN_THE_WAY.contains(&self.number) || TOO_BUSY.contains(&self.number))
+        !self.is_fatal() && IN_THE_WAY.contains(&self.number)
     }
 }
 
@@ -318,8 +316,8 @@ mod tests {
             (1205, 13, true),
             (1222, 16, true),
             (3960, 16, true),
-            (10_928, 16, true),
-            (40_501, 17, true),
+            (10_928, 16, false),
+            (40_501, 17, false),
             (40_501, 20, false),
             (40_197, 17, false),
             (2627, 14, false),

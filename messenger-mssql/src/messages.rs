@@ -158,6 +158,9 @@ impl MessageStore for MssqlStore {
     }
 
     async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
+        // By rising ids, as those who write lock them.
+        let mut since = since.to_vec();
+        since.sort_unstable_by_key(|(chat, _)| *chat);
         let mut found: Vec<Option<Changes>> = vec![None; since.len()];
         for (asked, found) in since.chunks(LONGEST).zip(found.chunks_mut(LONGEST)) {
             let call = Call::statement(Arc::clone(&self.sql().messages.changes))

@@ -50,7 +50,7 @@ IF @@TRANCOUNT = 0 SET NOEXEC ON;";
 /// ```
 pub fn migrations_sql(schema: &str) -> Option<String> {
     let schema = Schema::parse(schema)?;
-    let mut parts = vec![SETTINGS.to_owned(), "BEGIN TRANSACTION;".to_owned()];
+    let mut parts = vec![SETTINGS.to_owned(), begin(&schema)];
     parts.extend([create_schema(&schema), schema.fill(TABLE)]);
     for migration in MIGRATIONS {
         parts.push(format!("-- Migration {}: {}", migration.version, migration.name));
@@ -74,6 +74,23 @@ pub fn migrations_sql(schema: &str) -> Option<String> {
     }
     text += "COMMIT TRANSACTION;\nGO\n\nSET NOEXEC OFF;\nGO\n";
     Some(text)
+}
+
+/// Begins a transaction in which no node migrates the database. Whoever can't have the lock has no transaction.
+fn begin(schema: &Schema) -> String {
+    format!(
+        "BEGIN TRANSACTION;
+DECLARE @result int;
+EXEC @result = sp_getapplock @Resource = N'{}', @LockMode = N'Exclusive', @LockOwner = N'Transaction', \
+    @LockTimeout = {};
+IF @result < 0
+BEGIN
+    RAISERROR(N'another node migrates the database', 16, 1);
+    ROLLBACK TRANSACTION;
+END;",
+        resource(schema),
+        OTHERS.as_millis()
+    )
 }
 
 /// What is sent at once: a procedure must be alone. Between them are lines of nothing but `GO`.
@@ -259,7 +276,8 @@ mod tests {
         assert!(!sql.contains("{schema}"));
         let parts = batches(&sql);
         assert_eq!(parts[0], SETTINGS);
-        assert_eq!(parts[1], "BEGIN TRANSACTION;");
+        assert!(parts[1].starts_with("BEGIN TRANSACTION;"));
+        assert!(parts[1].contains("sp_getapplock @Resource = N'messenger migrations of chat'"));
         assert_eq!(parts[3], "IF SCHEMA_ID(N'chat') IS NULL EXEC(N'CREATE SCHEMA [chat]');");
         assert!(parts[5].starts_with("CREATE TABLE [chat].messenger_migrations"));
         assert_eq!(parts[parts.len() - 2..], ["COMMIT TRANSACTION;", "SET NOEXEC OFF;"]);

@@ -87,7 +87,7 @@ pub struct MssqlBuilder {
     lock_timeout: Duration,
     idle_timeout: Duration,
     max_lifetime: Duration,
-    trust_any: bool,
+    trust_any: Option<bool>,
     authority: Option<PathBuf>,
     token: Option<Arc<dyn TokenSource>>,
     migrate: bool,
@@ -114,7 +114,7 @@ impl MssqlBuilder {
             lock_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(1800),
-            trust_any: false,
+            trust_any: None,
             authority: None,
             token: None,
             migrate: true,
@@ -187,7 +187,7 @@ impl MssqlBuilder {
     /// Whether any certificate will do for the server; without this as the address has it
     /// (`trustServerCertificate`), else false. Then whoever sits between can read and change everything.
     pub const fn trust_server_certificate(mut self, on: bool) -> Self {
-        self.trust_any = on;
+        self.trust_any = Some(on);
         self
     }
 
@@ -242,10 +242,16 @@ impl MssqlBuilder {
     /// The address with what was set beside it, or what is wrong with it.
     fn whole_address(&self) -> Result<Address, String> {
         let mut address: Address = self.address.parse()?;
-        if self.trust_any {
-            (address.trust_any, address.authority) = (true, None);
-        } else if let Some(file) = &self.authority {
-            (address.trust_any, address.authority) = (false, Some(file.clone()));
+        match (self.trust_any, &self.authority) {
+            (Some(true), Some(_)) => {
+                return Err(
+                    "any certificate is trusted, and an authority is set: one of them is enough".to_owned()
+                );
+            }
+            (Some(true), None) => (address.trust_any, address.authority) = (true, None),
+            (_, Some(file)) => (address.trust_any, address.authority) = (false, Some(file.clone())),
+            (Some(false), None) => address.trust_any = false,
+            (None, None) => {}
         }
         match (&self.token, &address.user) {
             (None, None) => Err("it names no user, and no source of tokens is set".to_owned()),

@@ -53,7 +53,7 @@ impl Sql {
             .into(),
             // Those that somebody else is at work on are left to them, or to the next time.
             remove_expired: format!(
-                "DELETE TOP (@P2) FROM {schema}.messenger_sessions WITH (ROWLOCK, READPAST) OUTPUT deleted.id
+                "DELETE TOP (@P2) FROM {schema}.messenger_sessions WITH (ROWLOCK, READPAST, READCOMMITTEDLOCK) OUTPUT deleted.id
                 WHERE expires_at < @P1"
             )
             .into(),

@@ -45,10 +45,14 @@ impl Sql {
                 JOIN {schema}.messenger_users AS u ON u.id = a.id"
             )
             .into(),
-            by_username: of("u.username = @P1 AND u.erased_at IS NULL"),
-            by_email: of("u.email_key = @P1 AND u.email_key IS NOT NULL AND u.erased_at IS NULL"),
+            // What is compared is filled up first, texts with blanks and bytes with zeros; the length is as it was.
+            by_username: of(
+                "u.username = @P1 AND DATALENGTH(u.username) = DATALENGTH(@P1) AND u.erased_at IS NULL",
+            ),
+            by_email: of("u.email_key = @P1 AND DATALENGTH(u.email_key) = DATALENGTH(@P1)
+                AND u.email_key IS NOT NULL AND u.erased_at IS NULL"),
             // `@P1` to `@P2` is the range of usernames, `@P3` to `@P4` that of display names; `@P5` is the username to
-            // begin after. Blanks at the end are not seen when texts are compared, but their length is.
+            // begin after.
             find: format!(
                 "SELECT {USER} FROM {schema}.messenger_users AS u
                 WHERE u.username IN (
@@ -144,13 +148,14 @@ impl UserStore for MssqlStore {
         if prefix.contains('\0') {
             return Ok(vec![]);
         }
-        let end = prefix::end_of(prefix).unwrap_or_else(|| char::MAX.to_string());
+        let end = prefix::end_of(prefix);
         let call = Call::statement(Arc::clone(&self.sql().users.find))
             .text("@P1", prefix)
-            .text("@P2", end.as_str())
+            // After every username, which have ASCII characters only.
+            .text("@P2", end.clone().unwrap_or_else(|| char::MAX.to_string()))
             .bytes("@P3", prefix)
             // After every name: no text has this byte.
-            .bytes("@P4", if end == char::MAX.to_string() { vec![0xFF] } else { end.into_bytes() })
+            .bytes("@P4", end.map_or_else(|| vec![0xFF], String::into_bytes))
             .text("@P5", after.map_or("", Username::as_str))
             .number("@P6", rows(limit));
         self.all(call, |columns| columns.user()).await

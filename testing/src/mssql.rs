@@ -56,10 +56,11 @@ impl MssqlDatabase {
     pub async fn create_versioned() -> Self {
         let database = Self::create().await;
         let name = &database.name;
+        // A text of its own, because an engine that always keeps versions does not know the statement.
         database
             .execute(&format!(
                 "IF EXISTS (SELECT 1 FROM sys.databases WHERE name = '{name}' AND is_read_committed_snapshot_on = 0)
-    ALTER DATABASE [{name}] SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
+    EXEC(N'ALTER DATABASE [{name}] SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE')"
             ))
             .await;
         database

@@ -10,6 +10,8 @@ use crate::{
 /// Starts to log what the settings ask for.
 pub(crate) fn init(config: &Config) -> Result<(), ServerError> {
     let filter = EnvFilter::try_new(&config.log).map_err(ServerError::start)?;
+    // It logs what the server says to it, the values of duplicate keys included. Errors reach us without.
+    let filter = filter.add_directive("tiberius=off".parse().map_err(ServerError::start)?);
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match config.log_format {
         LogFormat::Text => {

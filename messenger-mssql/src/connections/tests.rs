@@ -234,7 +234,7 @@ async fn a_connection_that_can_not_be_rolled_back_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_is_run_again_when_other_work_was_in_its_way() {
-    for (number, class) in [(1205, 13), (1222, 16), (3960, 16), (40_501, 17)] {
+    for (number, class) in [(1205, 13), (1222, 16), (3960, 16)] {
         let server = Server::new();
         let connections = connections(&server);
         for _ in 0..4 {
@@ -312,11 +312,12 @@ async fn those_of_before_a_broken_one_are_asked() {
     let connections = connections(&server);
     server.whenever("late", Reply::Late(Duration::from_secs(1), fake::done()));
     join_all((0..2).map(|_| connections.done(call("late")))).await;
+    advance(Duration::from_millis(1)).await;
     server.then(Reply::Cut(vec![]));
     assert!(connections.done(call("p")).await.is_err());
     connections.done(call("q")).await.unwrap();
     connections.done(call("r")).await.unwrap();
-    assert_eq!(server.texts()[2..], ["p", "SELECT 1", "q", "SELECT 1", "r"]);
+    assert_eq!(server.texts()[2..], ["p", "SELECT 1", "q", "r"]);
     assert_eq!(server.seen().opened, 2);
 }
 

@@ -1,7 +1,8 @@
 -- Times are microseconds since 1970, ids the 16 bytes of a UUID, which binary(16) keeps in their order and uniqueidentifier
 -- would not. {schema} stands for the schema's name.
 -- There are no foreign keys: nothing but sessions is ever deleted, and every write looks at the rows it depends on.
--- What is found by its exact bytes is varbinary: then no collation, case or blank at the end has a say in it.
+-- What is found by its exact bytes is varbinary: then no collation, case or blank at the end has a say in it. Only zeros at
+-- the end are not seen when bytes are compared; names have none, and hashes are of one length.
 
 CREATE TABLE {schema}.messenger_users (
     id              binary(16)      NOT NULL CONSTRAINT messenger_users_pkey PRIMARY KEY CLUSTERED,
@@ -241,8 +242,9 @@ GO
 -- without a word, and what is too long for a column is an error.
 --
 -- Locks are taken in this order, and of each kind by rising keys: chats, users, members. A row is locked by updating it,
--- which holds whatever the isolation level and the versions of rows; where many are updated at once, what is joined is
--- in order, and the joins are loops in that order.
+-- which holds whatever the isolation level and the versions of rows. Where many are updated at once, what is joined is in
+-- order, and the joins are loops in that order, which ask for the rows they lock and for no others. The server may still
+-- fetch rows of pages that it has to read in another order: then one of two is chosen to be run again.
 
 -- Stores an account and its first session.
 CREATE PROCEDURE {schema}.messenger_create_user
@@ -438,7 +440,7 @@ GO
 -- people who are added, the creator first; @locked are the same by rising ids. Answers with the chat, whether it was made,
 -- and the fingerprint of the request that made it.
 CREATE PROCEDURE {schema}.messenger_create_group
-    @id binary(16), @creator binary(16), @title nvarchar(4000), @at bigint, @client_id varbinary(64) = NULL,
+    @id binary(16), @creator binary(16), @title nvarchar(4000), @at bigint, @client_id varbinary(8000) = NULL,
     @fingerprint binary(16) = NULL, @members varbinary(max), @locked varbinary(max), @message binary(16),
     @sender binary(16), @note varbinary(max), @message_at bigint
 AS
@@ -501,7 +503,7 @@ AS
 BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
-    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @noted int, @joined bigint, @members int;
+    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @noted int, @joined bigint, @members int, @removed int;
     SET @noted = DATALENGTH(@notes) / 48;
 
     BEGIN TRANSACTION;
@@ -513,7 +515,15 @@ BEGIN
         IF EXISTS (SELECT 1 FROM {schema}.messenger_chats WHERE id = @chat) RETURN 2;
         RETURN 1;
     END;
-    SELECT @last_seq = last_seq, @revision = revision, @texts = texts FROM {schema}.messenger_chats WHERE id = @chat;
+    SELECT @last_seq = last_seq, @revision = revision, @texts = texts, @members = member_count
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    -- While nothing is held that whoever moves a mark waits for.
+    SELECT @joined = COALESCE(MAX(join_order), 0) FROM {schema}.messenger_members WHERE chat_id = @chat;
+    SELECT @removed = COUNT(*)
+    FROM {schema}.messenger_unpack_people(@people) AS a
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
+    WHERE a.change = 1 AND p.left_at IS NULL;
+    SET @members = @members + DATALENGTH(@added) / 16 - @removed;
     IF DATALENGTH(@added) > 0
     BEGIN
         UPDATE u SET memberships = u.memberships + 1
@@ -534,7 +544,6 @@ BEGIN
         FROM {schema}.messenger_unpack_ids(@touched) AS a
         INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
         OPTION (FORCE ORDER);
-        SELECT @joined = COALESCE(MAX(join_order), 0) FROM {schema}.messenger_members WHERE chat_id = @chat;
         UPDATE p SET
             role = CASE a.change WHEN 1 THEN p.role ELSE a.role END,
             joined_at = CASE a.change WHEN 0 THEN @at ELSE p.joined_at END,
@@ -545,16 +554,17 @@ BEGIN
             read_texts = CASE WHEN a.change = 0 AND p.read_texts < @texts THEN @texts ELSE p.read_texts END,
             delivered_seq = CASE WHEN a.change = 0 AND p.delivered_seq < @last_seq THEN @last_seq ELSE p.delivered_seq END
         FROM {schema}.messenger_unpack_people(@people) AS a
-        JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
-        WHERE a.change = 0 OR p.left_at IS NULL;
+        INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
+        WHERE a.change = 0 OR p.left_at IS NULL
+        OPTION (FORCE ORDER);
         INSERT INTO {schema}.messenger_members (chat_id, user_id, joined_at, join_order, read_seq, read_texts,
             delivered_seq, role)
         SELECT @chat, a.id, @at, @joined + a.place, @last_seq, @texts, @last_seq, a.role
         FROM {schema}.messenger_unpack_people(@people) AS a
         WHERE a.change = 0
-            AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_members AS p WHERE p.chat_id = @chat AND p.user_id = a.id);
+            AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_members AS p WHERE p.chat_id = @chat AND p.user_id = a.id)
+        OPTION (LOOP JOIN, FORCE ORDER);
     END;
-    SELECT @members = COUNT(*) FROM {schema}.messenger_members WHERE chat_id = @chat AND left_at IS NULL;
 
     INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts, created_at,
         kind, is_changed, body)
@@ -575,7 +585,7 @@ GO
 -- Appends one message and answers with its numbers. Those are null if it was not stored: then the third column is the
 -- message that the sender stored before under the same client id, or null for somebody who is no member.
 CREATE PROCEDURE {schema}.messenger_append_message
-    @id binary(16), @chat binary(16), @sender binary(16), @body varbinary(max), @client_id varbinary(64) = NULL,
+    @id binary(16), @chat binary(16), @sender binary(16), @body varbinary(max), @client_id varbinary(8000) = NULL,
     @fingerprint binary(16) = NULL, @reply_to binary(16) = NULL, @at bigint
 AS
 BEGIN
@@ -759,10 +769,12 @@ BEGIN
     -- Before any lock is held: who appends to a chat holds the chat and waits for members.
     INSERT INTO @step (place, chat, person, is_read, seq, all_texts, member_count, texts)
     SELECT a.place, a.chat, a.person, a.is_read, g.seq, c.texts, c.member_count,
-        COALESCE((SELECT m.texts FROM {schema}.messenger_messages AS m WHERE m.chat_id = a.chat AND m.seq = g.seq), 0)
+        ISNULL(m.texts, 0)
     FROM {schema}.messenger_unpack_steps(@steps) AS a
     JOIN {schema}.messenger_chats AS c ON c.id = a.chat
-    CROSS APPLY (SELECT CASE WHEN a.seq < c.last_seq THEN a.seq ELSE c.last_seq END AS seq) AS g;
+    CROSS APPLY (SELECT CASE WHEN a.seq < c.last_seq THEN a.seq ELSE c.last_seq END AS seq) AS g
+    LEFT JOIN {schema}.messenger_messages AS m ON m.chat_id = a.chat AND m.seq = g.seq
+    OPTION (LOOP JOIN, FORCE ORDER);
 
     BEGIN TRANSACTION;
     UPDATE p SET read_seq = p.read_seq
@@ -772,8 +784,9 @@ BEGIN
     INSERT INTO @before (place, read_seq, read_texts, delivered_seq)
     SELECT s.place, p.read_seq, p.read_texts, p.delivered_seq
     FROM @step AS s
-    JOIN {schema}.messenger_members AS p ON p.chat_id = s.chat AND p.user_id = s.person
-    WHERE p.left_at IS NULL;
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = s.chat AND p.user_id = s.person
+    WHERE p.left_at IS NULL
+    OPTION (FORCE ORDER);
     UPDATE p SET
         read_seq = CASE WHEN a.read_seq > p.read_seq THEN a.read_seq ELSE p.read_seq END,
         read_texts = CASE WHEN a.read_texts > p.read_texts THEN a.read_texts ELSE p.read_texts END,
@@ -783,7 +796,8 @@ BEGIN
             MAX(CASE s.is_read WHEN 1 THEN s.texts ELSE 0 END) AS read_texts
         FROM @step AS s JOIN @before AS b ON b.place = s.place GROUP BY s.chat, s.person
     ) AS a
-    JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.person;
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.person
+    OPTION (FORCE ORDER);
     SELECT s.place, b.read_seq, b.read_texts, b.delivered_seq, s.seq, s.all_texts, s.member_count, s.texts
     FROM @step AS s JOIN @before AS b ON b.place = s.place;
     COMMIT TRANSACTION;
@@ -846,18 +860,18 @@ BEGIN
         SELECT @revision = revision FROM {schema}.messenger_chats WHERE id = @chat;
         INSERT INTO @live (seq, nth)
         SELECT m.seq, ROW_NUMBER() OVER (ORDER BY m.seq)
-        FROM @found AS f JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = f.seq
+        FROM @found AS f INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = f.seq
         WHERE m.deleted_at IS NULL;
         SET @erased = @@ROWCOUNT;
         IF @erased > 0
         BEGIN
             UPDATE m SET
                 revision = @revision + l.nth, is_changed = 1, body = NULL, fingerprint = NULL, deleted_at = @at
-            FROM @live AS l JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
+            FROM @live AS l INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
             UPDATE {schema}.messenger_chats SET revision = revision + @erased WHERE id = @chat;
             SELECT m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, m.sender_id, m.body, m.client_id,
                 m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at
-            FROM @live AS l JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
+            FROM @live AS l INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
         END;
         COMMIT TRANSACTION;
         -- None are left of those that were found if others deleted them meanwhile; there may be more.

@@ -256,7 +256,11 @@ async fn the_certificate_is_looked_at() {
     MssqlStore::connect(&with_authority).await.unwrap();
     MssqlStore::builder(&address).certificate_authority(&file_name).open().await.unwrap();
     MssqlStore::builder(&with_authority).trust_server_certificate(true).open().await.unwrap();
-    MssqlStore::connect(&format!("{address}&trustServerCertificate=true")).await.unwrap();
+    let trusting = format!("{address}&trustServerCertificate=true");
+    MssqlStore::connect(&trusting).await.unwrap();
+    MssqlStore::builder(&trusting).trust_server_certificate(false).open().await.unwrap_err();
+    let both = MssqlStore::builder(&address).certificate_authority(&file_name).trust_server_certificate(true);
+    assert!(matches!(both.open().await, Err(OpenError::Address { .. })));
 }
 
 #[tokio::test]

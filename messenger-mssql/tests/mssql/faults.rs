@@ -46,9 +46,8 @@ async fn what_is_acknowledged_is_there_once_and_in_order_though_connections_are_
     let builder = patient(&database.url_by_way_of(relay.address())).max_connections(CONNECTIONS);
     let store = Arc::new(builder.open().await.unwrap());
     let scene = Arc::new(Scene::make(World::new(Arc::clone(&store) as Arc<dyn Store>)).await);
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|number| tokio::spawn(Arc::clone(&scene).send(number, dice.split())))
-        .collect();
+    let senders: Vec<_> =
+        (0..SENDERS).map(|number| tokio::spawn(Arc::clone(&scene).send(number, dice.split()))).collect();
     let reader = tokio::spawn(Arc::clone(&scene).read_and_mark(dice.split()));
 
     for _ in 0..CUTS {
@@ -200,7 +199,8 @@ async fn every_connection_works(store: &MssqlStore, scene: &Scene) {
             assert_eq!(answer.unwrap().id, scene.people[0]);
         }
         let chat = scene.chats[0];
-        let batches: Vec<_> = scene.people.iter().map(|user| [scene.world.text(chat, *user, "hello")]).collect();
+        let batches: Vec<_> =
+            scene.people.iter().map(|user| [scene.world.text(chat, *user, "hello")]).collect();
         let answers = join_all(batches.iter().map(|batch| store.append_messages(batch))).await;
         for answer in answers {
             assert!(matches!(answer.unwrap()[..], [Ok(Appended::New(_))]));
@@ -235,7 +235,9 @@ async fn callers_who_go_away_at_any_moment_leave_nothing_half_done() {
             let Scene { world, people, chats, .. } = &*scene;
             let (chat, user, polls) = (chats[dice.below(3)], people[dice.below(SENDERS)], dice.below(12));
             match number % 4 {
-                0 => drop(cut_short(world.store.append_messages(&[world.text(chat, user, "hello")]), polls).await),
+                0 => drop(
+                    cut_short(world.store.append_messages(&[world.text(chat, user, "hello")]), polls).await,
+                ),
                 1 => {
                     let batch = [world.text(chat, user, "hello"), world.text(chats[0], people[1], "hello")];
                     drop(cut_short(world.store.append_messages(&batch), polls).await);
@@ -266,7 +268,10 @@ async fn a_server_that_does_not_answer_is_waited_for_only_so_long() {
     let scene = Scene::make(World::new(Arc::clone(&patient_store) as Arc<dyn Store>)).await;
     let (chat, ada) = (scene.chats[0], scene.people[0]);
     let mut ways = 0;
-    for fail in [Relay::stall, |relay: &Relay| { relay.refuse(true); relay.cut(); }] {
+    for fail in [Relay::stall, |relay: &Relay| {
+        relay.refuse(true);
+        relay.cut();
+    }] {
         heals(&store).await;
         fail(&relay);
         let began = Instant::now();

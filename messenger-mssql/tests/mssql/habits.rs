@@ -173,14 +173,15 @@ async fn blanks_at_the_end_make_a_difference() {
         let again = world.append(&NewMessage { id: world.id(), ..new }).await.unwrap();
         assert!(matches!(again, Appended::Existing(stored) if stored.id == message.id), "{name:?}");
     }
-    let batch = ["y", "y ", "y"]
-        .map(|name| NewMessage { client_id: client_id(name), ..world.text(chat, ada, name) });
+    let batch =
+        ["y", "y ", "y"].map(|name| NewMessage { client_id: client_id(name), ..world.text(chat, ada, name) });
     let answers = world.store.append_messages(&batch).await.unwrap();
     let new = answers.iter().filter(|answer| matches!(answer, Ok(Appended::New(_)))).count();
     assert_eq!((answers.len(), new), (3, 2));
     for name in ["x", "x "] {
         let title = Title::trusted(format!("{name} "));
-        let group = NewGroup { client_id: client_id(name), title: title.clone(), ..world.new_group(ada, &[bob]) };
+        let group =
+            NewGroup { client_id: client_id(name), title: title.clone(), ..world.new_group(ada, &[bob]) };
         let opened = world.store.create_group(group).await.unwrap();
         assert!(opened.created, "{name:?}");
         assert_eq!(world.view(opened.chat, ada).await.chat.title, Some(title), "blanks are kept");
@@ -479,10 +480,7 @@ async fn check_pages(world: &World, chat: ChatId, user: UserId, last: u64, limit
         let since = Revision::new(seq.get());
         let changes = world.store.changes(slice::from_ref(&(chat, since)), limit).await.unwrap().remove(0);
         let wanted: Vec<_> = (seq.get() + 1..=last.min(seq.get() + limit as u64)).collect();
-        assert_eq!(
-            changes.messages.iter().map(|message| message.revision.get()).collect::<Vec<_>>(),
-            wanted
-        );
+        assert_eq!(changes.messages.iter().map(|message| message.revision.get()).collect::<Vec<_>>(), wanted);
         assert_eq!(changes.truncated, seq.get() + (limit as u64) < last);
     }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use messenger_core::{
     ChatId, MessageId, Revision, Seq, Title, UserId,
     ports::{
-        Anchor, Appended, Content, EditMessage, MessageRecord, MoveMarker, RosterChange, Store, StoreErrorKind,
-        StoreResult,
+        Anchor, Appended, Content, EditMessage, MessageRecord, MoveMarker, RosterChange, Store,
+        StoreErrorKind, StoreResult,
     },
     testkit::{World, check_chat, race},
 };
@@ -171,7 +171,10 @@ impl Node {
         let since: Vec<_> = self.chats.iter().map(|chat| (*chat, Revision::ZERO)).collect();
         for changes in self.world.store.changes(&since, 1000).await.unwrap() {
             let newest = changes.messages.last().map_or(Revision::ZERO, |message| message.revision);
-            assert!(changes.truncated || newest == changes.chat.revision, "head and messages are of one moment");
+            assert!(
+                changes.truncated || newest == changes.chat.revision,
+                "head and messages are of one moment"
+            );
         }
     }
 }

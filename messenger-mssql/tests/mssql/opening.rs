@@ -27,7 +27,10 @@ async fn refused(builder: MssqlBuilder) -> (OpenError, String) {
         shown += &format!(" {error} {error:?}");
         cause = error.source();
     }
-    assert!(!sentence.contains('\n') && !sentence.contains("hunter2") && !shown.contains("hunter2"), "{error:?}");
+    assert!(
+        !sentence.contains('\n') && !sentence.contains("hunter2") && !shown.contains("hunter2"),
+        "{error:?}"
+    );
     (error, sentence)
 }
 

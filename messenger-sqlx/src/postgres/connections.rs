@@ -64,7 +64,7 @@ pub(super) enum Way {
     Transaction,
 }
 
-/// When a connection was last found broken: those of before may be, too.
+/// When a connection was last found broken: those that have not been used since may be, too.
 type BrokenAt = Arc<Mutex<Option<Instant>>>;
 
 impl Connections {
@@ -157,7 +157,7 @@ impl Connections {
     fn take(&self) -> Option<(Session, bool)> {
         let session = lock(&self.free).pop()?;
         let is_doubtful = session.free_since.elapsed() > Self::QUIET
-            || lock(&self.broken_at).is_some_and(|broken_at| session.opened_at < broken_at);
+            || lock(&self.broken_at).is_some_and(|broken_at| session.free_since < broken_at);
         Some((session, is_doubtful))
     }
 

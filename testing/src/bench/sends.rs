@@ -74,7 +74,7 @@ impl<C: Inserter> Sends<C> {
 
     async fn round(&mut self, table: &mut Table) -> Result {
         let batches = table.batches();
-        table.measure(batches, &plain(1), self.bare.batches_for(self.length)).await?;
+        table.measure(batches, &plain(self.only.unwrap_or(1)), self.bare.batches_for(self.length)).await?;
         for senders in SENDERS.into_iter().filter(|senders| self.only.is_none_or(|only| *senders == only)) {
             let plain = plain(senders);
             table.measure(&plain, &plain, self.bare.insert_for(self.length, senders)).await?;
