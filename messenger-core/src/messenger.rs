@@ -23,8 +23,8 @@ use crate::{
     memory::{MemoryBus, MemoryPresence, MemoryStore},
     passwords::Passwords,
     ports::{
-        Bus, BusMessage, ChatRecord, Fingerprint, MarkerMoved, MoveMarker, NewMessage, NodeId, Presence,
-        Store, StoreErrorKind, StoreResult,
+        Bus, BusMessage, ChatRecord, Fingerprint, Hint, MarkerMoved, MoveMarker, NewMessage, NodeId,
+        Presence, Store, StoreErrorKind, StoreResult, Topic,
     },
 };
 
@@ -225,7 +225,7 @@ impl Messenger {
     /// # Errors
     /// Those of the command; [`Error::Unavailable`] when the store can't be reached in time.
     pub async fn execute<C: Command>(&self, actor: &Actor, command: C) -> Result<C::Output> {
-        let cx = Cx { actor: *actor, messenger: self.clone(), told: Vec::new(), placed: None };
+        let cx = Cx::new(*actor, self.clone());
         if !C::DETACHED {
             return cx.execute(command).await;
         }
@@ -254,7 +254,7 @@ impl Messenger {
         if C::DETACHED {
             return self.execute(actor, command).await;
         }
-        let cx = Cx { actor: *actor, messenger: self.clone(), told: Vec::new(), placed: Some(placed) };
+        let cx = Cx { placed: Some(placed), ..Cx::new(*actor, self.clone()) };
         cx.execute(command).await
     }
 
@@ -263,7 +263,7 @@ impl Messenger {
     /// # Errors
     /// Those of the query; [`Error::Unavailable`] when the store can't be reached in time.
     pub async fn query<Q: Query>(&self, actor: &Actor, query: Q) -> Result<Q::Output> {
-        let cx = Cx { actor: *actor, messenger: self.clone(), told: Vec::new(), placed: None };
+        let cx = Cx::new(*actor, self.clone());
         cx.allow(Q::NAME).await?;
         let begun = Instant::now();
         let answer = query.run(&cx).await;
@@ -355,6 +355,9 @@ impl Messenger {
             stop.cancel();
             tasks.wait().await;
         }
+        if let Err(error) = self.hub().depart().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "presence was not given back");
+        }
         self.store().close().await;
     }
 
@@ -393,7 +396,7 @@ impl Builder {
         self
     }
 
-    /// A bus between several nodes.
+    /// A bus between several nodes, which need a [presence](Self::presence) that they share, too.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
         self.bus = Some(bus);
@@ -431,12 +434,15 @@ impl Builder {
     /// Starts the service.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a password cost that Argon2 can't have.
+    /// [`Error::Internal`] for a password cost that Argon2 can't have, and for a bus without a presence.
     ///
     /// # Panics
     /// Outside a tokio runtime, where the service's tasks run until [`Messenger::close`].
     pub fn build(self) -> Result<Messenger> {
         let Self { store, presence, bus, policy, context, limits, settings } = self;
+        if bus.is_some() && presence.is_none() {
+            return Err(Error::internal("nodes on a bus need a presence that they share"));
+        }
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(Arc::clone(context.clock()))));
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let passwords = Passwords::new(settings.password_cost)?;
@@ -447,26 +453,23 @@ impl Builder {
             tellers: Default::default(),
             hub: Default::default(),
         };
-        let node = NodeId(u64::from_be_bytes(context.random()));
 
-        let (abroad, for_bus) = mpsc::channel(1024);
-        let hub = Arc::new(Hub::new(HubParts {
-            node,
+        let (hub, abroad) = Hub::new(HubParts {
+            node: NodeId(u64::from_be_bytes(context.random())),
             store: Arc::clone(&store),
             presence,
-            bus: Arc::clone(&bus),
+            bus,
             policy: policy.clone(),
             context: context.clone(),
             limits: limits.clone(),
             settings: settings.hub.clone(),
             session_lifetime: settings.session_lifetime,
-            abroad,
-        }));
-        hub.start(&work.hub.0, &work.hub.1);
+        });
+        let hub = Arc::new(hub);
+        hub.start(abroad, &work.hub.0, &work.hub.1);
         work.hub
             .0
             .spawn(work.hub.1.clone().run_until_cancelled_owned(tidy(Arc::clone(&store), context.clone())));
-        work.hub.0.spawn(publish(bus, node, for_bus, work.hub.1.clone()));
 
         let lanes = LaneLimits {
             lanes: store.lanes(),
@@ -527,23 +530,6 @@ async fn tidy(store: Arc<dyn Store>, context: Context) {
     }
 }
 
-/// Tells the other nodes, in order; to the end of the queue once the node stops.
-async fn publish(
-    bus: Arc<dyn Bus>,
-    node: NodeId,
-    mut queue: mpsc::Receiver<Vec<BusMessage>>,
-    stop: CancellationToken,
-) {
-    let mut batches = Vec::new();
-    while next_of(&mut queue, &stop, &mut batches).await {
-        let messages: Vec<BusMessage> = batches.drain(..).flatten().collect();
-        if let Err(error) = bus.publish(node, &messages).await {
-            // The others find it in the store.
-            tracing::warn!(error = &error as &dyn std::error::Error, "the other nodes were not told");
-        }
-    }
-}
-
 /// Takes what waits in a queue; after the stop what is left, and then nothing.
 async fn next_of<T>(queue: &mut mpsc::Receiver<T>, stop: &CancellationToken, taken: &mut Vec<T>) -> bool {
     loop {
@@ -587,7 +573,14 @@ fn start_sends(
         let (store, teller) = (Arc::clone(&store), tellers[lane].clone());
         sizes.record(batch.len() as f64);
         async move {
-            let appended = store.append_messages(&batch).await?;
+            let appended = match store.append_messages(&batch).await {
+                Ok(appended) => appended,
+                Err(error) => {
+                    // Perhaps they are stored, and only the answer was lost.
+                    let _ = teller.send(commands::in_doubt(&batch)).await;
+                    return Err(error);
+                }
+            };
             let (outcomes, told) = commands::stored(appended);
             // Full when the connections are told more slowly than messages are stored: then storing waits.
             let _ = teller.send(told).await;
@@ -622,14 +615,25 @@ pub struct Cx {
     actor: Actor,
     messenger: Messenger,
     told: Vec<(Option<ChatId>, BusMessage)>,
+    /// What a write that is under way is about.
+    writing: Vec<Topic>,
     placed: Option<Arc<AtomicBool>>,
 }
 
 impl Cx {
+    const fn new(actor: Actor, messenger: Messenger) -> Self {
+        Self { actor, messenger, told: Vec::new(), writing: Vec::new(), placed: None }
+    }
+
     async fn execute<C: Command>(mut self, command: C) -> Result<C::Output> {
         self.allow(C::NAME).await?;
         let begun = Instant::now();
         let answer = command.run(&mut self).await;
+        if let Err(Error::Unavailable(_) | Error::Internal(_)) = &answer {
+            // Perhaps it is stored, and only the answer was lost.
+            let topics = std::mem::take(&mut self.writing);
+            self.tell_invalid(topics);
+        }
         // Also what a command told before it failed: that much is stored.
         self.tell_others().await;
         self.messenger.inner.meters.record(C::NAME, begun, &answer);
@@ -697,6 +701,23 @@ impl Cx {
     /// Tells others when the command is done: in the order of what else happens in the chat, if it is about one.
     pub(crate) fn tell(&mut self, chat: Option<ChatId>, message: BusMessage) {
         self.told.push((chat, message));
+    }
+
+    /// A write begins that is about these: if its answer is lost, they are compared with the store.
+    pub(crate) fn writes(&mut self, topics: impl IntoIterator<Item = Topic>) {
+        self.writing = topics.into_iter().collect();
+    }
+
+    /// Lets all nodes compare with the store what these topics name, for something may have been stored of which nobody
+    /// was told.
+    pub(crate) fn tell_invalid(&mut self, topics: Vec<Topic>) {
+        let chat = topics.iter().find_map(|topic| match topic {
+            Topic::Chat(chat) => Some(*chat),
+            Topic::User(_) | Topic::Nodes => None,
+        });
+        if !topics.is_empty() {
+            self.tell(chat, BusMessage { topics, hint: Arc::new(Hint::Invalidate {}) });
+        }
     }
 
     /// Tells of changes of a chat.

@@ -15,8 +15,8 @@ pub use chats::{
 };
 pub(crate) use markers::moved;
 pub use markers::{MarkDelivered, MarkRead, Marks};
-pub(crate) use messages::stored;
 pub use messages::{DeleteMessage, EditMessage, SendMessage};
+pub(crate) use messages::{in_doubt, stored};
 pub use realtime::SetTyping;
 pub use users::{EraseMe, UpdateProfile};
 

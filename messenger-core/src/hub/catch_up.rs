@@ -1,11 +1,17 @@
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
-use super::Hub;
+use super::{
+    ATTEMPTS, Entered, Hub, Link,
+    link::{Place, Places},
+};
 use crate::{
     convert,
-    domain::{ChatId, Event, Revision, SystemEvent, UserId},
-    error::Result,
-    ports::{ChatHead, ChatView},
+    domain::{Chat, ChatId, Event, Revision, SystemEvent, UserId},
+    error::{Error, Result},
+    ports::{Changes, ChatHead},
 };
 
 /// Chats and changes read in one step.
@@ -14,191 +20,221 @@ const CHANGES_AT_ONCE: u64 = 2000;
 /// Changes sent in one catch-up over all chats; what is left then is reset.
 const CHANGES_IN_ALL: u64 = 20_000;
 
-/// What a client that came back is still to be sent. Read step by step, so that the memory it takes is bounded.
-#[derive(Debug)]
+/// What a client lacks and is still to be sent. Read step by step, so that the memory it takes is bounded.
+#[derive(Debug, Default)]
 pub(super) struct CatchUp {
     /// Events to be sent now.
     pub(super) ready: VecDeque<Event>,
-    added: VecDeque<ChatId>,
-    reset: VecDeque<ChatId>,
     behind: VecDeque<Behind>,
-    /// Chats that are no longer the person's, and a revision at which they were not: what waits of them is old.
-    pub(super) gone: Vec<(ChatId, Revision)>,
-    finished: bool,
+    reset: VecDeque<ChatId>,
+    added: VecDeque<ChatId>,
+    /// How often its end is still to be told.
+    ends: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Behind {
     chat: ChatId,
+    /// What the client has.
     since: Revision,
-    changes: u64,
+    head: Revision,
+    /// If the person stopped being a member after this, the client is told so.
+    member_at: Revision,
+}
+
+impl Behind {
+    const fn changes(&self) -> u64 {
+        self.head.get().saturating_sub(self.since.get())
+    }
 }
 
 impl CatchUp {
+    /// A client that has missed nothing.
     pub(super) fn nothing() -> Self {
-        Self::new(VecDeque::new())
+        Self { ends: 1, ..Self::default() }
     }
 
-    fn new(ready: VecDeque<Event>) -> Self {
-        Self {
-            ready,
-            added: VecDeque::new(),
-            reset: VecDeque::new(),
-            behind: VecDeque::new(),
-            gone: Vec::new(),
-            finished: false,
+    /// A client that lacks what happened in one chat from `since` to `head`, though it was there.
+    pub(super) fn one(hub: &Hub, chat: ChatId, since: Revision, head: Revision) -> Self {
+        let behind = Behind { chat, since, head, member_at: since };
+        if behind.changes() > hub.limits.catch_up as u64 {
+            return Self { reset: VecDeque::from([chat]), ..Self::default() };
         }
+        Self { behind: VecDeque::from([behind]), ..Self::default() }
+    }
+
+    /// Its end is told once more, because the client has asked once more.
+    pub(super) fn end_once_more(&mut self) {
+        self.ends += 1;
     }
 
     /// Compares what the client has with the store. If changes have gone out already, older ones can't be sent
     /// in order any more, and a chat that has them is reset.
+    ///
+    /// From here on the connection has a seat in every chat of its person, so what is read later, and what goes to its
+    /// mailbox, leave no gap between them.
     pub(super) async fn plan(
         hub: &Hub,
-        user: UserId,
-        mut chats: HashMap<ChatId, Revision>,
+        link: &Arc<Link>,
+        named: HashMap<ChatId, Revision>,
         has_told_changes: bool,
     ) -> Result<Self> {
-        let mut heads = hub.store.memberships(user).await?.chats;
-        let mut plan = Self::new(VecDeque::new());
-        let theirs = |heads: &[ChatHead]| heads.iter().map(|head| head.chat).collect::<HashSet<_>>();
-        let seen = theirs(&heads);
-        let gone: Vec<ChatId> = chats.keys().filter(|chat| !seen.contains(chat)).copied().collect();
-        for some in gone.chunks(CHATS_AT_ONCE) {
-            plan.gone.extend(hub.store.revisions(some).await?);
-        }
-        if !plan.gone.is_empty() {
-            // Looked at again, so that no revision of these is later than the moment at which they are not there.
-            heads = hub.store.memberships(user).await?.chats;
-            let seen = theirs(&heads);
-            plan.gone.retain(|(chat, _)| !seen.contains(chat));
-        }
+        let most = hub.limits.catch_up as u64;
+        hub.enter_all(link, |places, heads| {
+            places.chats.values_mut().for_each(Place::forget);
+            Self::compare(places, heads, named, if has_told_changes { 0 } else { most })
+        })
+        .await
+    }
+
+    fn compare(
+        places: &mut Places,
+        heads: &[(ChatId, Revision)],
+        mut named: HashMap<ChatId, Revision>,
+        most: u64,
+    ) -> Self {
+        let mut plan = Self::nothing();
         let mut in_all = 0;
-        for ChatHead { chat, revision: head, .. } in heads {
-            let Some(since) = chats.remove(&chat) else {
+        for (chat, head) in heads.iter().copied() {
+            let place = places.chats.entry(chat).or_default();
+            place.know(head);
+            let Some(since) = named.remove(&chat) else {
                 plan.added.push_back(chat);
                 continue;
             };
-            if since == head {
-                plan.behind.push_back(Behind { chat, since, changes: 0 });
-                continue;
-            }
-            let changes = head.get().saturating_sub(since.get());
-            in_all += changes;
-            let too_much = changes > hub.limits.catch_up as u64 || in_all > CHANGES_IN_ALL;
-            if since > head || has_told_changes || too_much {
+            // What a client has from elsewhere is no place in the order of what it is told here.
+            place.tell(since.min(head));
+            let behind = Behind { chat, since, head, member_at: head };
+            in_all += behind.changes();
+            if since > head || behind.changes() > most || in_all > CHANGES_IN_ALL {
                 plan.reset.push_back(chat);
-            } else {
-                plan.behind.push_back(Behind { chat, since, changes });
+            } else if since < head {
+                plan.behind.push_back(behind);
             }
         }
-        plan.ready.extend(chats.into_keys().map(|chat_id| Event::ChatRemoved { chat_id }));
-        Ok(plan)
+        let mut gone: Vec<ChatId> = named.into_keys().collect();
+        gone.sort_unstable();
+        plan.ready.extend(gone.into_iter().map(|chat_id| Event::ChatRemoved { chat_id }));
+        plan
     }
 
-    /// Reads the next step into `ready`, and answers up to which revision the client has chats then; `None` when all
-    /// has been sent. Dropping the future loses nothing.
-    pub(super) async fn read_more(
-        &mut self,
-        hub: &Hub,
-        user: UserId,
-    ) -> Result<Option<Vec<(ChatId, Revision)>>> {
+    /// Reads the next step into `ready`; false when all has been sent. Dropping the future loses nothing.
+    pub(super) async fn read_more(&mut self, hub: &Hub, link: &Arc<Link>) -> Result<bool> {
         if !self.behind.is_empty() {
-            return self.read_changes(hub, user).await.map(Some);
-        }
-        for (chats, event) in [
-            (&mut self.reset, (|chat| Event::ChatReset { chat }) as fn(_) -> _),
-            (&mut self.added, |chat| Event::ChatAdded { chat }),
-        ] {
-            if !chats.is_empty() {
-                let step: Vec<ChatId> = chats.iter().take(CHATS_AT_ONCE).copied().collect();
-                let views = hub.store.chat_views(user, &step).await?;
-                chats.drain(..step.len());
-                return views
-                    .into_iter()
-                    .map(|view| show(&mut self.ready, view, event))
-                    .collect::<Result<_>>()
-                    .map(Some);
+            self.read_changes(hub, link).await?;
+        } else if !self.reset.is_empty() {
+            let step = step(&self.reset);
+            let shown = hub.show(link, &step).await?;
+            self.reset.drain(..step.len());
+            let is_shown = |chat: &ChatId| shown.iter().any(|shown| shown.id == *chat);
+            let gone: Vec<ChatId> = step.into_iter().filter(|chat| !is_shown(chat)).collect();
+            for chat_id in gone {
+                link.forget(chat_id);
+                self.ready.push_back(Event::ChatRemoved { chat_id });
             }
+            self.ready.extend(shown.into_iter().map(|chat| Event::ChatReset { chat: Box::new(chat) }));
+        } else if !self.added.is_empty() {
+            let step = step(&self.added);
+            let shown = hub.show(link, &step).await?;
+            self.added.drain(..step.len());
+            self.ready.extend(shown.into_iter().map(|chat| Event::ChatAdded { chat: Box::new(chat) }));
+        } else if self.ends > 0 {
+            self.ready.extend(std::iter::repeat_n(Event::CaughtUp {}, self.ends));
+            self.ends = 0;
+        } else {
+            return Ok(false);
         }
-        if self.finished {
-            return Ok(None);
-        }
-        self.finished = true;
-        self.ready.push_back(Event::CaughtUp {});
-        Ok(Some(Vec::new()))
+        Ok(true)
     }
 
-    async fn read_changes(&mut self, hub: &Hub, user: UserId) -> Result<Vec<(ChatId, Revision)>> {
-        let mut known = Vec::new();
-        let mut step = Vec::new();
-        let (mut taken, mut changes) = (0, 0);
-        for behind in &self.behind {
-            if step.len() >= CHATS_AT_ONCE || (changes + behind.changes > CHANGES_AT_ONCE && changes > 0) {
-                break;
-            }
-            taken += 1;
-            changes += behind.changes;
-            if behind.changes > 0 {
-                step.push((behind.chat, behind.since));
-            } else {
-                // Its room may lag behind the store and repeat what the client has.
-                known.push((behind.chat, behind.since));
-            }
-        }
-        let limit = hub.limits.catch_up;
-        let read = if step.is_empty() { Vec::new() } else { hub.store.changes(&step, limit).await? };
-        self.behind.drain(..taken);
+    async fn read_changes(&mut self, hub: &Hub, link: &Link) -> Result<()> {
+        let mut changes = 0;
+        let fitting = self.behind.iter().take(CHATS_AT_ONCE).take_while(|behind| {
+            changes += behind.changes();
+            changes <= CHANGES_AT_ONCE
+        });
+        let count = fitting.count().max(1);
+        let step: Vec<Behind> = self.behind.iter().take(count).copied().collect();
+        let since: Vec<_> = step.iter().map(|behind| (behind.chat, behind.since)).collect();
+        let read = hub.store.changes(&since, hub.limits.catch_up).await?;
+        self.behind.drain(..step.len());
         for found in read {
-            let since = step
-                .iter()
-                .find(|(chat, _)| *chat == found.chat.id)
-                .map_or(Revision::ZERO, |(_, since)| *since);
             if found.truncated {
                 // It grew meanwhile.
                 self.reset.push_back(found.chat.id);
-                continue;
+            } else if let Some(behind) = step.iter().find(|behind| behind.chat == found.chat.id) {
+                self.take(found, *behind, link)?;
             }
-            let mut events = Vec::with_capacity(found.messages.len());
-            for message in found.messages {
-                events.push(convert::event(message, &found.chat, since)?);
-            }
-            let mut until = found.chat.revision;
-            if let Some(removal) = removal_of(user, &events) {
-                // The word of it waits in the mailbox.
-                until = Revision::new(removal.get() - 1);
-                events.retain(|event| event.change().is_some_and(|(_, revision)| revision < removal));
-            }
-            known.push((found.chat.id, until));
-            self.ready.extend(events);
         }
-        Ok(known)
+        Ok(())
+    }
+
+    fn take(&mut self, found: Changes, behind: Behind, link: &Link) -> Result<()> {
+        let Changes { chat, messages, .. } = found;
+        let events: Vec<Event> = messages
+            .into_iter()
+            .map(|message| convert::event(message, &chat, behind.since))
+            .collect::<Result<_, _>>()?;
+        let Some(removal) = removal_of(link.user, &events, behind.member_at) else {
+            link.give(chat.id, chat.revision);
+            self.ready.extend(events);
+            return Ok(());
+        };
+        // What was said without the person is not for them, whether or not they have come back.
+        let with_them = |event: &Event| event.change().is_some_and(|(_, revision)| revision < removal);
+        self.ready.extend(events.into_iter().filter(with_them));
+        self.ready.push_back(Event::ChatRemoved { chat_id: chat.id });
+        link.forget(chat.id);
+        self.added.push_back(chat.id);
+        Ok(())
     }
 }
 
-/// The last of these changes that took the person out, unless a later one has brought them back. The client may have
-/// taken its time since it was seen to be a member.
-fn removal_of(user: UserId, events: &[Event]) -> Option<Revision> {
-    events.iter().rev().find_map(|event| match event {
-        Event::ChatUpdated(update) => match &update.message.system {
-            Some(note) if !note.user_ids.contains(&user) => None,
-            Some(note) => match note.event {
-                SystemEvent::MembersRemoved | SystemEvent::MemberLeft => Some(Some(update.revision)),
-                SystemEvent::MembersAdded => Some(None),
-                SystemEvent::Created | SystemEvent::RoleChanged | SystemEvent::TitleChanged => None,
-            },
-            None => None,
-        },
-        _ => None,
-    })?
+fn step(chats: &VecDeque<ChatId>) -> Vec<ChatId> {
+    chats.iter().take(CHATS_AT_ONCE).copied().collect()
 }
 
-fn show(
-    ready: &mut VecDeque<Event>,
-    view: ChatView,
-    event: fn(Box<crate::domain::Chat>) -> Event,
-) -> Result<(ChatId, Revision)> {
-    let chat = convert::chat(view)?;
-    let known = (chat.id, chat.revision);
-    ready.push_back(event(Box::new(chat)));
-    Ok(known)
+/// The first of these changes that took the person out after `member_at`.
+fn removal_of(user: UserId, events: &[Event], member_at: Revision) -> Option<Revision> {
+    events.iter().find_map(|event| {
+        let Event::ChatUpdated(update) = event else { return None };
+        let note = update.message.system.as_ref()?;
+        let is_removal = matches!(note.event, SystemEvent::MembersRemoved | SystemEvent::MemberLeft);
+        (is_removal && update.revision > member_at && note.user_ids.contains(&user))
+            .then_some(update.revision)
+    })
+}
+
+impl Hub {
+    /// These chats as the client is to be shown them: from then on it has each up to the revision that it was shown.
+    /// Chats that are no longer the person's are left out.
+    pub(super) async fn show(&self, link: &Arc<Link>, chats: &[ChatId]) -> Result<Vec<Chat>> {
+        let mut shown: Vec<Chat> = Vec::with_capacity(chats.len());
+        let mut left = chats.to_vec();
+        for _ in 0..ATTEMPTS {
+            let views = self.store.chat_views(link.user, &left).await?;
+            left.clear();
+            for view in views {
+                let peer = view.peer.as_ref().map(|peer| peer.id);
+                let head = ChatHead { chat: view.chat.id, revision: view.chat.revision, peer };
+                match self.enter(link, &head, false) {
+                    // Something was given out between the reading and the entering.
+                    Entered::Now { since } if since > head.revision => left.push(head.chat),
+                    Entered::Now { .. } | Entered::Before => shown.push(convert::chat(view)?),
+                    Entered::Stale => left.push(head.chat),
+                    Entered::Gone => {}
+                }
+            }
+            let mut places = link.places();
+            let stale = shown.extract_if(.., |chat| !places.is_seated_since(chat.id, chat.revision));
+            left.extend(stale.map(|chat| chat.id));
+            if left.is_empty() {
+                for chat in &shown {
+                    places.chats.entry(chat.id).or_default().give(chat.revision);
+                }
+                return Ok(shown);
+            }
+        }
+        Err(Error::unavailable())
+    }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     fmt,
     future::Future,
     future::poll_fn,
@@ -16,8 +16,8 @@ use super::{
     mailbox::{Found, Item},
 };
 use crate::{
-    Actor, convert,
-    domain::{ChatId, ConnectionId, Event, Presence, Revision, UserId},
+    Actor,
+    domain::{ChatId, ConnectionId, Event, MarkMove, Presence, Revision, Typing, UserId},
     error::{Error, Result},
 };
 
@@ -41,10 +41,6 @@ pub struct Connection {
     actor: Actor,
     inbox: VecDeque<Item>,
     catch_up: Option<Box<CatchUp>>,
-    /// Chats of which this connection has been given everything up to a revision by other means than its mailbox.
-    known: HashMap<ChatId, Revision>,
-    /// Chats that the person was added to and removed from again before the client was told of them.
-    untold: HashSet<ChatId>,
     hold: Option<Pin<Box<Sleep>>>,
     /// Whether a change of a chat has gone out.
     has_told_changes: bool,
@@ -72,8 +68,6 @@ impl Connection {
             actor,
             inbox: VecDeque::new(),
             catch_up: None,
-            known: HashMap::new(),
-            untold: HashSet::new(),
             hold,
             has_told_changes: false,
             ping: false,
@@ -106,12 +100,14 @@ impl Connection {
     /// # Errors
     /// [`Error::Unavailable`] if the store can't be read; then nothing has been sent.
     pub async fn resume(&mut self, chats: Option<HashMap<ChatId, Revision>>) -> Result<()> {
-        let mut catch_up = match chats {
-            Some(chats) => CatchUp::plan(&self.hub, self.link.user, chats, self.has_told_changes).await?,
-            None => CatchUp::nothing(),
-        };
-        self.known.extend(std::mem::take(&mut catch_up.gone));
-        self.catch_up = Some(Box::new(catch_up));
+        match (chats, &mut self.catch_up) {
+            (Some(chats), _) => {
+                let plan = CatchUp::plan(&self.hub, &self.link, chats, self.has_told_changes).await?;
+                self.catch_up = Some(Box::new(plan));
+            }
+            (None, Some(catch_up)) => catch_up.end_once_more(),
+            (None, None) => self.catch_up = Some(Box::new(CatchUp::nothing())),
+        }
         self.hold = None;
         Ok(())
     }
@@ -119,15 +115,25 @@ impl Connection {
     /// Watches the presence of these people, and answers with what it is now.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many, then none of them is watched; what the host's policy says of
-    /// `WatchPresence`; [`Error::Unavailable`].
+    /// [`Error::Invalid`] if they are too many; what the host's policy says of `WatchPresence`; [`Error::Unavailable`].
+    /// Then none of them is watched who was not before.
     pub async fn watch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         self.hub.allow(&self.actor, "WatchPresence").await?;
         self.hub.check_presence_users(users)?;
-        if !self.hub.watch_all(&self.link, users) {
+        let Some(new) = self.hub.watch_asked(&self.link, users) else {
             return Err(Error::invalid("userIds", "are more people than one connection may watch"));
+        };
+        let present = self.hub.presence_of(users).await;
+        let present = present.inspect_err(|_| self.hub.unwatch_asked(&self.link, &new))?;
+        let mut places = self.link.places();
+        for presence in &present {
+            // What is said from now on is news only if it differs from this answer.
+            if let Some(watch) = places.watched.get_mut(&presence.user_id) {
+                watch.online = Some(presence.online);
+            }
         }
-        self.hub.presence_of(users).await
+        drop(places);
+        Ok(present)
     }
 
     /// Watches these people no longer, and answers with what their presence is now. The other side of a direct chat
@@ -139,24 +145,7 @@ impl Connection {
     pub async fn unwatch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         self.hub.allow(&self.actor, "UnwatchPresence").await?;
         self.hub.check_presence_users(users)?;
-        let peers: Vec<UserId> = self
-            .hub
-            .store
-            .memberships(self.link.user)
-            .await?
-            .chats
-            .iter()
-            .filter_map(|head| head.peer)
-            .collect();
-        for user in users {
-            let mut places = self.link.places();
-            places.asked.remove(user);
-            let was_watched = !peers.contains(user) && places.watched.remove(user);
-            drop(places);
-            if was_watched {
-                self.hub.unwatch(&self.link, *user);
-            }
-        }
+        self.hub.unwatch_asked(&self.link, users);
         self.hub.presence_of(users).await
     }
 
@@ -172,8 +161,8 @@ impl Connection {
                 }
                 continue;
             }
-            if let Some(Item::Added(chat, revision)) = self.inbox.front() {
-                match self.added(*chat, *revision).await {
+            if let Some(Item::Show(chat, revision)) = self.inbox.front() {
+                match self.show(*chat, *revision).await {
                     // Taken from the inbox only now: if this future is dropped before, it is done again.
                     Ok(event) => {
                         self.inbox.pop_front();
@@ -209,31 +198,20 @@ impl Connection {
             return Some(Signal::Event(Arc::new(Delivery::new(event))));
         }
         loop {
-            match self.inbox.front() {
-                Some(Item::Event(_)) => {
-                    let Some(Item::Event(delivery)) = self.inbox.pop_front() else { return None };
-                    if self.is_news(delivery.event()) {
-                        return Some(Signal::Event(delivery));
-                    }
-                }
-                Some(Item::Removed(..)) => {
-                    let Some(Item::Removed(delivery, chat, revision)) = self.inbox.pop_front() else {
-                        return None;
-                    };
-                    if !self.untold.remove(&chat) && !self.is_known(chat, revision) {
-                        return Some(Signal::Event(delivery));
-                    }
-                }
-                Some(Item::Settled(chats)) => {
-                    for chat in chats.iter() {
-                        self.known.remove(chat);
-                    }
-                    self.known.shrink_to_fit();
-                    self.inbox.pop_front();
-                }
-                Some(Item::Added(..)) => return None,
+            let told = match self.inbox.pop_front() {
+                Some(Item::Event(delivery, since)) => self.event(delivery, since),
+                Some(Item::Removed(chat, revision)) => self.removed(chat, revision),
+                Some(Item::Show(chat, revision)) => self.shown(chat, revision),
                 // The rest of what the node had to say has gone out.
                 None => return self.ending.map(Signal::End),
+            };
+            match told {
+                Told::Now(delivery) => return Some(Signal::Event(delivery)),
+                Told::Nothing => {}
+                Told::Later(item) => {
+                    self.inbox.push_front(item);
+                    return None;
+                }
             }
         }
     }
@@ -247,79 +225,98 @@ impl Connection {
         self.link.mailbox.poll_take(&mut self.inbox, self.hold.is_some(), task)
     }
 
-    fn is_news(&mut self, event: &Event) -> bool {
-        let Some((chat, revision)) = event.change() else { return true };
-        if self.is_known(chat, revision) || !self.untold.is_empty() && self.untold.contains(&chat) {
-            return false;
+    /// What the client is told of an event, which follows the change `since` if it is one of a chat.
+    fn event(&mut self, delivery: Arc<Delivery>, since: Revision) -> Told {
+        match delivery.event() {
+            Event::PresenceChanged(Presence { user_id, online, .. }) => {
+                let is_news = self.link.is_news(*user_id, *online);
+                if is_news { Told::Now(delivery) } else { Told::Nothing }
+            }
+            // What has no place in the order of changes is told to those who have the chat.
+            Event::Typing(Typing { chat_id, .. })
+            | Event::ReadMoved(MarkMove { chat_id, .. })
+            | Event::DeliveredMoved(MarkMove { chat_id, .. }) => match self.link.told(*chat_id) {
+                Some(_) => Told::Now(delivery),
+                None => Told::Nothing,
+            },
+            event => match event.change() {
+                Some((chat, revision)) => self.change(delivery, chat, since, revision),
+                None => Told::Now(delivery),
+            },
         }
-        self.has_told_changes = true;
-        true
     }
 
-    /// Whether the client has been given a change of a chat already, by other means.
-    fn is_known(&mut self, chat: ChatId, revision: Revision) -> bool {
-        if self.known.is_empty() {
-            return false;
+    /// A change is told if it follows what the client has.
+    fn change(&mut self, delivery: Arc<Delivery>, chat: ChatId, since: Revision, revision: Revision) -> Told {
+        let mut places = self.link.places();
+        let Some(place) = places.chats.get_mut(&chat) else { return Told::Nothing };
+        let Some(has) = place.told().filter(|has| revision > *has) else { return Told::Nothing };
+        if since > has {
+            drop(places);
+            // Must not happen, and is made good for: to leave something out would be worse.
+            tracing::error!(%chat, %has, %since, "changes of a chat are missing in a mailbox");
+            return Told::Later(Item::Show(chat, revision));
         }
-        match self.known.get(&chat) {
-            Some(known) if revision <= *known => true,
-            Some(_) => {
-                self.known.remove(&chat);
-                false
-            }
-            None => false,
+        place.tell(revision);
+        let known = place.known();
+        drop(places);
+        self.has_told_changes = true;
+        Told::Now(delivery.for_one_who_knows(known, has))
+    }
+
+    fn shown(&self, chat: ChatId, revision: Revision) -> Told {
+        match self.link.told(chat) {
+            Some(told) if told >= revision => Told::Nothing,
+            _ => Told::Later(Item::Show(chat, revision)),
+        }
+    }
+
+    fn removed(&self, chat: ChatId, revision: Revision) -> Told {
+        let mut places = self.link.places();
+        let Some(place) = places.chats.get_mut(&chat) else { return Told::Nothing };
+        // One that the client was given later is of a time after this removal.
+        let had_it = place.known() < revision && place.told().is_some();
+        if had_it {
+            place.forget();
+        }
+        if !place.has_seat() && place.told().is_none() {
+            places.chats.remove(&chat);
+        }
+        if had_it {
+            Told::Now(Arc::new(Delivery::new(Event::ChatRemoved { chat_id: chat })))
+        } else {
+            Told::Nothing
         }
     }
 
     async fn advance_catch_up(&mut self) -> Result<()> {
         let Some(catch_up) = &mut self.catch_up else { return Ok(()) };
-        let step = catch_up.read_more(&self.hub, self.link.user).await?;
-        match step {
-            Some(known) => self.known.extend(known),
-            None => {
-                self.catch_up = None;
-                self.settle();
-            }
+        if !catch_up.read_more(&self.hub, &self.link).await? {
+            self.catch_up = None;
         }
         Ok(())
     }
 
-    /// After a catch-up: a chat whose room has given out all that the catch-up has sent needs no comparison once
-    /// what waits in the mailbox now has been read.
-    fn settle(&self) {
-        let is_settled =
-            |chat: ChatId, known: Revision| self.hub.room(chat).is_none_or(|room| room.delivered() >= known);
-        let settled: Vec<ChatId> = self
-            .known
-            .iter()
-            .filter(|(chat, known)| is_settled(**chat, **known))
-            .map(|(chat, _)| *chat)
-            .collect();
-        if !settled.is_empty() {
-            self.link.mailbox.push(Item::Settled(settled.into()));
+    /// The event that shows a chat that is new to the client. `None` if it is not, and then what the client lacks of it
+    /// is sent; or if it is no longer the person's, and then the word of that waits behind this.
+    async fn show(&mut self, chat: ChatId, revision: Revision) -> Result<Option<Event>> {
+        if let Some(has) = self.link.told(chat) {
+            self.catch_up = Some(Box::new(CatchUp::one(&self.hub, chat, has, revision)));
+            return Ok(None);
         }
+        let shown = self.hub.show(&self.link, &[chat]).await?.pop();
+        Ok(shown.map(|chat| Event::ChatAdded { chat: Box::new(chat) }))
     }
+}
 
-    /// The event that tells of a chat that the person was added to by the change `revision`.
-    async fn added(&mut self, chat: ChatId, revision: Revision) -> Result<Option<Event>> {
-        let Some(view) = self.hub.store.chat_views(self.link.user, &[chat]).await?.pop() else {
-            // Gone again meanwhile: a removal waits behind this.
-            if !self.known.contains_key(&chat) {
-                self.untold.insert(chat);
-            }
-            return Ok(None);
-        };
-        self.untold.remove(&chat);
-        let chat = convert::chat(view)?;
-        if let Some(peer) = &chat.peer {
-            self.hub.watch(&self.link, peer.id);
-        }
-        if self.known.get(&chat.id).is_some_and(|known| *known >= revision) {
-            return Ok(None);
-        }
-        self.known.insert(chat.id, chat.revision);
-        Ok(Some(Event::ChatAdded { chat: Box::new(chat) }))
-    }
+/// What comes of something that waits for a connection.
+enum Told {
+    /// The client is told this.
+    Now(Arc<Delivery>),
+    /// It knows, or it is none of its business.
+    Nothing,
+    /// Something has to be read first, when this is the first in the queue.
+    Later(Item),
 }
 
 impl Drop for Connection {

@@ -2,7 +2,10 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{domain::Event, ports::Hint};
+use crate::{
+    domain::{Event, Revision},
+    ports::Hint,
+};
 
 /// An event on its way to many connections, with its bytes in each protocol once somebody has encoded them.
 ///
@@ -19,7 +22,17 @@ use crate::{domain::Event, ports::Hint};
 #[derive(Debug)]
 pub struct Delivery {
     hint: Arc<Hint>,
+    read: Option<Read>,
     frames: [OnceLock<Bytes>; FrameSlot::COUNT],
+}
+
+/// What is known of a change that was read from the store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    /// The change that made its message.
+    pub(super) created: Revision,
+    /// It was read for those who had everything up to here; a message that has changed several times since comes once.
+    pub(super) since: Revision,
 }
 
 /// Which protocol's bytes: each door takes a number of its own.
@@ -48,14 +61,31 @@ impl Delivery {
 
     /// The event of a hint; of one that is none, that all is up to date.
     pub(super) fn of_hint(hint: Arc<Hint>) -> Self {
-        Self { hint, frames: Default::default() }
+        Self { hint, read: None, frames: Default::default() }
+    }
+
+    pub(super) fn of_change(event: Event, read: Read) -> Self {
+        Self { read: Some(read), ..Self::new(event) }
+    }
+
+    /// The same for a client that knows all messages up to `known`, and was told all that was given out up to `told`: a
+    /// message that is new to others may be known to it.
+    pub(super) fn for_one_who_knows(self: Arc<Self>, known: Revision, told: Revision) -> Arc<Self> {
+        match (self.event(), self.read) {
+            (Event::MessageCreated(change), Some(Read { created, since }))
+                if created <= known.max(told.min(since)) =>
+            {
+                Arc::new(Self::new(Event::MessageEdited(change.clone())))
+            }
+            _ => self,
+        }
     }
 
     /// The event.
     pub fn event(&self) -> &Event {
         match &*self.hint {
             Hint::Event(event) => event,
-            Hint::Added { .. } | Hint::SessionsEnded { .. } => &Event::CaughtUp {},
+            Hint::Added { .. } | Hint::SessionsEnded { .. } | Hint::Invalidate {} => &Event::CaughtUp {},
         }
     }
 

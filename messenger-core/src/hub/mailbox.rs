@@ -31,14 +31,19 @@ struct State {
 /// One thing that waits for a connection.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    /// An event, as everybody gets it.
-    Event(Arc<Delivery>),
-    /// The person has become a member by this change; what the chat looks like to them is read when it is their turn.
-    Added(ChatId, Revision),
+    /// An event, as everybody gets it; a change of a chat, with the revision of the change before it.
+    Event(Arc<Delivery>, Revision),
+    /// The client is to be shown the chat as it is, at this revision or later: when it is its turn, it is read.
+    Show(ChatId, Revision),
     /// The person is a member no longer, by this change.
-    Removed(Arc<Delivery>, ChatId, Revision),
-    /// From here on these chats need no comparison with what a catch-up has sent.
-    Settled(Arc<[ChatId]>),
+    Removed(ChatId, Revision),
+}
+
+impl Item {
+    /// An event that is no change of a chat.
+    pub(super) fn of(delivery: &Arc<Delivery>) -> Self {
+        Self::Event(Arc::clone(delivery), Revision::ZERO)
+    }
 }
 
 /// Why a connection is ended from this side.
@@ -115,20 +120,6 @@ impl Mailbox {
     /// Whether so much waits that holding it back any longer would end the connection.
     pub(super) fn is_half_full(&self) -> bool {
         self.lock().items.len() * 2 >= self.capacity
-    }
-
-    /// Takes out what waits of a chat that the person turned out not to be in.
-    pub(super) fn forget(&self, chat: ChatId) {
-        self.lock().items.retain(|item| match item {
-            Item::Event(delivery) => delivery.event().change().is_none_or(|(of, _)| of != chat),
-            Item::Added(of, _) | Item::Removed(_, of, _) => *of != chat,
-            Item::Settled(_) => true,
-        });
-    }
-
-    /// Takes out the word that the person was added to a chat that the connection knows of.
-    pub(super) fn forget_added(&self, chat: ChatId) {
-        self.lock().items.retain(|item| !matches!(item, Item::Added(of, _) if *of == chat));
     }
 
     /// Moves what waits into `inbox`, which is empty. Pending while there is nothing.

@@ -3,43 +3,67 @@
 //! The bus is a hint and the store is the truth. A room for each chat that a local connection is in
 //! keeps the last change it gave out; what is missing is read from the store, and a sweep compares all rooms with
 //! the store every few seconds, so that what a bus has lost arrives late, in order, once.
+//!
+//! What a connection is told of a chat is decided by what its own client has: a room gives out changes, and each
+//! connection takes from them the ones that follow what it was told last.
 
 mod catch_up;
+mod checks;
 mod connection;
 mod delivery;
 mod link;
 mod mailbox;
 mod room;
 mod tasks;
+mod watching;
 
 use std::{
-    collections::HashSet,
+    collections::VecDeque,
+    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use dashmap::DashMap;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 
 pub use connection::{Connection, Signal};
 pub use delivery::{Delivery, FrameSlot};
 pub use mailbox::Ending;
 
 use self::{
-    link::Link,
+    checks::Checks,
+    link::{Link, Places},
     mailbox::{Item, Mailbox},
-    room::{Outcome, Room},
+    room::{Entered, Outcome, Room},
+    watching::Watched,
 };
 use crate::{
     Actor, Limits, Policy,
     context::Context,
-    domain::{ChatId, ConnectionId, Event, Presence as PresenceOf, Revision, SessionId, SystemEvent, UserId},
+    domain::{ChatId, ConnectionId, Event, Revision, SessionId, SystemEvent, Timestamp, UserId},
     error::{Error, Result},
-    ports::{Bus, BusMessage, ChatHead, Hint, Lease, NodeId, Presence, Store, Topic},
+    ports::{
+        Bus, BusError, BusMessage, ChatHead, Hint, Lease, NodeId, Presence, PresenceError, Store, Topic,
+    },
 };
+
+/// Things asked of the store, presence or the bus in one call.
+const AT_ONCE: usize = 500;
+/// Before something that failed is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// For an answer of presence or the bus: what takes longer has failed.
+const ANSWER: Duration = Duration::from_secs(10);
+/// For presence to take a new connection, which waits for it.
+const ARRIVAL: Duration = Duration::from_secs(1);
+/// What was read to enter rooms is read anew so often, if it was too old each time.
+const ATTEMPTS: usize = 8;
 
 /// How the hub keeps time and bounds.
 #[derive(Debug, Clone)]
@@ -91,33 +115,31 @@ pub(crate) struct Hub {
     settings: HubSettings,
     session_lifetime: Duration,
     rooms: DashMap<ChatId, Arc<Room>>,
-    users: DashMap<UserId, LocalUser>,
-    watchers: DashMap<UserId, Vec<Arc<Link>>>,
+    /// People with connections to this node.
+    users: DashMap<UserId, Vec<Arc<Link>>>,
+    watched: DashMap<UserId, Watched>,
     /// All connections, in as many groups as there are seconds between two pings.
     wheel: Box<[Mutex<Vec<Arc<Link>>>]>,
     open: AtomicUsize,
-    checks: Mutex<Checks>,
-    checks_wanted: Notify,
+    checks: Checks,
     departed: Mutex<Vec<Lease>>,
-    /// To the task that tells the other nodes.
-    abroad: mpsc::Sender<Vec<BusMessage>>,
+    /// Whose leases were given back in the last [`HubSettings::offline_grace`].
+    departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
+    abroad: Abroad,
 }
 
-/// A person with connections to this node.
-#[derive(Debug, Default)]
-struct LocalUser {
-    links: Vec<Arc<Link>>,
-    /// The [count](crate::ports::UserRecord::memberships) at which their chats were last read.
-    memberships: u64,
+/// The way to the task that tells the other nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Abroad {
+    queue: mpsc::Sender<Vec<BusMessage>>,
+    /// Something did not get there, and the other nodes have yet to be told so.
+    lost: Arc<Lost>,
 }
 
-/// What is to be compared with the store as soon as can be.
 #[derive(Debug, Default)]
-struct Checks {
-    chats: HashSet<ChatId>,
-    users: HashSet<UserId>,
-    /// What the bus is to be told, in order: whether a topic is wanted from now on.
-    topics: Vec<(Topic, bool)>,
+struct Lost {
+    any: AtomicBool,
+    noticed: Notify,
 }
 
 /// What a hub is made of.
@@ -131,16 +153,17 @@ pub(crate) struct HubParts {
     pub(crate) limits: Limits,
     pub(crate) settings: HubSettings,
     pub(crate) session_lifetime: Duration,
-    pub(crate) abroad: mpsc::Sender<Vec<BusMessage>>,
 }
 
 impl Hub {
-    pub(crate) fn new(parts: HubParts) -> Self {
+    /// With the queue of what the other nodes are to be told.
+    pub(crate) fn new(parts: HubParts) -> (Self, mpsc::Receiver<Vec<BusMessage>>) {
         let HubParts { node, store, presence, bus, policy, context, limits, .. } = parts;
-        let HubParts { mut settings, session_lifetime, abroad, .. } = parts;
+        let HubParts { mut settings, session_lifetime, .. } = parts;
         settings.lease = settings.lease.clamp(Duration::from_secs(3), Duration::from_secs(60));
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
-        Self {
+        let (queue, waiting) = mpsc::channel(1024);
+        let hub = Self {
             node,
             store,
             presence,
@@ -152,14 +175,16 @@ impl Hub {
             session_lifetime,
             rooms: DashMap::new(),
             users: DashMap::new(),
-            watchers: DashMap::new(),
+            watched: DashMap::new(),
             wheel: (0..groups).map(|_| Mutex::default()).collect(),
             open: AtomicUsize::new(0),
-            checks: Mutex::default(),
-            checks_wanted: Notify::new(),
+            checks: Checks::default(),
             departed: Mutex::default(),
-            abroad,
-        }
+            departed_lately: Mutex::default(),
+            abroad: Abroad { queue, lost: Arc::default() },
+        };
+        hub.topic_wanted(Topic::Nodes);
+        (hub, waiting)
     }
 
     /// How many connections are open.
@@ -178,9 +203,14 @@ impl Hub {
             return Err(Error::RateLimited(self.settings.ping_interval));
         }
         let connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
-        self.enter_chats(&link).await?;
-        let arrived = self.presence.renew(&[link.lease()], self.settings.lease).await;
-        match arrived {
+        let live_from_here = |places: &mut Places, chats: &[(ChatId, Revision)]| {
+            for (chat, revision) in chats {
+                places.chats.entry(*chat).or_default().give(*revision);
+            }
+        };
+        self.enter_all(&link, live_from_here).await?;
+        let arrived = timeout(ARRIVAL, self.presence.renew(&[link.lease()], self.settings.lease)).await;
+        match arrived.unwrap_or_else(|late| Err(PresenceError(late.into()))) {
             Ok(online) => self.announce_online(&online),
             // Presence is worth less than the connection; the lease is taken with the next renewal.
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "presence was not taken"),
@@ -190,72 +220,65 @@ impl Hub {
 
     /// False if the person has as many connections as they may have.
     fn register(&self, link: &Arc<Link>) -> bool {
-        let mut user = self.users.entry(link.user).or_default();
-        if user.links.len() >= self.settings.connections_of_one.max(1) {
+        let mut links = self.users.entry(link.user).or_default();
+        if links.len() >= self.settings.connections_of_one.max(1) {
             return false;
         }
-        let first = user.links.is_empty();
-        user.links.push(Arc::clone(link));
-        drop(user);
+        let first = links.is_empty();
+        links.push(Arc::clone(link));
+        drop(links);
         lock(self.group(link.id)).push(Arc::clone(link));
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::gauge!("messenger_connections").set(open as f64);
-        let mut checks = lock(&self.checks);
         if first {
-            checks.topics.push((Topic::User(link.user), true));
+            self.topic_wanted(Topic::User(link.user));
         }
         // The session may have ended after it was looked at for this connection.
-        checks.users.insert(link.user);
-        drop(checks);
-        self.checks_wanted.notify_one();
+        self.checks.want(&[], &[link.user]);
         true
     }
 
-    /// Lets the connection into the rooms of all its person's chats.
-    async fn enter_chats(&self, link: &Arc<Link>) -> Result<()> {
-        let memberships = self.store.memberships(link.user).await?;
-        let mut doubtful = Vec::new();
-        for head in &memberships.chats {
-            if !self.enter(link, head) {
-                doubtful.push(head.chat);
+    /// Gives the connection a seat in the rooms of all its person's chats. Then `begin` says what its client has of
+    /// them; it is told of each chat a revision, at which the person was a member, and after which the connection gets
+    /// everything.
+    async fn enter_all<T>(
+        &self,
+        link: &Arc<Link>,
+        begin: impl FnOnce(&mut Places, &[(ChatId, Revision)]) -> T,
+    ) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            let memberships = self.store.memberships(link.user).await?;
+            let enter = |head: &ChatHead| match self.enter(link, head, false) {
+                Entered::Now { since } => Some((head.chat, since)),
+                Entered::Before => Some((head.chat, head.revision)),
+                Entered::Stale | Entered::Gone => None,
+            };
+            let entered: Option<Vec<_>> = memberships.chats.iter().map(enter).collect();
+            let Some(entered) = entered else { continue };
+            let mut places = link.places();
+            if entered.iter().all(|(chat, revision)| places.is_seated_since(*chat, *revision)) {
+                link.has_entered(memberships.count);
+                return Ok(begin(&mut places, &entered));
             }
         }
-        if let Some(mut user) = self.users.get_mut(&link.user) {
-            user.memberships = user.memberships.max(memberships.count);
-        }
-        if doubtful.is_empty() {
-            return Ok(());
-        }
-        // From these chats somebody was removed between the reading and the entering, perhaps this person. A removal
-        // from now on finds the connection in the room, so one more look decides.
-        let now = self.store.memberships(link.user).await?;
-        let still: HashSet<ChatId> = now.chats.iter().map(|head| head.chat).collect();
-        for chat in doubtful.into_iter().filter(|chat| !still.contains(chat)) {
-            self.exit(link, chat);
-            link.mailbox.forget(chat);
-        }
-        Ok(())
+        Err(Error::unavailable())
     }
 
-    /// Lets a connection into one room. False if people were removed from the chat since `head` was read.
-    fn enter(&self, link: &Arc<Link>, head: &ChatHead) -> bool {
+    /// Gives the connection of one who is a member at `head` a seat in a room; with `show`, its client is to be shown
+    /// the chat.
+    fn enter(&self, link: &Arc<Link>, head: &ChatHead, show: bool) -> Entered {
         if let Some(peer) = head.peer {
-            self.watch(link, peer);
+            self.watch_peer(link, peer);
         }
-        let mut places = link.places();
-        if places.gone {
-            return true;
+        // Without a look at the room, because this is the rule when a client resumes.
+        if link.places().chats.get(&head.chat).is_some_and(|place| place.has_seat()) {
+            return Entered::Before;
         }
-        if !places.chats.insert(head.chat) {
-            // Added while the chats were being read: to this connection it is a chat like the others.
-            link.mailbox.forget_added(head.chat);
-            return true;
-        }
-        self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision))
+        self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision, show))
     }
 
     /// Does something in the room of a chat, which is made if it is not there: one that has given out all up to
-    /// `delivered`. Under the map's lock, or the room could be taken down meanwhile for being empty.
+    /// `delivered`. Under the map's lock, or the room could be closed meanwhile for being empty.
     fn in_room<T>(&self, chat: ChatId, delivered: Revision, act: impl FnOnce(&Room) -> T) -> T {
         let mut made = false;
         let room = self.rooms.entry(chat).or_insert_with(|| {
@@ -265,19 +288,20 @@ impl Hub {
         let done = act(&room);
         drop(room);
         if made {
-            let mut checks = lock(&self.checks);
-            checks.topics.push((Topic::Chat(chat), true));
-            checks.chats.insert(chat);
-            drop(checks);
-            self.checks_wanted.notify_one();
+            self.topic_wanted(Topic::Chat(chat));
+            self.checks.want(&[chat], &[]);
         }
         done
     }
 
     fn exit(&self, link: &Link, chat: ChatId) {
-        link.places().chats.remove(&chat);
-        let empty = self.rooms.get(&chat).is_some_and(|room| room.leave(link));
-        if empty && self.rooms.remove_if(&chat, |_, room| room.is_empty()).is_some() {
+        if self.room(chat).is_some_and(|room| room.leave(link)) {
+            self.close_room(chat);
+        }
+    }
+
+    fn close_room(&self, chat: ChatId) {
+        if self.rooms.remove_if(&chat, |_, room| room.close_if_idle()).is_some() {
             self.topic_unwanted(Topic::Chat(chat));
         }
     }
@@ -289,16 +313,18 @@ impl Hub {
             places.gone = true;
             (std::mem::take(&mut places.chats), std::mem::take(&mut places.watched))
         };
-        for chat in chats {
-            self.exit(link, chat);
+        for (chat, place) in chats {
+            if place.has_seat() {
+                self.exit(link, chat);
+            }
         }
-        for user in watched {
+        for user in watched.into_keys() {
             self.unwatch(link, user);
         }
-        if let Some(mut user) = self.users.get_mut(&link.user) {
-            user.links.retain(|other| other.id != link.id);
+        if let Some(mut links) = self.users.get_mut(&link.user) {
+            links.retain(|other| other.id != link.id);
         }
-        if self.users.remove_if(&link.user, |_, user| user.links.is_empty()).is_some() {
+        if self.users.remove_if(&link.user, |_, links| links.is_empty()).is_some() {
             self.topic_unwanted(Topic::User(link.user));
         }
         lock(self.group(link.id)).retain(|other| other.id != link.id);
@@ -320,19 +346,18 @@ impl Hub {
     pub(crate) fn apply(&self, message: &BusMessage) {
         match &*message.hint {
             Hint::Event(event) => self.apply_event(message, event),
-            Hint::Added { chat, users } => {
-                for user in users {
-                    self.enter_added(*chat, *user, Revision::ZERO);
-                }
+            Hint::Added { chat, revision, users } => {
+                users.iter().for_each(|user| self.admit(*chat, *revision, *user));
             }
             Hint::SessionsEnded { user, sessions } => self.end_sessions(*user, sessions),
+            Hint::Invalidate {} => self.compare(&message.topics),
         }
     }
 
     fn apply_event(&self, message: &BusMessage, event: &Event) {
         let delivery = || Arc::new(Delivery::of_hint(Arc::clone(&message.hint)));
         match event {
-            Event::PresenceChanged(presence) => self.tell_watchers(presence.user_id, delivery),
+            Event::PresenceChanged(presence) => self.tell_watchers(*presence, true),
             Event::Typing(typing) => self.broadcast(typing.chat_id, delivery, Some(typing.user_id)),
             Event::ReadMoved(mark) | Event::DeliveredMoved(mark) => {
                 if message.topics.contains(&Topic::Chat(mark.chat_id)) {
@@ -343,14 +368,26 @@ impl Hub {
             }
             event => {
                 if let Some((chat, revision)) = event.change() {
-                    let outcome = match self.room(chat) {
-                        Some(room) => room.announce(revision, delivery()),
-                        // Nobody here is in the chat, but some may just have been added to it.
-                        None => Outcome { gap: false, added: added_by(event, revision) },
-                    };
-                    self.follow_up(chat, outcome);
+                    self.apply_change(chat, revision, &delivery());
                 }
             }
+        }
+    }
+
+    fn apply_change(&self, chat: ChatId, revision: Revision, delivery: &Arc<Delivery>) {
+        while let Some(room) = self.room(chat) {
+            let outcome = room.announce(revision, Arc::clone(delivery), |user| self.links_of(user));
+            // Closed between the finding and the telling: there may be another one by now.
+            if !outcome.closed {
+                return self.follow_up(chat, &outcome);
+            }
+        }
+        // Nobody here is in the chat, but some may just have been added to it.
+        if let Event::ChatUpdated(update) = delivery.event()
+            && let Some(note) = &update.message.system
+            && note.event == SystemEvent::MembersAdded
+        {
+            note.user_ids.iter().for_each(|user| self.admit(chat, revision, *user));
         }
     }
 
@@ -359,38 +396,24 @@ impl Hub {
         self.rooms.get(&chat).map(|room| Arc::clone(&room))
     }
 
-    fn follow_up(&self, chat: ChatId, outcome: Outcome) {
-        for (user, revision) in outcome.added {
-            self.enter_added(chat, user, revision);
-        }
+    fn follow_up(&self, chat: ChatId, outcome: &Outcome) {
         if outcome.gap {
-            lock(&self.checks).chats.insert(chat);
-            self.checks_wanted.notify_one();
+            self.checks.want(&[chat], &[]);
+        }
+        if outcome.idle {
+            self.close_room(chat);
         }
     }
 
-    fn enter_added(&self, chat: ChatId, user: UserId, revision: Revision) {
+    /// Lets somebody into a chat that they are a member of at `revision`.
+    fn admit(&self, chat: ChatId, revision: Revision, user: UserId) {
         for link in self.links_of(user) {
-            self.enter_added_link(&link, chat, revision);
+            let head = ChatHead { chat, revision, peer: None };
+            if self.enter(&link, &head, true) == Entered::Stale {
+                // What the store says now decides.
+                self.checks.want(&[], &[user]);
+            }
         }
-    }
-
-    fn enter_added_link(&self, link: &Arc<Link>, chat: ChatId, revision: Revision) {
-        let mut places = link.places();
-        if places.gone {
-            return;
-        }
-        if self.in_room(chat, revision, |room| room.enter_added(link, revision)) {
-            places.chats.insert(chat);
-            return;
-        }
-        drop(places);
-        // What the store says now decides.
-        if let Some(mut user) = self.users.get_mut(&link.user) {
-            user.memberships = 0;
-        }
-        lock(&self.checks).users.insert(link.user);
-        self.checks_wanted.notify_one();
     }
 
     fn broadcast(&self, chat: ChatId, delivery: impl FnOnce() -> Arc<Delivery>, except: Option<UserId>) {
@@ -400,12 +423,11 @@ impl Hub {
     }
 
     fn tell_user(&self, user: UserId, delivery: impl FnOnce() -> Arc<Delivery>) {
-        tell(&self.links_of(user), delivery);
-    }
-
-    fn tell_watchers(&self, user: UserId, delivery: impl FnOnce() -> Arc<Delivery>) {
-        let watchers = self.watchers.get(&user).map(|links| links.clone()).unwrap_or_default();
-        tell(&watchers, delivery);
+        let links = self.links_of(user);
+        if !links.is_empty() {
+            let delivery = delivery();
+            links.iter().for_each(|link| link.mailbox.push(Item::of(&delivery)));
+        }
     }
 
     fn end_sessions(&self, user: UserId, sessions: &[SessionId]) {
@@ -417,95 +439,21 @@ impl Hub {
     }
 
     fn links_of(&self, user: UserId) -> Vec<Arc<Link>> {
-        self.users.get(&user).map(|user| user.links.clone()).unwrap_or_default()
+        self.users.get(&user).map(|links| links.clone()).unwrap_or_default()
     }
 
-    /// What the host has to say of something that only connections do.
-    async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
-        match &self.policy {
-            Some(policy) => policy.allow(actor, operation).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Tells the connection of the comings and goings of all of them, or of none if they are too many.
-    fn watch_all(&self, link: &Arc<Link>, users: &[UserId]) -> bool {
-        let mut places = link.places();
-        let new: HashSet<UserId> =
-            users.iter().filter(|user| !places.asked.contains(user)).copied().collect();
-        if places.asked.len() + new.len() > self.settings.watched {
-            return false;
-        }
-        places.asked.extend(&new);
-        drop(places);
-        new.into_iter().for_each(|user| self.watch(link, user));
-        true
-    }
-
-    /// Tells the connection of this person's comings and goings.
-    fn watch(&self, link: &Arc<Link>, user: UserId) {
-        let mut places = link.places();
-        if places.gone || !places.watched.insert(user) {
-            return;
-        }
-        let mut watchers = self.watchers.entry(user).or_default();
-        let first = watchers.is_empty();
-        watchers.push(Arc::clone(link));
-        drop(watchers);
-        if first {
-            lock(&self.checks).topics.push((Topic::User(user), true));
-            self.checks_wanted.notify_one();
-        }
-    }
-
-    fn unwatch(&self, link: &Link, user: UserId) {
-        if let Some(mut watchers) = self.watchers.get_mut(&user) {
-            watchers.retain(|other| other.id != link.id);
-        }
-        if self.watchers.remove_if(&user, |_, watchers| watchers.is_empty()).is_some() {
-            self.topic_unwanted(Topic::User(user));
-        }
+    fn topic_wanted(&self, topic: Topic) {
+        self.checks.subscribe(topic, true);
     }
 
     fn topic_unwanted(&self, topic: Topic) {
         // Whoever comes to need it has a place in the map before they say so behind this lock: either it is seen here,
         // or their word comes after this one.
-        let mut checks = lock(&self.checks);
-        let needed = match topic {
+        self.checks.subscribe_if(topic, || match topic {
             Topic::Chat(chat) => self.rooms.contains_key(&chat),
-            Topic::User(user) => self.users.contains_key(&user) || self.watchers.contains_key(&user),
-        };
-        if !needed {
-            checks.topics.push((topic, false));
-            self.checks_wanted.notify_one();
-        }
-    }
-
-    /// Whether these people are there, in the same order; an unknown person is not.
-    pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<PresenceOf>> {
-        let unavailable = |error| Error::Unavailable(Some(Box::new(error)));
-        let states = self.presence.query(users).await.map_err(unavailable)?;
-        let offline: Vec<UserId> =
-            states.iter().filter(|state| !state.online).map(|state| state.user).collect();
-        let records = if offline.is_empty() { Vec::new() } else { self.store.users(&offline).await? };
-        let last_seen = |user: UserId| records.iter().find(|r| r.id == user).and_then(|r| r.last_seen_at);
-        Ok(states
-            .iter()
-            .map(|state| PresenceOf {
-                user_id: state.user,
-                online: state.online,
-                last_seen_at: if state.online { None } else { last_seen(state.user) },
-            })
-            .collect())
-    }
-
-    fn check_presence_users(&self, users: &[UserId]) -> Result<()> {
-        let max = self.limits.presence_users;
-        if users.len() > max {
-            Err(Error::invalid("userIds", format!("may name at most {max} people")))
-        } else {
-            Ok(())
-        }
+            Topic::User(user) => self.users.contains_key(&user) || self.watched.contains_key(&user),
+            Topic::Nodes => true,
+        });
     }
 
     /// Tells the connections of this node, and the other nodes, which hear of it when the bus can be reached and
@@ -514,15 +462,7 @@ impl Hub {
         for message in &messages {
             self.apply(message);
         }
-        if self.abroad.try_send(messages).is_err() {
-            metrics::counter!("messenger_bus_dropped_total").increment(1);
-        }
-    }
-
-    fn announce_online(&self, users: &[UserId]) {
-        for user in users {
-            self.announce_presence(PresenceOf { user_id: *user, online: true, last_seen_at: None });
-        }
+        self.abroad.tell(messages);
     }
 
     fn group(&self, id: ConnectionId) -> &Mutex<Vec<Arc<Link>>> {
@@ -531,27 +471,48 @@ impl Hub {
     }
 }
 
-fn tell(links: &[Arc<Link>], delivery: impl FnOnce() -> Arc<Delivery>) {
-    if links.is_empty() {
-        return;
+impl Abroad {
+    fn tell(&self, messages: Vec<BusMessage>) {
+        if self.queue.try_send(messages).is_err() {
+            metrics::counter!("messenger_bus_dropped_total").increment(1);
+            self.has_lost();
+        }
     }
-    let delivery = delivery();
-    for link in links {
-        link.mailbox.push(Item::Event(Arc::clone(&delivery)));
+
+    /// The other nodes will be told that they have missed something.
+    fn has_lost(&self) {
+        self.lost.any.store(true, Ordering::Release);
+        self.lost.noticed.notify_one();
     }
 }
 
-fn added_by(event: &Event, revision: Revision) -> Vec<(UserId, Revision)> {
-    let Event::ChatUpdated(update) = event else { return Vec::new() };
-    match &update.message.system {
-        Some(note) if note.event == SystemEvent::MembersAdded => {
-            note.user_ids.iter().map(|user| (*user, revision)).collect()
-        }
-        _ => Vec::new(),
-    }
+fn leases(group: &Mutex<Vec<Arc<Link>>>) -> Vec<Lease> {
+    lock(group).iter().map(|link| link.lease()).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing in this module panics while it holds a lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Presence or the bus did not answer in time.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("it took too long")]
+struct Late;
+
+impl From<Late> for PresenceError {
+    fn from(late: Late) -> Self {
+        Self(late.into())
+    }
+}
+
+impl From<Late> for BusError {
+    fn from(late: Late) -> Self {
+        Self(late.into())
+    }
+}
+
+/// What presence or the bus answers, if it does so in time.
+async fn within<T, E: From<Late>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(Late.into()))
 }

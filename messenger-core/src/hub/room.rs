@@ -1,12 +1,12 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{Delivery, Link, mailbox::Item};
 use crate::{
-    domain::{ChatId, Event, Revision, SystemEvent, UserId},
-    ports::Changes,
+    domain::{ChatId, Event, Revision, SystemEvent, SystemNote, UserId},
+    ports::{Changes, ChatRecord, MessageRecord, Roster},
 };
 
 /// Changes that came too early and wait for one that is missing; beyond so many they are left to the store.
@@ -15,7 +15,11 @@ const PARKED_AT_MOST: usize = 1024;
 /// The connections of this node that are in one chat, and the last change that they were given.
 ///
 /// Whatever the order in which changes arrive, they go out by revision: the next one is delivered, an older one is
-/// dropped, and one that comes too early waits until the gap has been filled from the store.
+/// dropped, and one that comes too early waits until the gap has been filled from the store. Who becomes a member gets
+/// a seat with the change that says so, and whose membership ends loses it with that change, so that nobody is given
+/// less or more of the chat than what happened while they were in it.
+///
+/// Locks are taken in this order: the map of rooms, a room, the places of a connection.
 #[derive(Debug)]
 pub(super) struct Room {
     chat: ChatId,
@@ -24,25 +28,56 @@ pub(super) struct Room {
 
 #[derive(Debug)]
 struct State {
+    /// The last change that was given out.
     delivered: Revision,
-    /// The last change by which somebody stopped being a member.
+    /// The last change that was pushed: before `delivered` where a change could not be read.
+    pushed: Revision,
+    /// By no change after this one, and up to `delivered`, did anybody stop being a member.
     removed: Revision,
     parked: BTreeMap<Revision, Arc<Delivery>>,
-    links: Vec<Arc<Link>>,
+    seats: Vec<Arc<Link>>,
+    /// No room of the hub any more: what is done in it would be done for nobody.
+    closed: bool,
+}
+
+/// What became of an attempt to take a seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// All that the room gives out after `since` goes to the connection's mailbox.
+    Now {
+        /// At least the revision that was known.
+        since: Revision,
+    },
+    /// The connection has had a seat since before.
+    Before,
+    /// What is known is too old to say whether the person is still a member: read it anew.
+    Stale,
+    /// The connection is gone.
+    Gone,
 }
 
 /// What is left to do after changes were delivered.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// A change is missing: read it from the store.
     pub(super) gap: bool,
-    /// These people have become members by these changes.
-    pub(super) added: Vec<(UserId, Revision)>,
+    /// Nobody is in the room.
+    pub(super) idle: bool,
+    /// The room was closed before anything was done in it.
+    pub(super) closed: bool,
 }
 
 impl Room {
     pub(super) fn new(chat: ChatId, delivered: Revision) -> Self {
-        let state = State { delivered, removed: Revision::ZERO, parked: BTreeMap::new(), links: Vec::new() };
+        let state = State {
+            delivered,
+            pushed: delivered,
+            // Nothing is known of what was before.
+            removed: delivered,
+            parked: BTreeMap::new(),
+            seats: Vec::new(),
+            closed: false,
+        };
         Self { chat, state: Mutex::new(state) }
     }
 
@@ -51,99 +86,125 @@ impl Room {
         self.lock().delivered
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().links.is_empty()
-    }
-
-    pub(super) fn has(&self, link: &Link) -> bool {
-        self.lock().has(link)
-    }
-
-    /// Lets a connection in. False if somebody was removed after `known`, the revision at which the person was seen
-    /// to be a member: then it may have been this one.
-    pub(super) fn enter(&self, link: &Arc<Link>, known: Revision) -> bool {
+    /// Closes the room if nobody is in it and nothing waits, and answers whether it is closed.
+    pub(super) fn close_if_idle(&self) -> bool {
         let mut state = self.lock();
-        if !state.has(link) {
-            state.links.push(Arc::clone(link));
-        }
-        state.removed <= known
+        state.closed |= state.is_idle();
+        state.closed
     }
 
-    /// Lets a connection in whose person was a member at `revision`, and tells it. False if somebody was removed
-    /// since: then it may have been this one, and it is not let in.
-    pub(super) fn enter_added(&self, link: &Arc<Link>, revision: Revision) -> bool {
+    /// Gives a seat to a connection whose person is a member at `known`; with `show`, its client is to be shown the chat.
+    pub(super) fn enter(&self, link: &Arc<Link>, known: Revision, show: bool) -> Entered {
         let mut state = self.lock();
-        // Who is in already has read the chat at or after this change when connecting.
-        if state.has(link) {
-            return true;
+        let mut places = link.places();
+        if places.gone {
+            return Entered::Gone;
         }
-        if state.removed > revision {
-            return false;
+        let place = places.chats.entry(self.chat).or_default();
+        if place.has_seat() {
+            return Entered::Before;
         }
-        state.links.push(Arc::clone(link));
-        link.mailbox.push(Item::Added(self.chat, revision));
-        true
+        // Perhaps it was this person.
+        if state.removed > known {
+            return Entered::Stale;
+        }
+        place.seat();
+        place.know(known);
+        drop(places);
+        state.seats.push(Arc::clone(link));
+        let since = known.max(state.delivered);
+        if show {
+            link.mailbox.push(Item::Show(self.chat, since));
+        }
+        Entered::Now { since }
     }
 
-    /// Answers whether the room is empty then.
+    /// Answers whether the room is idle then.
     pub(super) fn leave(&self, link: &Link) -> bool {
         let mut state = self.lock();
-        state.links.retain(|other| other.id != link.id);
-        state.links.is_empty()
+        state.seats.retain(|other| other.id != link.id);
+        state.is_idle()
     }
 
     /// A change of the chat has been announced.
-    pub(super) fn announce(&self, revision: Revision, delivery: Arc<Delivery>) -> Outcome {
+    ///
+    /// `links_of` says which connections people have to this node.
+    pub(super) fn announce(
+        &self,
+        revision: Revision,
+        delivery: Arc<Delivery>,
+        links_of: impl Fn(UserId) -> Vec<Arc<Link>>,
+    ) -> Outcome {
         let mut state = self.lock();
-        let mut outcome = Outcome::default();
+        if state.closed {
+            return Outcome { closed: true, ..Outcome::default() };
+        }
+        let mut gap = false;
         if revision == state.delivered.next() {
-            state.deliver(self.chat, revision, &delivery, &mut outcome);
-            state.deliver_parked(self.chat, &mut outcome);
+            state.deliver(self.chat, revision, &delivery, &links_of);
+            state.deliver_parked(self.chat, &links_of);
         } else if revision > state.delivered {
             if state.parked.len() >= PARKED_AT_MOST {
                 // The store has them all.
                 state.parked.clear();
             }
             state.parked.insert(revision, delivery);
-            outcome.gap = true;
+            gap = true;
         }
-        outcome
+        Outcome { gap, idle: state.is_idle(), closed: false }
     }
 
-    /// What the store has after [`delivered`](Self::delivered), or after an earlier revision.
+    /// What the store has after [`delivered`](Self::delivered) or an earlier revision: all of it.
+    ///
+    /// `read_for` makes of it what those are told who have everything up to a revision.
     pub(super) fn repair(
         &self,
-        changes: &Changes,
-        event_of: impl Fn(Revision, usize) -> Option<Event>,
+        changes: Changes,
+        read_for: impl Fn(Revision, &ChatRecord, MessageRecord) -> Option<Arc<Delivery>>,
+        links_of: impl Fn(UserId) -> Vec<Arc<Link>>,
     ) -> Outcome {
+        let Changes { chat, messages, .. } = changes;
         let mut state = self.lock();
-        let mut outcome = Outcome::default();
-        let before = state.delivered;
-        for (index, message) in changes.messages.iter().enumerate() {
-            if message.revision > state.delivered
-                && let Some(event) = event_of(before, index)
-            {
-                let delivery = Arc::new(Delivery::new(event));
-                state.deliver(self.chat, message.revision, &delivery, &mut outcome);
+        if state.closed {
+            return Outcome { closed: true, ..Outcome::default() };
+        }
+        let since = state.delivered;
+        for message in messages.into_iter().filter(|message| message.revision > since) {
+            let revision = message.revision;
+            if let Some(delivery) = read_for(since, &chat, message) {
+                state.deliver(self.chat, revision, &delivery, &links_of);
             }
         }
-        if changes.truncated {
-            outcome.gap = true;
-            return outcome;
+        state.delivered = state.delivered.max(chat.revision);
+        state.after_repair(self.chat, &links_of)
+    }
+
+    /// Begins anew at what the store has now, for too much is missing: everybody in the room is shown the chat.
+    pub(super) fn skip_to(&self, roster: &Roster, links_of: impl Fn(UserId) -> Vec<Arc<Link>>) -> Outcome {
+        let mut state = self.lock();
+        if state.closed {
+            return Outcome { closed: true, ..Outcome::default() };
         }
-        state.delivered = state.delivered.max(changes.chat.revision);
-        let delivered = state.delivered;
-        state.parked.retain(|revision, _| *revision > delivered);
-        state.deliver_parked(self.chat, &mut outcome);
-        outcome.gap = !state.parked.is_empty();
-        outcome
+        let head = roster.chat.revision;
+        if head > state.delivered {
+            let members: HashSet<UserId> = roster.members.iter().map(|member| member.user_id).collect();
+            (state.delivered, state.pushed) = (head, head);
+            state.remove(self.chat, |user| !members.contains(&user));
+            for link in &state.seats {
+                link.mailbox.push(Item::Show(self.chat, head));
+            }
+            for member in &roster.members {
+                state.admit(self.chat, member.user_id, &links_of);
+            }
+        }
+        state.after_repair(self.chat, &links_of)
     }
 
     /// Something that has no place in the order of changes: typing, marks. Its own person is left out on request.
     pub(super) fn broadcast(&self, delivery: &Arc<Delivery>, except: Option<UserId>) {
-        for link in &self.lock().links {
+        for link in &self.lock().seats {
             if Some(link.user) != except {
-                link.mailbox.push(Item::Event(Arc::clone(delivery)));
+                link.mailbox.push(Item::of(delivery));
             }
         }
     }
@@ -155,108 +216,99 @@ impl Room {
 }
 
 impl State {
-    fn has(&self, link: &Link) -> bool {
-        self.links.iter().any(|other| other.id == link.id)
+    fn is_idle(&self) -> bool {
+        self.seats.is_empty() && self.parked.is_empty()
     }
 
-    fn deliver(&mut self, chat: ChatId, revision: Revision, delivery: &Arc<Delivery>, outcome: &mut Outcome) {
+    fn deliver(
+        &mut self,
+        chat: ChatId,
+        revision: Revision,
+        delivery: &Arc<Delivery>,
+        links_of: &impl Fn(UserId) -> Vec<Arc<Link>>,
+    ) {
         self.delivered = revision;
         if let Event::ChatUpdated(update) = delivery.event()
             && let Some(note) = &update.message.system
         {
-            match note.event {
-                SystemEvent::MembersRemoved | SystemEvent::MemberLeft => self.remove(chat, &note.user_ids),
-                SystemEvent::MembersAdded => {
-                    outcome.added.extend(note.user_ids.iter().map(|user| (*user, revision)));
-                }
-                SystemEvent::Created | SystemEvent::RoleChanged | SystemEvent::TitleChanged => {}
-            }
+            self.move_members(chat, note, links_of);
         }
-        for link in &self.links {
-            link.mailbox.push(Item::Event(Arc::clone(delivery)));
+        let since = std::mem::replace(&mut self.pushed, revision);
+        for link in &self.seats {
+            link.mailbox.push(Item::Event(Arc::clone(delivery), since));
         }
     }
 
-    fn deliver_parked(&mut self, chat: ChatId, outcome: &mut Outcome) {
+    /// Before the change is delivered: whom it takes out sees nothing of the chat from it on, and whom it brings in is
+    /// shown the chat first.
+    fn move_members(
+        &mut self,
+        chat: ChatId,
+        note: &SystemNote,
+        links_of: &impl Fn(UserId) -> Vec<Arc<Link>>,
+    ) {
+        match note.event {
+            SystemEvent::MembersRemoved | SystemEvent::MemberLeft => {
+                self.remove(chat, |user| note.user_ids.contains(&user));
+            }
+            SystemEvent::MembersAdded => {
+                note.user_ids.iter().for_each(|user| self.admit(chat, *user, links_of));
+            }
+            SystemEvent::Created | SystemEvent::RoleChanged | SystemEvent::TitleChanged => {}
+        }
+    }
+
+    fn remove(&mut self, chat: ChatId, is_removed: impl Fn(UserId) -> bool) {
+        let removal = self.delivered;
+        self.removed = removal;
+        self.seats.retain(|link| {
+            if !is_removed(link.user) {
+                return true;
+            }
+            let mut places = link.places();
+            let place = places.chats.entry(chat).or_default();
+            // One who is known to be a member later has come back since.
+            if place.known() >= removal {
+                return true;
+            }
+            place.unseat();
+            drop(places);
+            link.mailbox.push(Item::Removed(chat, removal));
+            false
+        });
+    }
+
+    /// Gives seats to the connections of one who is a member now.
+    fn admit(&mut self, chat: ChatId, user: UserId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) {
+        for link in links_of(user) {
+            let mut places = link.places();
+            if places.gone {
+                continue;
+            }
+            let place = places.chats.entry(chat).or_default();
+            if !place.has_seat() {
+                place.seat();
+                place.know(self.delivered);
+                drop(places);
+                link.mailbox.push(Item::Show(chat, self.delivered));
+                self.seats.push(link);
+            }
+        }
+    }
+
+    fn deliver_parked(&mut self, chat: ChatId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) {
         while let Some(next) = self.parked.first_entry()
             && *next.key() <= self.delivered.next()
         {
             let (revision, delivery) = next.remove_entry();
             if revision > self.delivered {
-                self.deliver(chat, revision, &delivery, outcome);
+                self.deliver(chat, revision, &delivery, links_of);
             }
         }
     }
 
-    /// Before the change that removed them is delivered, so that they see nothing of the chat from it on.
-    fn remove(&mut self, chat: ChatId, users: &[UserId]) {
-        self.removed = self.delivered;
-        let gone = Arc::new(Delivery::new(Event::ChatRemoved { chat_id: chat }));
-        self.links.retain(|link| {
-            let stays = !users.contains(&link.user);
-            if !stays {
-                link.mailbox.push(Item::Removed(Arc::clone(&gone), chat, self.removed));
-            }
-            stays
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Actor,
-        context::Context,
-        domain::{ChatUpdate, Message, MessageKind, Seq, SystemNote},
-        hub::mailbox::Mailbox,
-    };
-
-    /// A change of the members of a chat.
-    fn change(context: &Context, chat: ChatId, revision: u64, event: SystemEvent, user: UserId) -> Event {
-        let revision = Revision::new(revision);
-        let message = Message {
-            id: context.id(),
-            chat_id: chat,
-            seq: Seq::new(revision.get()),
-            revision,
-            kind: MessageKind::System,
-            sender_id: context.id(),
-            body: None,
-            client_id: None,
-            reply_to: None,
-            created_at: context.now(),
-            edited_at: None,
-            deleted_at: None,
-            system: Some(SystemNote { event, user_ids: vec![user], title: None, role: None }),
-        };
-        Event::ChatUpdated(ChatUpdate { chat_id: chat, revision, title: None, member_count: 2, message })
-    }
-
-    #[test]
-    fn who_was_removed_again_before_entering_stays_outside() {
-        let context = Context::fixed();
-        let (chat, user) = (context.id(), context.id());
-        let link = || {
-            let id = context.id();
-            Arc::new(Link::new(id, user, &Actor::on_behalf_of(user), Mailbox::new(8)))
-        };
-        let room = Room::new(chat, Revision::new(4));
-        let announce = |revision, event| {
-            let event = change(&context, chat, revision, event, user);
-            room.announce(Revision::new(revision), Arc::new(Delivery::new(event)))
-        };
-        let added = announce(5, SystemEvent::MembersAdded).added;
-        assert_eq!(added, [(user, Revision::new(5))]);
-        // Somebody else's turn comes before the one who was added is let in.
-        announce(6, SystemEvent::MembersRemoved);
-        let late = link();
-        assert!(!room.enter_added(&late, Revision::new(5)));
-        assert!(!room.has(&late));
-        // Who reads the chats while connecting is told that what they have read may be old.
-        assert!(!room.enter(&link(), Revision::new(5)));
-        announce(7, SystemEvent::MembersAdded);
-        assert!(room.enter_added(&late, Revision::new(7)));
-        assert!(room.has(&late));
+    fn after_repair(&mut self, chat: ChatId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) -> Outcome {
+        self.deliver_parked(chat, links_of);
+        Outcome { gap: !self.parked.is_empty(), idle: self.is_idle(), closed: false }
     }
 }

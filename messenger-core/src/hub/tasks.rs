@@ -1,217 +1,116 @@
-//! What the hub does by itself: repairing gaps, sweeping, presence, pings, listening to the bus.
+//! What the hub does by itself: listening to the bus, comparing with the store, presence, pings.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
-
-use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use super::{Ending, Hub, Link, lock};
-use crate::{
-    convert,
-    domain::{ChatId, Event, Presence as PresenceOf, Revision, UserId},
-    error::{Error, Result},
-    ports::{BusEvent, BusMessage, Changes, Hint, Lease, Subscription, Topic},
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-/// Things asked of the store, presence or the bus in one call.
-const AT_ONCE: usize = 500;
-/// Changes of one chat read in one step of a repair.
-const CHANGES_AT_ONCE: usize = 500;
-/// Before something that failed is tried again.
-const RETRY: Duration = Duration::from_millis(250);
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{AT_ONCE, Ending, Hub, Link, RETRY, leases, lock, watching::unreachable, within};
+use crate::{
+    domain::Presence as PresenceOf,
+    error::Result,
+    ports::{BusError, BusEvent, BusMessage, Hint, Lease, Subscription, Topic},
+};
 
 impl Hub {
     /// Starts the hub's tasks; they end with `stop`.
-    pub(crate) fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        abroad: mpsc::Receiver<Vec<BusMessage>>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
         let hub = Arc::clone(self);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.listen().await }));
+        let hub = Arc::clone(self);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.keep_topics().await }));
         let hub = Arc::clone(self);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.check_what_is_wanted().await }));
         let hub = Arc::clone(self);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.sweep_at_intervals().await }));
         let hub = Arc::clone(self);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.keep_presence().await }));
+        let hub = Arc::clone(self);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.tick_each_second().await }));
+        let (hub, stop) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { hub.publish(abroad, &stop).await });
     }
 
     async fn listen(&self) {
         let mut bus: Option<Box<dyn Subscription>> = None;
         loop {
             let Some(open) = &mut bus else {
-                match self.bus.join(self.node).await {
+                match within(self.bus.join(self.node)).await {
                     Ok(joined) => bus = Some(joined),
                     Err(error) => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "the bus was not joined");
-                        tokio::time::sleep(RETRY).await;
+                        sleep(RETRY).await;
                     }
                 }
                 continue;
             };
             match open.next().await {
                 Some(BusEvent::Message(message)) => self.apply(&message),
-                Some(BusEvent::Gap) => self.want_all_checked(),
+                Some(BusEvent::Gap) => self.compare_all(),
                 None => {
                     bus = None;
-                    self.want_all_checked();
-                    tokio::time::sleep(RETRY).await;
+                    sleep(RETRY).await;
                 }
             }
         }
     }
 
-    fn want_all_checked(&self) {
-        let chats: Vec<ChatId> = self.rooms.iter().map(|room| *room.key()).collect();
-        let users: Vec<UserId> = self.users.iter().map(|user| *user.key()).collect();
-        let mut checks = lock(&self.checks);
-        checks.chats.extend(chats);
-        checks.users.extend(users);
-        drop(checks);
-        self.checks_wanted.notify_one();
+    /// Tells the bus which topics are wanted. What is stored is compared without it, too: it may be out of reach.
+    async fn keep_topics(&self) {
+        loop {
+            self.checks.topics_changed.notified().await;
+            let (wanted, unwanted) = self.checks.take_topics();
+            let mut told = Ok(());
+            for some in wanted.chunks(AT_ONCE) {
+                let subscribed = within(self.bus.subscribe(self.node, some)).await;
+                match subscribed {
+                    // What was said before nobody has heard, and what comes from now on does.
+                    Ok(()) => self.compare(some),
+                    Err(error) => {
+                        self.checks.put_back_topics(some, true);
+                        told = Err(error);
+                    }
+                }
+            }
+            for some in unwanted.chunks(AT_ONCE) {
+                if let Err(error) = within(self.bus.unsubscribe(self.node, some)).await {
+                    self.checks.put_back_topics(some, false);
+                    told = Err(error);
+                }
+            }
+            if let Err(error) = told {
+                tracing::warn!(error = &error as &dyn std::error::Error, "topics were not subscribed");
+                sleep(RETRY).await;
+                self.checks.topics_changed.notify_one();
+            }
+        }
     }
 
-    /// Compares with the store what has been asked for. While one comparison is under way the next ones gather, so
-    /// a burst of new connections costs few of them.
     async fn check_what_is_wanted(&self) {
         loop {
-            self.checks_wanted.notified().await;
-            let wanted = std::mem::take(&mut *lock(&self.checks));
-            // The bus first: what it brings from now on and what the store says now leave no gap between them.
-            if let Err(error) = self.tell_topics(&wanted.topics).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "topics were not subscribed");
-                lock(&self.checks).topics.splice(0..0, wanted.topics);
-                self.put_back(wanted.chats, wanted.users);
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
-            let chats: Vec<ChatId> = wanted.chats.into_iter().collect();
-            let users: Vec<UserId> = wanted.users.into_iter().collect();
-            if let Err(error) = self.check(&chats, &users).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "connections were not compared with the store"
-                );
-                self.put_back(chats, users);
-                tokio::time::sleep(RETRY).await;
+            self.checks.is_wanted.notified().await;
+            let (chats, users) = self.checks.take();
+            if !self.check(&chats, &users).await {
+                sleep(RETRY).await;
             }
         }
-    }
-
-    fn put_back(&self, chats: impl IntoIterator<Item = ChatId>, users: impl IntoIterator<Item = UserId>) {
-        let mut checks = lock(&self.checks);
-        checks.chats.extend(chats);
-        checks.users.extend(users);
-        drop(checks);
-        self.checks_wanted.notify_one();
-    }
-
-    async fn tell_topics(&self, topics: &[(Topic, bool)]) -> Result<(), crate::ports::BusError> {
-        // Consecutive ones of the same kind go together; the order between the kinds matters.
-        for run in topics.chunk_by(|a, b| a.1 == b.1) {
-            let topics: Vec<Topic> = run.iter().map(|(topic, _)| *topic).collect();
-            if run[0].1 {
-                self.bus.subscribe(self.node, &topics).await?;
-            } else {
-                self.bus.unsubscribe(self.node, &topics).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn check(&self, chats: &[ChatId], users: &[UserId]) -> Result<()> {
-        for some in chats.chunks(AT_ONCE) {
-            self.check_chats(some).await?;
-        }
-        for some in users.chunks(AT_ONCE) {
-            self.check_users(some).await?;
-            self.check_sessions(some).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads what rooms have not given out yet.
-    async fn check_chats(&self, chats: &[ChatId]) -> Result<()> {
-        let heads = self.store.revisions(chats).await?;
-        let behind: Vec<(ChatId, Revision)> = heads
-            .into_iter()
-            .filter_map(|(chat, head)| {
-                let delivered = self.room(chat)?.delivered();
-                (head > delivered).then_some((chat, delivered))
-            })
-            .collect();
-        // A few at a time, because each may have many changes.
-        for some in behind.chunks(20) {
-            for changes in self.store.changes(some, CHANGES_AT_ONCE).await? {
-                self.repair(&changes);
-            }
-        }
-        Ok(())
-    }
-
-    fn repair(&self, changes: &Changes) {
-        let Some(room) = self.room(changes.chat.id) else { return };
-        let outcome = room.repair(changes, |since, index| {
-            let event = convert::event(changes.messages[index].clone(), &changes.chat, since);
-            event
-                .inspect_err(|error| {
-                    tracing::error!(error = error as &dyn std::error::Error, "a message can't be read");
-                })
-                .ok()
-        });
-        metrics::counter!("messenger_rooms_repaired_total").increment(1);
-        self.follow_up(changes.chat.id, outcome);
-    }
-
-    /// Finds chats that people were added to without this node hearing of it.
-    async fn check_users(&self, users: &[UserId]) -> Result<()> {
-        for (user, count) in self.store.membership_counts(users).await? {
-            let known = self.users.get(&user).map(|local| local.memberships);
-            if known.is_some_and(|known| count > known) {
-                self.enter_missed_chats(user).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn enter_missed_chats(&self, user: UserId) -> Result<()> {
-        let memberships = self.store.memberships(user).await?;
-        // Before the entering, which may ask for another look.
-        if let Some(mut local) = self.users.get_mut(&user) {
-            local.memberships = local.memberships.max(memberships.count);
-        }
-        for link in self.links_of(user) {
-            for head in &memberships.chats {
-                let is_in = self.room(head.chat).is_some_and(|room| room.has(&link));
-                if !is_in {
-                    self.enter_added_link(&link, head.chat, head.revision);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends connections whose session was ended without this node hearing of it.
-    async fn check_sessions(&self, users: &[UserId]) -> Result<()> {
-        let links: Vec<Arc<Link>> = users.iter().flat_map(|user| self.links_of(*user)).collect();
-        let with_session = links.iter().filter_map(|link| Some((link, link.session?)));
-        let (links, sessions): (Vec<_>, Vec<_>) = with_session.unzip();
-        if sessions.is_empty() {
-            return Ok(());
-        }
-        let mut existing = HashSet::new();
-        for some in sessions.chunks(AT_ONCE) {
-            existing.extend(self.store.existing_sessions(some).await?);
-        }
-        for (link, session) in links.into_iter().zip(sessions) {
-            if !existing.contains(&session) {
-                link.mailbox.end(Ending::SessionEnded);
-            }
-        }
-        Ok(())
     }
 
     async fn sweep_at_intervals(&self) {
         loop {
-            tokio::time::sleep(self.settings.sweep_interval).await;
-            self.want_all_checked();
+            sleep(self.settings.sweep_interval).await;
+            self.compare_all();
             self.extend_sessions().await;
         }
     }
@@ -236,6 +135,18 @@ impl Hub {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a session was not extended");
                     return;
                 }
+            }
+        }
+    }
+
+    /// Compares what watchers were told with presence, with each sweep.
+    async fn keep_presence(&self) {
+        loop {
+            self.checks.presence_wanted.notified().await;
+            if let Err(error) = self.check_presence().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "presence was not compared");
+                sleep(RETRY).await;
+                self.checks.presence_wanted.notify_one();
             }
         }
     }
@@ -272,37 +183,31 @@ impl Hub {
         }
     }
 
-    /// Every lease is renewed once in `renewals` turns.
-    async fn renew_leases(&self, turn: u64, renewals: u64) -> Result<()> {
-        let due: Vec<Lease> = self
-            .wheel
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index as u64 % renewals == turn % renewals)
-            .flat_map(|(_, group)| lock(group).iter().map(|link| link.lease()).collect::<Vec<_>>())
-            .collect();
-        for some in due.chunks(AT_ONCE) {
-            let online = self.presence.renew(some, self.settings.lease).await.map_err(presence_failed)?;
-            self.announce_online(&online);
-        }
-        Ok(())
-    }
-
     async fn release_departed(&self) -> Result<()> {
         let departed = std::mem::take(&mut *lock(&self.departed));
         for (index, some) in departed.chunks(AT_ONCE).enumerate() {
-            if let Err(error) = self.presence.release(some).await {
+            if let Err(error) = within(self.presence.release(some)).await {
                 // Their leases end by themselves if this goes on.
                 lock(&self.departed).extend_from_slice(&departed[index * AT_ONCE..]);
-                return Err(presence_failed(error));
+                return Err(unreachable(error));
             }
+            self.remember_departed(some);
         }
         Ok(())
     }
 
+    fn remember_departed(&self, leases: &[Lease]) {
+        let now = self.context.now();
+        let mut lately = lock(&self.departed_lately);
+        while lately.front().is_some_and(|(at, _)| now.since(*at) > self.settings.offline_grace) {
+            lately.pop_front();
+        }
+        lately.extend(leases.iter().map(|lease| (now, lease.user)));
+    }
+
     async fn announce_offline(&self) -> Result<()> {
-        let gone =
-            self.presence.sweep(self.settings.offline_grace, AT_ONCE).await.map_err(presence_failed)?;
+        let swept = within(self.presence.sweep(self.settings.offline_grace, AT_ONCE)).await;
+        let gone = swept.map_err(unreachable)?;
         if gone.is_empty() {
             return Ok(());
         }
@@ -318,13 +223,54 @@ impl Hub {
         Ok(stored?)
     }
 
-    pub(super) fn announce_presence(&self, presence: PresenceOf) {
-        let topics = vec![Topic::User(presence.user_id)];
-        let hint = Arc::new(Hint::Event(Event::PresenceChanged(presence)));
-        self.tell(vec![BusMessage { topics, hint }]);
+    /// Gives back all leases, after the tasks have ended: nobody renews them any more. Whether somebody is offline then
+    /// is for the other nodes to find; if there is none, at least the moment is stored.
+    pub(crate) async fn depart(&self) -> Result<()> {
+        let mut all: Vec<Lease> = self.wheel.iter().flat_map(leases).collect();
+        all.append(&mut lock(&self.departed));
+        let now = self.context.now();
+        let mut seen: Vec<_> = lock(&self.departed_lately).iter().map(|(at, user)| (*user, *at)).collect();
+        seen.extend(all.iter().map(|lease| (lease.user, now)));
+        let mut released = Ok(());
+        for some in all.chunks(AT_ONCE) {
+            released = released.and(within(self.presence.release(some)).await.map_err(unreachable));
+        }
+        for some in seen.chunks(AT_ONCE) {
+            self.store.set_last_seen(some).await?;
+        }
+        released
     }
-}
 
-fn presence_failed(error: crate::ports::PresenceError) -> Error {
-    Error::Unavailable(Some(Box::new(error)))
+    /// Tells the other nodes, in order; to the end of the queue once this node stops.
+    async fn publish(&self, mut queue: mpsc::Receiver<Vec<BusMessage>>, stop: &CancellationToken) {
+        let mut batches = Vec::new();
+        loop {
+            let lost = self.abroad.lost.any.load(Ordering::Acquire);
+            tokio::select! {
+                biased;
+                count = queue.recv_many(&mut batches, 64) => if count == 0 { return },
+                () = stop.cancelled(), if !queue.is_closed() => { queue.close(); continue }
+                () = self.abroad.lost.noticed.notified() => {}
+                // What is told about a loss is told until it is heard.
+                () = sleep(RETRY), if lost => {}
+            }
+            let messages: Vec<BusMessage> = batches.drain(..).flatten().collect();
+            if let Err(error) = self.publish_all(messages).await {
+                // The others find it in the store.
+                tracing::warn!(error = &error as &dyn std::error::Error, "the other nodes were not told");
+                self.abroad.lost.any.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    async fn publish_all(&self, messages: Vec<BusMessage>) -> Result<(), BusError> {
+        if !messages.is_empty() {
+            within(self.bus.publish(self.node, &messages)).await?;
+        }
+        if self.abroad.lost.any.swap(false, Ordering::AcqRel) {
+            let gap = BusMessage { topics: vec![Topic::Nodes], hint: Arc::new(Hint::Invalidate {}) };
+            within(self.bus.publish(self.node, &[gap])).await?;
+        }
+        Ok(())
+    }
 }

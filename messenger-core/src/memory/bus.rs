@@ -20,8 +20,9 @@ use crate::ports::{Bus, BusError, BusEvent, BusMessage, NodeId, Subscription, To
 /// let mut subscription = bus.join(here).await.unwrap();
 /// bus.subscribe(here, &[Topic::Chat(chat)]).await.unwrap();
 ///
-/// let hint = Arc::new(Hint::Added { chat, users: vec![] });
+/// let hint = Arc::new(Hint::Invalidate {});
 /// bus.publish(there, &[BusMessage { topics: vec![Topic::Chat(chat)], hint }]).await.unwrap();
+/// assert_eq!(subscription.next().await, Some(BusEvent::Gap));
 /// assert!(matches!(subscription.next().await, Some(BusEvent::Message(_))));
 /// # });
 /// # Ok::<(), std::io::Error>(())
@@ -44,7 +45,7 @@ impl MemoryBus {
         Self { state: Mutex::default(), capacity }
     }
 
-    /// Cuts a node off: what is published for it is lost, and what it publishes is a [`BusError`].
+    /// Cuts a node off: what is published for it is lost, and what it asks of the bus is a [`BusError`].
     pub fn cut(&self, node: NodeId) {
         self.lock().cut.insert(node);
     }
@@ -59,6 +60,13 @@ impl MemoryBus {
         }
     }
 
+    /// Ends the node's subscription; what waits can still be taken.
+    pub fn end(&self, node: NodeId) {
+        if let Some(node) = self.lock().nodes.get(&node) {
+            node.inbox.end();
+        }
+    }
+
     /// The next `n` messages that are published reach nobody, and nobody is told of a gap: a bus that loses.
     pub fn lose_next(&self, n: usize) {
         self.lock().to_lose += n;
@@ -67,6 +75,14 @@ impl MemoryBus {
     /// No call leaves the state half changed, so a panic elsewhere does no harm to it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, node: NodeId) -> Result<MutexGuard<'_, State>, BusError> {
+        let state = self.lock();
+        if state.cut.contains(&node) {
+            return Err(BusError("this node is cut off".into()));
+        }
+        Ok(state)
     }
 }
 
@@ -86,18 +102,15 @@ impl Drop for MemoryBus {
 impl Bus for MemoryBus {
     async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
         let inbox = Arc::new(Inbox { capacity: self.capacity, ..Inbox::default() });
-        let joined = Node { inbox: Arc::clone(&inbox), topics: HashSet::new() };
-        if let Some(former) = self.lock().nodes.insert(node, joined) {
-            former.inbox.end();
-        }
+        inbox.push_event(BusEvent::Gap);
+        let mut state = self.reach(node)?;
+        let node = state.nodes.entry(node).or_default();
+        std::mem::replace(&mut node.inbox, Arc::clone(&inbox)).end();
         Ok(Box::new(MemorySubscription(inbox)))
     }
 
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
-        let mut state = self.lock();
-        if state.cut.contains(&from) {
-            return Err(BusError("this node is cut off".into()));
-        }
+        let mut state = self.reach(from)?;
         let lost = state.to_lose.min(messages.len());
         state.to_lose -= lost;
         for message in &messages[lost..] {
@@ -107,14 +120,12 @@ impl Bus for MemoryBus {
     }
 
     async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
-        if let Some(node) = self.lock().nodes.get_mut(&node) {
-            node.topics.extend(topics);
-        }
+        self.reach(node)?.nodes.entry(node).or_default().topics.extend(topics);
         Ok(())
     }
 
     async fn unsubscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
-        if let Some(node) = self.lock().nodes.get_mut(&node) {
+        if let Some(node) = self.reach(node)?.nodes.get_mut(&node) {
             node.topics.retain(|topic| !topics.contains(topic));
         }
         Ok(())
@@ -130,8 +141,18 @@ struct State {
 
 #[derive(Debug)]
 struct Node {
+    /// Of the last subscription; one that has ended takes nothing in.
     inbox: Arc<Inbox>,
     topics: HashSet<Topic>,
+}
+
+impl Default for Node {
+    /// One that has not joined.
+    fn default() -> Self {
+        let inbox = Arc::new(Inbox::default());
+        inbox.end();
+        Self { inbox, topics: HashSet::new() }
+    }
 }
 
 impl State {
@@ -232,13 +253,15 @@ mod tests {
     impl Scene {
         async fn new(capacity: usize) -> Self {
             let (bus, chat) = (MemoryBus::with_capacity(capacity), Context::fixed().id());
-            let here = bus.join(HERE).await.unwrap();
+            let mut here = bus.join(HERE).await.unwrap();
+            assert_eq!(here.next().await, Some(BusEvent::Gap));
             bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
             Self { bus, chat, here }
         }
 
         fn message(&self, n: u8) -> BusMessage {
-            let hint = Hint::Added { chat: self.chat, users: vec![crate::UserId::from_bytes([n; 16])] };
+            let users = vec![crate::UserId::from_bytes([n; 16])];
+            let hint = Hint::Added { chat: self.chat, revision: crate::Revision::ZERO, users };
             BusMessage { topics: vec![Topic::Chat(self.chat)], hint: Arc::new(hint) }
         }
 
@@ -300,6 +323,7 @@ mod tests {
         scene.hear(0).await;
         assert_eq!(scene.here.next().await, None);
         drop(scene);
+        assert_eq!(again.next().await, Some(BusEvent::Gap));
         assert_eq!(again.next().await, None);
     }
 }

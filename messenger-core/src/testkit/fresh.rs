@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use crate::{
     context::{Clock, ManualClock},
     domain::Timestamp,
-    ports::{Bus, Presence, Store},
+    memory::MemoryBus,
+    ports::{Bus, NodeId, Presence, Store},
 };
 
 /// A store with nothing in it, made for one case.
@@ -43,9 +44,10 @@ impl<F: FreshStore, G> FreshStore for (F, G) {
     }
 }
 
-/// A bus that nobody else speaks on, made for one case.
+/// A bus that nobody else speaks on, made for one case, and ways to make it fail.
 ///
-/// It is an `Arc` of the bus, or a pair of that and a guard, or a type of the backend's own.
+/// A backend implements it for a type of its own, with a relay for instance through which a node reaches the server.
+/// What must live as long as the bus goes beside it: `(bus, guard)`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -54,20 +56,57 @@ impl<F: FreshStore, G> FreshStore for (F, G) {
 /// # fn main() {}
 /// testkit::bus_cases!(async { Arc::new(MemoryBus::new()) });
 /// ```
+#[async_trait]
 pub trait FreshBus: Send + Sync {
     /// The bus as one more node reaches it: the same for all, or another connection each time.
     fn bus(&self) -> Arc<dyn Bus>;
+
+    /// Puts a node out of reach, in both directions.
+    async fn cut(&self, node: NodeId);
+
+    /// Lets the node find its way again.
+    async fn heal(&self, node: NodeId);
+
+    /// Ends a node's subscription from the side of the bus; false if this bus goes on by itself whatever happens.
+    async fn end(&self, node: NodeId) -> bool;
 }
 
-impl<B: Bus> FreshBus for Arc<B> {
+#[async_trait]
+impl FreshBus for Arc<MemoryBus> {
     fn bus(&self) -> Arc<dyn Bus> {
         Self::clone(self) as Arc<dyn Bus>
     }
+
+    async fn cut(&self, node: NodeId) {
+        MemoryBus::cut(self, node);
+    }
+
+    async fn heal(&self, node: NodeId) {
+        MemoryBus::heal(self, node);
+    }
+
+    async fn end(&self, node: NodeId) -> bool {
+        MemoryBus::end(self, node);
+        true
+    }
 }
 
+#[async_trait]
 impl<F: FreshBus, G: Send + Sync> FreshBus for (F, G) {
     fn bus(&self) -> Arc<dyn Bus> {
         self.0.bus()
+    }
+
+    async fn cut(&self, node: NodeId) {
+        self.0.cut(node).await;
+    }
+
+    async fn heal(&self, node: NodeId) {
+        self.0.heal(node).await;
+    }
+
+    async fn end(&self, node: NodeId) -> bool {
+        self.0.end(node).await
     }
 }
 

@@ -174,9 +174,19 @@ macro_rules! __messenger_bus_cases {
             run_bus_case, $fresh,
             bus {
                 subscriber_hears_the_others_and_not_itself
-                messages_keep_their_order
+                subscription_begins_with_a_gap
+                joining_again_ends_the_former_subscription
+                messages_of_a_topic_keep_their_order
+                messages_arrive_as_they_were_published
+                publishing_out_of_reach_fails
                 subscribed_topics_are_heard
+                topics_may_be_subscribed_before_joining
+                topics_outlast_a_subscription
+                unsubscribed_topics_may_be_subscribed_again
                 dropped_next_loses_nothing
+                loss_is_followed_by_a_gap
+                slow_taker_finds_a_gap
+                ended_subscription_says_so_and_can_be_joined_again
             }
         }
     };

@@ -6,7 +6,7 @@ use crate::{
     domain::Password,
     error::{Checks, Error, Result},
     messenger::{Command, Cx},
-    ports::StoreErrorKind,
+    ports::{StoreErrorKind, Topic},
 };
 
 /// Replaces the password and ends all other sessions.
@@ -38,6 +38,7 @@ impl Command for ChangePassword {
                 return Err(Error::InvalidCredentials);
             }
             let hash = passwords.hash(self.new.clone(), cx.context().random()).await?;
+            cx.writes([Topic::User(user)]);
             match cx.store().change_password(user, account.version, &hash, cx.actor().session()).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 changed => {

@@ -6,7 +6,7 @@ use crate::{
     domain::{Authenticated, Device, Password, Username},
     error::{Checks, Error, Result},
     messenger::{Command, Cx},
-    ports::{LoginKey, StoreErrorKind, UserRecord},
+    ports::{LoginKey, StoreErrorKind, Topic, UserRecord},
 };
 
 /// Begins a session.
@@ -41,6 +41,7 @@ impl Command for LogIn {
         let account = account.ok_or(Error::InvalidCredentials)?;
         let (session, token) = new_session(cx, account.id, device);
         let expires_at = session.expires_at;
+        cx.writes([Topic::User(account.id)]);
         let ended = cx.store().create_session(session, cx.limits().sessions).await?;
         tell_ended(cx, account.id, ended);
         Ok(Authenticated { user: convert::me(account)?, token, expires_at })

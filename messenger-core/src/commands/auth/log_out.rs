@@ -4,7 +4,7 @@ use super::tell_ended;
 use crate::{
     error::{Error, Result},
     messenger::{Command, Cx},
-    ports::StoreErrorKind,
+    ports::{StoreErrorKind, Topic},
 };
 
 /// Ends the session that asks, and its live connections.
@@ -20,6 +20,7 @@ impl Command for LogOut {
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;
         let session = cx.actor().session().ok_or(Error::Forbidden("Only a session can be logged out."))?;
+        cx.writes([Topic::User(user)]);
         match cx.store().end_session(user, session).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::Unauthenticated),
             ended => ended?,

@@ -5,7 +5,7 @@ use crate::{
     domain::SessionId,
     error::{Error, Result},
     messenger::{Command, Cx},
-    ports::StoreErrorKind,
+    ports::{StoreErrorKind, Topic},
 };
 
 /// Ends one of the person's own sessions, and its live connections.
@@ -25,6 +25,7 @@ impl Command for RevokeSession {
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;
+        cx.writes([Topic::User(user)]);
         match cx.store().end_session(user, self.session_id).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("session")),
             ended => ended?,

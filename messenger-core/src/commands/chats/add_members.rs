@@ -7,6 +7,7 @@ use crate::{
     domain::{ChatId, SystemEvent, UserId},
     error::{Error, Result},
     messenger::{Command, Cx},
+    ports::Topic,
 };
 
 /// Adds people to a group; owner or admin. Who is in it already is no error.
@@ -65,7 +66,11 @@ impl Command for AddMembers {
         })
         .await;
         match changed? {
-            None => Ok(Added { added: Vec::new() }),
+            None => {
+                // Nor may they have been told.
+                cx.tell_invalid(wanted.into_iter().map(Topic::User).collect());
+                Ok(Added { added: Vec::new() })
+            }
             Some(_) => Ok(Added { added: added.into_inner().unwrap_or_default() }),
         }
     }

@@ -7,7 +7,7 @@ use super::roster::note;
 use crate::{
     commands::view,
     convert,
-    domain::{Chat, ClientId, SystemEvent, SystemNote, Title, UserId},
+    domain::{Chat, ClientId, Revision, SystemEvent, SystemNote, Title, UserId},
     error::{Checks, Error, Result},
     messenger::{Command, Cx, Outcome},
     ports::{BusMessage, Fingerprint, Hint, NewGroup, NewSystemMessage, StoreErrorKind, Topic},
@@ -37,6 +37,8 @@ impl Command for CreateGroupChat {
         let group = self.checked(cx, user)?;
         let expected = group.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let everyone: Vec<UserId> = [user].into_iter().chain(group.members.iter().copied()).collect();
+        let people: Vec<Topic> = everyone.iter().map(|user| Topic::User(*user)).collect();
+        cx.writes(people.clone());
         let opened = match cx.store().create_group(group).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(unknown_members()),
             opened => opened?,
@@ -45,9 +47,12 @@ impl Command for CreateGroupChat {
             return Err(Error::ClientIdReused);
         }
         if opened.created {
-            let topics = everyone.iter().map(|user| Topic::User(*user)).collect();
-            let hint = Arc::new(Hint::Added { chat: opened.chat, users: everyone });
-            cx.tell(Some(opened.chat), BusMessage { topics, hint });
+            let (chat, revision) = (opened.chat, Revision::new(1));
+            let hint = Arc::new(Hint::Added { chat, revision, users: everyone });
+            cx.tell(Some(chat), BusMessage { topics: people, hint });
+        } else {
+            // Whoever made it may not have been answered, and then has told nobody.
+            cx.tell_invalid(people);
         }
         let chat = view(cx, opened.chat, user).await?;
         Ok(Outcome { value: chat, created: opened.created })

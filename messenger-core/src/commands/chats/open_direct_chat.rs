@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{
     commands::view,
-    domain::{Chat, UserId},
+    domain::{Chat, Revision, UserId},
     error::{Error, Result},
     messenger::{Command, Cx, Outcome},
     ports::{BusMessage, DirectChat, Hint, StoreErrorKind, Topic},
@@ -32,14 +32,19 @@ impl Command for OpenDirectChat {
         }
         let users = [user, self.user_id];
         let chat = DirectChat { id: cx.context().id(), users, created_at: cx.context().now() };
+        cx.writes(users.map(Topic::User));
         let opened = match cx.store().open_direct(chat).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("person")),
             opened => opened?,
         };
+        let topics = users.map(Topic::User).to_vec();
         if opened.created {
-            let topics = users.map(Topic::User).to_vec();
-            let hint = Arc::new(Hint::Added { chat: opened.chat, users: users.to_vec() });
-            cx.tell(Some(opened.chat), BusMessage { topics, hint });
+            let (chat, revision) = (opened.chat, Revision::ZERO);
+            let hint = Arc::new(Hint::Added { chat, revision, users: users.to_vec() });
+            cx.tell(Some(chat), BusMessage { topics, hint });
+        } else {
+            // Whoever opened it may not have been answered, and then has told nobody.
+            cx.tell_invalid(topics);
         }
         Ok(Outcome { value: view(cx, opened.chat, user).await?, created: opened.created })
     }

@@ -6,7 +6,7 @@ use crate::{
     domain::{ChatId, ChatKind, Role, SystemEvent, SystemNote, Title, UserId},
     error::{Error, Result},
     messenger::Cx,
-    ports::{MemberRecord, NewSystemMessage, Roster, RosterChange, RosterChanged, StoreErrorKind},
+    ports::{MemberRecord, NewSystemMessage, Roster, RosterChange, RosterChanged, StoreErrorKind, Topic},
 };
 
 /// A chat with all its members, as somebody who wants to change it sees it.
@@ -45,7 +45,8 @@ pub(super) fn note(event: SystemEvent, user_ids: Vec<UserId>) -> SystemNote {
 }
 
 /// Lets `decide` say what is to be changed in a group that the actor is in, until nobody got ahead of it.
-/// `None` from it means that there is nothing to do.
+/// `None` from it means that there is nothing to do: whoever has done it may not have been answered, so that nobody was
+/// told, and the chat is compared with what is stored.
 pub(super) async fn change(
     cx: &mut Cx,
     chat: ChatId,
@@ -54,8 +55,13 @@ pub(super) async fn change(
 ) -> Result<Option<RosterChanged>> {
     for _ in 0..ATTEMPTS {
         let snapshot = read(cx, chat, user).await?;
-        let Some(draft) = decide(&snapshot)? else { return Ok(None) };
+        let Some(draft) = decide(&snapshot)? else {
+            cx.tell_invalid(vec![Topic::Chat(chat)]);
+            return Ok(None);
+        };
         let change = as_change(cx, &snapshot, user, draft);
+        let added: Vec<Topic> = change.add.iter().map(|user| Topic::User(*user)).collect();
+        cx.writes([Topic::Chat(chat)].into_iter().chain(added));
         match cx.store().change_roster(change).await {
             Err(error) if error.kind() == StoreErrorKind::Conflict => {}
             Err(error) if error.kind() == StoreErrorKind::NotFound => {

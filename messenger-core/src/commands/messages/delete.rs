@@ -7,7 +7,7 @@ use crate::{
     domain::{ChatId, Message, MessageId, Role},
     error::{Error, Result},
     messenger::{Command, Cx},
-    ports::{self, StoreErrorKind},
+    ports::{self, StoreErrorKind, Topic},
 };
 
 /// Deletes a message: one's own, or anybody's as owner or admin. What is left is a tombstone; deleting that again
@@ -38,6 +38,8 @@ impl Command for DeleteMessage {
                 ));
             }
             if record.deleted_at.is_some() {
+                // Whoever deleted it may not have been answered, and then has told nobody.
+                cx.tell_invalid(vec![Topic::Chat(self.chat_id)]);
                 return Ok(convert::message(record)?);
             }
             let delete = ports::DeleteMessage {
@@ -46,6 +48,7 @@ impl Command for DeleteMessage {
                 expected: record.revision,
                 deleted_at: cx.context().now(),
             };
+            cx.writes([Topic::Chat(self.chat_id)]);
             match cx.store().delete_message(delete).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 deleted => return changed(cx, &membership, deleted?),

@@ -6,7 +6,7 @@ use crate::{
     domain::{ChatId, Message, MessageBody, MessageId},
     error::{Checks, Error, Result},
     messenger::{Command, Cx},
-    ports::{self, Content, StoreErrorKind},
+    ports::{self, Content, StoreErrorKind, Topic},
 };
 
 /// Changes the text of one's own message.
@@ -52,6 +52,7 @@ impl Command for EditMessage {
                 body: Content::from(body.as_str()),
                 edited_at: cx.context().now(),
             };
+            cx.writes([Topic::Chat(self.chat_id)]);
             match cx.store().edit_message(edit).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 edited => return changed(cx, &membership, edited?),

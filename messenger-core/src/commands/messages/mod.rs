@@ -5,7 +5,7 @@ mod send;
 pub use delete::DeleteMessage;
 pub use edit::EditMessage;
 pub use send::SendMessage;
-pub(crate) use send::stored;
+pub(crate) use send::{in_doubt, stored};
 
 use crate::{
     domain::{ChatId, Message, MessageId, MessageKind, Revision, UserId},

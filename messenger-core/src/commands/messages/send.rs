@@ -1,3 +1,5 @@
+use std::{collections::BTreeSet, sync::Arc};
+
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -8,7 +10,8 @@ use crate::{
     error::{Checks, Error, Result},
     messenger::{Command, Cx, Outcome, Sent},
     ports::{
-        Appended, BusMessage, Content, Fingerprint, MessageRecord, NewMessage, StoreErrorKind, StoreResult,
+        Appended, BusMessage, Content, Fingerprint, Hint, MessageRecord, NewMessage, StoreErrorKind,
+        StoreResult, Topic,
     },
 };
 
@@ -122,10 +125,24 @@ pub(crate) fn stored(batch: Vec<StoreResult<Appended>>) -> (Vec<StoreResult<Sent
                 messages.push(told(chat_id, Event::MessageCreated(change)));
                 Ok(sent)
             }
-            Appended::Existing(record) => sent(record, false),
+            Appended::Existing(record) => {
+                // Whoever stored it may not have been answered, and then has told nobody.
+                messages.push(invalid(record.chat));
+                sent(record, false)
+            }
         })
         .collect();
     (outcomes, messages)
+}
+
+/// What the others are to be told of a batch whose answer is lost, though it may be stored.
+pub(crate) fn in_doubt(batch: &[NewMessage]) -> Vec<BusMessage> {
+    let chats: BTreeSet<ChatId> = batch.iter().map(|message| message.chat).collect();
+    chats.into_iter().map(invalid).collect()
+}
+
+fn invalid(chat: ChatId) -> BusMessage {
+    BusMessage { topics: vec![Topic::Chat(chat)], hint: Arc::new(Hint::Invalidate {}) }
 }
 
 fn sent(record: MessageRecord, created: bool) -> StoreResult<Sent> {

@@ -6,7 +6,7 @@ use crate::{
     domain::{ChatId, ChatKind, Password, UserId, Username},
     error::{Error, Result},
     messenger::{Command, Cx},
-    ports::StoreErrorKind,
+    ports::{StoreErrorKind, Topic},
 };
 
 /// Erases one's own account: its messages become tombstones, it leaves its groups, and name, address, password and
@@ -46,6 +46,7 @@ impl Command for EraseMe {
 async fn erase_messages(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
     loop {
         let at = cx.context().now();
+        cx.writes([Topic::Chat(chat)]);
         let erased = cx.store().erase_messages(chat, user, at, MESSAGES_AT_ONCE).await?;
         if erased.is_empty() {
             return Ok(());
@@ -74,6 +75,7 @@ async fn erase_account(cx: &mut Cx, user: UserId) -> Result<()> {
     for _ in 0..ATTEMPTS {
         let version = cx.store().user(user).await?.version;
         let (name, now) = (convert::erased_display_name(), cx.context().now());
+        cx.writes([Topic::User(user)]);
         match cx.store().erase_user(user, version, &username, &name, now).await {
             Err(error) if error.kind() == StoreErrorKind::Conflict => {}
             erased => {

@@ -5,11 +5,15 @@ use tokio::time::timeout;
 use crate::{
     context::Context,
     domain::{
-        ChatId, ClientId, Event, Message, MessageBody, MessageChange, MessageKind, Revision, Seq, UserId,
+        ChatId, ClientId, Event, MarkMove, Message, MessageBody, MessageChange, MessageKind, Presence,
+        Revision, Seq, Typing, UserId,
     },
     ports::{Bus, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic},
     testkit::{FreshBus, cut_short},
 };
+
+/// For an answer, and for something to be heard.
+const SOON: Duration = Duration::from_secs(30);
 
 pub async fn subscriber_hears_the_others_and_not_itself(fresh: &dyn FreshBus) {
     let context = Context::fixed();
@@ -32,11 +36,35 @@ pub async fn subscriber_hears_the_others_and_not_itself(fresh: &dyn FreshBus) {
     assert_eq!(nodes[1].hear(1).await, [last]);
 }
 
-pub async fn messages_keep_their_order(fresh: &dyn FreshBus) {
+pub async fn subscription_begins_with_a_gap(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let chat = context.id();
+    let speaker = Node::join(fresh, 2, &[]).await;
+    for _ in 0..2 {
+        let mut hearer = Node::begin(fresh, 1, &[Topic::Chat(chat)]).await;
+        speaker.publish(&[added(&context, chat)]).await;
+        assert_eq!(hearer.next().await, Some(BusEvent::Gap), "before anything else");
+        assert!(matches!(hearer.next().await, Some(BusEvent::Message(_))));
+    }
+}
+
+pub async fn joining_again_ends_the_former_subscription(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let chat = context.id();
+    let mut former = Node::join(fresh, 1, &[Topic::Chat(chat)]).await;
+    let mut again = Node::join(fresh, 1, &[]).await;
+    former.hear_the_end().await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    let message = added(&context, chat);
+    speaker.publish(std::slice::from_ref(&message)).await;
+    assert_eq!(again.hear(1).await, [message], "by the newer one");
+    assert_eq!(former.next().await, None, "and no more by the former one");
+}
+
+pub async fn messages_of_a_topic_keep_their_order(fresh: &dyn FreshBus) {
     let context = Context::fixed();
     let chats: [ChatId; 3] = std::array::from_fn(|_| context.id());
-    let topics = chats.map(Topic::Chat);
-    let mut hearer = Node::join(fresh, 1, &topics).await;
+    let mut hearer = Node::join(fresh, 1, &chats.map(Topic::Chat)).await;
     let speaker = Node::join(fresh, 2, &[]).await;
     let kinds = [added, sessions_ended, message_created];
     let all: Vec<_> = (0..300).map(|n| kinds[n % 3](&context, chats[n / 3 % 3])).collect();
@@ -49,8 +77,56 @@ pub async fn messages_keep_their_order(fresh: &dyn FreshBus) {
             break;
         }
     }
-    assert_eq!(hearer.hear(all.len()).await, all);
+    let heard = hearer.hear(all.len()).await;
+    for chat in chats {
+        let of_chat = |messages: &[BusMessage]| {
+            let of_chat = messages.iter().filter(|message| message.topics.contains(&Topic::Chat(chat)));
+            of_chat.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(of_chat(&heard), of_chat(&all));
+    }
     speaker.publish(&[]).await;
+}
+
+pub async fn messages_arrive_as_they_were_published(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let (chat, user) = (context.id(), context.id());
+    let topics = vec![Topic::Chat(chat)];
+    let mut hearer = Node::join(fresh, 1, &topics).await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    let mark = MarkMove { chat_id: chat, user_id: user, seq: Seq::new(u64::MAX >> 11) };
+    let last_seen_at = Some(context.now());
+    let events = [
+        Event::ReadMoved(mark),
+        Event::DeliveredMoved(mark),
+        Event::Typing(Typing { chat_id: chat, user_id: user, typing: false, expires_in_ms: 0 }),
+        Event::PresenceChanged(Presence { user_id: user, online: false, last_seen_at }),
+    ];
+    let mut all =
+        vec![added(&context, chat), sessions_ended(&context, chat), message_created(&context, chat)];
+    all.push(BusMessage { topics: topics.clone(), hint: Arc::new(Hint::Invalidate {}) });
+    let as_hint = |event| BusMessage { topics: topics.clone(), hint: Arc::new(Hint::Event(event)) };
+    all.extend(events.map(as_hint));
+    for message in all {
+        speaker.publish(std::slice::from_ref(&message)).await;
+        assert_eq!(hearer.hear(1).await, [message]);
+    }
+}
+
+pub async fn publishing_out_of_reach_fails(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let chat = context.id();
+    let mut hearer = Node::join(fresh, 1, &[Topic::Chat(chat)]).await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    fresh.cut(speaker.id).await;
+    let lost = [added(&context, chat)];
+    let answer =
+        timeout(SOON, speaker.bus.publish(speaker.id, &lost)).await.expect("it does not wait for long");
+    assert!(answer.is_err(), "nobody is told that it was published");
+    fresh.heal(speaker.id).await;
+    let message = added(&context, chat);
+    speaker.publish_when_reached(std::slice::from_ref(&message)).await;
+    assert_eq!(hearer.hear(1).await, [message]);
 }
 
 pub async fn subscribed_topics_are_heard(fresh: &dyn FreshBus) {
@@ -65,18 +141,56 @@ pub async fn subscribed_topics_are_heard(fresh: &dyn FreshBus) {
     speaker.publish(&first).await;
     assert_eq!(hearer.hear(2).await, first, "one topic of several is enough");
 
-    hearer.bus.subscribe(hearer.id, &[Topic::Chat(two), Topic::User(user)]).await.unwrap();
+    hearer.bus.subscribe(hearer.id, &[Topic::Chat(two), Topic::User(user), Topic::Nodes]).await.unwrap();
     hearer.bus.subscribe(hearer.id, &[Topic::Chat(two)]).await.expect("again is no error");
-    let all = [about(&chats[..1]), about(&person), about(&chats[1..])];
-    speaker.publish(&all).await;
-    assert_eq!(hearer.hear(3).await, all, "the new ones and the old one");
+    for topics in [&chats[..1], &person[..], &chats[1..], &[Topic::Nodes][..]] {
+        let message = about(topics);
+        speaker.publish(std::slice::from_ref(&message)).await;
+        assert_eq!(hearer.hear(1).await, [message], "the new ones and the old one");
+    }
+}
 
-    hearer.bus.unsubscribe(hearer.id, &[Topic::Chat(one), Topic::Chat(context.id())]).await.unwrap();
-    let left = [about(&person), about(&chats), about(&chats[..1])];
+pub async fn topics_may_be_subscribed_before_joining(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let chat = context.id();
+    let bus = fresh.bus();
+    bus.subscribe(NodeId(1), &[Topic::Chat(chat)]).await.unwrap();
+    let subscription = bus.join(NodeId(1)).await.unwrap();
+    let mut hearer = Node { id: NodeId(1), bus, subscription, last: None, has_gap: false };
+    let speaker = Node::join(fresh, 2, &[]).await;
+    let message = added(&context, chat);
+    speaker.publish(std::slice::from_ref(&message)).await;
+    assert_eq!(hearer.hear(1).await, [message]);
+}
+
+pub async fn topics_outlast_a_subscription(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let (chat, other) = (context.id(), context.id());
+    let former = Node::join(fresh, 1, &[Topic::Chat(chat), Topic::Chat(other)]).await;
+    former.bus.unsubscribe(former.id, &[Topic::Chat(other)]).await.unwrap();
+    let speaker = Node::join(fresh, 2, &[]).await;
+    // Between the two, too.
+    former.bus.subscribe(former.id, &[Topic::Nodes]).await.unwrap();
+    let mut again = Node::join(fresh, 1, &[]).await;
+    for topic in [Topic::Chat(chat), Topic::Nodes] {
+        let message = BusMessage { topics: vec![topic], ..added(&context, chat) };
+        speaker.publish(std::slice::from_ref(&message)).await;
+        assert_eq!(again.hear(1).await, [message]);
+    }
+}
+
+pub async fn unsubscribed_topics_may_be_subscribed_again(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let (one, two): (ChatId, ChatId) = (context.id(), context.id());
+    let topics = [Topic::Chat(one), Topic::Chat(two)];
+    let mut hearer = Node::join(fresh, 1, &topics).await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    hearer.bus.unsubscribe(hearer.id, &[topics[0], Topic::Chat(context.id())]).await.unwrap();
+    let left = [BusMessage { topics: vec![topics[1]], ..added(&context, two) }];
     speaker.publish(&left).await;
-    assert_eq!(hearer.hear(3).await, left, "the others are still heard");
-    hearer.bus.subscribe(hearer.id, &chats[1..]).await.unwrap();
-    let again = [about(&chats[1..])];
+    assert_eq!(hearer.hear(1).await, left, "the others are still heard");
+    hearer.bus.subscribe(hearer.id, &topics[..1]).await.unwrap();
+    let again = [added(&context, one)];
     speaker.publish(&again).await;
     assert_eq!(hearer.hear(1).await, again);
 }
@@ -102,33 +216,162 @@ pub async fn dropped_next_loses_nothing(fresh: &dyn FreshBus) {
     assert_eq!(heard, all);
 }
 
+pub async fn loss_is_followed_by_a_gap(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let chat = context.id();
+    let mut hearer = Node::join(fresh, 1, &[Topic::Chat(chat)]).await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    for round in 0..3 {
+        let heard = [added(&context, chat)];
+        speaker.publish(&heard).await;
+        assert_eq!(hearer.hear(1).await, heard, "round {round}");
+        fresh.cut(hearer.id).await;
+        for _ in 0..round {
+            speaker.publish(&[added(&context, chat)]).await;
+        }
+        fresh.heal(hearer.id).await;
+        hearer.has_gap = false;
+        // What is published until the node is reached again may be lost, too, and what was meanwhile may be heard.
+        let reached = async {
+            loop {
+                let message = added(&context, chat);
+                speaker.publish(std::slice::from_ref(&message)).await;
+                let heard = hearer.until(|event| is(event, &message));
+                if timeout(Duration::from_millis(500), heard).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        timeout(SOON, reached).await.expect("the node is reached again");
+        assert!(hearer.has_gap, "round {round}: a gap comes first");
+    }
+}
+
+pub async fn slow_taker_finds_a_gap(fresh: &dyn FreshBus) {
+    const MESSAGES: usize = 20_000;
+    let context = Context::fixed();
+    let chat = context.id();
+    let mut slow = Node::join(fresh, 1, &[Topic::Chat(chat)]).await;
+    let mut quick = Node::join(fresh, 3, &[Topic::Chat(chat)]).await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    let mut published = Vec::with_capacity(MESSAGES);
+    for _ in 0..MESSAGES / 100 {
+        let some: Vec<_> = (0..100).map(|_| message_created(&context, chat)).collect();
+        speaker.publish(&some).await;
+        assert_eq!(quick.hear(100).await, some, "nobody waits for another");
+        published.extend(some);
+    }
+    let last = added(&context, chat);
+    let mut events = slow.take_what_waits().await;
+    speaker.publish(std::slice::from_ref(&last)).await;
+    events.extend(slow.until(|event| is(event, &last)).await);
+    let gaps = events.iter().filter(|event| **event == BusEvent::Gap).count();
+    let mut heard: Vec<_> = events.into_iter().filter_map(|event| message_of(Some(event))).collect();
+    heard.dedup();
+    assert_eq!(heard.pop(), Some(last));
+    assert!(gaps > 0, "{} of {MESSAGES} were heard, and no gap", heard.len());
+    assert!(heard.len() < MESSAGES, "what waits is bounded");
+    let mut rest = published.iter();
+    assert!(heard.iter().all(|message| rest.any(|one| one == message)), "what is heard is in order");
+}
+
+pub async fn ended_subscription_says_so_and_can_be_joined_again(fresh: &dyn FreshBus) {
+    let context = Context::fixed();
+    let chat = context.id();
+    let mut hearer = Node::join(fresh, 1, &[Topic::Chat(chat)]).await;
+    let speaker = Node::join(fresh, 2, &[]).await;
+    if !fresh.end(hearer.id).await {
+        return;
+    }
+    hearer.hear_the_end().await;
+    speaker.publish(&[added(&context, chat)]).await;
+    let mut again = Node::begin(fresh, 1, &[]).await;
+    assert_eq!(again.next().await, Some(BusEvent::Gap), "of what was said meanwhile");
+    let message = added(&context, chat);
+    speaker.publish(std::slice::from_ref(&message)).await;
+    assert_eq!(again.hear(1).await, [message], "of the topics that it had");
+}
+
 /// One node's end of the bus.
 struct Node {
     id: NodeId,
     bus: Arc<dyn Bus>,
     subscription: Box<dyn Subscription>,
     last: Option<BusMessage>,
+    has_gap: bool,
 }
 
 impl Node {
-    async fn join(fresh: &dyn FreshBus, id: u64, topics: &[Topic]) -> Self {
+    /// A node whose subscription is about to begin.
+    async fn begin(fresh: &dyn FreshBus, id: u64, topics: &[Topic]) -> Self {
         let (id, bus) = (NodeId(id), fresh.bus());
         let subscription = bus.join(id).await.unwrap();
-        bus.subscribe(id, topics).await.unwrap();
-        Self { id, bus, subscription, last: None }
+        if !topics.is_empty() {
+            bus.subscribe(id, topics).await.unwrap();
+        }
+        Self { id, bus, subscription, last: None, has_gap: false }
+    }
+
+    /// A node that has heard how its subscription begins.
+    async fn join(fresh: &dyn FreshBus, id: u64, topics: &[Topic]) -> Self {
+        let mut node = Self::begin(fresh, id, topics).await;
+        node.until(|event| *event == BusEvent::Gap).await;
+        node
     }
 
     async fn publish(&self, messages: &[BusMessage]) {
         self.bus.publish(self.id, messages).await.unwrap();
     }
 
+    /// A bus may take its time to find a way again.
+    async fn publish_when_reached(&self, messages: &[BusMessage]) {
+        let reached = async {
+            while self.bus.publish(self.id, messages).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(SOON, reached).await.expect("the bus is reached again");
+    }
+
+    async fn next(&mut self) -> Option<BusEvent> {
+        timeout(SOON, self.subscription.next()).await.expect("something is heard")
+    }
+
+    /// What comes before, and up to, something.
+    async fn until(&mut self, is_last: impl Fn(&BusEvent) -> bool) -> Vec<BusEvent> {
+        let mut heard = vec![];
+        loop {
+            let event = self.next().await.expect("the subscription does not end");
+            self.has_gap |= event == BusEvent::Gap;
+            let ends = is_last(&event);
+            heard.push(event);
+            if ends {
+                return heard;
+            }
+        }
+    }
+
+    async fn hear_the_end(&mut self) {
+        while let Some(event) = self.next().await {
+            drop(event);
+        }
+        assert_eq!(self.next().await, None, "an end is an end");
+    }
+
+    /// All that comes without a pause.
+    async fn take_what_waits(&mut self) -> Vec<BusEvent> {
+        let mut taken = vec![];
+        while let Ok(event) = timeout(Duration::from_secs(1), self.subscription.next()).await {
+            taken.push(event.expect("the subscription does not end"));
+        }
+        taken
+    }
+
     /// The next `count` messages. A bus may warn of gaps, and say a message of several topics more than once.
     async fn hear(&mut self, count: usize) -> Vec<BusMessage> {
         let mut heard = vec![];
         while heard.len() < count {
-            let event = timeout(Duration::from_secs(20), self.subscription.next()).await;
-            let event = event.expect("a message comes within 20 s");
-            if let Some(message) = message_of(event)
+            if let Some(message) = message_of(self.next().await)
                 && self.last.as_ref() != Some(&message)
             {
                 heard.push(message.clone());
@@ -139,15 +382,19 @@ impl Node {
     }
 }
 
+fn is(event: &BusEvent, message: &BusMessage) -> bool {
+    matches!(event, BusEvent::Message(heard) if heard == message)
+}
+
 fn message_of(event: Option<BusEvent>) -> Option<BusMessage> {
-    match event.expect("the bus does not end") {
+    match event.expect("the subscription does not end") {
         BusEvent::Message(message) => Some(message),
         BusEvent::Gap => None,
     }
 }
 
 fn added(context: &Context, chat: ChatId) -> BusMessage {
-    let hint = Hint::Added { chat, users: vec![context.id(), context.id()] };
+    let hint = Hint::Added { chat, revision: Revision::new(1), users: vec![context.id(), context.id()] };
     BusMessage { topics: vec![Topic::Chat(chat)], hint: Arc::new(hint) }
 }
 

@@ -1,0 +1,286 @@
+//! Comparing what this node has told with what is stored.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::Notify;
+
+use super::{AT_ONCE, Delivery, Ending, Entered, Hub, Link, delivery::Read, lock, room::Room};
+use crate::{
+    convert,
+    domain::{ChatId, Revision, UserId},
+    error::Result,
+    ports::{Changes, ChatRecord, MessageRecord, StoreErrorKind, Topic},
+};
+
+/// Changes read in one call, over all chats.
+const CHANGES_AT_ONCE: u64 = 2000;
+
+/// What is to be done as soon as can be. While it is being done, what is wanted next gathers, so that a burst of new
+/// connections costs few questions.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    wanted: Mutex<Wanted>,
+    pub(super) is_wanted: Notify,
+    /// What the bus is to be told: whether a topic is wanted from now on.
+    topics: Mutex<BTreeMap<Topic, bool>>,
+    pub(super) topics_changed: Notify,
+    pub(super) presence_wanted: Notify,
+}
+
+/// What is to be compared with the store.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    chats: HashSet<ChatId>,
+    users: HashSet<UserId>,
+}
+
+impl Checks {
+    pub(super) fn want(&self, chats: &[ChatId], users: &[UserId]) {
+        let mut wanted = lock(&self.wanted);
+        wanted.chats.extend(chats);
+        wanted.users.extend(users);
+        drop(wanted);
+        self.is_wanted.notify_one();
+    }
+
+    /// What is wanted, in the order of ids.
+    pub(super) fn take(&self) -> (Vec<ChatId>, Vec<UserId>) {
+        let Wanted { chats, users } = std::mem::take(&mut *lock(&self.wanted));
+        let (mut chats, mut users): (Vec<_>, Vec<_>) =
+            (chats.into_iter().collect(), users.into_iter().collect());
+        chats.sort_unstable();
+        users.sort_unstable();
+        (chats, users)
+    }
+
+    pub(super) fn subscribe(&self, topic: Topic, wanted: bool) {
+        lock(&self.topics).insert(topic, wanted);
+        self.topics_changed.notify_one();
+    }
+
+    /// Wants a topic no more, unless it is needed after all.
+    pub(super) fn subscribe_if(&self, topic: Topic, is_needed: impl FnOnce() -> bool) {
+        let mut topics = lock(&self.topics);
+        if !is_needed() {
+            topics.insert(topic, false);
+            drop(topics);
+            self.topics_changed.notify_one();
+        }
+    }
+
+    /// What the bus has not been told yet: topics that are wanted, and those that are not.
+    pub(super) fn take_topics(&self) -> (Vec<Topic>, Vec<Topic>) {
+        let topics = std::mem::take(&mut *lock(&self.topics));
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(_, wanted)| *wanted);
+        let names = |topics: Vec<(Topic, bool)>| topics.into_iter().map(|(topic, _)| topic).collect();
+        (names(wanted), names(unwanted))
+    }
+
+    /// The bus could not be told of these; what has been said of them since counts.
+    pub(super) fn put_back_topics(&self, topics: &[Topic], wanted: bool) {
+        let mut waiting = lock(&self.topics);
+        for topic in topics {
+            waiting.entry(*topic).or_insert(wanted);
+        }
+    }
+}
+
+impl Hub {
+    /// Compares with the store all that these topics name.
+    pub(super) fn compare(&self, topics: &[Topic]) {
+        for topic in topics {
+            match topic {
+                Topic::Chat(chat) if self.rooms.contains_key(chat) => self.checks.want(&[*chat], &[]),
+                Topic::User(user) if self.users.contains_key(user) => self.checks.want(&[], &[*user]),
+                Topic::Chat(_) | Topic::User(_) => {}
+                Topic::Nodes => self.compare_all(),
+            }
+        }
+    }
+
+    /// Compares with the store, and with presence, all that connections of this node are told of.
+    pub(super) fn compare_all(&self) {
+        let chats: Vec<ChatId> = self.rooms.iter().map(|room| *room.key()).collect();
+        let users: Vec<UserId> = self.users.iter().map(|user| *user.key()).collect();
+        self.checks.want(&chats, &users);
+        self.checks.presence_wanted.notify_one();
+    }
+
+    /// What could not be compared is wanted again. True if that is nothing.
+    pub(super) async fn check(&self, chats: &[ChatId], users: &[UserId]) -> bool {
+        let mut all = true;
+        for some in chats.chunks(AT_ONCE) {
+            all &= self.was_checked(self.check_chats(some).await, some, &[]);
+        }
+        for some in users.chunks(AT_ONCE) {
+            all &= self.was_checked(self.check_users(some).await, &[], some);
+            all &= self.was_checked(self.check_sessions(some).await, &[], some);
+        }
+        all
+    }
+
+    fn was_checked(&self, checked: Result<()>, chats: &[ChatId], users: &[UserId]) -> bool {
+        let Err(error) = checked else { return true };
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "connections were not compared with the store"
+        );
+        self.checks.want(chats, users);
+        false
+    }
+
+    /// Reads what rooms have not given out yet.
+    async fn check_chats(&self, chats: &[ChatId]) -> Result<()> {
+        let most = self.limits.catch_up as u64;
+        let (mut behind, mut far_behind) = (Vec::new(), Vec::new());
+        for (chat, head) in self.store.revisions(chats).await? {
+            let Some(room) = self.room(chat) else { continue };
+            let delivered = room.delivered();
+            match head.get().saturating_sub(delivered.get()) {
+                0 => {}
+                missed if missed > most => far_behind.push(chat),
+                missed => behind.push(Behind { chat, delivered, missed }),
+            }
+        }
+        for some in steps(&behind) {
+            far_behind.extend(self.repair_some(some).await?);
+        }
+        for chat in far_behind {
+            self.skip(chat).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers with those of which more is missing than was thought.
+    async fn repair_some(&self, some: &[Behind]) -> Result<Vec<ChatId>> {
+        let since: Vec<_> = some.iter().map(|behind| (behind.chat, behind.delivered)).collect();
+        let read = match self.store.changes(&since, self.limits.catch_up).await {
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error.into()),
+            // One chat that can't be read must not keep the others from being told.
+            Err(error) if some.len() == 1 => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a chat can't be read");
+                return Ok(Vec::new());
+            }
+            Err(_) => {
+                let mut further = Vec::new();
+                for one in some.chunks(1) {
+                    further.append(&mut Box::pin(self.repair_some(one)).await?);
+                }
+                return Ok(further);
+            }
+            Ok(read) => read,
+        };
+        let mut far_behind = Vec::new();
+        for changes in read {
+            if changes.truncated {
+                far_behind.push(changes.chat.id);
+            } else {
+                self.repair(changes);
+            }
+        }
+        Ok(far_behind)
+    }
+
+    fn repair(&self, changes: Changes) {
+        let Some(room) = self.room(changes.chat.id) else { return };
+        let chat = changes.chat.id;
+        let outcome = room.repair(changes, read_for, |user| self.links_of(user));
+        metrics::counter!("messenger_rooms_repaired_total").increment(1);
+        self.follow_up(chat, &outcome);
+    }
+
+    /// Too much was missed of this chat to be sent.
+    async fn skip(&self, chat: ChatId) -> Result<()> {
+        let roster = match self.store.roster(chat).await {
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(()),
+            roster => roster?,
+        };
+        let skip = |room: Arc<Room>| room.skip_to(&roster, |user| self.links_of(user));
+        if let Some(outcome) = self.room(chat).map(skip) {
+            metrics::counter!("messenger_rooms_skipped_total").increment(1);
+            self.follow_up(chat, &outcome);
+        }
+        Ok(())
+    }
+
+    /// Finds chats that people were added to without this node hearing of it.
+    async fn check_users(&self, users: &[UserId]) -> Result<()> {
+        for (user, count) in self.store.membership_counts(users).await? {
+            let behind = |link: &Arc<Link>| link.memberships() < count;
+            let links: Vec<_> = self.links_of(user).into_iter().filter(behind).collect();
+            if !links.is_empty() {
+                self.enter_missed_chats(user, &links).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn enter_missed_chats(&self, user: UserId, links: &[Arc<Link>]) -> Result<()> {
+        let memberships = self.store.memberships(user).await?;
+        for link in links {
+            let mut stale = false;
+            for head in &memberships.chats {
+                stale |= self.enter(link, head, true) == Entered::Stale;
+            }
+            if stale {
+                self.checks.want(&[], &[user]);
+            } else {
+                link.has_entered(memberships.count);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends connections whose session was ended without this node hearing of it.
+    async fn check_sessions(&self, users: &[UserId]) -> Result<()> {
+        let links = users.iter().flat_map(|user| self.links_of(*user));
+        let with_session = links.filter_map(|link| link.session.map(|session| (link, session)));
+        let (links, sessions): (Vec<_>, Vec<_>) = with_session.unzip();
+        let mut existing = HashSet::new();
+        for some in sessions.chunks(AT_ONCE) {
+            existing.extend(self.store.existing_sessions(some).await?);
+        }
+        for (link, session) in links.into_iter().zip(sessions) {
+            if !existing.contains(&session) {
+                link.mailbox.end(Ending::SessionEnded);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A room that has not given out what the store has.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    chat: ChatId,
+    delivered: Revision,
+    missed: u64,
+}
+
+/// So many at a time that their changes fit into one call, but one at least.
+fn steps(mut behind: &[Behind]) -> Vec<&[Behind]> {
+    let mut steps = Vec::new();
+    while !behind.is_empty() {
+        let mut changes = 0;
+        let fitting = behind.iter().take_while(|one| {
+            changes += one.missed;
+            changes <= CHANGES_AT_ONCE
+        });
+        let (step, rest) = behind.split_at(fitting.count().max(1));
+        steps.push(step);
+        behind = rest;
+    }
+    steps
+}
+
+/// A change for those who have everything up to `since`; `None` if it can't be read.
+fn read_for(since: Revision, chat: &ChatRecord, message: MessageRecord) -> Option<Arc<Delivery>> {
+    let created = message.created_revision;
+    let event = convert::event(message, chat, since).inspect_err(|error| {
+        tracing::error!(error = error as &dyn std::error::Error, "a message can't be read");
+    });
+    event.ok().map(|event| Arc::new(Delivery::of_change(event, Read { created, since })))
+}

@@ -1,0 +1,191 @@
+//! Who watches whose presence, and what they are told of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    AT_ONCE, Delivery, Hub, Link,
+    link::{Places, Watch},
+    mailbox::Item,
+    within,
+};
+use crate::{
+    Actor,
+    domain::{Event, Presence as PresenceOf, UserId},
+    error::{Error, Result},
+    ports::{BusMessage, Hint, Lease, PresenceError, Topic},
+};
+
+/// A person whose comings and goings connections of this node are told of.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    links: Vec<Arc<Link>>,
+    /// Whether the person was there when this node last heard of them.
+    online: Option<bool>,
+}
+
+impl Hub {
+    /// What the host has to say of something that only connections do.
+    pub(super) async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
+        match &self.policy {
+            Some(policy) => policy.allow(actor, operation).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_presence_users(&self, users: &[UserId]) -> Result<()> {
+        let max = self.limits.presence_users;
+        if users.len() > max {
+            Err(Error::invalid("userIds", format!("may name at most {max} people")))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tells the connection of the comings and goings of all of them, or of none if they are too many. Answers with
+    /// those for whom it has not asked before.
+    pub(super) fn watch_asked(&self, link: &Arc<Link>, users: &[UserId]) -> Option<HashSet<UserId>> {
+        let asked =
+            |places: &Places, user: &UserId| places.watched.get(user).is_some_and(|watch| watch.asked);
+        let places = link.places();
+        let new: HashSet<UserId> = users.iter().filter(|user| !asked(&places, user)).copied().collect();
+        let before = places.watched.values().filter(|watch| watch.asked).count();
+        drop(places);
+        if before + new.len() > self.settings.watched {
+            return None;
+        }
+        new.iter().for_each(|user| self.watch(link, *user, |watch| watch.asked = true));
+        Some(new)
+    }
+
+    /// Ends what the client has asked for; the other side of a direct chat is watched all the same.
+    pub(super) fn unwatch_asked<'u>(&self, link: &Link, users: impl IntoIterator<Item = &'u UserId>) {
+        for user in users {
+            let mut places = link.places();
+            let Some(watch) = places.watched.get_mut(user) else { continue };
+            watch.asked = false;
+            if !watch.peer {
+                places.watched.remove(user);
+                drop(places);
+                self.unwatch(link, *user);
+            }
+        }
+    }
+
+    /// Tells the connection of the comings and goings of the other side of a direct chat.
+    pub(super) fn watch_peer(&self, link: &Arc<Link>, peer: UserId) {
+        self.watch(link, peer, |watch| watch.peer = true);
+    }
+
+    fn watch(&self, link: &Arc<Link>, user: UserId, why: impl FnOnce(&mut Watch)) {
+        let mut places = link.places();
+        if places.gone {
+            return;
+        }
+        let is_new = !places.watched.contains_key(&user);
+        why(places.watched.entry(user).or_default());
+        if !is_new {
+            return;
+        }
+        let mut watched = self.watched.entry(user).or_default();
+        let first = watched.links.is_empty();
+        watched.links.push(Arc::clone(link));
+        drop(watched);
+        drop(places);
+        if first {
+            self.topic_wanted(Topic::User(user));
+        }
+    }
+
+    pub(super) fn unwatch(&self, link: &Link, user: UserId) {
+        if let Some(mut watched) = self.watched.get_mut(&user) {
+            watched.links.retain(|other| other.id != link.id);
+        }
+        if self.watched.remove_if(&user, |_, watched| watched.links.is_empty()).is_some() {
+            self.topic_unwanted(Topic::User(user));
+        }
+    }
+
+    /// Whether these people are there, in the same order; an unknown person is not.
+    pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<PresenceOf>> {
+        let present = within(self.presence.query(users)).await.map_err(unreachable)?;
+        let offline: Vec<UserId> =
+            present.iter().filter(|state| !state.online).map(|state| state.user).collect();
+        let records = if offline.is_empty() { Vec::new() } else { self.store.users(&offline).await? };
+        let last_seen: HashMap<_, _> =
+            records.into_iter().filter_map(|record| Some((record.id, record.last_seen_at?))).collect();
+        let states: Vec<PresenceOf> = present
+            .iter()
+            .map(|state| PresenceOf {
+                user_id: state.user,
+                online: state.online,
+                last_seen_at: last_seen.get(&state.user).filter(|_| !state.online).copied(),
+            })
+            .collect();
+        // Those who watch them have missed something if this is new.
+        states.iter().for_each(|state| self.tell_watchers(*state, false));
+        Ok(states)
+    }
+
+    /// Tells those of this node who watch the person, if that is news: with `changed`, to all who have not heard of the
+    /// person yet.
+    pub(super) fn tell_watchers(&self, presence: PresenceOf, changed: bool) {
+        let Some(mut watched) = self.watched.get_mut(&presence.user_id) else { return };
+        let is_news = watched.online.map_or(changed, |online| online != presence.online);
+        watched.online = Some(presence.online);
+        if is_news {
+            let delivery = Arc::new(Delivery::new(Event::PresenceChanged(presence)));
+            watched.links.iter().for_each(|link| link.mailbox.push(Item::of(&delivery)));
+        }
+    }
+
+    /// Finds comings and goings that this node did not hear of.
+    pub(super) async fn check_presence(&self) -> Result<()> {
+        let mut users: Vec<UserId> = self.watched.iter().map(|watched| *watched.key()).collect();
+        users.sort_unstable();
+        for some in users.chunks(AT_ONCE) {
+            let present = within(self.presence.query(some)).await.map_err(unreachable)?;
+            let mut missed = Vec::new();
+            for state in present {
+                let Some(mut watched) = self.watched.get_mut(&state.user) else { continue };
+                if *watched.online.get_or_insert(state.online) != state.online {
+                    missed.push(state.user);
+                }
+            }
+            if !missed.is_empty() {
+                self.presence_of(&missed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn announce_online(&self, users: &[UserId]) {
+        for user in users {
+            self.announce_presence(PresenceOf { user_id: *user, online: true, last_seen_at: None });
+        }
+    }
+
+    pub(super) fn announce_presence(&self, presence: PresenceOf) {
+        let topics = vec![Topic::User(presence.user_id)];
+        let hint = Arc::new(Hint::Event(Event::PresenceChanged(presence)));
+        self.tell(vec![BusMessage { topics, hint }]);
+    }
+
+    /// Every lease is renewed once in `renewals` turns.
+    pub(super) async fn renew_leases(&self, turn: u64, renewals: u64) -> Result<()> {
+        let groups = self.wheel.iter().enumerate();
+        let due = groups.filter(|(index, _)| *index as u64 % renewals == turn % renewals);
+        let due: Vec<Lease> = due.flat_map(|(_, group)| super::leases(group)).collect();
+        for some in due.chunks(AT_ONCE) {
+            let online = within(self.presence.renew(some, self.settings.lease)).await.map_err(unreachable)?;
+            self.announce_online(&online);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn unreachable(error: PresenceError) -> Error {
+    Error::Unavailable(Some(Box::new(error)))
+}

@@ -1,0 +1,172 @@
+//! What happens in a run: drawn from the seed, and before anything happens, so that steps can be left out.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+
+/// How a run is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) nodes: usize,
+    pub(crate) people: usize,
+    pub(crate) devices: usize,
+    /// Events that may wait for a connection.
+    pub(crate) mailbox: usize,
+    /// Changes of one chat in a catch-up.
+    pub(crate) catch_up: usize,
+    pub(crate) lively_members: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// After the step before.
+    pub(crate) after: Duration,
+    pub(crate) action: Action,
+}
+
+/// Numbers name people, devices and nodes; `chat` is counted around those that there are when it comes to it.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    Group { by: usize, with: Vec<usize> },
+    Direct { by: usize, with: usize },
+    Send { by: usize, chat: usize, times: usize },
+    Edit { by: usize, chat: usize },
+    Delete { by: usize, chat: usize },
+    Add { by: usize, chat: usize, whom: Vec<usize> },
+    Remove { by: usize, chat: usize, whom: usize },
+    Leave { by: usize, chat: usize },
+    Rename { by: usize, chat: usize },
+    Type { by: usize, chat: usize },
+    Mark { by: usize, chat: usize, read: bool },
+    Connect { device: usize, node: usize, how: How },
+    Resume { device: usize, how: How },
+    Watch { device: usize, whom: usize },
+    Stall { device: usize, time: Duration },
+    Vanish { device: usize },
+    CutBus { node: usize, time: Duration },
+    LoseOnBus { node: usize, messages: usize },
+    DelayBus { node: usize, time: Duration },
+    EndBus { node: usize },
+    CutPresence { node: usize, time: Duration },
+    LoseAnswers { node: usize, writes: usize },
+    RefuseWrites { node: usize, writes: usize },
+    FailReads { node: usize, time: Duration },
+    SlowStore { node: usize, time: Duration },
+    Crash { node: usize },
+    Stop { node: usize },
+}
+
+/// What a client says that it has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum How {
+    /// What it has.
+    All,
+    /// An earlier state of that.
+    Less,
+    /// Nothing: it begins anew.
+    Nothing,
+    /// More than there is.
+    Ahead,
+    /// It does not ask for anything that was missed.
+    Live,
+    /// It does not even say so.
+    Silent,
+}
+
+impl Setup {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x5e70_0000);
+        Self {
+            nodes: 1 + rng.below(3),
+            people: 3 + rng.below(2),
+            devices: 5 + rng.below(3),
+            mailbox: if rng.chance(20) { 8 } else { 512 },
+            catch_up: if rng.chance(30) { 5 } else { 200 },
+            lively_members: if rng.chance(20) { 2 } else { 100 },
+        }
+    }
+}
+
+/// The steps of a seed.
+pub(crate) fn steps(seed: u64, setup: &Setup) -> Vec<Step> {
+    let mut rng = Rng::new(seed);
+    let mut steps = vec![
+        soon(Action::Group { by: 0, with: vec![1] }),
+        soon(Action::Direct { by: 0, with: 1 }),
+        soon(Action::Group { by: 1, with: (0..setup.people).filter(|n| *n != 1).collect() }),
+    ];
+    for device in 0..setup.devices {
+        let (node, how) = (rng.below(setup.nodes), how(&mut rng));
+        steps.push(soon(Action::Connect { device, node, how }));
+    }
+    let faults = rng.chance(80);
+    for _ in 0..20 + rng.below(80) {
+        let after = match rng.below(10) {
+            0..=4 => rng.millis(0, 6),
+            5..=7 => rng.millis(0, 60),
+            8 => rng.millis(0, 1500),
+            _ => rng.millis(0, 9000),
+        };
+        steps.push(Step { after, action: action(&mut rng, setup, faults) });
+    }
+    steps
+}
+
+fn soon(action: Action) -> Step {
+    Step { after: Duration::from_millis(30), action }
+}
+
+fn how(rng: &mut Rng) -> How {
+    match rng.below(10) {
+        0..=4 => How::All,
+        5 => How::Less,
+        6 => How::Nothing,
+        7 => How::Ahead,
+        8 => How::Live,
+        _ => How::Silent,
+    }
+}
+
+fn action(rng: &mut Rng, setup: &Setup, faults: bool) -> Action {
+    let Setup { nodes, people, devices, .. } = *setup;
+    let (by, whom, chat) = (rng.below(people), rng.below(people), rng.below(8));
+    let (device, node) = (rng.below(devices), rng.below(nodes));
+    if faults && rng.chance(25) {
+        return fault(rng, node);
+    }
+    match rng.below(100) {
+        0..=2 => Action::Group { by, with: vec![whom] },
+        3..=4 => Action::Direct { by, with: whom },
+        5..=34 => Action::Send { by, chat, times: 1 + rng.below(4) },
+        35..=41 => Action::Edit { by, chat },
+        42..=44 => Action::Delete { by, chat },
+        45..=56 => Action::Add { by, chat, whom: (0..1 + rng.below(2)).map(|_| rng.below(people)).collect() },
+        57..=66 => Action::Remove { by, chat, whom },
+        67..=68 => Action::Leave { by, chat },
+        69..=70 => Action::Rename { by, chat },
+        71..=73 => Action::Type { by, chat },
+        74..=76 => Action::Mark { by, chat, read: rng.chance(50) },
+        77..=87 => Action::Connect { device, node, how: how(rng) },
+        88..=90 => Action::Resume { device, how: how(rng) },
+        91..=92 => Action::Watch { device, whom },
+        93..=95 => Action::Stall { device, time: rng.millis(1, 4000) },
+        _ => Action::Vanish { device },
+    }
+}
+
+fn fault(rng: &mut Rng, node: usize) -> Action {
+    let time = rng.millis(1, 8000);
+    match rng.below(100) {
+        0..=14 => Action::CutBus { node, time },
+        15..=29 => Action::LoseOnBus { node, messages: 1 + rng.below(6) },
+        30..=41 => Action::DelayBus { node, time },
+        42..=49 => Action::EndBus { node },
+        50..=54 => Action::CutPresence { node, time },
+        55..=71 => Action::LoseAnswers { node, writes: 1 + rng.below(3) },
+        72..=76 => Action::RefuseWrites { node, writes: 1 + rng.below(2) },
+        77..=83 => Action::FailReads { node, time },
+        84..=91 => Action::SlowStore { node, time },
+        92..=96 => Action::Crash { node },
+        _ => Action::Stop { node },
+    }
+}
