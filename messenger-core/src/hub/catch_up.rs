@@ -97,13 +97,13 @@ impl CatchUp {
         let mut in_all = 0;
         for (chat, head) in heads.iter().copied() {
             let place = places.chats.entry(chat).or_default();
-            place.know(head);
+            place.seat(head);
             let Some(since) = named.remove(&chat) else {
                 plan.added.push_back(chat);
                 continue;
             };
             // What a client has from elsewhere is no place in the order of what it is told here.
-            place.tell(since.min(head));
+            place.give(since.min(head));
             let behind = Behind { chat, since, head, member_at: head };
             in_all += behind.changes();
             if since > head || behind.changes() > most || in_all > CHANGES_IN_ALL {
@@ -230,7 +230,9 @@ impl Hub {
             left.extend(stale.map(|chat| chat.id));
             if left.is_empty() {
                 for chat in &shown {
-                    places.chats.entry(chat.id).or_default().give(chat.revision);
+                    let place = places.chats.entry(chat.id).or_default();
+                    place.seat(chat.revision);
+                    place.give(chat.revision);
                 }
                 return Ok(shown);
             }

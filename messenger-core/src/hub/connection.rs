@@ -258,10 +258,10 @@ impl Connection {
             return Told::Later(Item::Show(chat, revision));
         }
         place.tell(revision);
-        let known = place.known();
+        let given = place.given();
         drop(places);
         self.has_told_changes = true;
-        Told::Now(delivery.for_one_who_knows(known, has))
+        Told::Now(delivery.for_one_who_has(given, has))
     }
 
     fn shown(&self, chat: ChatId, revision: Revision) -> Told {
@@ -275,7 +275,7 @@ impl Connection {
         let mut places = self.link.places();
         let Some(place) = places.chats.get_mut(&chat) else { return Told::Nothing };
         // One that the client was given later is of a time after this removal.
-        let had_it = place.known() < revision && place.told().is_some();
+        let had_it = place.given() < revision && place.told().is_some();
         if had_it {
             place.forget();
         }

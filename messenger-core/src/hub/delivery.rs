@@ -68,12 +68,12 @@ impl Delivery {
         Self { read: Some(read), ..Self::new(event) }
     }
 
-    /// The same for a client that knows all messages up to `known`, and was told all that was given out up to `told`: a
+    /// The same for a client that was given the whole chat up to `given`, and was then told all changes up to `told`: a
     /// message that is new to others may be known to it.
-    pub(super) fn for_one_who_knows(self: Arc<Self>, known: Revision, told: Revision) -> Arc<Self> {
+    pub(super) fn for_one_who_has(self: Arc<Self>, given: Revision, told: Revision) -> Arc<Self> {
         match (self.event(), self.read) {
             (Event::MessageCreated(change), Some(Read { created, since }))
-                if created <= known.max(told.min(since)) =>
+                if created <= given.max(told.min(since)) =>
             {
                 Arc::new(Self::new(Event::MessageEdited(change.clone())))
             }

@@ -50,15 +50,14 @@ pub(super) struct Watch {
     pub(super) online: Option<bool>,
 }
 
-/// A connection's place in a chat.
+/// A connection's place in a chat: its seat in the [room](super::room::Room), and what its client has.
 ///
-/// Whether it has a seat is for the [room](super::room::Room) to say, under the room's lock; the rest is for its
-/// [`Connection`](super::Connection).
+/// The seat is ahead of the client, for what waits in the mailbox lies between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    /// A revision, and [`SEAT`](Self::SEAT).
-    known: u64,
-    /// A revision, or [`NOTHING`](Self::NOTHING).
+    // Revisions, or `NONE`. As options they would take twice the memory.
+    member_at: u64,
+    given: u64,
     told: u64,
 }
 
@@ -130,59 +129,60 @@ impl Link {
 impl Places {
     /// Whether the connection has a seat in the chat, and what was read of it at `revision` is no older than that.
     pub(super) fn is_seated_since(&self, chat: ChatId, revision: Revision) -> bool {
-        self.chats.get(&chat).is_some_and(|place| place.has_seat() && place.known() <= revision)
+        let member_at = self.chats.get(&chat).and_then(|place| place.member_at());
+        member_at.is_some_and(|member_at| member_at <= revision)
     }
 }
 
 impl Place {
-    /// Far above all revisions: no chat changes so often.
-    const SEAT: u64 = 1 << 63;
-    const NOTHING: u64 = u64::MAX;
+    const NONE: u64 = u64::MAX;
 
     pub(super) const fn has_seat(self) -> bool {
-        self.known & Self::SEAT != 0
+        self.member_at != Self::NONE
     }
 
-    pub(super) const fn seat(&mut self) {
-        self.known |= Self::SEAT;
+    /// If there is a seat: the latest change at which the person is known to be a member. What the room has to say of
+    /// their membership before that is over.
+    pub(super) fn member_at(self) -> Option<Revision> {
+        self.has_seat().then(|| Revision::new(self.member_at))
+    }
+
+    /// Takes a seat, or keeps it, for one who is a member at `revision`.
+    pub(super) fn seat(&mut self, revision: Revision) {
+        self.member_at = self.member_at().map_or(revision, |known| known.max(revision)).get();
     }
 
     pub(super) const fn unseat(&mut self) {
-        self.known &= !Self::SEAT;
-    }
-
-    /// The person was a member then, and the client was given, or is about to be given, all there was of the chat: what
-    /// the room has to say of it up to here, it does not say to this client.
-    pub(super) const fn known(self) -> Revision {
-        Revision::new(self.known & !Self::SEAT)
-    }
-
-    pub(super) fn know(&mut self, revision: Revision) {
-        self.known = self.known().max(revision).get() | self.known & Self::SEAT;
+        self.member_at = Self::NONE;
     }
 
     /// The last change that the client has; `None` if it does not have the chat.
     pub(super) fn told(self) -> Option<Revision> {
-        (self.told != Self::NOTHING).then(|| Revision::new(self.told))
+        (self.told != Self::NONE).then(|| Revision::new(self.told))
     }
 
     pub(super) fn tell(&mut self, revision: Revision) {
         self.told = revision.get();
     }
 
-    pub(super) fn give(&mut self, revision: Revision) {
-        self.know(revision);
-        self.tell(revision);
+    /// Up to here the client was given the whole chat, and not change by change.
+    pub(super) const fn given(self) -> Revision {
+        Revision::new(self.given)
     }
 
-    pub(super) fn forget(&mut self) {
-        self.told = Self::NOTHING;
+    pub(super) fn give(&mut self, revision: Revision) {
+        self.given = revision.get();
+        self.told = revision.get();
+    }
+
+    pub(super) const fn forget(&mut self) {
+        (self.given, self.told) = (0, Self::NONE);
     }
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { known: 0, told: Self::NOTHING }
+        Self { member_at: Self::NONE, given: 0, told: Self::NONE }
     }
 }
 

@@ -108,8 +108,7 @@ impl Room {
         if state.removed > known {
             return Entered::Stale;
         }
-        place.seat();
-        place.know(known);
+        place.seat(known);
         drop(places);
         state.seats.push(Arc::clone(link));
         let since = known.max(state.delivered);
@@ -268,7 +267,7 @@ impl State {
             let mut places = link.places();
             let place = places.chats.entry(chat).or_default();
             // One who is known to be a member later has come back since.
-            if place.known() >= removal {
+            if place.member_at().is_some_and(|member_at| member_at >= removal) {
                 return true;
             }
             place.unseat();
@@ -287,8 +286,7 @@ impl State {
             }
             let place = places.chats.entry(chat).or_default();
             if !place.has_seat() {
-                place.seat();
-                place.know(self.delivered);
+                place.seat(self.delivered);
                 drop(places);
                 link.mailbox.push(Item::Show(chat, self.delivered));
                 self.seats.push(link);

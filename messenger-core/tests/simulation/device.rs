@@ -134,6 +134,7 @@ impl Device {
             self.cluster.came(connection.id(), self.user);
             self.live = Some(Live { connection, checker, node });
         }
+        // The first that it says may come before anything is told, or after.
         if how != How::Silent {
             self.resume(how).await;
         }
@@ -160,6 +161,7 @@ impl Device {
             }
             How::Live => None,
             How::Silent => return live.connection.go_live(),
+            How::Later => return,
         };
         let before = heads(self.user, &record.lock());
         let asked = named.clone().map(|named| named.into_iter().collect());

@@ -15,6 +15,8 @@ pub(crate) struct Setup {
     /// Changes of one chat in a catch-up.
     pub(crate) catch_up: usize,
     pub(crate) lively_members: usize,
+    /// The node of which everything is asked; a random one each time if it is none.
+    pub(crate) asked: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +56,7 @@ pub(crate) enum Action {
     SlowStore { node: usize, time: Duration },
     Crash { node: usize },
     Stop { node: usize },
+    Nothing,
 }
 
 /// What a client says that it has.
@@ -71,6 +74,8 @@ pub(crate) enum How {
     Live,
     /// It does not even say so.
     Silent,
+    /// It has yet to say something.
+    Later,
 }
 
 impl Setup {
@@ -83,6 +88,7 @@ impl Setup {
             mailbox: if rng.chance(20) { 8 } else { 512 },
             catch_up: if rng.chance(30) { 5 } else { 200 },
             lively_members: if rng.chance(20) { 2 } else { 100 },
+            asked: None,
         }
     }
 }
@@ -99,7 +105,10 @@ pub(crate) fn steps(seed: u64, setup: &Setup) -> Vec<Step> {
         let (node, how) = (rng.below(setup.nodes), how(&mut rng));
         steps.push(soon(Action::Connect { device, node, how }));
     }
-    let faults = rng.chance(80);
+    let mix = Mix {
+        faults: if rng.chance(80) { 10 + rng.below(30) } else { 0 },
+        churn: if rng.chance(50) { 60 } else { 0 },
+    };
     for _ in 0..20 + rng.below(80) {
         let after = match rng.below(10) {
             0..=4 => rng.millis(0, 6),
@@ -107,9 +116,16 @@ pub(crate) fn steps(seed: u64, setup: &Setup) -> Vec<Step> {
             8 => rng.millis(0, 1500),
             _ => rng.millis(0, 9000),
         };
-        steps.push(Step { after, action: action(&mut rng, setup, faults) });
+        steps.push(Step { after, action: action(&mut rng, setup, &mix) });
     }
     steps
+}
+
+/// What a run has much of, in percent.
+struct Mix {
+    faults: usize,
+    /// The owner of one group brings people in, takes them out and writes.
+    churn: usize,
 }
 
 fn soon(action: Action) -> Step {
@@ -127,12 +143,15 @@ fn how(rng: &mut Rng) -> How {
     }
 }
 
-fn action(rng: &mut Rng, setup: &Setup, faults: bool) -> Action {
+fn action(rng: &mut Rng, setup: &Setup, mix: &Mix) -> Action {
     let Setup { nodes, people, devices, .. } = *setup;
     let (by, whom, chat) = (rng.below(people), rng.below(people), rng.below(8));
     let (device, node) = (rng.below(devices), rng.below(nodes));
-    if faults && rng.chance(25) {
+    if rng.chance(mix.faults) {
         return fault(rng, node);
+    }
+    if rng.chance(mix.churn) {
+        return churn(rng, 1 + rng.clone().below(people - 1));
     }
     match rng.below(100) {
         0..=2 => Action::Group { by, with: vec![whom] },
@@ -154,11 +173,22 @@ fn action(rng: &mut Rng, setup: &Setup, faults: bool) -> Action {
     }
 }
 
+fn churn(rng: &mut Rng, whom: usize) -> Action {
+    let (by, chat) = (0, 0);
+    match rng.below(10) {
+        0..=2 => Action::Add { by, chat, whom: vec![whom] },
+        3..=5 => Action::Remove { by, chat, whom },
+        6..=7 => Action::Send { by, chat, times: 1 },
+        8 => Action::Edit { by, chat },
+        _ => Action::Delete { by, chat },
+    }
+}
+
 fn fault(rng: &mut Rng, node: usize) -> Action {
     let time = rng.millis(1, 8000);
     match rng.below(100) {
         0..=14 => Action::CutBus { node, time },
-        15..=29 => Action::LoseOnBus { node, messages: 1 + rng.below(6) },
+        15..=29 => Action::LoseOnBus { node, messages: 1 + rng.below(20) },
         30..=41 => Action::DelayBus { node, time },
         42..=49 => Action::EndBus { node },
         50..=54 => Action::CutPresence { node, time },

@@ -28,6 +28,19 @@ pub(crate) struct Outcome {
     pub(crate) digest: u64,
 }
 
+impl Outcome {
+    /// What a device was told, and when, in seconds.
+    pub(crate) fn told_to(&self, device: usize) -> Vec<(f64, String)> {
+        let name = format!("device {device} of ");
+        let told = |line: &String| {
+            let (time, rest) = line.trim_start().split_once(' ')?;
+            let (_, what) = rest.strip_prefix(&name)?.split_once(" is told ")?;
+            Some((time.parse().ok()?, what.to_owned()))
+        };
+        self.record.lines().iter().filter_map(told).collect()
+    }
+}
+
 /// Runs the steps on a runtime of their own, whose time passes when nobody has anything to do.
 pub(crate) fn run(seed: u64, setup: &Setup, steps: &[Step]) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -330,8 +343,8 @@ where
 {
     let actor = Actor::on_behalf_of(user);
     for _ in 0..6 {
-        let node = cluster.record.lock().rng.below(cluster.setup.nodes);
-        if let Some((node, messenger)) = cluster.node(node) {
+        let any = cluster.record.lock().rng.below(cluster.setup.nodes);
+        if let Some((node, messenger)) = cluster.node(cluster.setup.asked.unwrap_or(any)) {
             let answer = ask_once(&messenger, &actor, command.clone()).await;
             let words = answer.as_ref().map_or_else(|error| error.code(), |_| "ok");
             cluster.record.log(format!("    {} of {user} on node {node}: {words}", C::NAME));
