@@ -227,13 +227,14 @@ impl Checker {
             Some(Place::Open) => history.left_after(self.user, Revision::ZERO),
             Some(Place::Has { revision, .. }) => {
                 let named = self.resumes.iter().find(|resuming| resuming.named.contains_key(&chat));
-                // A revision from elsewhere says nothing about when they were a member.
-                let since = named
-                    .and_then(|resuming| resuming.heads.get(&chat))
-                    .map_or(*revision, |head| *head.min(revision));
-                history
-                    .left_after(self.user, since)
-                    .or((!history.is_member(self.user)).then_some(Revision::ZERO))
+                let was_away = match named.map(|resuming| resuming.heads.get(&chat)) {
+                    Some(None) => true,
+                    // A revision from elsewhere says nothing about when they were a member.
+                    Some(Some(head)) => history.left_after(self.user, *head.min(revision)).is_some(),
+                    None => history.left_after(self.user, *revision).is_some(),
+                };
+                let left = history.left_after(self.user, *revision);
+                (was_away || !history.is_member(self.user)).then(|| left.unwrap_or(Revision::ZERO))
             }
         };
         let Some(left) = left else { return Err("the person is a member all the time".into()) };

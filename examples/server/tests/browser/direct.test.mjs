@@ -89,6 +89,8 @@ test('typing is shown while it lasts, and said at most once in three seconds', a
   await ada.send(chat, 'Hello');
   await adasScreen.openChat('Grace Hopper');
   await gracesScreen.openChat('Ada Lovelace');
+  // What is typed before is told to nobody.
+  for (const screen of [adasScreen, gracesScreen]) await screen.isConnected();
 
   const sign = gracesScreen.page.getByText('Ada Lovelace is typing…');
   const startedAt = Date.now();

@@ -108,6 +108,11 @@ export class Screen {
       assert.equal(await this.chatLink(name).getAttribute('data-unread'), String(count)));
   }
 
+  /** Waits until the page has its connection. */
+  async isConnected() {
+    await this.page.getByText(/^Connected over /).first().waitFor();
+  }
+
   async bannerSays(text) {
     await this.banner.getByText(text).waitFor();
   }
