@@ -100,7 +100,7 @@ impl Bus for Faulty {
         match self.fault {
             Fault::ReversesACall => messages.reverse(),
             Fault::HearsTheFirstTopicOnly => {
-                messages.iter_mut().for_each(|message| message.topics.truncate(1))
+                messages.iter_mut().for_each(|message| message.topics.truncate(1));
             }
             Fault::ShortensLongTexts => {
                 messages.retain(|message| message.to_bytes().len() < 8000);

@@ -274,3 +274,28 @@ impl Hub {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Messenger, doc};
+
+    #[tokio::test(start_paused = true)]
+    async fn when_people_were_last_seen_is_stored_when_the_node_stops() {
+        let messenger = Messenger::in_memory();
+        let mut people = Vec::new();
+        for name in ["here", "gone", "never"] {
+            people.push(doc::register(&messenger, name).await);
+        }
+        let _here = messenger.connect(&people[0]).await.unwrap();
+        // Given back, and not so long ago that anybody would be offline.
+        drop(messenger.connect(&people[1]).await.unwrap());
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        messenger.hub().depart().await.unwrap();
+        let mut seen = Vec::new();
+        for person in &people {
+            let record = messenger.store().user(person.user().unwrap()).await.unwrap();
+            seen.push(record.last_seen_at.is_some());
+        }
+        assert_eq!(seen, [true, true, false]);
+    }
+}

@@ -303,3 +303,20 @@ fn who_misses_too_much_at_once_is_shown_the_chat_anew() {
         assert_eq!(told(&outcome, device), ["caughtUp", "chatRemoved #0", "chatAdded #1 at 10"]);
     }
 }
+
+#[test]
+fn who_was_connected_to_a_node_that_has_stopped_is_not_there_for_long() {
+    let outcome = play(
+        &setup(2),
+        &[
+            (0, Direct { by: 0, with: 1 }),
+            (100, Connect { device: 0, node: 0, how: How::All }),
+            (100, Connect { device: 1, node: 1, how: How::All }),
+            // His device does not notice, and so does not come back.
+            (100, Stall { device: 1, time: Duration::from_secs(60) }),
+            (700, Stop { node: 1 }),
+        ],
+    );
+    let at = when(&outcome, 0, "presenceChanged bob offline");
+    assert!(at < 8.5, "5 s after the node stopped, and not when a lease has run out: {at}");
+}
