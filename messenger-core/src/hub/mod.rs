@@ -378,11 +378,17 @@ impl Hub {
         while let Some(room) = self.room(chat) {
             let outcome = room.announce(revision, Arc::clone(delivery), |user| self.links_of(user));
             // Closed between the finding and the telling: there may be another one by now.
-            if !outcome.closed {
-                return self.follow_up(chat, &outcome);
+            if outcome.closed {
+                continue;
             }
+            self.follow_up(chat, &outcome);
+            if outcome.old {
+                break;
+            }
+            return;
         }
-        // Nobody here is in the chat, but some may just have been added to it.
+        // No room has given this change to those who are added by it: nobody here was in the chat, or who was had read
+        // it before this node heard of it.
         if let Event::ChatUpdated(update) = delivery.event()
             && let Some(note) = &update.message.system
             && note.event == SystemEvent::MembersAdded

@@ -63,6 +63,8 @@ pub(super) struct Outcome {
     pub(super) gap: bool,
     /// Nobody is in the room.
     pub(super) idle: bool,
+    /// The room had given out this change, or begun after it.
+    pub(super) old: bool,
     /// The room was closed before anything was done in it.
     pub(super) closed: bool,
 }
@@ -138,7 +140,7 @@ impl Room {
         if state.closed {
             return Outcome { closed: true, ..Outcome::default() };
         }
-        let mut gap = false;
+        let (mut gap, old) = (false, revision <= state.delivered);
         if revision == state.delivered.next() {
             state.deliver(self.chat, revision, &delivery, &links_of);
             state.deliver_parked(self.chat, &links_of);
@@ -150,7 +152,7 @@ impl Room {
             state.parked.insert(revision, delivery);
             gap = true;
         }
-        Outcome { gap, idle: state.is_idle(), closed: false }
+        Outcome { gap, idle: state.is_idle(), old, closed: false }
     }
 
     /// What the store has after [`delivered`](Self::delivered) or an earlier revision: all of it.
@@ -307,6 +309,6 @@ impl State {
 
     fn after_repair(&mut self, chat: ChatId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) -> Outcome {
         self.deliver_parked(chat, links_of);
-        Outcome { gap: !self.parked.is_empty(), idle: self.is_idle(), closed: false }
+        Outcome { gap: !self.parked.is_empty(), idle: self.is_idle(), ..Outcome::default() }
     }
 }

@@ -15,7 +15,16 @@ const BEFORE_A_SWEEP: f64 = 3.5;
 fn setup(nodes: usize) -> Setup {
     // Everything is asked of the last node, so that the others hear of it over the bus.
     let asked = Some(nodes - 1);
-    Setup { nodes, people: 2, devices: 4, mailbox: 512, catch_up: 200, lively_members: 100, asked }
+    Setup {
+        nodes,
+        people: 2,
+        devices: 4,
+        mailbox: 512,
+        catch_up: 200,
+        lively_members: 100,
+        calm: false,
+        asked,
+    }
 }
 
 /// Plays the actions, each so many milliseconds after the one before, and fails if anything is told that should not be.

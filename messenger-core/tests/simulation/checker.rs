@@ -1,19 +1,36 @@
 //! What one connection may be told: the contract of `docs/realtime.md`, held against the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use messenger_core::{Chat, ChatId, ChatKind, Event, Revision, UserId};
+use tokio::time::Instant;
 
-use crate::{journal::History, record::State};
+use crate::{journal::History, plan::Setup, record::State};
+
+/// No change at all.
+const SURE: RangeInclusive<Revision> = Revision::new(1)..=Revision::ZERO;
+
+/// What comes later has waited for a sweep. Longer than a connection holds back what it is told before its first request.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// One connection's side of the contract.
 pub(crate) struct Checker {
     user: UserId,
     /// Changes of one chat that a catch-up may have at most.
     catch_up: usize,
+    /// Whether everything is to be told at once.
+    calm: bool,
+    /// Since when the client takes what it is told.
+    awake: Instant,
     chats: BTreeMap<ChatId, Place>,
     /// Changes that made messages which the client was not told of, because they have changed since.
     unseen: BTreeMap<ChatId, BTreeSet<Revision>>,
+    /// Changes of the time in which the client connected: where live events begin is for the node to say.
+    unsure: BTreeMap<ChatId, RangeInclusive<Revision>>,
     resumes: Vec<Resuming>,
     has_told_changes: bool,
     /// Whether each of the people watched was there, when the client was last told.
@@ -44,15 +61,16 @@ impl Checker {
     /// For a connection that was asked for when the person's chats were at `before`.
     pub(crate) fn new(
         user: UserId,
-        catch_up: usize,
+        setup: &Setup,
         before: &BTreeMap<ChatId, Revision>,
         state: &State,
     ) -> Self {
-        let mut chats = BTreeMap::new();
+        let (mut chats, mut unsure) = (BTreeMap::new(), BTreeMap::new());
         for (chat, history) in state.journal.chats_of(user) {
             let connected = history.head();
             let place = match before.get(&chat) {
                 Some(revision) if history.left_after(user, *revision).is_none() => {
+                    unsure.insert(chat, revision.next()..=connected);
                     Place::Has { revision: *revision, connected }
                 }
                 _ => Place::Open,
@@ -64,9 +82,12 @@ impl Checker {
         }
         Self {
             user,
-            catch_up,
+            catch_up: setup.catch_up,
+            calm: setup.calm,
+            awake: Instant::now(),
             chats,
             unseen: BTreeMap::new(),
+            unsure,
             resumes: Vec::new(),
             has_told_changes: false,
             watched: BTreeMap::new(),
@@ -97,10 +118,25 @@ impl Checker {
         self.resumes.clear();
         self.chats.clear();
         self.unseen.clear();
+        self.unsure.clear();
         for (chat, revision) in named {
             self.chats.insert(*chat, Place::Has { revision: *revision, connected: *revision });
         }
         self.resumes.push(Resuming { named: named.clone(), heads, late });
+    }
+
+    /// The client has not taken anything for a while.
+    pub(crate) fn wakes(&mut self) {
+        self.awake = Instant::now();
+    }
+
+    /// Where nothing goes wrong, no sweep is needed.
+    fn in_time(&self, since: Instant, wait: Duration) -> Result<(), String> {
+        let late = since.max(self.awake).elapsed();
+        if self.calm && late > wait + AT_ONCE {
+            return Err(format!("{} ms late", late.as_millis()));
+        }
+        Ok(())
     }
 
     pub(crate) fn watches(&mut self, user: UserId, online: Option<bool>) {
@@ -132,7 +168,9 @@ impl Checker {
                 Some(known) if *known == Some(presence.online) => Err("this is known already".into()),
                 Some(known) => {
                     *known = Some(presence.online);
-                    Ok(())
+                    let grace = if presence.online { 0 } else { 6 };
+                    let turned = state.turned.get(&presence.user_id).copied().unwrap_or(self.awake);
+                    self.in_time(turned, Duration::from_secs(grace))
                 }
             },
             Event::CaughtUp {} => self.caught_up(state),
@@ -155,10 +193,11 @@ impl Checker {
                 let began = last.min(*connected).max(*has);
                 let unseen = self.unseen.entry(chat).or_default();
                 let mut before = unseen.clone();
-                if history.check_change(began, &mut before, event).is_ok() {
+                let unsure = self.unsure.get(&chat).unwrap_or(&SURE);
+                if history.check_change(began, unsure, &mut before, event).is_ok() {
                     *unseen = before;
                 } else {
-                    history.check_change(*has, unseen, event)?;
+                    history.check_change(*has, unsure, unseen, event)?;
                 }
                 if !in_resume && history.left_after(self.user, *has).is_some_and(|left| left <= revision) {
                     return Err(format!("nothing was said of an end after {has}"));
@@ -167,7 +206,7 @@ impl Checker {
         }
         self.has_told_changes = true;
         self.chats.insert(chat, Place::Has { revision, connected: revision });
-        Ok(())
+        if in_resume { Ok(()) } else { self.in_time(history.stored_at(revision), Duration::ZERO) }
     }
 
     fn added(&mut self, chat: &Chat, state: &State) -> Result<(), String> {
@@ -181,7 +220,13 @@ impl Checker {
             }
             Some(Place::Open) | None => {}
         }
-        self.show(chat, state)
+        self.show(chat, state)?;
+        if !self.resumes.is_empty() {
+            return Ok(());
+        }
+        let history = history(chat.id, state)?;
+        let since = history.member_since(self.user, chat.revision).unwrap_or_default();
+        self.in_time(history.stored_at(since), Duration::ZERO)
     }
 
     fn reset(&mut self, chat: &Chat, state: &State) -> Result<(), String> {
@@ -216,6 +261,7 @@ impl Checker {
             self.watches(peer.id, None);
         }
         self.unseen.remove(&chat.id);
+        self.unsure.remove(&chat.id);
         self.chats.insert(chat.id, Place::Has { revision: at, connected: at });
         Ok(())
     }

@@ -183,11 +183,20 @@ impl Cluster {
     }
 
     pub(crate) fn came(&self, connection: ConnectionId, user: UserId) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(connection, user);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().all(|other| *other != user) {
+            self.record.lock().turned.insert(user, Instant::now());
+        }
+        open.insert(connection, user);
     }
 
     pub(crate) fn left(&self, connection: ConnectionId) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(user) = open.remove(&connection)
+            && open.values().all(|other| *other != user)
+        {
+            self.record.lock().turned.insert(user, Instant::now());
+        }
     }
 
     /// Who has a connection.

@@ -78,7 +78,12 @@ impl Device {
             }
             Order::Resume(how) => self.resume(how).await,
             Order::Watch(user) => self.watch(user).await,
-            Order::Stall(time) => sleep(time).await,
+            Order::Stall(time) => {
+                sleep(time).await;
+                if let Some(live) = &mut self.live {
+                    live.checker.wakes();
+                }
+            }
             Order::Vanish => self.leave("vanishes"),
             Order::Lost(node) => {
                 if self.live.as_ref().is_some_and(|live| live.node == node) {
@@ -127,10 +132,11 @@ impl Device {
         {
             let mut state = self.cluster.record.lock();
             state.log(&format!("{} is connected to node {node}", self.name));
-            let mut checker = Checker::new(self.user, self.cluster.setup.catch_up, &before, &state);
+            let mut checker = Checker::new(self.user, &self.cluster.setup, &before, &state);
             for peer in peers(self.user, &state) {
                 checker.watches(peer, None);
             }
+            drop(state);
             self.cluster.came(connection.id(), self.user);
             self.live = Some(Live { connection, checker, node });
         }

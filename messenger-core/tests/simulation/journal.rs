@@ -1,11 +1,15 @@
 //! What really happened in every chat, change by change: what connections are told is compared with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use messenger_core::{
     ChatId, ChatKind, Event, Message, MessageChange, MessageKind, Revision, Seq, SystemEvent, SystemNote,
     UserId, ports::MessageRecord,
 };
+use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -18,6 +22,7 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) kind: ChatKind,
+    opened: Instant,
     /// The change of revision `n` is at `n - 1`.
     changes: Vec<Change>,
     members: BTreeMap<UserId, Vec<Span>>,
@@ -25,6 +30,7 @@ pub(crate) struct History {
 
 #[derive(Debug)]
 struct Change {
+    at: Instant,
     /// The message as this change left it.
     message: MessageRecord,
     note: Option<SystemNote>,
@@ -52,7 +58,8 @@ impl Journal {
     pub(crate) fn open(&mut self, chat: ChatId, kind: ChatKind, members: &[UserId]) {
         let from = Revision::ZERO;
         let members = members.iter().map(|user| (*user, vec![Span { from, until: None }])).collect();
-        self.chats.insert(chat, History { kind, changes: Vec::new(), members });
+        let opened = Instant::now();
+        self.chats.insert(chat, History { kind, opened, changes: Vec::new(), members });
         self.order.push(chat);
     }
 
@@ -72,6 +79,11 @@ impl Journal {
 impl History {
     pub(crate) fn head(&self) -> Revision {
         Revision::new(self.changes.len() as u64)
+    }
+
+    /// When this change was stored.
+    pub(crate) fn stored_at(&self, revision: Revision) -> Instant {
+        self.change(revision).map_or(self.opened, |change| change.at)
     }
 
     fn change(&self, revision: Revision) -> Option<&Change> {
@@ -95,7 +107,7 @@ impl History {
         if let Some(note) = &note {
             self.move_members(note, revision);
         }
-        self.changes.push(Change { message, note, superseded: None });
+        self.changes.push(Change { at: Instant::now(), message, note, superseded: None });
         words
     }
 
@@ -169,10 +181,11 @@ impl History {
     }
 
     /// What is wrong with being told this change by somebody who has everything up to `has`, but for the messages in
-    /// `unseen`, by the changes that made them.
+    /// `unseen`, by the changes that made them. Messages made by a change in `unsure` may be either.
     pub(crate) fn check_change(
         &self,
         has: Revision,
+        unsure: &RangeInclusive<Revision>,
         unseen: &mut BTreeSet<Revision>,
         event: &Event,
     ) -> Result<(), String> {
@@ -199,7 +212,12 @@ impl History {
         }
         let created = change.message.created_revision;
         let is_new = unseen.remove(&created) || created > has;
-        change.check_words(is_new, event)
+        let checked = change.check_words(is_new, event);
+        if unsure.contains(&created) {
+            checked.or_else(|_| change.check_words(!is_new, event))
+        } else {
+            checked
+        }
     }
 }
 

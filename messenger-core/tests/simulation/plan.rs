@@ -15,6 +15,8 @@ pub(crate) struct Setup {
     /// Changes of one chat in a catch-up.
     pub(crate) catch_up: usize,
     pub(crate) lively_members: usize,
+    /// Nothing goes wrong, so that everything is told at once.
+    pub(crate) calm: bool,
     /// The node of which everything is asked; a random one each time if it is none.
     pub(crate) asked: Option<usize>,
 }
@@ -88,6 +90,7 @@ impl Setup {
             mailbox: if rng.chance(20) { 8 } else { 512 },
             catch_up: if rng.chance(30) { 5 } else { 200 },
             lively_members: if rng.chance(20) { 2 } else { 100 },
+            calm: rng.chance(20),
             asked: None,
         }
     }
@@ -106,7 +109,7 @@ pub(crate) fn steps(seed: u64, setup: &Setup) -> Vec<Step> {
         steps.push(soon(Action::Connect { device, node, how }));
     }
     let mix = Mix {
-        faults: if rng.chance(80) { 10 + rng.below(30) } else { 0 },
+        faults: if setup.calm { 0 } else { 10 + rng.below(30) },
         churn: if rng.chance(50) { 60 } else { 0 },
     };
     for _ in 0..20 + rng.below(80) {

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) told: usize,
     /// What each client id was answered with: where the message is for good.
     pub(crate) acknowledged: HashMap<String, MessageRecord>,
+    /// When people were last found to have a first connection, or none any more.
+    pub(crate) turned: BTreeMap<UserId, Instant>,
     began: Instant,
     log: Vec<String>,
 }
@@ -37,6 +39,7 @@ impl Record {
             violation: None,
             told: 0,
             acknowledged: HashMap::new(),
+            turned: BTreeMap::new(),
             began: Instant::now(),
             log: Vec::new(),
         })))
