@@ -251,6 +251,21 @@ fn a_bus_that_ends_is_joined_again_with_all_its_topics() {
 }
 
 #[test]
+fn a_loss_that_shows_is_made_good_for_at_once() {
+    let outcome = play(
+        &setup(2),
+        &[
+            (0, group(&[1])),
+            (100, Connect { device: 1, node: 0, how: How::All }),
+            (100, LoseOnBus { node: 0, messages: 1 }),
+            (0, send()),
+            (100, send()),
+        ],
+    );
+    assert!(when(&outcome, 1, "messageCreated #0 3") < BEFORE_A_SWEEP);
+}
+
+#[test]
 fn comings_and_goings_that_the_bus_loses_are_found_with_a_sweep() {
     let outcome = play(
         &setup(2),

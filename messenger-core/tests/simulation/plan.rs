@@ -154,7 +154,7 @@ fn action(rng: &mut Rng, setup: &Setup, mix: &Mix) -> Action {
         return fault(rng, node);
     }
     if rng.chance(mix.churn) {
-        return churn(rng, 1 + rng.clone().below(people - 1));
+        return churn(rng, setup);
     }
     match rng.below(100) {
         0..=2 => Action::Group { by, with: vec![whom] },
@@ -176,14 +176,18 @@ fn action(rng: &mut Rng, setup: &Setup, mix: &Mix) -> Action {
     }
 }
 
-fn churn(rng: &mut Rng, whom: usize) -> Action {
-    let (by, chat) = (0, 0);
-    match rng.below(10) {
-        0..=2 => Action::Add { by, chat, whom: vec![whom] },
-        3..=5 => Action::Remove { by, chat, whom },
-        6..=7 => Action::Send { by, chat, times: 1 },
-        8 => Action::Edit { by, chat },
-        _ => Action::Delete { by, chat },
+fn churn(rng: &mut Rng, setup: &Setup) -> Action {
+    let (by, chat, whom) = (0, 0, 1 + rng.below(setup.people - 1));
+    match rng.below(20) {
+        0..=3 => Action::Add { by, chat, whom: vec![whom] },
+        4..=6 => Action::Remove { by, chat, whom },
+        7..=9 => Action::Send { by, chat, times: 1 },
+        10..=12 => Action::Edit { by, chat },
+        13 => Action::Delete { by, chat },
+        14..=15 => Action::Type { by, chat },
+        16 => Action::Mark { by, chat, read: rng.chance(50) },
+        // One of the person's devices goes from node to node.
+        _ => Action::Connect { device: whom, node: rng.below(setup.nodes), how: How::All },
     }
 }
 
@@ -191,7 +195,7 @@ fn fault(rng: &mut Rng, node: usize) -> Action {
     let time = rng.millis(1, 8000);
     match rng.below(100) {
         0..=14 => Action::CutBus { node, time },
-        15..=29 => Action::LoseOnBus { node, messages: 1 + rng.below(20) },
+        15..=29 => Action::LoseOnBus { node, messages: [1, 1, 2, 5, 20, 1000][rng.below(6)] },
         30..=41 => Action::DelayBus { node, time },
         42..=49 => Action::EndBus { node },
         50..=54 => Action::CutPresence { node, time },
