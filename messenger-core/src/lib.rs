@@ -16,6 +16,8 @@ mod passwords;
 mod policy;
 pub mod ports;
 pub mod queries;
+#[cfg(test)]
+mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

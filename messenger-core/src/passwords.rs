@@ -81,6 +81,13 @@ impl Passwords {
         .await
     }
 
+    /// Takes all turns, so that no password is tried as long as this is held.
+    #[cfg(test)]
+    pub(crate) fn take_all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let turns = u32::try_from(self.turns.available_permits()).unwrap();
+        Arc::clone(&self.turns).try_acquire_many_owned(turns).unwrap()
+    }
+
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -69,3 +69,148 @@ async fn find(cx: &Cx, login: &str) -> Result<Option<UserRecord>> {
         found => Ok(Some(found?)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        Actor, PasswordCost, Settings,
+        domain::Limits,
+        ports::SessionStore as _,
+        queries::{GetMe, ListSessions},
+        testing::{Scene, Setup, Told, Who::*, code, pointers},
+    };
+
+    fn with(login: &str, password: &str) -> LogIn {
+        LogIn { login: login.into(), password: Password::new(password), device: None }
+    }
+
+    async fn log_in(scene: &Scene, command: LogIn) -> Result<Authenticated> {
+        scene.messenger.execute(&Actor::anonymous(), command).await
+    }
+
+    #[tokio::test]
+    async fn one_logs_in_with_username_or_address_without_regard_to_case() {
+        let scene = Scene::new().await;
+        for login in ["member", "MEMBER", "member@example.org", "Member@Example.ORG"] {
+            let answer = log_in(&scene, with(login, "correct horse")).await.unwrap();
+            assert_eq!(answer.user, scene.ask(Member, GetMe {}).await, "{login}");
+            let actor = scene.messenger.authenticate(answer.token.expose()).await.unwrap();
+            assert_eq!(actor.user().unwrap(), scene.id(Member), "{login}");
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_account_is_answered_as_a_wrong_password_is() {
+        let scene = Scene::new().await;
+        let cases = [
+            ("member", "wrong horse"),
+            ("member@example.org", "Correct horse"),
+            ("member", ""),
+            // Nobody's.
+            ("nobody", "correct horse"),
+            ("nobody@example.org", "correct horse"),
+            ("nobody", "nobody"),
+            // Erased.
+            ("erased", "correct horse"),
+            ("erased@example.org", "correct horse"),
+            // Nobody can have these.
+            ("", "correct horse"),
+            ("mem ber", "correct horse"),
+            ("member\0", "correct horse"),
+            ("@", "correct horse"),
+        ];
+        for (login, password) in cases {
+            assert_eq!(code(&log_in(&scene, with(login, password)).await), "invalidCredentials", "{login:?}");
+        }
+        let erased = format!("deleted:{}", scene.id(Erased));
+        assert_eq!(code(&log_in(&scene, with(&erased, "correct horse")).await), "invalidCredentials");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_tried_whether_there_is_an_account_or_not() {
+        let password_cost = PasswordCost { wait: Duration::ZERO, ..PasswordCost::default() };
+        let settings = Settings { password_cost, ..Settings::default() };
+        let scene = Scene::with(Setup { settings, ..Setup::default() }).await;
+        let turns = scene.messenger.passwords().take_all_turns();
+        let long = format!("{}@example.org", "x".repeat(1000));
+        let logins = ["member", "nobody", "nobody@example.org", "mem ber", "", &*long];
+        for login in logins {
+            assert_eq!(code(&log_in(&scene, with(login, "wrong horse")).await), "unavailable", "{login:?}");
+        }
+        drop(turns);
+        for login in logins {
+            let answer = log_in(&scene, with(login, "wrong horse")).await;
+            assert_eq!(code(&answer), "invalidCredentials", "{login:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_nobody_can_have_is_no_question_to_the_store() {
+        let scene = Scene::new().await;
+        let domain = "@example.org";
+        for (length, questions) in [(320, 1), (321, 0)] {
+            let login = "x".repeat(length - domain.len()) + domain;
+            let before = scene.store.calls("user_by_login");
+            assert_eq!(code(&log_in(&scene, with(&login, "correct horse")).await), "invalidCredentials");
+            assert_eq!(scene.store.calls("user_by_login") - before, questions, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_lasts_from_its_log_in_and_is_called_what_the_client_says() {
+        let settings = Settings { session_lifetime: Duration::from_secs(3600), ..Settings::default() };
+        let scene = Scene::with(Setup { settings, ..Setup::default() }).await;
+        scene.clock.advance(Duration::from_secs(60));
+        let now = scene.messenger.context().now();
+        let on_phone = LogIn { device: Some("phone".into()), ..with("member", "correct horse") };
+        let answer = log_in(&scene, on_phone).await.unwrap();
+        assert_eq!(answer.expires_at, now.after(Duration::from_secs(3600)));
+        let session = scene.store.session_by_token(&answer.token.hash()).await.unwrap();
+        assert_eq!((session.created_at, session.expires_at), (now, answer.expires_at));
+        assert_eq!(session.device.unwrap().as_str(), "phone");
+    }
+
+    #[tokio::test]
+    async fn a_device_has_1_to_128_characters() {
+        let scene = Scene::new().await;
+        for (length, wrong) in [(0, "/device"), (1, ""), (128, ""), (129, "/device")] {
+            let device = Some("x".repeat(length));
+            let answer = log_in(&scene, LogIn { device, ..with("member", "correct horse") }).await;
+            assert_eq!(pointers(&answer).concat(), wrong, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_session_too_many_ends_the_one_longest_unused() {
+        let limits = Limits { sessions: 2, ..Limits::default() };
+        let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
+        let first = scene.session(Member);
+        scene.clock.advance(Duration::from_secs(1));
+        log_in(&scene, with("member", "correct horse")).await.unwrap();
+        assert_eq!(scene.told().await, []);
+        scene.clock.advance(Duration::from_secs(1));
+        log_in(&scene, with("member", "correct horse")).await.unwrap();
+        assert_eq!(scene.told().await, [Told::ended(scene.id(Member), &[first])]);
+        let list = ListSessions { limit: None, cursor: None };
+        let sessions = scene.ask(Member, list).await.items;
+        assert_eq!(sessions.len(), 2);
+        assert!(sessions.iter().all(|session| session.id != first));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_no_wrong_password() {
+        for method in ["user_by_login", "create_session"] {
+            let scene = Scene::new().await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            assert_eq!(
+                code(&log_in(&scene, with("member", "correct horse")).await),
+                "unavailable",
+                "{method}"
+            );
+        }
+    }
+}

@@ -29,3 +29,52 @@ impl Command for LogOut {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Actor,
+        commands::LogIn,
+        domain::Password,
+        testing::{Scene, Told, Who::*, code},
+    };
+
+    #[tokio::test]
+    async fn the_session_that_asks_ends_with_its_sockets() {
+        let scene = Scene::new().await;
+        let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
+        let token = scene.messenger.execute(&Actor::anonymous(), login).await.unwrap().token;
+        let actor = scene.messenger.authenticate(token.expose()).await.unwrap();
+        scene.messenger.execute(&actor, LogOut {}).await.unwrap();
+        assert_eq!(scene.told().await, [Told::ended(scene.id(Member), &[actor.session().unwrap()])]);
+        assert_eq!(code(&scene.messenger.authenticate(token.expose()).await), "unauthenticated");
+        // And no other one.
+        scene.must(Member, LogOut {}).await;
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_once() {
+        let scene = Scene::new().await;
+        scene.must(Member, LogOut {}).await;
+        scene.told().await;
+        assert_eq!(code(&scene.execute(Member, LogOut {}).await), "unauthenticated");
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn whom_the_host_has_authenticated_has_no_session_to_end() {
+        let scene = Scene::new().await;
+        let actor = Actor::on_behalf_of(scene.id(Member));
+        assert_eq!(code(&scene.messenger.execute(&actor, LogOut {}).await), "forbidden");
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_has_ended_nothing() {
+        let scene = Scene::new().await;
+        scene.store.fail("end_session", StoreErrorKind::Unavailable, 1);
+        assert_eq!(code(&scene.execute(Member, LogOut {}).await), "unavailable");
+        assert_eq!(scene.told().await, []);
+    }
+}

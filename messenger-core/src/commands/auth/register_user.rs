@@ -87,3 +87,163 @@ fn new_record(user: NewUser) -> UserRecord {
         memberships: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        Actor, Settings,
+        domain::{Limits, Notifications},
+        ports::{SessionStore as _, StoreErrorKind, UserStore as _},
+        queries::GetMe,
+        testing::{Scene, Setup, code, pointers},
+    };
+
+    fn ada() -> RegisterUser {
+        RegisterUser {
+            username: "ada".into(),
+            email: "ada@example.org".into(),
+            password: Password::new("correct horse"),
+            display_name: None,
+            device: None,
+        }
+    }
+
+    async fn register(scene: &Scene, command: RegisterUser) -> Result<Authenticated> {
+        scene.messenger.execute(&Actor::anonymous(), command).await
+    }
+
+    #[tokio::test]
+    async fn who_registers_has_an_account_and_is_logged_in() {
+        let settings = Settings { session_lifetime: Duration::from_secs(3600), ..Settings::default() };
+        let scene = Scene::with(Setup { settings, ..Setup::default() }).await;
+        let now = scene.messenger.context().now();
+        let given =
+            RegisterUser { display_name: Some("Ada L.".into()), device: Some("phone".into()), ..ada() };
+        let answer = register(&scene, given).await.unwrap();
+        let me = &answer.user;
+        assert_eq!((me.user.username.as_str(), me.user.display_name.as_str()), ("ada", "Ada L."));
+        assert_eq!((me.email.as_str(), me.notifications), ("ada@example.org", Notifications { email: true }));
+        assert_eq!(me.user.created_at, now);
+        assert_eq!(answer.expires_at, now.after(Duration::from_secs(3600)));
+
+        let actor = scene.messenger.authenticate(answer.token.expose()).await.unwrap();
+        assert_eq!(actor.user().unwrap(), me.user.id);
+        assert_eq!(scene.messenger.query(&actor, GetMe {}).await.unwrap(), *me);
+        let session = scene.store.session_by_token(&answer.token.hash()).await.unwrap();
+        assert_eq!((session.created_at, session.expires_at), (now, answer.expires_at));
+        assert_eq!(session.device.unwrap().as_str(), "phone");
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn one_is_shown_as_one_writes_ones_username_unless_one_says_otherwise() {
+        let scene = Scene::new().await;
+        let answer = register(&scene, RegisterUser { username: "AdA".into(), ..ada() }).await.unwrap();
+        let user = answer.user.user;
+        assert_eq!((user.username.as_str(), user.display_name.as_str()), ("ada", "AdA"));
+    }
+
+    #[tokio::test]
+    async fn each_field_has_its_bounds() {
+        let of = |n: usize| "x".repeat(n);
+        let cases = [
+            (RegisterUser { username: of(2), ..ada() }, "/username"),
+            (RegisterUser { username: of(3), ..ada() }, ""),
+            (RegisterUser { username: of(32), ..ada() }, ""),
+            (RegisterUser { username: of(33), ..ada() }, "/username"),
+            (RegisterUser { username: "a da".into(), ..ada() }, "/username"),
+            (RegisterUser { email: "ada".into(), ..ada() }, "/email"),
+            (RegisterUser { password: of(7).into(), ..ada() }, "/password"),
+            (RegisterUser { password: of(8).into(), ..ada() }, ""),
+            (RegisterUser { password: of(256).into(), ..ada() }, ""),
+            (RegisterUser { password: of(257).into(), ..ada() }, "/password"),
+            (RegisterUser { display_name: Some(of(0)), ..ada() }, "/displayName"),
+            (RegisterUser { display_name: Some(of(1)), ..ada() }, ""),
+            (RegisterUser { display_name: Some(of(64)), ..ada() }, ""),
+            (RegisterUser { display_name: Some(of(65)), ..ada() }, "/displayName"),
+            (RegisterUser { device: Some(of(0)), ..ada() }, "/device"),
+            (RegisterUser { device: Some(of(1)), ..ada() }, ""),
+            (RegisterUser { device: Some(of(128)), ..ada() }, ""),
+            (RegisterUser { device: Some(of(129)), ..ada() }, "/device"),
+        ];
+        for (command, wrong) in cases {
+            let scene = Scene::new().await;
+            let answer = register(&scene, command.clone()).await;
+            assert_eq!(pointers(&answer).concat(), wrong, "{command:?}");
+            assert_eq!(code(&answer), if wrong.is_empty() { "ok" } else { "invalid" }, "{command:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_fields_that_do_not_fit_are_named_at_once() {
+        let scene = Scene::new().await;
+        let bad = RegisterUser {
+            username: "a da".into(),
+            email: "nowhere".into(),
+            password: Password::new("short"),
+            display_name: Some("\n".into()),
+            device: Some(String::new()),
+        };
+        let answer = register(&scene, bad.clone()).await;
+        let all = ["/username", "/email", "/password", "/displayName", "/device"];
+        assert_eq!(pointers(&answer), all);
+        // One fault is named once: a username that is no name is not shown as one either.
+        let answer = register(&scene, RegisterUser { display_name: None, device: None, ..bad }).await;
+        assert_eq!(pointers(&answer), all[..3]);
+        // Where a host wants shorter names to be shown, a longer username needs one beside it.
+        let limits = Limits { display_name: 1..=12, ..Limits::default() };
+        let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
+        let answer = register(&scene, RegisterUser { username: "ada-lovelace-".into(), ..ada() }).await;
+        assert_eq!(pointers(&answer), ["/displayName"]);
+    }
+
+    #[tokio::test]
+    async fn a_username_and_an_address_belong_to_one_account_without_regard_to_case() {
+        let scene = Scene::new().await;
+        register(&scene, ada()).await.unwrap();
+        let (name, mail) = ("ADA".to_owned(), "Ada@Example.ORG".to_owned());
+        for (command, outcome) in [
+            (
+                RegisterUser { username: name.clone(), email: "b@example.org".into(), ..ada() },
+                "usernameTaken",
+            ),
+            (RegisterUser { username: "bob".into(), email: mail.clone(), ..ada() }, "emailTaken"),
+            (RegisterUser { username: name, email: mail, ..ada() }, "usernameTaken"),
+            (RegisterUser { username: "bob".into(), email: "b@example.org".into(), ..ada() }, "ok"),
+        ] {
+            assert_eq!(code(&register(&scene, command.clone()).await), outcome, "{command:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_is_kept_as_it_was_written() {
+        let scene = Scene::new().await;
+        let answer = register(&scene, RegisterUser { email: "Ada@Example.ORG".into(), ..ada() }).await;
+        assert_eq!(answer.unwrap().user.email.as_str(), "Ada@Example.ORG");
+    }
+
+    #[tokio::test]
+    async fn every_account_has_its_own_salt_and_token() {
+        let scene = Scene::new().await;
+        let first = register(&scene, ada()).await.unwrap();
+        let bob = RegisterUser { username: "bob".into(), email: "bob@example.org".into(), ..ada() };
+        let second = register(&scene, bob).await.unwrap();
+        assert_ne!(first.token.expose(), second.token.expose());
+        let mut hashes = Vec::new();
+        for answer in [first, second] {
+            hashes.push(scene.store.user(answer.user.user.id).await.unwrap().password_hash);
+        }
+        assert_ne!(hashes[0], hashes[1]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_makes_no_account() {
+        let scene = Scene::new().await;
+        scene.store.fail("create_user", StoreErrorKind::Unavailable, 1);
+        assert_eq!(code(&register(&scene, ada()).await), "unavailable");
+        assert_eq!(code(&register(&scene, ada()).await), "ok");
+    }
+}

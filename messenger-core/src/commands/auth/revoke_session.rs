@@ -34,3 +34,52 @@ impl Command for RevokeSession {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Actor,
+        commands::LogIn,
+        domain::Password,
+        testing::{Scene, Told, Who::*, code},
+    };
+
+    #[tokio::test]
+    async fn one_ends_any_session_of_ones_own_with_its_sockets() {
+        let scene = Scene::new().await;
+        let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
+        let token = scene.messenger.execute(&Actor::anonymous(), login).await.unwrap().token;
+        let other = scene.messenger.authenticate(token.expose()).await.unwrap().session().unwrap();
+        // Also the one that asks, and that one last: nothing can be asked in it afterwards.
+        for session_id in [other, scene.session(Member)] {
+            scene.must(Member, RevokeSession { session_id }).await;
+            assert_eq!(scene.told().await, [Told::ended(scene.id(Member), &[session_id])]);
+            let again = scene.execute(Member, RevokeSession { session_id }).await;
+            assert_eq!(code(&again), "notFound");
+        }
+        assert_eq!(code(&scene.messenger.authenticate(token.expose()).await), "unauthenticated");
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn sessions_of_others_are_not_found() {
+        let scene = Scene::new().await;
+        for session_id in [scene.session(Owner), scene.messenger.context().id()] {
+            let answer = scene.execute(Member, RevokeSession { session_id }).await;
+            assert_eq!(code(&answer), "notFound");
+            assert!(answer.unwrap_err().to_string().contains("such session"));
+        }
+        assert_eq!(scene.told().await, []);
+        scene.must(Owner, RevokeSession { session_id: scene.session(Owner) }).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_no_unknown_session() {
+        let scene = Scene::new().await;
+        scene.store.fail("end_session", StoreErrorKind::Unavailable, 1);
+        let answer = scene.execute(Member, RevokeSession { session_id: scene.session(Member) }).await;
+        assert_eq!(code(&answer), "unavailable");
+        assert_eq!(scene.told().await, []);
+    }
+}

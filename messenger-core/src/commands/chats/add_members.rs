@@ -75,3 +75,158 @@ impl Command for AddMembers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        commands::{LeaveChat, SetRole},
+        domain::{Limits, Role},
+        ports::Topic,
+        queries::GetHistory,
+        testing::{
+            Scene, Setup, Update,
+            Who::{self, *},
+            code, pointers,
+        },
+    };
+
+    fn add<const N: usize>(scene: &Scene, whom: [Who; N]) -> AddMembers {
+        AddMembers { chat_id: scene.group, user_ids: scene.ids(whom) }
+    }
+
+    fn added_by(scene: &Scene, by: Who, whom: &[UserId]) -> Update {
+        let update = scene.update(by, note(SystemEvent::MembersAdded, whom.to_vec()));
+        // Those who were not in the chat don't listen to it yet.
+        Update {
+            to: [vec![Topic::Chat(scene.group)], whom.iter().copied().map(Topic::User).collect()].concat(),
+            ..update
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_and_admins_add_people() {
+        let cases = [
+            (Owner, "ok"),
+            (Admin, "ok"),
+            (Member, "forbidden"),
+            (Left, "notFound"),
+            (Removed, "notFound"),
+            (Stranger, "notFound"),
+            (Nobody, "notFound"),
+        ];
+        for (who, outcome) in cases {
+            let scene = Scene::new().await;
+            let answer = scene.execute(who, add(&scene, [Stranger])).await;
+            assert_eq!(code(&answer), outcome, "{who:?}");
+            let expected = [added_by(&scene, who, &scene.ids([Stranger]))];
+            assert_eq!(scene.updates().await, expected[..usize::from(outcome == "ok")], "{who:?}");
+            assert_eq!(scene.role(Stranger).await, (outcome == "ok").then_some(Role::Member), "{who:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_in_already_or_named_twice_is_not_added_again() {
+        let scene = Scene::new().await;
+        let answer = scene.must(Admin, add(&scene, [Left, Member, Stranger, Owner, Left, Stranger])).await;
+        assert_eq!(answer.added, scene.ids([Left, Stranger]));
+        assert_eq!(scene.updates().await, [added_by(&scene, Admin, &answer.added)]);
+        assert_eq!(scene.role(Owner).await, Some(Role::Owner));
+    }
+
+    #[tokio::test]
+    async fn adding_nobody_new_changes_nothing() {
+        let scene = Scene::new().await;
+        let before = scene.chat(Owner, scene.group).await;
+        for whom in [scene.ids([]), scene.ids([Member, Admin])] {
+            let answer = scene.must(Owner, AddMembers { chat_id: scene.group, user_ids: whom }).await;
+            assert_eq!(answer.added, []);
+        }
+        assert_eq!(scene.updates().await, []);
+        assert_eq!(scene.chat(Owner, scene.group).await, before);
+        // It still is for the owner and admins to ask for.
+        assert_eq!(code(&scene.execute(Member, add(&scene, [Admin])).await), "forbidden");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_added_if_one_of_them_has_no_account() {
+        let scene = Scene::new().await;
+        for bad in [Nobody, Erased] {
+            let answer = scene.execute(Owner, add(&scene, [Stranger, bad])).await;
+            assert_eq!(pointers(&answer), ["/userIds"], "{bad:?}");
+        }
+        assert_eq!(scene.role(Stranger).await, None);
+        assert_eq!(scene.updates().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_group_never_has_more_members_than_it_may() {
+        // There are five of them.
+        let limits = Limits { members: 6, ..Limits::default() };
+        let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
+        let answer = scene.execute(Owner, add(&scene, [Left, Stranger])).await;
+        assert_eq!(pointers(&answer), ["/userIds"]);
+        assert_eq!(scene.role(Left).await, None);
+        scene.must(Owner, add(&scene, [Left, Member])).await;
+        assert_eq!(scene.chat(Owner, scene.group).await.member_count, 6);
+        assert_eq!(pointers(&scene.execute(Owner, add(&scene, [Stranger])).await), ["/userIds"]);
+        // Who leaves makes room.
+        scene.must(Left, LeaveChat { chat_id: scene.group }).await;
+        scene.must(Owner, add(&scene, [Stranger])).await;
+    }
+
+    #[tokio::test]
+    async fn a_request_names_at_most_as_many_as_a_group_may_have() {
+        let scene = Scene::new().await;
+        let max = scene.messenger.limits().members;
+        // Each person counts once.
+        let mut user_ids: Vec<UserId> = (0..max - 1).map(|_| scene.messenger.context().id()).collect();
+        user_ids.extend(scene.ids([Member, Member]));
+        let ask = |user_ids: &[UserId]| AddMembers { chat_id: scene.group, user_ids: user_ids.to_vec() };
+        let detail = |answer: Result<Added>| answer.unwrap_err().to_string();
+        let of_the_group = detail(scene.execute(Owner, ask(&user_ids)).await);
+        assert!(of_the_group.contains("would make the group larger than 1000 people"), "{of_the_group}");
+        user_ids.push(scene.id(Stranger));
+        let of_the_request = detail(scene.execute(Owner, ask(&user_ids)).await);
+        assert!(of_the_request.contains("may name at most 1000 people"), "{of_the_request}");
+    }
+
+    #[tokio::test]
+    async fn who_is_added_sees_the_history_from_its_beginning_and_nothing_unread() {
+        let scene = Scene::new().await;
+        let before = scene.says(Owner, "before").await;
+        scene.must(Owner, add(&scene, [Stranger])).await;
+        let chat = scene.chat(Stranger, scene.group).await;
+        assert_eq!((chat.me.role, chat.me.unread), (Role::Member, 0));
+        let history =
+            GetHistory { chat_id: scene.group, before: None, after: None, around: None, limit: None };
+        let history = scene.ask(Stranger, history).await;
+        assert_eq!(history.items[0].seq.get(), 1);
+        assert!(history.items.contains(&before));
+    }
+
+    #[tokio::test]
+    async fn who_lost_the_role_meanwhile_adds_nobody() {
+        let scene = Scene::new().await;
+        let (messenger, owner) = (scene.messenger.clone(), scene.actor(Owner));
+        let demote = SetRole { chat_id: scene.group, user_id: scene.id(Admin), role: Role::Member };
+        scene.store.meanwhile("change_roster", async move {
+            messenger.execute(&owner, demote).await.unwrap();
+        });
+        assert_eq!(code(&scene.execute(Admin, add(&scene, [Stranger])).await), "forbidden");
+        assert_eq!(scene.role(Stranger).await, None);
+    }
+
+    #[tokio::test]
+    async fn whom_somebody_else_adds_meanwhile_is_added_once() {
+        let scene = Scene::new().await;
+        let (messenger, owner) = (scene.messenger.clone(), scene.actor(Owner));
+        let first = add(&scene, [Stranger]);
+        scene.store.meanwhile("change_roster", async move {
+            messenger.execute(&owner, first).await.unwrap();
+        });
+        let answer = scene.must(Admin, add(&scene, [Left, Stranger])).await;
+        assert_eq!(answer.added, scene.ids([Left]));
+        assert_eq!(scene.chat(Owner, scene.group).await.member_count, 7);
+    }
+}

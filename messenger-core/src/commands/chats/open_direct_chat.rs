@@ -49,3 +49,59 @@ impl Command for OpenDirectChat {
         Ok(Outcome { value: view(cx, opened.chat, user).await?, created: opened.created })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{ChatKind, Role},
+        testing::{Scene, Told, Who::*, code, pointers},
+    };
+
+    #[tokio::test]
+    async fn two_people_have_one_chat_whoever_opens_it() {
+        let scene = Scene::new().await;
+        let opened = scene.must(Admin, OpenDirectChat { user_id: scene.id(Stranger) }).await;
+        assert!(opened.created);
+        let chat = opened.value;
+        assert_eq!((chat.kind, chat.member_count, chat.me.role), (ChatKind::Direct, 2, Role::Member));
+        assert_eq!((chat.title.as_ref(), chat.last_seq.get(), chat.revision.get()), (None, 0, 0));
+        assert_eq!(chat.peer.as_ref().unwrap().id, scene.id(Stranger));
+        assert_eq!(chat.created_at, scene.messenger.context().now());
+        assert_eq!(scene.told().await, [Told::added(chat.id, 0, &scene.ids([Admin, Stranger]))]);
+
+        for (who, other) in [(Admin, Stranger), (Stranger, Admin)] {
+            let again = scene.must(who, OpenDirectChat { user_id: scene.id(other) }).await;
+            assert_eq!((again.value.id, again.created), (chat.id, false), "{who:?}");
+            assert_eq!(again.value, scene.chat(who, chat.id).await);
+            assert_eq!(again.value.peer.unwrap().id, scene.id(other));
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_a_direct_chat_with_oneself() {
+        let scene = Scene::new().await;
+        let answer = scene.execute(Member, OpenDirectChat { user_id: scene.id(Member) }).await;
+        assert_eq!(pointers(&answer), ["/userId"]);
+    }
+
+    #[tokio::test]
+    async fn who_has_no_account_is_not_found() {
+        let scene = Scene::new().await;
+        for whom in [Nobody, Erased] {
+            let answer = scene.execute(Member, OpenDirectChat { user_id: scene.id(whom) }).await;
+            assert_eq!(code(&answer), "notFound", "{whom:?}");
+            assert!(answer.unwrap_err().to_string().contains("such person"));
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_no_unknown_person() {
+        let scene = Scene::new().await;
+        scene.store.fail("open_direct", StoreErrorKind::Unavailable, 1);
+        let answer = scene.execute(Member, OpenDirectChat { user_id: scene.id(Stranger) }).await;
+        assert_eq!(code(&answer), "unavailable");
+    }
+}

@@ -113,3 +113,104 @@ fn tell(cx: &mut Cx, changed: &RosterChanged) -> Result<()> {
     cx.tell_changes(&changed.chat, changed.messages.clone())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        commands::{AddMembers, LeaveChat, RemoveMember, SetRole, UpdateChat},
+        ports::ChatStore as _,
+        testing::{
+            Scene,
+            Who::{self, *},
+            code,
+        },
+    };
+
+    /// Each change that a group can have.
+    #[derive(Debug, Clone, Copy)]
+    enum Change {
+        Add,
+        Remove,
+        Leave,
+        Role,
+        Title,
+    }
+
+    const ALL: [Change; 5] = [Change::Add, Change::Remove, Change::Leave, Change::Role, Change::Title];
+
+    impl Change {
+        /// Asks for it; in the group it is for the owner to ask for.
+        async fn ask(self, scene: &Scene, who: Who, chat_id: ChatId) -> &'static str {
+            let user_id = scene.id(Member);
+            match self {
+                Self::Add => {
+                    let user_ids = scene.ids([Stranger]);
+                    code(&scene.execute(who, AddMembers { chat_id, user_ids }).await)
+                }
+                Self::Remove => code(&scene.execute(who, RemoveMember { chat_id, user_id }).await),
+                Self::Leave => code(&scene.execute(who, LeaveChat { chat_id }).await),
+                Self::Role => {
+                    code(&scene.execute(who, SetRole { chat_id, user_id, role: Role::Admin }).await)
+                }
+                Self::Title => {
+                    code(&scene.execute(who, UpdateChat { chat_id, title: "Coffee".into() }).await)
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_direct_chat_is_between_the_same_two_people_for_good() {
+        let scene = Scene::new().await;
+        let before = scene.store.roster(scene.direct).await.unwrap();
+        for change in ALL {
+            for (who, outcome) in [(Owner, "forbidden"), (Member, "forbidden"), (Admin, "notFound")] {
+                assert_eq!(change.ask(&scene, who, scene.direct).await, outcome, "{change:?} by {who:?}");
+            }
+        }
+        assert_eq!(scene.store.roster(scene.direct).await.unwrap(), before);
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn to_those_who_are_not_in_it_there_is_no_such_group() {
+        let scene = Scene::new().await;
+        let before = scene.store.roster(scene.group).await.unwrap();
+        for change in ALL {
+            for who in [Left, Removed, Erased, Stranger, Nobody] {
+                assert_eq!(change.ask(&scene, who, scene.group).await, "notFound", "{change:?} by {who:?}");
+            }
+            let unknown = scene.messenger.context().id();
+            assert_eq!(change.ask(&scene, Owner, unknown).await, "notFound", "{change:?}");
+        }
+        assert_eq!(scene.store.roster(scene.group).await.unwrap(), before);
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn others_may_get_ahead_of_a_change_seven_times() {
+        for change in ALL {
+            for (times, outcome) in [(7, "ok"), (8, "conflict")] {
+                let scene = Scene::new().await;
+                scene.store.fail("change_roster", StoreErrorKind::Conflict, times);
+                assert_eq!(change.ask(&scene, Owner, scene.group).await, outcome, "{change:?} {times}");
+                assert_eq!(scene.updates().await.is_empty(), outcome != "ok", "{change:?} {times}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_not_asked_again() {
+        for (method, kind, outcome) in [
+            ("roster", StoreErrorKind::Unavailable, "unavailable"),
+            ("change_roster", StoreErrorKind::Unavailable, "unavailable"),
+            ("change_roster", StoreErrorKind::Corrupt, "internal"),
+        ] {
+            let scene = Scene::new().await;
+            scene.store.fail(method, kind, 1);
+            assert_eq!(Change::Title.ask(&scene, Owner, scene.group).await, outcome, "{method} {kind:?}");
+            assert_eq!(scene.updates().await, []);
+        }
+    }
+}

@@ -30,3 +30,36 @@ impl Command for SetMute {
         view(cx, self.chat_id, user).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{Scene, Who::*, code};
+
+    #[tokio::test]
+    async fn a_chat_is_silenced_for_oneself_alone_and_nobody_is_told() {
+        let scene = Scene::new().await;
+        let until = Some(scene.messenger.context().now().after(Duration::from_secs(60)));
+        for chat_id in [scene.group, scene.direct] {
+            let muted = scene.must(Member, SetMute { chat_id, until }).await;
+            assert_eq!(muted.me.muted_until, until);
+            assert_eq!(muted, scene.chat(Member, chat_id).await);
+            assert_eq!(scene.chat(Owner, chat_id).await.me.muted_until, None);
+            let heard = scene.must(Member, SetMute { chat_id, until: None }).await;
+            assert_eq!(heard.me.muted_until, None);
+            assert_eq!(heard, scene.chat(Member, chat_id).await);
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn to_those_who_are_not_in_it_there_is_no_such_chat() {
+        let scene = Scene::new().await;
+        for who in [Left, Removed, Erased, Stranger, Nobody] {
+            let mute = SetMute { chat_id: scene.group, until: None };
+            assert_eq!(code(&scene.execute(who, mute).await), "notFound", "{who:?}");
+        }
+    }
+}

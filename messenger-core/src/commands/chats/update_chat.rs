@@ -44,3 +44,73 @@ impl Command for UpdateChat {
         view(cx, self.chat_id, user).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ports::StoreErrorKind,
+        testing::{Scene, Who::*, code, pointers},
+    };
+
+    fn rename(scene: &Scene, title: &str) -> UpdateChat {
+        UpdateChat { chat_id: scene.group, title: title.into() }
+    }
+
+    fn renamed(title: &str) -> SystemNote {
+        SystemNote { title: Some(Title::trusted(title)), ..note(SystemEvent::TitleChanged, Vec::new()) }
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_and_admins_change_the_title() {
+        for (who, outcome) in [(Owner, "ok"), (Admin, "ok"), (Member, "forbidden"), (Stranger, "notFound")] {
+            let scene = Scene::new().await;
+            let answer = scene.execute(who, rename(&scene, "Coffee")).await;
+            assert_eq!(code(&answer), outcome, "{who:?}");
+            let expected = [scene.update(who, renamed("Coffee"))];
+            assert_eq!(scene.updates().await, expected[..usize::from(outcome == "ok")], "{who:?}");
+            let chat = scene.chat(Owner, scene.group).await;
+            assert_eq!(chat.title.unwrap().as_str(), if outcome == "ok" { "Coffee" } else { "Tea" });
+            if let Ok(answer) = answer {
+                assert_eq!(answer, scene.chat(who, scene.group).await);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_title_that_it_has_changes_nothing() {
+        let scene = Scene::new().await;
+        let before = scene.chat(Admin, scene.group).await;
+        assert_eq!(scene.must(Admin, rename(&scene, "Tea")).await, before);
+        assert_eq!(scene.updates().await, []);
+        // It still is for the owner and admins to ask for.
+        assert_eq!(code(&scene.execute(Member, rename(&scene, "Tea")).await), "forbidden");
+        // Titles are told apart by case.
+        scene.must(Admin, rename(&scene, "tea")).await;
+        assert_eq!(scene.updates().await, [scene.update(Admin, renamed("tea"))]);
+    }
+
+    #[tokio::test]
+    async fn a_title_is_one_line_of_1_to_128_characters() {
+        let scene = Scene::new().await;
+        for good in ["x".to_owned(), "ü".repeat(128)] {
+            assert_eq!(scene.must(Owner, rename(&scene, &good)).await.title.unwrap().as_str(), good);
+        }
+        scene.told().await;
+        for bad in [String::new(), "ü".repeat(129), "two\nlines".into(), " ".into()] {
+            // The title is looked at first, whoever asks.
+            for who in [Owner, Member, Stranger] {
+                assert_eq!(pointers(&scene.execute(who, rename(&scene, &bad)).await), ["/title"], "{bad:?}");
+            }
+        }
+        assert_eq!(scene.updates().await, []);
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_is_told_also_if_it_cannot_be_answered_with() {
+        let scene = Scene::new().await;
+        scene.store.fail("chat_views", StoreErrorKind::Unavailable, 1);
+        assert_eq!(code(&scene.execute(Owner, rename(&scene, "Coffee")).await), "unavailable");
+        assert_eq!(scene.updates().await, [scene.update(Owner, renamed("Coffee"))]);
+    }
+}

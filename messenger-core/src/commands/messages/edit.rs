@@ -61,3 +61,192 @@ impl Command for EditMessage {
         Err(Error::Conflict)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        commands::{DeleteMessage, LeaveChat},
+        domain::Event,
+        testing::{HostPolicy, Scene, Setup, State, Told, Who::*, change, code, pointers},
+    };
+
+    fn edit(message: &Message, body: &str) -> EditMessage {
+        EditMessage { chat_id: message.chat_id, message_id: message.id, body: body.into() }
+    }
+
+    /// Whether there is nothing to be told, and the message is as it was.
+    async fn is_untouched(scene: &Scene, message: &Message) -> bool {
+        scene.told().await.is_empty() && scene.message(Owner, message).await == *message
+    }
+
+    #[tokio::test]
+    async fn only_who_wrote_a_message_changes_it_and_none_that_is_deleted() {
+        for author in [Owner, Admin, Member] {
+            for state in [State::Sent, State::Edited, State::Deleted] {
+                for who in [Owner, Admin, Member, OtherMember, Left, Removed, Erased, Stranger, Nobody] {
+                    let scene = Scene::new().await;
+                    let message = scene.text(author, state).await;
+                    scene.told().await;
+                    let answer = scene.execute(who, edit(&message, "changed")).await;
+                    let outcome = match who {
+                        Left | Removed | Erased | Stranger | Nobody => "notFound",
+                        _ if who != author || state == State::Deleted => "forbidden",
+                        _ => "ok",
+                    };
+                    assert_eq!(code(&answer), outcome, "{state:?} of {author:?} by {who:?}");
+                    if outcome != "ok" {
+                        assert!(is_untouched(&scene, &message).await, "{state:?} of {author:?} by {who:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_edited_message_keeps_its_place_and_has_the_chats_next_revision() {
+        let scene = Scene::new().await;
+        let message = scene.says(Member, "hello").await;
+        scene.says(Owner, "and more").await;
+        scene.told().await;
+        for (n, body) in [(2, "changed"), (3, "changed")] {
+            scene.clock.advance(Duration::from_secs(60));
+            let edited = scene.must(Member, edit(&message, body)).await;
+            let expected = Message {
+                body: Some(MessageBody::trusted(body)),
+                revision: crate::Revision::new(message.revision.get() + n),
+                edited_at: Some(scene.messenger.context().now()),
+                ..message.clone()
+            };
+            assert_eq!(edited, expected);
+            assert_eq!(scene.message(Owner, &message).await, expected);
+            // Also the text that it has is a change.
+            let told = Told::in_chat(scene.group, Event::MessageEdited(change(&edited)));
+            assert_eq!(scene.told().await, [told]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_chat_says_itself_is_changed_by_nobody() {
+        let scene = Scene::new().await;
+        let message = scene.system_message().await;
+        scene.told().await;
+        for (who, outcome) in [(Owner, "forbidden"), (Admin, "forbidden"), (Stranger, "notFound")] {
+            let answer = scene.execute(who, edit(&message, "changed")).await;
+            assert_eq!(code(&answer), outcome, "{who:?}");
+        }
+        assert!(is_untouched(&scene, &message).await);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_found_in_its_own_chat_only() {
+        let scene = Scene::new().await;
+        let message = scene.says(Owner, "hello").await;
+        scene.told().await;
+        let chat_id = scene.direct;
+        let elsewhere = scene.execute(Owner, EditMessage { chat_id, ..edit(&message, "changed") }).await;
+        assert_eq!(code(&elsewhere), "notFound");
+        let message_id = scene.messenger.context().id();
+        let unknown = scene.execute(Owner, EditMessage { message_id, ..edit(&message, "changed") }).await;
+        assert!(unknown.unwrap_err().to_string().contains("such message"));
+        assert!(is_untouched(&scene, &message).await);
+    }
+
+    #[tokio::test]
+    async fn a_text_has_1_to_8000_characters_and_is_not_blank() {
+        let scene = Scene::new().await;
+        let message = scene.says(Member, "hello").await;
+        for good in ["x".to_owned(), "ü".repeat(8000), "two\nlines".into()] {
+            let edited = scene.must(Member, edit(&message, &good)).await;
+            assert_eq!(edited.body.unwrap().as_str(), good);
+        }
+        let message = scene.message(Member, &message).await;
+        scene.told().await;
+        for bad in [String::new(), "ü".repeat(8001), " \n ".into(), "a\0b".into()] {
+            // The text is looked at first, whoever asks.
+            for who in [Member, Owner, Stranger] {
+                assert_eq!(pointers(&scene.execute(who, edit(&message, &bad)).await), ["/body"], "{bad:?}");
+            }
+        }
+        assert!(is_untouched(&scene, &message).await);
+    }
+
+    #[tokio::test]
+    async fn the_host_has_the_last_word_on_the_text() {
+        let scene = Scene::with(Setup { policy: true, ..Setup::default() }).await;
+        let message = scene.says(Member, "hello").await;
+        scene.policy.asked();
+        let edited = scene.must(Member, edit(&message, "changed")).await;
+        assert_eq!(edited.body.as_ref().unwrap().as_str(), HostPolicy::signed("changed"));
+        assert_eq!(scene.message(Owner, &message).await, edited);
+        assert_eq!(code(&scene.execute(Member, edit(&message, "damn")).await), "forbidden");
+        assert_eq!(scene.message(Owner, &message).await, edited);
+        // It is asked before the rules of the chat are.
+        assert_eq!(code(&scene.execute(Stranger, edit(&message, "let me in")).await), "notFound");
+        let asked = [(Member, "changed"), (Member, "damn"), (Stranger, "let me in")];
+        let asked = asked.map(|(who, body)| (scene.id(who), scene.group, body.to_owned()));
+        assert_eq!(scene.policy.asked(), asked);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_deleted_meanwhile_is_not_changed() {
+        let scene = Scene::new().await;
+        let message = scene.says(Member, "hello").await;
+        let (messenger, admin) = (scene.messenger.clone(), scene.actor(Admin));
+        let delete = DeleteMessage { chat_id: message.chat_id, message_id: message.id };
+        scene.store.meanwhile("edit_message", async move {
+            messenger.execute(&admin, delete).await.unwrap();
+        });
+        assert_eq!(code(&scene.execute(Member, edit(&message, "changed")).await), "forbidden");
+        assert!(scene.message(Owner, &message).await.body.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_edited_meanwhile_is_changed_once_more() {
+        let scene = Scene::new().await;
+        let message = scene.says(Member, "hello").await;
+        let (messenger, member, first) =
+            (scene.messenger.clone(), scene.actor(Member), edit(&message, "1st"));
+        scene.store.meanwhile("edit_message", async move {
+            messenger.execute(&member, first).await.unwrap();
+        });
+        let edited = scene.must(Member, edit(&message, "2nd")).await;
+        assert_eq!(edited.revision.get(), message.revision.get() + 2);
+        assert_eq!(scene.message(Owner, &message).await, edited);
+    }
+
+    #[tokio::test]
+    async fn who_left_changes_nothing_of_what_they_wrote() {
+        let scene = Scene::new().await;
+        let message = scene.says(Member, "hello").await;
+        scene.must(Member, LeaveChat { chat_id: scene.group }).await;
+        assert_eq!(code(&scene.execute(Member, edit(&message, "changed")).await), "notFound");
+    }
+
+    #[tokio::test]
+    async fn others_may_get_ahead_of_it_seven_times() {
+        for (times, outcome) in [(7, "ok"), (8, "conflict")] {
+            let scene = Scene::new().await;
+            let message = scene.says(Member, "hello").await;
+            scene.told().await;
+            scene.store.fail("edit_message", StoreErrorKind::Conflict, times);
+            assert_eq!(code(&scene.execute(Member, edit(&message, "changed")).await), outcome, "{times}");
+            assert_eq!(scene.told().await.len(), usize::from(outcome == "ok"), "{times}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_not_asked_again() {
+        for method in ["membership", "message", "edit_message"] {
+            let scene = Scene::new().await;
+            let message = scene.says(Member, "hello").await;
+            scene.told().await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            let answer = scene.execute(Member, edit(&message, "changed")).await;
+            assert_eq!(code(&answer), "unavailable", "{method}");
+            assert!(is_untouched(&scene, &message).await, "{method}");
+        }
+    }
+}

@@ -149,3 +149,242 @@ fn sent(record: MessageRecord, created: bool) -> StoreResult<Sent> {
     let fingerprint = record.fingerprint;
     Ok(Sent { message: convert::message(record)?, created, fingerprint })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+    use crate::{
+        commands::{DeleteMessage, EditMessage},
+        testing::{HostPolicy, Scene, Setup, State, Told, Who::*, change, code, pointers},
+    };
+
+    fn send(chat_id: ChatId, body: &str) -> SendMessage {
+        SendMessage { chat_id, body: body.into(), client_id: None, reply_to: None }
+    }
+
+    fn named(chat_id: ChatId, client_id: &str, body: &str) -> SendMessage {
+        SendMessage { client_id: Some(client_id.into()), ..send(chat_id, body) }
+    }
+
+    #[tokio::test]
+    async fn every_member_writes_and_nobody_else() {
+        let scene = Scene::new().await;
+        for who in [Owner, Admin, Member] {
+            for chat_id in [scene.group, scene.direct] {
+                let answer = scene.execute(who, send(chat_id, "hello")).await;
+                let is_in = chat_id == scene.group || who != Admin;
+                assert_eq!(code(&answer), if is_in { "ok" } else { "notFound" }, "{who:?}");
+                let told = answer.map(|sent| Event::MessageCreated(change(&sent.value)));
+                let told = told.map(|event| Told::in_chat(chat_id, event));
+                assert_eq!(scene.told().await, told.ok().into_iter().collect::<Vec<_>>(), "{who:?}");
+            }
+        }
+        for who in [Left, Removed, Erased, Stranger, Nobody] {
+            let answer = scene.execute(who, send(scene.group, "hello")).await;
+            assert_eq!(code(&answer), "notFound", "{who:?}");
+        }
+        let unknown = scene.messenger.context().id();
+        assert_eq!(code(&scene.execute(Owner, send(unknown, "hello")).await), "notFound");
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_message_has_the_chats_next_place_and_is_read_by_who_wrote_it() {
+        let scene = Scene::new().await;
+        let before = scene.chat(Member, scene.group).await;
+        let sent = scene.must(Member, named(scene.group, "c-1", "hello")).await;
+        let expected = Message {
+            id: sent.value.id,
+            chat_id: scene.group,
+            seq: before.last_seq.next(),
+            revision: before.revision.next(),
+            kind: MessageKind::Text,
+            sender_id: scene.id(Member),
+            body: Some(MessageBody::trusted("hello")),
+            client_id: Some(ClientId::trusted("c-1")),
+            reply_to: None,
+            created_at: scene.messenger.context().now(),
+            edited_at: None,
+            deleted_at: None,
+            system: None,
+        };
+        assert_eq!((&sent.value, sent.created), (&expected, true));
+        assert_eq!(scene.message(Owner, &expected).await, expected);
+        let read = scene.chat(Member, scene.group).await.me;
+        assert_eq!((read.read_seq, read.unread), (expected.seq, 0));
+        assert_eq!(scene.chat(Owner, scene.group).await.me.unread, 1);
+    }
+
+    #[tokio::test]
+    async fn a_text_has_1_to_8000_characters_and_a_client_id_1_to_64() {
+        let scene = Scene::new().await;
+        for (body, client_id, wrong) in [
+            (1, 1, &[][..]),
+            (8000, 64, &[]),
+            (0, 1, &["/body"]),
+            (8001, 1, &["/body"]),
+            (1, 0, &["/clientId"]),
+            (1, 65, &["/clientId"]),
+            (0, 65, &["/body", "/clientId"]),
+        ] {
+            let send = named(scene.group, &"x".repeat(client_id), &"ü".repeat(body));
+            assert_eq!(pointers(&scene.execute(Owner, send).await), wrong, "{body} {client_id}");
+        }
+        for (body, client_id, wrong) in
+            [(" \n ", "c-1", "/body"), ("a\0b", "c-1", "/body"), ("hello", "c 1", "/clientId")]
+        {
+            // The fields are looked at first, whoever asks.
+            for who in [Owner, Stranger] {
+                let answer = scene.execute(who, named(scene.group, client_id, body)).await;
+                assert_eq!(pointers(&answer), [wrong], "{body:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_answers_what_somebody_wrote_in_the_same_chat() {
+        let scene = Scene::new().await;
+        for state in [State::Sent, State::Edited, State::Deleted] {
+            let to = scene.text(Owner, state).await.id;
+            let reply = SendMessage { reply_to: Some(to), ..send(scene.group, "indeed") };
+            assert_eq!(scene.must(Member, reply).await.value.reply_to, Some(to), "{state:?}");
+        }
+        let system = scene.system_message().await.id;
+        let elsewhere = scene.says_in(scene.direct, Owner, "hello").await.id;
+        let unknown = scene.messenger.context().id();
+        scene.told().await;
+        for to in [system, elsewhere, unknown] {
+            let reply = SendMessage { reply_to: Some(to), ..send(scene.group, "indeed") };
+            assert_eq!(pointers(&scene.execute(Owner, reply.clone()).await), ["/replyTo"]);
+            // Who is not in the chat is not told what is in it.
+            assert_eq!(code(&scene.execute(Stranger, reply).await), "notFound");
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_repetition_is_answered_with_the_message_as_it_is_now() {
+        let scene = Scene::new().await;
+        let to = scene.says(Owner, "hello").await.id;
+        let first = SendMessage { reply_to: Some(to), ..named(scene.group, "c-1", "indeed") };
+        let sent = scene.must(Member, first.clone()).await.value;
+        scene.told().await;
+        let repeated = scene.must(Member, first.clone()).await;
+        assert_eq!((&repeated.value, repeated.created), (&sent, false));
+        assert_eq!(scene.told().await, []);
+
+        let (chat_id, message_id) = (sent.chat_id, sent.id);
+        let edited = EditMessage { chat_id, message_id, body: "truly".into() };
+        let edited = scene.must(Member, edited).await;
+        let repeated = scene.must(Member, first.clone()).await;
+        assert_eq!((repeated.value, repeated.created), (edited, false));
+        // What it became is not what was sent.
+        let other = SendMessage { body: "truly".into(), ..first.clone() };
+        assert_eq!(code(&scene.execute(Member, other).await), "clientIdReused");
+
+        let deleted = scene.must(Member, DeleteMessage { chat_id, message_id }).await;
+        let repeated = scene.must(Member, first).await;
+        assert_eq!((repeated.value, repeated.created), (deleted, false));
+    }
+
+    #[tokio::test]
+    async fn a_client_id_is_for_one_chat_text_and_reply() {
+        let scene = Scene::new().await;
+        let (to, other) = (scene.says(Owner, "one").await.id, scene.says(Owner, "two").await.id);
+        let first = SendMessage { reply_to: Some(to), ..named(scene.group, "c-1", "indeed") };
+        scene.must(Member, first.clone()).await;
+        scene.must(Member, named(scene.group, "c-2", "indeed")).await;
+        scene.told().await;
+        for reused in [
+            SendMessage { body: "indeed!".into(), ..first.clone() },
+            SendMessage { reply_to: Some(other), ..first.clone() },
+            SendMessage { reply_to: None, ..first.clone() },
+            SendMessage { chat_id: scene.direct, reply_to: None, ..first.clone() },
+            named(scene.direct, "c-2", "indeed"),
+            SendMessage { reply_to: Some(to), ..named(scene.group, "c-2", "indeed") },
+        ] {
+            let answer = scene.execute(Member, reused.clone()).await;
+            assert_eq!(code(&answer), "clientIdReused", "{reused:?}");
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_client_id_stays_used_when_its_message_is_deleted() {
+        let scene = Scene::new().await;
+        let sent = scene.must(Member, named(scene.group, "c-1", "hello")).await.value;
+        let delete = DeleteMessage { chat_id: sent.chat_id, message_id: sent.id };
+        scene.must(Member, delete).await;
+        // Nothing is left by which another text could be told from this one.
+        let again = scene.must(Member, named(scene.group, "c-1", "something else")).await;
+        assert_eq!((again.value.id, again.created), (sent.id, false));
+        let elsewhere = scene.execute(Member, named(scene.direct, "c-1", "hello")).await;
+        assert_eq!(code(&elsewhere), "clientIdReused");
+    }
+
+    #[tokio::test]
+    async fn client_ids_of_different_people_have_nothing_to_do_with_each_other() {
+        let scene = Scene::new().await;
+        for who in [Owner, Admin, Member] {
+            assert!(scene.must(who, named(scene.group, "c-1", "hello")).await.created, "{who:?}");
+        }
+        // And without one, the same text twice is two messages.
+        for _ in 0..2 {
+            assert!(scene.must(Owner, send(scene.group, "hello")).await.created);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_host_has_the_last_word_on_the_text() {
+        let scene = Scene::with(Setup { policy: true, ..Setup::default() }).await;
+        let sent = scene.must(Member, named(scene.group, "c-1", "hello")).await.value;
+        assert_eq!(sent.body.as_ref().unwrap().as_str(), HostPolicy::signed("hello"));
+        assert_eq!(scene.message(Owner, &sent).await, sent);
+        // A repetition says what the client said, and not what became of it.
+        let again = scene.must(Member, named(scene.group, "c-1", "hello")).await;
+        assert_eq!((again.value, again.created), (sent.clone(), false));
+        let other = named(scene.group, "c-1", &HostPolicy::signed("hello"));
+        assert_eq!(code(&scene.execute(Member, other).await), "clientIdReused");
+
+        scene.told().await;
+        assert_eq!(code(&scene.execute(Member, send(scene.group, "damn")).await), "forbidden");
+        assert_eq!(scene.told().await, []);
+        assert_eq!(scene.chat(Owner, scene.group).await.last_seq, sent.seq);
+        // It is asked before it is known who is in the chat.
+        scene.policy.asked();
+        assert_eq!(code(&scene.execute(Stranger, send(scene.group, "let me in")).await), "notFound");
+        assert_eq!(scene.policy.asked(), [(scene.id(Stranger), scene.group, "let me in".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn its_place_is_taken_before_it_is_stored() {
+        let scene = Scene::new().await;
+        let placed = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&placed);
+        scene.store.meanwhile("append_messages", async move {
+            while !seen.load(Ordering::Acquire) {
+                tokio::task::yield_now().await;
+            }
+        });
+        let send = send(scene.group, "hello");
+        scene.messenger.execute_placed(&scene.actor(Owner), send, placed).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_says_nothing_about_the_fields() {
+        for method in ["membership", "message", "append_messages"] {
+            let scene = Scene::new().await;
+            let to = scene.says(Owner, "hello").await.id;
+            scene.told().await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            let reply = SendMessage { reply_to: Some(to), ..send(scene.group, "indeed") };
+            assert_eq!(code(&scene.execute(Owner, reply).await), "unavailable", "{method}");
+            assert_eq!(scene.told().await, [], "{method}");
+        }
+    }
+}

@@ -41,3 +41,46 @@ impl Command for SetTyping {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Limits,
+        testing::{Scene, Setup, Told, Who::*, code},
+    };
+
+    #[tokio::test]
+    async fn the_others_are_told_for_how_long_one_is_writing() {
+        let scene = Scene::new().await;
+        for chat_id in [scene.group, scene.direct] {
+            for (typing, expires_in_ms) in [(true, 6000), (true, 6000), (false, 0)] {
+                scene.must(Member, SetTyping { chat_id, typing }).await;
+                let user_id = scene.id(Member);
+                let told = Event::Typing(Typing { chat_id, user_id, typing, expires_in_ms });
+                assert_eq!(scene.told().await, [Told::in_chat(chat_id, told)]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn in_a_large_chat_nobody_is_told() {
+        // There are five in the group.
+        for (lively_members, told) in [(5, 1), (4, 0)] {
+            let limits = Limits { lively_members, ..Limits::default() };
+            let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
+            scene.must(Member, SetTyping { chat_id: scene.group, typing: true }).await;
+            assert_eq!(scene.told().await.len(), told, "{lively_members}");
+        }
+    }
+
+    #[tokio::test]
+    async fn to_those_who_are_not_in_it_there_is_no_such_chat() {
+        let scene = Scene::new().await;
+        for who in [Left, Removed, Erased, Stranger, Nobody] {
+            let typing = SetTyping { chat_id: scene.group, typing: true };
+            assert_eq!(code(&scene.execute(who, typing).await), "notFound", "{who:?}");
+        }
+        assert_eq!(scene.told().await, []);
+    }
+}

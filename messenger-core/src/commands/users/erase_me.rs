@@ -87,3 +87,223 @@ async fn erase_account(cx: &mut Cx, user: UserId) -> Result<()> {
     }
     Err(Error::Conflict)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, time::Duration};
+
+    use super::*;
+    use crate::{
+        Actor,
+        commands::{LeaveChat, LogIn, OpenDirectChat, RegisterUser, UpdateProfile},
+        domain::{Event, Message, Role, SystemEvent},
+        ports::{Anchor, MessageStore as _, UserStore as _},
+        queries::{GetUser, ListMembers},
+        testing::{Scene, State, Told, Who::*, change, code, pointers},
+    };
+
+    fn erase(password: &str) -> EraseMe {
+        EraseMe { password: Password::new(password) }
+    }
+
+    /// The message as it is stored, whoever may still see it.
+    async fn stored(scene: &Scene, message: &Message) -> Message {
+        convert::message(scene.store.message(message.chat_id, message.id).await.unwrap()).unwrap()
+    }
+
+    fn deleted(message: &Message) -> Told {
+        Told::in_chat(message.chat_id, Event::MessageDeleted(change(message)))
+    }
+
+    #[tokio::test]
+    async fn all_that_one_wrote_becomes_tombstones_wherever_it_is() {
+        let scene = Scene::new().await;
+        // Also in a group that one has left.
+        let left = scene.makes_group(Member, [Owner]).await;
+        let texts = [
+            scene.text(Member, State::Sent).await,
+            scene.text(Member, State::Edited).await,
+            scene.says_in(scene.direct, Member, "hello").await,
+            scene.says_in(left, Member, "hello").await,
+        ];
+        let gone = scene.text(Member, State::Deleted).await;
+        let others = [scene.says(Owner, "hello").await, scene.says_in(scene.direct, Owner, "hello").await];
+        scene.must(Member, LeaveChat { chat_id: left }).await;
+        scene.told().await;
+        scene.clock.advance(Duration::from_secs(60));
+        scene.must(Member, erase("correct horse")).await;
+
+        let now = scene.messenger.context().now();
+        let told = scene.told().await;
+        for text in texts {
+            let tombstone = stored(&scene, &text).await;
+            let expected =
+                Message { body: None, deleted_at: Some(now), revision: tombstone.revision, ..text };
+            assert_eq!(tombstone, expected);
+            assert_eq!(told.iter().filter(|told| **told == deleted(&tombstone)).count(), 1);
+        }
+        assert_eq!(stored(&scene, &gone).await, gone);
+        for other in others {
+            assert_eq!(stored(&scene, &other).await, other);
+        }
+        // Four tombstones, one leaving, and the end of the session.
+        assert_eq!(told.len(), 6, "{told:#?}");
+    }
+
+    #[tokio::test]
+    async fn one_leaves_ones_groups_and_an_owner_hands_over() {
+        let scene = Scene::new().await;
+        scene.must(Owner, erase("correct horse")).await;
+        let last_two =
+            scene.store.history(scene.group, scene.id(Admin), Anchor::Newest, 2).await.unwrap().messages;
+        let events = last_two.into_iter().map(|m| convert::message(m).unwrap().system.unwrap().event);
+        assert_eq!(events.collect::<Vec<_>>(), [SystemEvent::RoleChanged, SystemEvent::MemberLeft]);
+        assert_eq!(scene.role(Admin).await, Some(Role::Owner));
+        let list = ListMembers { chat_id: scene.group, limit: None, cursor: None };
+        let members = scene.ask(Admin, list).await.items;
+        assert!(members.iter().all(|member| member.user.id != scene.id(Owner)));
+    }
+
+    #[tokio::test]
+    async fn a_direct_chat_stays_for_the_other_side() {
+        let scene = Scene::new().await;
+        scene.must(Member, erase("correct horse")).await;
+        let chat = scene.chat(Owner, scene.direct).await;
+        assert_eq!((chat.member_count, chat.peer.unwrap().id), (2, scene.id(Member)));
+        // Who is erased is opened no further chat with, also not this one.
+        let open = OpenDirectChat { user_id: scene.id(Member) };
+        assert_eq!(code(&scene.execute(Owner, open).await), "notFound");
+    }
+
+    #[tokio::test]
+    async fn only_the_id_is_left_of_the_account() {
+        let scene = Scene::new().await;
+        scene.must(Member, erase("correct horse")).await;
+        assert_eq!(scene.told().await.last(), Some(&Told::ended(scene.id(Member), &[scene.session(Member)])));
+        let user = scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await;
+        assert_eq!(user.username.as_str(), format!("deleted:{}", scene.id(Member)));
+        assert_eq!(user.display_name.as_str(), "Deleted account");
+        let record = scene.store.user(scene.id(Member)).await.unwrap();
+        assert_eq!((record.email, record.password_hash), (None, None));
+        assert_eq!(record.erased_at, Some(scene.messenger.context().now()));
+        let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
+        let answer = scene.messenger.execute(&Actor::anonymous(), login).await;
+        assert_eq!(code(&answer), "invalidCredentials");
+        // Name and address are free for others.
+        crate::doc::register(&scene.messenger, "member").await;
+    }
+
+    #[tokio::test]
+    async fn nobody_can_take_the_name_of_an_erased_account_beforehand() {
+        let scene = Scene::new().await;
+        let register = RegisterUser {
+            username: format!("deleted:{}", scene.id(Member)),
+            email: "new@example.org".into(),
+            password: Password::new("correct horse"),
+            display_name: None,
+            device: None,
+        };
+        let answer = scene.messenger.execute(&Actor::anonymous(), register).await;
+        assert_eq!(pointers(&answer), ["/username"]);
+    }
+
+    #[tokio::test]
+    async fn without_the_password_nothing_is_erased() {
+        let scene = Scene::new().await;
+        let text = scene.says(Member, "hello").await;
+        scene.told().await;
+        for (who, password) in [(Member, "wrong horse"), (Member, ""), (Erased, "correct horse")] {
+            assert_eq!(code(&scene.execute(who, erase(password)).await), "invalidCredentials", "{who:?}");
+        }
+        assert_eq!(code(&scene.execute(Nobody, erase("correct horse")).await), "notFound");
+        assert_eq!(scene.told().await, []);
+        assert_eq!(stored(&scene, &text).await, text);
+    }
+
+    #[tokio::test]
+    async fn a_long_history_is_erased_in_steps_and_each_message_is_told_once() {
+        let scene = Scene::new().await;
+        let mut ids = HashSet::new();
+        for _ in 0..401 {
+            ids.insert(scene.says(Member, "hello").await.id);
+        }
+        scene.told().await;
+        let before = scene.store.calls("erase_messages");
+        scene.must(Member, erase("correct horse")).await;
+        let mut revision = scene.chat(Owner, scene.group).await.revision.get() - 402;
+        for told in scene.told().await {
+            if let Some(Event::MessageDeleted(change)) = told.event() {
+                revision += 1;
+                assert_eq!(change.revision.get(), revision);
+                assert!(ids.remove(&change.message.id), "told twice");
+            }
+        }
+        assert_eq!(ids.len(), 0);
+        // In the group 200, 200, 1 and none; in the direct chat none.
+        assert_eq!(scene.store.calls("erase_messages") - before, 5);
+    }
+
+    #[tokio::test]
+    async fn what_was_broken_off_goes_on_when_it_is_asked_for_again() {
+        for (method, after) in [
+            ("chats_ever_joined", 0),
+            ("erase_messages", 0),
+            ("erase_messages", 1),
+            ("erase_messages", 2),
+            ("erase_messages", 3),
+            ("roster", 0),
+            ("roster", 1),
+            ("membership", 0),
+            ("membership", 1),
+            ("change_roster", 0),
+            ("user", 1),
+            ("erase_user", 0),
+        ] {
+            let scene = Scene::new().await;
+            let texts =
+                [scene.says(Member, "hello").await, scene.says_in(scene.direct, Member, "hello").await];
+            scene.store.fail_after(method, after, StoreErrorKind::Unavailable);
+            let answer = scene.execute(Member, erase("correct horse")).await;
+            assert_eq!(code(&answer), "unavailable", "{method} {after}");
+            scene.must(Member, erase("correct horse")).await;
+            let told = scene.told().await;
+            for text in texts {
+                let tombstone = stored(&scene, &text).await;
+                assert!(tombstone.body.is_none(), "{method} {after}");
+                let times = told.iter().filter(|told| **told == deleted(&tombstone)).count();
+                // What is read for telling of it may be what fails: then the others find it in the store.
+                assert!(times == 1 || (method, after) == ("roster", 0), "{method} {after}: {times}");
+            }
+            assert_eq!(scene.role(Member).await, None, "{method} {after}");
+            let record = scene.store.user(scene.id(Member)).await.unwrap();
+            assert!(record.erased_at.is_some(), "{method} {after}");
+        }
+    }
+
+    #[tokio::test]
+    async fn others_may_get_ahead_of_it_seven_times() {
+        for method in ["erase_user", "change_roster"] {
+            for (times, outcome) in [(7, "ok"), (8, "conflict")] {
+                let scene = Scene::new().await;
+                scene.store.fail(method, StoreErrorKind::Conflict, times);
+                let answer = scene.execute(Member, erase("correct horse")).await;
+                assert_eq!(code(&answer), outcome, "{method} {times}");
+                let is_erased = scene.store.user(scene.id(Member)).await.unwrap().erased_at.is_some();
+                assert_eq!(is_erased, outcome == "ok", "{method} {times}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn another_change_of_the_account_is_no_hindrance() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let rename = UpdateProfile { display_name: Some("M.".into()), email: None, notifications: None };
+        scene.store.meanwhile("erase_user", async move {
+            messenger.execute(&member, rename).await.unwrap();
+        });
+        scene.must(Member, erase("correct horse")).await;
+        let user = scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await;
+        assert_eq!(user.display_name.as_str(), "Deleted account");
+    }
+}

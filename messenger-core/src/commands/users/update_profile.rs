@@ -53,3 +53,110 @@ impl Command for UpdateProfile {
         Err(Error::Conflict)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        commands::ChangePassword,
+        domain::Password,
+        queries::GetMe,
+        testing::{Scene, Who::*, code, pointers},
+    };
+
+    fn nothing() -> UpdateProfile {
+        UpdateProfile { display_name: None, email: None, notifications: None }
+    }
+
+    fn name(name: &str) -> UpdateProfile {
+        UpdateProfile { display_name: Some(name.into()), ..nothing() }
+    }
+
+    fn email(email: &str) -> UpdateProfile {
+        UpdateProfile { email: Some(email.into()), ..nothing() }
+    }
+
+    #[tokio::test]
+    async fn what_is_absent_stays_as_it_is_and_nobody_is_told() {
+        let scene = Scene::new().await;
+        let mut expected = scene.ask(Member, GetMe {}).await;
+        let quiet = UpdateProfile { notifications: Some(Notifications { email: false }), ..nothing() };
+        let loud = UpdateProfile { notifications: Some(Notifications { email: true }), ..nothing() };
+        for change in [nothing(), name("M. Ember"), email("M@example.org"), quiet, loud] {
+            if let Some(name) = &change.display_name {
+                expected.user.display_name = DisplayName::trusted(name.as_str());
+            }
+            if let Some(email) = &change.email {
+                expected.email = EmailAddress::trusted(email.as_str());
+            }
+            expected.notifications = change.notifications.unwrap_or(expected.notifications);
+            assert_eq!(scene.must(Member, change.clone()).await, expected, "{change:?}");
+            assert_eq!(scene.ask(Member, GetMe {}).await, expected, "{change:?}");
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn an_address_belongs_to_one_account_without_regard_to_case() {
+        let scene = Scene::new().await;
+        assert_eq!(code(&scene.execute(Member, email("Owner@Example.ORG")).await), "emailTaken");
+        // One's own in another case is no other one's.
+        scene.must(Member, email("Member@Example.ORG")).await;
+        scene.must(Member, email("new@example.org")).await;
+        // What one has given up is free for others.
+        scene.must(Owner, email("member@example.org")).await;
+    }
+
+    #[tokio::test]
+    async fn all_fields_that_do_not_fit_are_named_at_once() {
+        let scene = Scene::new().await;
+        let before = scene.ask(Member, GetMe {}).await;
+        for (length, wrong) in [(0, "/displayName"), (1, ""), (64, ""), (65, "/displayName")] {
+            let answer = scene.execute(Member, name(&"ü".repeat(length))).await;
+            assert_eq!(pointers(&answer).concat(), wrong, "{length}");
+        }
+        scene.must(Member, name(before.user.display_name.as_str())).await;
+        let bad = UpdateProfile { email: Some("nowhere".into()), ..name("two\nlines") };
+        assert_eq!(pointers(&scene.execute(Member, bad).await), ["/displayName", "/email"]);
+        let half = UpdateProfile { email: Some("nowhere".into()), ..name("M. Ember") };
+        assert_eq!(pointers(&scene.execute(Member, half).await), ["/email"]);
+        assert_eq!(scene.ask(Member, GetMe {}).await, before);
+    }
+
+    #[tokio::test]
+    async fn an_erased_account_is_changed_no_more() {
+        let scene = Scene::new().await;
+        for who in [Erased, Nobody] {
+            assert_eq!(code(&scene.execute(who, name("Me")).await), "notFound", "{who:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_change_of_the_account_is_no_hindrance() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let (current, new) = (Password::new("correct horse"), Password::new("battery staple"));
+        scene.store.meanwhile("update_user", async move {
+            messenger.execute(&member, ChangePassword { current, new }).await.unwrap();
+        });
+        assert_eq!(scene.must(Member, name("M. Ember")).await.user.display_name.as_str(), "M. Ember");
+    }
+
+    #[tokio::test]
+    async fn others_may_get_ahead_of_it_seven_times() {
+        for (times, outcome) in [(7, "ok"), (8, "conflict")] {
+            let scene = Scene::new().await;
+            scene.store.fail("update_user", StoreErrorKind::Conflict, times);
+            assert_eq!(code(&scene.execute(Member, name("M. Ember")).await), outcome, "{times}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_not_asked_again() {
+        for method in ["user", "update_user"] {
+            let scene = Scene::new().await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            assert_eq!(code(&scene.execute(Member, name("M. Ember")).await), "unavailable", "{method}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::{
+    domain::{ChatId, Event, Revision, SessionId, UserId},
+    ports::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic},
+};
+
+/// A bus without other nodes, which keeps what it was told for them.
+#[derive(Default)]
+pub(super) struct RecordingBus {
+    told: Mutex<Vec<BusMessage>>,
+    more: Notify,
+}
+
+/// Something that the others were told, and whom it concerns.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    to: Vec<Topic>,
+    what: Hint,
+}
+
+impl RecordingBus {
+    /// What was told before the last word, which is waited for.
+    pub(super) async fn take_until(&self, is_last: impl Fn(&BusMessage) -> bool) -> Vec<BusMessage> {
+        loop {
+            if let Some(taken) = self.take_if_there(&is_last) {
+                return taken;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn take_if_there(&self, is_last: impl Fn(&BusMessage) -> bool) -> Option<Vec<BusMessage>> {
+        let mut told = self.told();
+        let end = told.iter().position(is_last)?;
+        let rest = told.split_off(end + 1);
+        let mut taken = std::mem::replace(&mut *told, rest);
+        taken.pop();
+        Some(taken)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<BusMessage>> {
+        self.told.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Bus for RecordingBus {
+    async fn join(&self, _: NodeId) -> Result<Box<dyn Subscription>, BusError> {
+        Ok(Box::new(Silence))
+    }
+
+    async fn publish(&self, _: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
+        self.told().extend_from_slice(messages);
+        self.more.notify_one();
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: NodeId, _: &[Topic]) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, _: NodeId, _: &[Topic]) -> Result<(), BusError> {
+        Ok(())
+    }
+}
+
+struct Silence;
+
+#[async_trait]
+impl Subscription for Silence {
+    async fn next(&mut self) -> Option<BusEvent> {
+        std::future::pending().await
+    }
+}
+
+impl Told {
+    /// What a message says, if it tells of something that happened: other hints only bid a node look for itself.
+    pub(super) fn of(message: BusMessage) -> Option<Self> {
+        let what = (*message.hint).clone();
+        let happened = matches!(what, Hint::Event(_) | Hint::Added { .. } | Hint::SessionsEnded { .. });
+        happened.then_some(Self { to: message.topics, what })
+    }
+
+    /// An event, to those in the chat.
+    pub(crate) fn in_chat(chat: ChatId, event: Event) -> Self {
+        Self { to: vec![Topic::Chat(chat)], what: Hint::Event(event) }
+    }
+
+    /// An event, to one person's own devices.
+    pub(crate) fn to_oneself(user: UserId, event: Event) -> Self {
+        Self { to: vec![Topic::User(user)], what: Hint::Event(event) }
+    }
+
+    /// That these people are in a chat by this change of it: to each of them.
+    pub(crate) fn added(chat: ChatId, revision: u64, users: &[UserId]) -> Self {
+        let (to, revision) = (users.iter().copied().map(Topic::User).collect(), Revision::new(revision));
+        Self { to, what: Hint::Added { chat, revision, users: users.to_vec() } }
+    }
+
+    /// That sessions have ended: to the person's nodes, which close their sockets.
+    pub(crate) fn ended(user: UserId, sessions: &[SessionId]) -> Self {
+        let what = Hint::SessionsEnded { user, sessions: sessions.to_vec() };
+        Self { to: vec![Topic::User(user)], what }
+    }
+
+    /// Whom it concerns.
+    pub(crate) fn to(&self) -> &[Topic] {
+        &self.to
+    }
+
+    /// The event that it is, if it is one.
+    pub(crate) fn event(&self) -> Option<&Event> {
+        match &self.what {
+            Hint::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+}

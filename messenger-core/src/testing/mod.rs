@@ -1,0 +1,14 @@
+//! What the tests of commands and queries begin with: a service in memory with people in every relation to a group,
+//! a store that fails when it is told to, and a record of what the others are told.
+
+mod bus;
+mod policy;
+mod scene;
+mod store;
+
+pub(crate) use self::{
+    bus::Told,
+    policy::HostPolicy,
+    scene::{Scene, Setup, State, Update, Who, change, code, pointers},
+    store::TestStore,
+};

@@ -1,0 +1,294 @@
+#![deny(clippy::missing_trait_methods)]
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use crate::{
+    domain::{ChatId, DisplayName, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    memory::MemoryStore,
+    ports::*,
+};
+
+/// A store in memory that counts its calls, fails when it is told to, and lets others get ahead of a call.
+#[derive(Default)]
+pub(crate) struct TestStore {
+    inner: MemoryStore,
+    plan: Mutex<Plan>,
+}
+
+#[derive(Default)]
+struct Plan {
+    calls: HashMap<&'static str, usize>,
+    faults: HashMap<&'static str, Fault>,
+    meanwhile: HashMap<&'static str, BoxFuture<'static, ()>>,
+}
+
+struct Fault {
+    kind: StoreErrorKind,
+    /// Calls that are still done before it.
+    after: usize,
+    times: usize,
+}
+
+impl TestStore {
+    /// The next `times` calls of a method are not done, and answer with this.
+    pub(crate) fn fail(&self, method: &'static str, kind: StoreErrorKind, times: usize) {
+        self.plan().faults.insert(method, Fault { kind, after: 0, times });
+    }
+
+    /// One call of a method is not done, after so many that are.
+    pub(crate) fn fail_after(&self, method: &'static str, after: usize, kind: StoreErrorKind) {
+        self.plan().faults.insert(method, Fault { kind, after, times: 1 });
+    }
+
+    /// Before the next call of a method is done, this happens.
+    pub(crate) fn meanwhile(&self, method: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.plan().meanwhile.insert(method, Box::pin(work));
+    }
+
+    /// How often a method was called.
+    pub(crate) fn calls(&self, method: &'static str) -> usize {
+        self.plan().calls.get(method).copied().unwrap_or_default()
+    }
+
+    async fn enter(&self, method: &'static str) -> StoreResult<&MemoryStore> {
+        let meanwhile = self.plan().meanwhile.remove(method);
+        if let Some(work) = meanwhile {
+            work.await;
+        }
+        let mut plan = self.plan();
+        *plan.calls.entry(method).or_default() += 1;
+        match plan.faults.get_mut(method) {
+            Some(fault) if fault.after > 0 => fault.after -= 1,
+            Some(fault) if fault.times > 0 => {
+                fault.times -= 1;
+                return Err(fault.kind.into());
+            }
+            _ => {}
+        }
+        Ok(&self.inner)
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Store for TestStore {
+    fn lanes(&self) -> usize {
+        self.inner.lanes()
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        self.enter("ping").await?.ping().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl UserStore for TestStore {
+    async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
+        self.enter("create_user").await?.create_user(user, session).await
+    }
+
+    async fn user(&self, user: UserId) -> StoreResult<UserRecord> {
+        self.enter("user").await?.user(user).await
+    }
+
+    async fn users(&self, users: &[UserId]) -> StoreResult<Vec<UserRecord>> {
+        self.enter("users").await?.users(users).await
+    }
+
+    async fn user_by_login(&self, login: LoginKey<'_>) -> StoreResult<UserRecord> {
+        self.enter("user_by_login").await?.user_by_login(login).await
+    }
+
+    async fn find_users(
+        &self,
+        prefix: &str,
+        after: Option<&Username>,
+        limit: usize,
+    ) -> StoreResult<Vec<UserRecord>> {
+        self.enter("find_users").await?.find_users(prefix, after, limit).await
+    }
+
+    async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
+        self.enter("update_user").await?.update_user(update).await
+    }
+
+    async fn change_password(
+        &self,
+        user: UserId,
+        expected: u64,
+        hash: &str,
+        keep: Option<SessionId>,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.enter("change_password").await?.change_password(user, expected, hash, keep).await
+    }
+
+    async fn erase_user(
+        &self,
+        user: UserId,
+        expected: u64,
+        username: &Username,
+        display_name: &DisplayName,
+        at: Timestamp,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.enter("erase_user").await?.erase_user(user, expected, username, display_name, at).await
+    }
+
+    async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
+        self.enter("set_last_seen").await?.set_last_seen(seen).await
+    }
+}
+
+#[async_trait]
+impl SessionStore for TestStore {
+    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+        self.enter("create_session").await?.create_session(session, max).await
+    }
+
+    async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord> {
+        self.enter("session_by_token").await?.session_by_token(token).await
+    }
+
+    async fn sessions(&self, user: UserId) -> StoreResult<Vec<SessionRecord>> {
+        self.enter("sessions").await?.sessions(user).await
+    }
+
+    async fn touch_session(
+        &self,
+        session: SessionId,
+        used: Timestamp,
+        expires: Timestamp,
+    ) -> StoreResult<()> {
+        self.enter("touch_session").await?.touch_session(session, used, expires).await
+    }
+
+    async fn end_session(&self, user: UserId, session: SessionId) -> StoreResult<()> {
+        self.enter("end_session").await?.end_session(user, session).await
+    }
+
+    async fn remove_expired_sessions(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.enter("remove_expired_sessions").await?.remove_expired_sessions(now, limit).await
+    }
+
+    async fn existing_sessions(&self, sessions: &[SessionId]) -> StoreResult<Vec<SessionId>> {
+        self.enter("existing_sessions").await?.existing_sessions(sessions).await
+    }
+}
+
+#[async_trait]
+impl ChatStore for TestStore {
+    async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened> {
+        self.enter("open_direct").await?.open_direct(chat).await
+    }
+
+    async fn create_group(&self, group: NewGroup) -> StoreResult<Opened> {
+        self.enter("create_group").await?.create_group(group).await
+    }
+
+    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
+        self.enter("chat_views").await?.chat_views(user, chats).await
+    }
+
+    async fn list_chats(
+        &self,
+        user: UserId,
+        after: Option<Activity>,
+        limit: usize,
+    ) -> StoreResult<Vec<ChatView>> {
+        self.enter("list_chats").await?.list_chats(user, after, limit).await
+    }
+
+    async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
+        self.enter("membership").await?.membership(chat, user).await
+    }
+
+    async fn roster(&self, chat: ChatId) -> StoreResult<Roster> {
+        self.enter("roster").await?.roster(chat).await
+    }
+
+    async fn change_roster(&self, change: RosterChange) -> StoreResult<RosterChanged> {
+        self.enter("change_roster").await?.change_roster(change).await
+    }
+
+    async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()> {
+        self.enter("set_mute").await?.set_mute(chat, user, until).await
+    }
+
+    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
+        self.enter("memberships").await?.memberships(user).await
+    }
+
+    async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
+        self.enter("membership_counts").await?.membership_counts(users).await
+    }
+
+    async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
+        self.enter("revisions").await?.revisions(chats).await
+    }
+
+    async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
+        self.enter("chats_ever_joined").await?.chats_ever_joined(user).await
+    }
+}
+
+#[async_trait]
+impl MessageStore for TestStore {
+    async fn append_messages(&self, batch: &[NewMessage]) -> StoreResult<Vec<StoreResult<Appended>>> {
+        self.enter("append_messages").await?.append_messages(batch).await
+    }
+
+    async fn message(&self, chat: ChatId, message: MessageId) -> StoreResult<MessageRecord> {
+        self.enter("message").await?.message(chat, message).await
+    }
+
+    async fn history(
+        &self,
+        chat: ChatId,
+        user: UserId,
+        anchor: Anchor,
+        limit: usize,
+    ) -> StoreResult<HistoryRange> {
+        self.enter("history").await?.history(chat, user, anchor, limit).await
+    }
+
+    async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
+        self.enter("edit_message").await?.edit_message(edit).await
+    }
+
+    async fn delete_message(&self, delete: DeleteMessage) -> StoreResult<MessageRecord> {
+        self.enter("delete_message").await?.delete_message(delete).await
+    }
+
+    async fn erase_messages(
+        &self,
+        chat: ChatId,
+        sender: UserId,
+        at: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<MessageRecord>> {
+        self.enter("erase_messages").await?.erase_messages(chat, sender, at, limit).await
+    }
+
+    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
+        self.enter("changes").await?.changes(since, limit).await
+    }
+}
+
+#[async_trait]
+impl MarkerStore for TestStore {
+    async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
+        self.enter("move_markers").await?.move_markers(batch).await
+    }
+}
