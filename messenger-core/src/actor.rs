@@ -67,3 +67,30 @@ impl fmt::Debug for Actor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_came_with_a_session_has_one() {
+        let (user, session) = (UserId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
+        let expires_at = Timestamp::from_micros(7);
+        for (actor, who, asks_in) in [
+            (Actor::anonymous(), None, None),
+            (Actor::on_behalf_of(user), Some(user), None),
+            (Actor::in_session(user, session, expires_at), Some(user), Some((session, expires_at))),
+        ] {
+            assert_eq!(actor.user().ok(), who);
+            assert_eq!((actor.session(), actor.expires_at()), asks_in.unzip());
+        }
+    }
+
+    #[test]
+    fn a_log_names_the_person_and_not_the_session() {
+        let (user, session) = (UserId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
+        let actor = Actor::in_session(user, session, Timestamp::from_micros(7));
+        assert_eq!(format!("{actor:?}"), format!("Actor({user})"));
+        assert_eq!(format!("{:?}", Actor::anonymous()), "Actor(anonymous)");
+    }
+}

@@ -220,6 +220,35 @@ mod tests {
     use super::*;
     use crate::domain::Message;
 
+    /// A clock that shows what it is set to, also backwards.
+    struct Set(AtomicI64);
+
+    impl Clock for Set {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    /// Nothing but ones.
+    struct Ones;
+
+    impl Random for Ones {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0xff);
+        }
+    }
+
+    fn set(micros: i64) -> (Arc<Set>, Context) {
+        let clock = Arc::new(Set(AtomicI64::new(micros)));
+        (Arc::clone(&clock), Context::new(clock, Arc::new(Ones)))
+    }
+
+    /// The 48 bits of milliseconds and the 12 bits after them.
+    fn time_of(id: Id<Message>) -> (u64, u16) {
+        let value = id.as_uuid().as_u128();
+        ((value >> 80) as u64, (value >> 64) as u16 & 0xfff)
+    }
+
     #[test]
     fn ids_rise_and_never_repeat() {
         let context = Context::system();
@@ -229,5 +258,100 @@ mod tests {
         assert!(ids.iter().all(|id| id.as_uuid().get_version_num() == 7));
         let tails: HashSet<&[u8]> = ids.iter().map(|id| &id.as_bytes()[8..]).collect();
         assert_eq!(tails.len(), ids.len(), "the random part differs, too");
+    }
+
+    #[test]
+    fn an_id_is_the_time_a_fraction_of_a_millisecond_and_random_bits() {
+        let millis = 0x0193_a5c1_7e2b;
+        for (micros, fraction) in [(0, 0), (1, 4), (500, 0x800), (999, 0xffb)] {
+            let (_, context) = set(millis * 1000 + micros);
+            let id: Id<Message> = context.id();
+            assert_eq!(time_of(id), (millis as u64, fraction), "{micros}");
+            assert_eq!(id.as_uuid().get_version_num(), 7);
+            // The variant of RFC 9562, and 62 random bits.
+            assert_eq!(id.as_bytes()[8..], [0xbf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        }
+    }
+
+    #[test]
+    fn ids_rise_by_the_smallest_step_while_the_clock_stands_still_or_goes_back() {
+        let (clock, context) = set(5_000_999);
+        let mut expected = (5000, 0xffb);
+        for micros in [5_000_999, 5_000_999, 4_000_000, 0, 5_000_998, 5_000_999] {
+            clock.0.store(micros, Ordering::SeqCst);
+            assert_eq!(time_of(context.id()), expected, "{micros}");
+            expected = if expected.1 == 0xfff { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
+        }
+        // And follow it once it is ahead of them.
+        clock.0.store(6_000_000, Ordering::SeqCst);
+        assert_eq!(time_of(context.id()), (6000, 0));
+    }
+
+    #[test]
+    fn randomness_fills_whatever_is_asked_for() {
+        for length in [1, 7, 8, 9, 16, 32, 600] {
+            // A byte of so many draws is zero in all of them once in 256^40 times.
+            let mut or = vec![0; length];
+            for _ in 0..40 {
+                let mut bytes = vec![0; length];
+                SystemRandom.fill(&mut bytes);
+                or.iter_mut().zip(bytes).for_each(|(all, byte)| *all |= byte);
+            }
+            assert!(or.iter().all(|byte| *byte != 0), "{length}");
+        }
+    }
+
+    #[test]
+    fn no_randomness_is_given_out_twice() {
+        let mut pool = Pool { bytes: [0; 512], taken: 512 };
+        let mut draws = HashSet::new();
+        for _ in 0..3 * 512 / 8 {
+            let mut bytes = [0; 8];
+            pool.take(&mut bytes);
+            assert!(draws.insert(bytes), "{bytes:?}");
+        }
+        // What is left over at the end of the store is not enough, so a new one is begun.
+        let mut pool = Pool { bytes: [7; 512], taken: 507 };
+        let (mut five, mut eight) = ([0; 5], [0; 8]);
+        pool.take(&mut five);
+        assert_eq!((five, pool.taken), ([7; 5], 512));
+        pool.take(&mut eight);
+        assert_eq!(pool.taken, 8);
+        assert_ne!(eight, [7; 8]);
+    }
+
+    #[test]
+    fn numbers_for_tests_are_those_of_splitmix64() {
+        let random = CountingRandom::default();
+        let mut bytes = [0; 32];
+        random.fill(&mut bytes);
+        // The first one is of the seed itself, which is 0; the others are those that the authors publish for it.
+        let expected = [0, 0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f_u64];
+        assert_eq!(bytes, expected.map(u64::to_le_bytes).concat()[..]);
+        let mut three = [0; 3];
+        random.fill(&mut three);
+        assert_ne!(three, [0; 3]);
+    }
+
+    #[test]
+    fn the_systems_clock_shows_the_time() {
+        let now = SystemClock.now();
+        // After this was written, and not yet at the end of what can be shown.
+        assert!(
+            now > "2025-01-01T00:00:00Z".parse().unwrap() && now < "9000-01-01T00:00:00Z".parse().unwrap()
+        );
+        assert!(SystemClock.now() >= now);
+    }
+
+    #[test]
+    fn a_manual_clock_moves_by_what_it_is_told() {
+        let clock = ManualClock::default();
+        assert_eq!(clock.now().to_string(), "2026-01-01T00:00:00.000Z");
+        clock.advance(Duration::from_millis(1500));
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(clock.now().to_string(), "2026-01-01T00:00:01.501Z");
+        let context = Context::new(Arc::new(clock), Arc::new(Ones));
+        assert_eq!(format!("{context:?}"), "Context { now: 2026-01-01T00:00:01.501Z, .. }");
+        assert_eq!(context.random::<4>(), [0xff; 4]);
     }
 }

@@ -126,3 +126,129 @@ fn read_note(content: &Content) -> StoreResult<SystemNote> {
 pub(crate) fn erased_display_name() -> DisplayName {
     DisplayName::trusted("Deleted account")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ChatId, MessageId, Seq, SystemEvent, Timestamp, UserId,
+        domain::{ChatKind, Role, Username},
+    };
+
+    const AT: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn text(body: &[u8]) -> MessageRecord {
+        MessageRecord {
+            id: MessageId::from_bytes([1; 16]),
+            chat: ChatId::from_bytes([2; 16]),
+            seq: Seq::new(3),
+            created_revision: Revision::new(4),
+            revision: Revision::new(6),
+            kind: MessageKind::Text,
+            sender: UserId::from_bytes([3; 16]),
+            body: Some(Content(body.to_vec())),
+            client_id: None,
+            fingerprint: None,
+            reply_to: None,
+            created_at: AT,
+            edited_at: Some(AT),
+            deleted_at: None,
+        }
+    }
+
+    fn system(note: Content) -> MessageRecord {
+        MessageRecord { kind: MessageKind::System, body: Some(note), ..text(b"") }
+    }
+
+    fn chat_record() -> ChatRecord {
+        ChatRecord {
+            id: ChatId::from_bytes([2; 16]),
+            kind: ChatKind::Group,
+            title: None,
+            created_at: AT,
+            revision: Revision::new(9),
+            last_seq: Seq::new(3),
+            texts: 3,
+            member_count: 2,
+            roster_version: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_news_to_somebody_depends_on_what_they_know() {
+        let deleted = MessageRecord { body: None, deleted_at: Some(AT), ..text(b"") };
+        let note = SystemNote { event: SystemEvent::MemberLeft, user_ids: vec![], title: None, role: None };
+        let cases = [
+            (text(b"hello"), 0, "messageCreated"),
+            (text(b"hello"), 3, "messageCreated"),
+            // The message is known, and what has become of it is not.
+            (text(b"hello"), 4, "messageEdited"),
+            (text(b"hello"), 5, "messageEdited"),
+            (deleted.clone(), 3, "messageDeleted"),
+            (deleted, 5, "messageDeleted"),
+            (system(write_note(&note)), 3, "chatUpdated"),
+            (system(write_note(&note)), 5, "chatUpdated"),
+        ];
+        for (record, since, name) in cases {
+            let event = event(record, &chat_record(), Revision::new(since)).unwrap();
+            assert_eq!(event.name(), name, "{since}");
+            assert_eq!(event.change(), Some((chat_record().id, Revision::new(6))), "{since}");
+        }
+    }
+
+    #[test]
+    fn what_the_chat_says_itself_reads_back_as_it_was_written() {
+        let note = SystemNote {
+            event: SystemEvent::RoleChanged,
+            user_ids: vec![UserId::from_bytes([3; 16])],
+            title: Some(crate::Title::trusted("Tea")),
+            role: Some(Role::Owner),
+        };
+        let message = message(system(write_note(&note))).unwrap();
+        assert_eq!((message.body, message.system), (None, Some(note)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_corrupt() {
+        let sealed = [0xff, 0xfe];
+        for record in [text(&sealed), system(Content(sealed.to_vec())), system(Content::from("hello"))] {
+            assert_eq!(message(record.clone()).unwrap_err().kind(), StoreErrorKind::Corrupt);
+            assert!(messages(vec![text(b"hello"), record]).is_err());
+        }
+    }
+
+    #[test]
+    fn unread_is_what_was_written_less_what_was_read() {
+        for (read_texts, unread) in [(0, 3), (2, 1), (3, 0), (4, 0)] {
+            let me = MemberRecord {
+                user_id: UserId::from_bytes([3; 16]),
+                role: Role::Member,
+                joined_at: AT,
+                read_seq: Seq::ZERO,
+                read_texts,
+                delivered_seq: Seq::ZERO,
+                muted_until: None,
+            };
+            let view = ChatView { chat: chat_record(), me, peer: None, last_message: None };
+            assert_eq!(chat(view).unwrap().me.unread, unread, "{read_texts}");
+        }
+    }
+
+    #[test]
+    fn an_erased_account_is_nobodys_own() {
+        let record = UserRecord {
+            id: UserId::from_bytes([3; 16]),
+            username: Username::trusted("deleted"),
+            display_name: erased_display_name(),
+            email: None,
+            password_hash: None,
+            notify_email: false,
+            created_at: AT,
+            last_seen_at: None,
+            erased_at: Some(AT),
+            version: 2,
+            memberships: 0,
+        };
+        assert_eq!(me(record).unwrap_err().kind(), StoreErrorKind::NotFound);
+    }
+}

@@ -152,3 +152,85 @@ impl Checks {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn each_outcome_of_a_store_has_its_word() {
+        for (kind, code) in [
+            (StoreErrorKind::NotFound, "notFound"),
+            (StoreErrorKind::NotMember, "notFound"),
+            (StoreErrorKind::AlreadyExists(Unique::Username), "usernameTaken"),
+            (StoreErrorKind::AlreadyExists(Unique::Email), "emailTaken"),
+            (StoreErrorKind::AlreadyExists(Unique::ClientId), "clientIdReused"),
+            (StoreErrorKind::AlreadyExists(Unique::Id), "conflict"),
+            (StoreErrorKind::Conflict, "conflict"),
+            (StoreErrorKind::Unavailable, "unavailable"),
+            (StoreErrorKind::Corrupt, "internal"),
+            (StoreErrorKind::Other, "internal"),
+        ] {
+            assert_eq!(Error::from(StoreError::from(kind)).code(), code, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn each_error_has_a_word_that_stays() {
+        for (error, code) in [
+            (Error::Malformed("no JSON".into()), "malformed"),
+            (Error::Unauthenticated, "unauthenticated"),
+            (Error::InvalidCredentials, "invalidCredentials"),
+            (Error::Forbidden("Not this."), "forbidden"),
+            (Error::NotFound("chat"), "notFound"),
+            (Error::UsernameTaken, "usernameTaken"),
+            (Error::EmailTaken, "emailTaken"),
+            (Error::ClientIdReused, "clientIdReused"),
+            (Error::Conflict, "conflict"),
+            (Error::invalid("body", "is missing"), "invalid"),
+            (Error::RateLimited(Duration::ZERO), "rateLimited"),
+            (Error::unavailable(), "unavailable"),
+            (Error::internal("a fault"), "internal"),
+        ] {
+            assert_eq!(error.code(), code);
+        }
+    }
+
+    #[test]
+    fn fields_that_do_not_fit_are_named_all_at_once() {
+        let mut checks = Checks::default();
+        assert_eq!(checks.field("title", Ok(7)), Some(7));
+        assert_eq!(checks.field::<u8>("body", Err("is blank".into())), None);
+        assert_eq!(checks.optional::<u8>("device", None), None);
+        assert_eq!(checks.optional("clientId", Some(Ok(8))), Some(8));
+        assert_eq!(checks.optional::<u8>("email", Some(Err("is none".into()))), None);
+        let error = checks.finish().unwrap_err();
+        assert_eq!(error.to_string(), "Some fields are not valid: body is blank; email is none");
+        let Error::Invalid(fields) = error else { panic!("{error}") };
+        let pointers: Vec<_> = fields.iter().map(|field| &*field.pointer).collect();
+        assert_eq!(pointers, ["/body", "/email"]);
+        assert!(Checks::default().finish().is_ok());
+    }
+
+    #[test]
+    fn what_went_wrong_inside_is_kept_and_not_said() {
+        for error in [
+            Error::from(StoreError::new(StoreErrorKind::Unavailable, "password=secret")),
+            Error::from(StoreError::new(StoreErrorKind::Other, "password=secret")),
+            Error::internal("password=secret"),
+        ] {
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(error.source().is_some(), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_who_asks_too_often_is_told_to_wait_at_least_a_second() {
+        for (millis, told) in [(0, "wait 1 s"), (1999, "wait 1 s"), (2000, "wait 2 s")] {
+            let error = Error::RateLimited(Duration::from_millis(millis));
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+}

@@ -88,3 +88,15 @@ pub struct Member {
     /// All up to here has reached one of their devices.
     pub delivered_seq: Seq,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_more_than_an_admin_and_an_admin_more_than_a_member() {
+        assert!(Role::Owner > Role::Admin && Role::Admin > Role::Member);
+        let words = [Role::Owner, Role::Admin, Role::Member].map(|role| serde_json::to_value(role).unwrap());
+        assert_eq!(words, ["owner", "admin", "member"]);
+    }
+}

@@ -168,3 +168,118 @@ impl Serialize for Payload<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::{ChatKind, MessageKind, Mine, Role, Timestamp};
+
+    const ID: [u8; 16] = [7; 16];
+    const ID_TEXT: &str = "07070707-0707-0707-0707-070707070707";
+    const MOMENT: &str = "2026-11-22T03:18:41.123Z";
+
+    fn moment() -> Timestamp {
+        MOMENT.parse().unwrap()
+    }
+
+    fn message() -> Message {
+        Message {
+            id: super::super::MessageId::from_bytes(ID),
+            chat_id: ChatId::from_bytes(ID),
+            seq: Seq::new(5),
+            revision: Revision::new(6),
+            kind: MessageKind::Text,
+            sender_id: UserId::from_bytes(ID),
+            body: None,
+            client_id: None,
+            reply_to: None,
+            created_at: moment(),
+            edited_at: None,
+            deleted_at: None,
+            system: None,
+        }
+    }
+
+    fn chat() -> Box<Chat> {
+        Box::new(Chat {
+            id: ChatId::from_bytes(ID),
+            kind: ChatKind::Group,
+            title: Some(Title::trusted("Tea")),
+            created_at: moment(),
+            revision: Revision::new(6),
+            last_seq: Seq::new(5),
+            member_count: 2,
+            me: Mine { role: Role::Admin, read_seq: Seq::ZERO, unread: 1, muted_until: None },
+            peer: None,
+            last_message: None,
+        })
+    }
+
+    /// Each event with its name, its payload and the change that it tells of.
+    fn all() -> Vec<(Event, &'static str, Value, Option<u64>)> {
+        let (chat_id, user_id) = (ChatId::from_bytes(ID), UserId::from_bytes(ID));
+        let created = MessageChange { chat_id, revision: Revision::new(6), message: message() };
+        let edited = MessageChange { revision: Revision::new(7), ..created.clone() };
+        let deleted = MessageChange { revision: Revision::new(8), ..created.clone() };
+        let updated = ChatUpdate {
+            chat_id,
+            revision: Revision::new(9),
+            title: Some(Title::trusted("Tea")),
+            member_count: 2,
+            message: message(),
+        };
+        let mark = MarkMove { chat_id, user_id, seq: Seq::new(5) };
+        let typing = Typing { chat_id, user_id, typing: true, expires_in_ms: 6000 };
+        let presence = Presence { user_id, online: false, last_seen_at: Some(moment()) };
+        let message = json!({
+            "id": ID_TEXT, "chatId": ID_TEXT, "seq": 5, "revision": 6, "kind": "text", "senderId": ID_TEXT,
+            "createdAt": MOMENT,
+        });
+        let change = |revision| json!({ "chatId": ID_TEXT, "revision": revision, "message": message });
+        let update = json!({
+            "chatId": ID_TEXT, "revision": 9, "title": "Tea", "memberCount": 2, "message": message,
+        });
+        let seen = json!({ "chat": {
+            "id": ID_TEXT, "kind": "group", "title": "Tea", "createdAt": MOMENT, "revision": 6, "lastSeq": 5,
+            "memberCount": 2, "me": { "role": "admin", "readSeq": 0, "unread": 1 },
+        } });
+        let marked = json!({ "chatId": ID_TEXT, "userId": ID_TEXT, "seq": 5 });
+        let types = json!({ "chatId": ID_TEXT, "userId": ID_TEXT, "typing": true, "expiresInMs": 6000 });
+        let gone = json!({ "userId": ID_TEXT, "online": false, "lastSeenAt": MOMENT });
+        vec![
+            (Event::MessageCreated(created), "messageCreated", change(6), Some(6)),
+            (Event::MessageEdited(edited), "messageEdited", change(7), Some(7)),
+            (Event::MessageDeleted(deleted), "messageDeleted", change(8), Some(8)),
+            (Event::ChatUpdated(updated), "chatUpdated", update, Some(9)),
+            (Event::ChatAdded { chat: chat() }, "chatAdded", seen.clone(), None),
+            (Event::ChatRemoved { chat_id }, "chatRemoved", json!({ "chatId": ID_TEXT }), None),
+            (Event::ChatReset { chat: chat() }, "chatReset", seen, None),
+            (Event::ReadMoved(mark), "readMoved", marked.clone(), None),
+            (Event::DeliveredMoved(mark), "deliveredMoved", marked, None),
+            (Event::Typing(typing), "typing", types, None),
+            (Event::PresenceChanged(presence), "presenceChanged", gone, None),
+            (Event::CaughtUp {}, "caughtUp", json!({}), None),
+        ]
+    }
+
+    #[test]
+    fn an_event_is_its_name_and_its_payload() {
+        for (event, name, payload, _) in all() {
+            assert_eq!(event.name(), name);
+            assert_eq!(serde_json::to_value(event.payload()).unwrap(), payload, "{name}");
+            let whole = serde_json::to_value(&event).unwrap();
+            assert_eq!(whole, json!({ "event": name, "payload": payload }));
+            assert_eq!(serde_json::from_value::<Event>(whole).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn only_what_changes_a_chat_has_a_revision_of_it() {
+        for (event, name, _, revision) in all() {
+            let change = revision.map(|revision| (ChatId::from_bytes(ID), Revision::new(revision)));
+            assert_eq!(event.change(), change, "{name}");
+        }
+    }
+}

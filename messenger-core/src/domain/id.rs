@@ -148,3 +148,57 @@ impl<K> utoipa::ToSchema for Id<K> {
         "Id".into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cmp::Ordering,
+        collections::HashSet,
+        hash::{BuildHasher as _, RandomState},
+    };
+
+    use super::*;
+
+    const TEXT: &str = "0193a5c1-7e2b-7c3d-8e4f-5a6b7c8d9e0f";
+    const BYTES: [u8; 16] = [1, 147, 165, 193, 126, 43, 124, 61, 142, 79, 90, 107, 124, 141, 158, 15];
+
+    #[test]
+    fn an_id_is_its_sixteen_bytes() {
+        let id = UserId::from_bytes(BYTES);
+        assert_eq!((id.as_bytes(), id.as_uuid()), (&BYTES, Uuid::from_bytes(BYTES)));
+        assert_eq!(UserId::from_uuid(id.as_uuid()), id);
+        assert_eq!(TEXT.parse::<UserId>().unwrap(), id);
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_bytes() {
+        let [a, b] = [[1; 16], [2; 16]].map(ChatId::from_bytes);
+        assert!(a < b && a != b);
+        // Some code asks for a copy by this name.
+        assert_eq!(Clone::clone(&a), a);
+        assert_eq!((a.cmp(&b), b.cmp(&a), a.cmp(&a)), (Ordering::Less, Ordering::Greater, Ordering::Equal));
+        assert_eq!(a.partial_cmp(&b), Some(Ordering::Less));
+        assert_eq!(HashSet::from([a, a, b]).len(), 2);
+        let state = RandomState::new();
+        assert_eq!(state.hash_one(a), state.hash_one(a));
+        assert_ne!(state.hash_one(a), state.hash_one(b));
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = UserId::from_bytes(BYTES);
+        assert_eq!((id.to_string(), format!("{id:?}")), (TEXT.into(), TEXT.into()));
+        assert_eq!(serde_json::to_value(id).unwrap(), TEXT);
+        assert_eq!(serde_json::from_value::<UserId>(TEXT.into()).unwrap(), id);
+        let [braces, urn] = [format!("{{{TEXT}}}"), format!("urn:uuid:{TEXT}")];
+        let plain = TEXT.replace('-', "");
+        for bad in ["", "seven", &braces, &urn, &plain, &TEXT[1..], &TEXT.replace('0', "g")] {
+            assert!(bad.parse::<UserId>().is_err(), "{bad}");
+            let error = serde_json::from_value::<UserId>(bad.into()).unwrap_err().to_string();
+            assert!(error.contains("an id (a UUID as text)"), "{error}");
+            assert!(bad.is_empty() || !error.contains(bad), "what somebody sent is not quoted: {error}");
+        }
+        let error = serde_json::from_str::<UserId>("7").unwrap_err().to_string();
+        assert!(error.contains("an id (a UUID as text)"), "{error}");
+    }
+}

@@ -60,3 +60,26 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_unless_a_host_says_otherwise_is_what_clients_are_told() {
+        let expected = Limits {
+            username: 3..=32,
+            password: 8..=256,
+            display_name: 1..=64,
+            title: 1..=128,
+            body: 1..=8000,
+            members: 1000,
+            lively_members: 100,
+            presence_users: 200,
+            page: PageLimits { default: 50, max: 200 },
+            catch_up: 1000,
+            sessions: 100,
+        };
+        assert_eq!(Limits::default(), expected);
+    }
+}

@@ -115,3 +115,48 @@ fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
     }
     Ok(n)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_what_every_client_reads_exactly() {
+        assert_eq!(MAX, 9_007_199_254_740_991);
+        for (n, kept) in [(0, 0), (1, 1), (7, 7), (MAX, MAX), (MAX + 1, MAX), (u64::MAX, MAX)] {
+            assert_eq!((Seq::new(n).get(), Revision::new(n).get()), (kept, kept));
+        }
+        assert_eq!((Seq::ZERO.get(), Seq::MAX.get(), Revision::ZERO.get()), (0, MAX, 0));
+    }
+
+    #[test]
+    fn the_next_one_is_one_more_up_to_the_greatest() {
+        for (n, next) in [(0, 1), (1, 2), (7, 8), (MAX - 1, MAX), (MAX, MAX)] {
+            assert_eq!((Seq::new(n).next().get(), Revision::new(n).next().get()), (next, next));
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_on_the_wire() {
+        for n in [0, 1, 7, MAX] {
+            let json = n.to_string();
+            assert_eq!(serde_json::from_str::<Seq>(&json).unwrap(), Seq::new(n));
+            assert_eq!(serde_json::from_str::<Revision>(&json).unwrap(), Revision::new(n));
+            assert_eq!(serde_json::to_string(&Seq::new(n)).unwrap(), json);
+            assert_eq!(serde_json::to_string(&Revision::new(n)).unwrap(), json);
+        }
+        for bad in ["9007199254740992", "-1", "1.5", "\"7\"", "null"] {
+            assert!(serde_json::from_str::<Seq>(bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<Revision>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn places_and_revisions_are_told_apart_in_a_log() {
+        assert_eq!((Seq::new(7).to_string(), format!("{:?}", Seq::new(7))), ("7".into(), "#7".into()));
+        assert_eq!(
+            (Revision::new(7).to_string(), format!("{:?}", Revision::new(7))),
+            ("7".into(), "r7".into())
+        );
+    }
+}

@@ -52,3 +52,54 @@ impl Cursor {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(&self.0).ok()?).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_followed_by_another_says_where_that_begins() {
+        for (found, items, next) in [
+            (vec![], vec![], None),
+            (vec![1], vec![1], None),
+            (vec![1, 2], vec![1, 2], None),
+            (vec![1, 2, 3], vec![1, 2], Some(20)),
+        ] {
+            let page = Page::of(found, 2, |n| n * 10);
+            assert_eq!((page.items, page.next_cursor), (items, next.map(|key| Cursor::of(&key))));
+        }
+    }
+
+    #[test]
+    fn a_short_list_is_one_page() {
+        assert_eq!(Page::whole(vec![1, 2]), Page { items: vec![1, 2], next_cursor: None });
+    }
+
+    #[test]
+    fn a_page_of_other_things_is_followed_by_the_same_one() {
+        let page = Page::of(vec![1, 2, 3], 2, |n| *n);
+        let next_cursor = page.next_cursor.clone();
+        assert!(next_cursor.is_some());
+        assert_eq!(page.map(|n| n.to_string()), Page { items: vec!["1".into(), "2".into()], next_cursor });
+    }
+
+    #[test]
+    fn a_cursor_holds_its_place_in_letters_that_need_no_quoting() {
+        let key = (7, String::from("ü?&/ "));
+        let cursor = Cursor::of(&key);
+        assert_eq!(cursor.key::<(i32, String)>(), Some(key));
+        let text = serde_json::to_value(&cursor).unwrap();
+        let text = text.as_str().unwrap();
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)), "{text}");
+        assert_eq!(serde_json::from_value::<Cursor>(text.into()).unwrap(), cursor);
+    }
+
+    #[test]
+    fn what_is_no_cursor_of_such_a_list_has_no_place() {
+        for bad in ["", "?", "AAAA", "bm90IGpzb24"] {
+            let cursor: Cursor = serde_json::from_value(bad.into()).unwrap();
+            assert_eq!(cursor.key::<u32>(), None, "{bad}");
+        }
+        assert_eq!(Cursor::of(&"text").key::<u32>(), None);
+    }
+}

@@ -98,3 +98,33 @@ impl utoipa::PartialSchema for Token {
 }
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for Token {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_its_random_bytes_in_43_letters() {
+        let token = Token::from_random(&[0xfb; 32]);
+        assert_eq!(token.expose(), format!("{}-_s", "-_v7".repeat(10)));
+        assert_eq!(URL_SAFE_NO_PAD.decode(token.expose()).unwrap(), [0xfb; 32]);
+        assert_eq!(serde_json::to_value(&token).unwrap(), token.expose());
+    }
+
+    #[test]
+    fn a_store_is_given_the_sha_256_of_a_tokens_text() {
+        // FIPS 180-4 has this one for an example.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let hex: String = TokenHash::of("abc").0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected);
+        let token = Token::from_random(&[7; 32]);
+        assert_eq!(token.hash(), TokenHash::of(token.expose()));
+        assert_ne!(token.hash(), Token::from_random(&[8; 32]).hash());
+    }
+
+    #[test]
+    fn neither_a_token_nor_its_hash_is_shown_in_a_log() {
+        let token = Token::from_random(&[7; 32]);
+        assert_eq!(format!("{token:?} {:?}", token.hash()), "Token(…) TokenHash(…)");
+    }
+}

@@ -277,25 +277,168 @@ impl fmt::Debug for Password {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::HashSet,
+        hash::{BuildHasher as _, RandomState},
+    };
+
     use super::*;
+
+    /// What is wrong with a text; nothing if it is taken.
+    fn wrong<K: TextKind>(text: &str) -> String {
+        Text::<K>::parse(text, &Limits::default()).err().unwrap_or_default()
+    }
 
     #[test]
     fn length_counts_characters_and_not_bytes() {
-        let limits = Limits { body: 1..=4, ..Limits::default() };
-        assert!(MessageBody::parse("𝔸𝔸𝔸𝔸", &limits).is_ok());
-        for bad in ["", "   ", "\n", "12345", "𝔸𝔸𝔸𝔸𝔸", "a\0b"] {
-            assert!(MessageBody::parse(bad, &limits).is_err(), "{bad:?}");
+        for character in ["a", "ü", "€", "𝔸"] {
+            for (min, max) in [(0, 0), (0, 3), (1, 1), (1, 4), (2, 2), (3, 8), (3, 40)] {
+                for count in 0..50 {
+                    let fits = length(&character.repeat(count), &(min..=max)).is_ok();
+                    assert_eq!(fits, min <= count && count <= max, "{count} of {character}: {min} to {max}");
+                }
+            }
+        }
+        assert_eq!(length("", &(3..=32)).unwrap_err(), "must have 3 to 32 characters");
+    }
+
+    #[test]
+    fn each_kind_has_its_length() {
+        fn lengths<K: TextKind>(limits: &Limits) -> (usize, usize) {
+            let fits = |count: &usize| Text::<K>::parse(&"x".repeat(*count), limits).is_ok();
+            let fitting: Vec<usize> = (0..10_000).filter(fits).collect();
+            (fitting[0], *fitting.last().unwrap())
+        }
+        let limits = Limits::default();
+        assert_eq!(lengths::<kind::Username>(&limits), (3, 32));
+        assert_eq!(lengths::<kind::DisplayName>(&limits), (1, 64));
+        assert_eq!(lengths::<kind::Title>(&limits), (1, 128));
+        assert_eq!(lengths::<kind::MessageBody>(&limits), (1, 8000));
+        let limits = Limits { username: 2..=3, display_name: 4..=5, title: 6..=7, body: 8..=9, ..limits };
+        assert_eq!(lengths::<kind::Username>(&limits), (2, 3));
+        assert_eq!(lengths::<kind::DisplayName>(&limits), (4, 5));
+        assert_eq!(lengths::<kind::Title>(&limits), (6, 7));
+        assert_eq!(lengths::<kind::MessageBody>(&limits), (8, 9));
+        // These are fixed.
+        assert_eq!(lengths::<kind::ClientId>(&limits), (1, 64));
+        assert_eq!(lengths::<kind::Device>(&limits), (1, 128));
+    }
+
+    #[test]
+    fn a_username_has_few_characters_and_is_kept_in_lower_case() {
+        for good in ["ada", "ADA", "a.b_c-d", "007", "..."] {
+            let name = Username::parse(good, &Limits::default()).unwrap();
+            assert_eq!(name.as_str(), good.to_lowercase());
+        }
+        for bad in ["a da", "adä", "ada!", "ada@", "ada\n", "deleted:ada", "ad\0", "адa"] {
+            assert!(wrong::<kind::Username>(bad).contains("letters a to z"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_a_title_and_a_device_are_one_line_that_is_not_blank() {
+        let one_liners = [wrong::<kind::DisplayName>, wrong::<kind::Title>, wrong::<kind::Device>];
+        for wrong in one_liners {
+            for good in ["Ada", "Ada Lovelace", " x ", "ÄÖÜ 👩‍🔬"] {
+                assert_eq!(wrong(good), "", "{good:?}");
+            }
+            for bad in ["two\nlines", "a\0b", "tab\there", "\u{7f}", "\u{85}"] {
+                assert!(wrong(bad).contains("one line"), "{bad:?}");
+            }
+            for blank in [" ", "   ", "\u{3000}"] {
+                assert!(wrong(blank).contains("blank"), "{blank:?}");
+            }
+        }
+        let name = DisplayName::parse(" Ada ", &Limits::default()).unwrap();
+        assert_eq!(name.as_str(), " Ada ", "it is kept as it was written");
+    }
+
+    #[test]
+    fn a_message_may_have_lines_but_no_nul_and_is_not_blank() {
+        for good in ["hello", "two\nlines", "tab\there", " x "] {
+            assert_eq!(wrong::<kind::MessageBody>(good), "", "{good:?}");
+            assert_eq!(MessageBody::parse(good, &Limits::default()).unwrap().as_str(), good);
+        }
+        assert!(wrong::<kind::MessageBody>("a\0b").contains("NUL"));
+        for blank in [" ", "\n", " \t\r\n "] {
+            assert!(wrong::<kind::MessageBody>(blank).contains("blank"), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_id_is_of_visible_ascii_characters() {
+        for good in ["1", "c-1", "!~", "{\"a\":1}"] {
+            assert_eq!(ClientId::parse(good, &Limits::default()).unwrap().as_str(), good);
+        }
+        for bad in ["a b", "ü", "a\n", "\u{7f}"] {
+            assert!(wrong::<kind::ClientId>(bad).contains("visible ASCII"), "{bad:?}");
         }
     }
 
     #[test]
     fn a_mail_address_is_one_at_and_no_blanks() {
         let limits = Limits::default();
-        for good in ["ada@example.org", "a.b+c@localhost", "ü@bücher.example"] {
-            assert!(EmailAddress::parse(good, &limits).is_ok(), "{good}");
+        let longest = format!("{}@{}", "x".repeat(64), "y".repeat(189));
+        for good in [
+            "ada@example.org",
+            "Ada@Example.ORG",
+            "a.b+c@localhost",
+            "ü@bücher.example",
+            "a@b",
+            "-a.@a-b.c",
+            &longest,
+        ] {
+            assert_eq!(EmailAddress::parse(good, &limits).unwrap().as_str(), good);
         }
-        for bad in ["", "ada", "@example.org", "ada@", "a@b@c", "a b@c", "a@b\r\nBcc: x", "<a@b>", "a@.b"] {
-            assert!(EmailAddress::parse(bad, &limits).is_err(), "{bad}");
+        let (long, long_name) = (format!("{longest}y"), format!("{}@example.org", "x".repeat(65)));
+        let bad =
+            ["", "ada", "@", "@example.org", "ada@", "a@b@c", "a@@b", "a@b\r\nBcc: x", &long, &long_name];
+        let at_the_edges = ["a@.b", "a@-b", "a@b.", "a@b-", "a@b..c", "a@.", "a@-"];
+        let blanks = ["a b@c", " a@b", "a@b ", "a\u{a0}b@c", "a\0b@c", "a\u{7f}@c"];
+        for bad in [&bad[..], &at_the_edges, &blanks].concat() {
+            assert!(EmailAddress::parse(bad, &limits).is_err(), "{bad:?}");
         }
+        for special in "<>\"(),;:\\".chars() {
+            assert!(EmailAddress::parse(&format!("a{special}b@example.org"), &limits).is_err(), "{special}");
+            assert!(EmailAddress::parse(&format!("a@b{special}c"), &limits).is_err(), "{special}");
+        }
+    }
+
+    #[test]
+    fn a_password_has_8_to_256_characters_and_no_nul() {
+        let check = |text: String| Password::new(text).check(&Limits::default());
+        for (count, fits) in [(7, false), (8, true), (256, true), (257, false)] {
+            assert_eq!(check("ü".repeat(count)).is_ok(), fits, "{count}");
+        }
+        assert!(check("with\0nul".into()).unwrap_err().contains("NUL"));
+        // Blanks are characters like others.
+        assert!(check(" ".repeat(8)).is_ok());
+    }
+
+    #[test]
+    fn a_password_is_hashed_as_it_was_typed_and_shown_by_nothing() {
+        let password: Password = serde_json::from_str("\" Correct horse \"").unwrap();
+        assert_eq!(password.expose(), b" Correct horse ");
+        assert_eq!(format!("{password:?}"), "Password(…)");
+    }
+
+    #[test]
+    fn texts_are_compared_by_what_they_say() {
+        let [a, b] = ["a", "b"].map(Title::trusted);
+        assert!(a < b && a == a.clone() && a != b);
+        assert_eq!(a.partial_cmp(&b), Some(std::cmp::Ordering::Less));
+        let state = RandomState::new();
+        assert_ne!(state.hash_one(&a), state.hash_one(&b));
+        assert_eq!(HashSet::from([a.clone(), a, b]).len(), 2);
+        assert_eq!(Title::trusted("ÄÖ Ada").folded(), "äö ada");
+    }
+
+    #[test]
+    fn a_text_is_the_same_over_the_wire_and_only_its_length_in_a_log() {
+        let title = Title::trusted("Tea \"&\" Coffee");
+        let json = serde_json::to_string(&title).unwrap();
+        assert_eq!(json, r#""Tea \"&\" Coffee""#);
+        assert_eq!(serde_json::from_str::<Title>(&json).unwrap(), title);
+        assert_eq!(format!("{title:?}"), "Text(14 bytes)");
     }
 }

@@ -128,22 +128,96 @@ impl utoipa::ToSchema for Timestamp {}
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn the_hand_written_calendar_agrees_with_the_library() {
-        for micros in [0, 951_782_399_999_999, 951_782_400_000_000, 1_795_317_521_123_456, Timestamp::MAX] {
-            let ours = Timestamp::from_micros(micros).to_string();
-            let nanos = i128::from(micros / 1000 * 1000) * 1000;
-            let theirs = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap();
-            assert_eq!(OffsetDateTime::parse(&ours, &Rfc3339).unwrap(), theirs, "{ours}");
+        // Twice the 400 years after which it repeats itself.
+        let mut date = time::Date::from_ordinal_date(1970, 1).unwrap();
+        for days in 0..2 * 146_097 {
+            let theirs = (date.year().into(), u8::from(date.month()).into(), date.day().into());
+            assert_eq!(civil(days), theirs);
+            date = date.next_day().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_moment_is_written_in_utc_with_milliseconds() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (999, "1970-01-01T00:00:00.000Z"),
+            (1000, "1970-01-01T00:00:00.001Z"),
+            (86_399_999_999, "1970-01-01T23:59:59.999Z"),
+            (86_400_000_000, "1970-01-02T00:00:00.000Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_317_521_123_456, "2026-11-22T03:18:41.123Z"),
+            (Timestamp::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let moment = Timestamp::from_micros(micros);
+            assert_eq!(moment.to_string(), text);
+            assert_eq!(format!("{moment:?}"), text);
+            assert_eq!(serde_json::to_value(moment).unwrap(), text);
+            let read: Timestamp = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(read.as_micros(), micros / 1000 * 1000);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_read_with_any_offset_and_kept_in_microseconds() {
+        for (text, micros) in [
+            ("2026-11-22T03:18:41+02:00", 1_795_310_321_000_000),
+            ("2026-11-22T01:18:41.123456789Z", 1_795_310_321_123_456),
+            ("1970-01-01T00:00:00Z", 0),
+            ("1969-12-31T23:59:59-00:01", 59_000_000),
+            ("9999-12-31T23:59:59.999999999Z", Timestamp::MAX),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().as_micros(), micros, "{text}");
         }
     }
 
     #[test]
     fn text_that_is_no_time_is_refused() {
-        for text in ["", "yesterday", "2026-11-22", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-22",
+            "2026-13-01T00:00:00Z",
+            "2026-11-22T03:18:41",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+        ] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
+            assert!(serde_json::from_value::<Timestamp>(text.into()).is_err(), "{text}");
         }
-        let east: Timestamp = "2026-11-22T03:18:41+02:00".parse().unwrap();
-        assert_eq!(east.to_string(), "2026-11-22T01:18:41.000Z");
+        assert!(serde_json::from_str::<Timestamp>("7").is_err());
+    }
+
+    #[test]
+    fn moments_stay_within_the_years_1970_to_9999() {
+        for (micros, kept) in [
+            (i64::MIN, 0),
+            (-1, 0),
+            (0, 0),
+            (1, 1),
+            (Timestamp::MAX, Timestamp::MAX),
+            (Timestamp::MAX + 1, Timestamp::MAX),
+            (i64::MAX, Timestamp::MAX),
+        ] {
+            assert_eq!(Timestamp::from_micros(micros).as_micros(), kept);
+        }
+        let [first, last] = [0, Timestamp::MAX].map(Timestamp::from_micros);
+        assert_eq!((first.before(SECOND), last.after(SECOND)), (first, last));
+        assert_eq!((last.before(Duration::MAX), first.after(Duration::MAX)), (first, last));
+    }
+
+    #[test]
+    fn later_and_earlier_are_so_many_microseconds_away() {
+        let moment = Timestamp::from_micros(5_000_000);
+        assert_eq!(moment.after(SECOND), Timestamp::from_micros(6_000_000));
+        assert_eq!(moment.before(SECOND), Timestamp::from_micros(4_000_000));
+        assert_eq!(moment.since(moment.before(SECOND)), SECOND);
+        assert_eq!(moment.since(moment), Duration::ZERO);
+        assert_eq!(moment.since(moment.after(SECOND)), Duration::ZERO, "it is not before");
     }
 }

@@ -24,3 +24,54 @@ impl Query for GetChat {
         view(cx, self.chat_id, cx.actor().user()?).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        commands::{MarkRead, SetMute},
+        domain::{ChatKind, Mine, Role, Seq, Title},
+        testing::{Scene, Who::*},
+    };
+
+    #[tokio::test]
+    async fn a_group_is_shown_as_each_member_sees_it() {
+        let scene = Scene::new().await;
+        let chat_id = scene.group;
+        let first = scene.says(Owner, "hello").await;
+        let last = scene.says(Owner, "and more").await;
+        let until = scene.messenger.context().now().after(Duration::from_secs(60));
+        scene.must(Admin, MarkRead { chat_id, seq: first.seq }).await;
+        scene.must(Admin, SetMute { chat_id, until: Some(until) }).await;
+        let joined = Seq::new(1);
+        let cases = [
+            (Owner, Role::Owner, last.seq, 0, None),
+            (Admin, Role::Admin, first.seq, 1, Some(until)),
+            // Was in the group from the beginning, and has read nothing.
+            (Member, Role::Member, Seq::ZERO, 2, None),
+            // Had nothing unread when it was added.
+            (OtherMember, Role::Member, joined.next().next(), 2, None),
+        ];
+        for (who, role, read_seq, unread, muted_until) in cases {
+            let chat = scene.ask(who, GetChat { chat_id }).await;
+            assert_eq!(chat.me, Mine { role, read_seq, unread, muted_until }, "{who:?}");
+            assert_eq!((chat.kind, chat.title), (ChatKind::Group, Some(Title::trusted("Tea"))));
+            assert_eq!((chat.member_count, chat.peer), (5, None));
+            assert_eq!((chat.revision, chat.last_seq), (last.revision, last.seq));
+            assert_eq!(chat.last_message, Some(last.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_direct_chat_shows_the_other_one() {
+        let scene = Scene::new().await;
+        for (who, other) in [(Owner, Member), (Member, Owner)] {
+            let chat = scene.ask(who, GetChat { chat_id: scene.direct }).await;
+            assert_eq!(chat.peer.unwrap().id, scene.id(other));
+            assert_eq!((chat.kind, chat.me.role), (ChatKind::Direct, Role::Member));
+            assert_eq!((chat.title, chat.last_message, chat.member_count), (None, None, 2));
+        }
+    }
+}

@@ -34,3 +34,86 @@ impl Query for ListChats {
         Ok(Page { items, next_cursor })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        ChatId,
+        commands::{DeleteMessage, EditMessage, LeaveChat},
+        testing::{
+            Scene,
+            Who::{self, *},
+        },
+    };
+
+    fn page(limit: u32, cursor: Option<Cursor>) -> ListChats {
+        ListChats { limit: Some(limit), cursor }
+    }
+
+    async fn listed(scene: &Scene, who: Who) -> Vec<ChatId> {
+        scene.ask(who, page(200, None)).await.items.iter().map(|chat| chat.id).collect()
+    }
+
+    /// Three more groups of the member, the first made first.
+    async fn with_groups() -> (Scene, [ChatId; 3]) {
+        let scene = Scene::new().await;
+        let mut groups = Vec::new();
+        for _ in 0..3 {
+            scene.clock.advance(Duration::from_secs(1));
+            groups.push(scene.makes_group(Member, [Stranger]).await);
+        }
+        scene.clock.advance(Duration::from_secs(1));
+        (scene, groups.try_into().unwrap())
+    }
+
+    #[tokio::test]
+    async fn ones_chats_are_listed_newest_activity_first() {
+        let (scene, [a, b, c]) = with_groups().await;
+        // Of those of the same moment, the one made last.
+        assert_eq!(listed(&scene, Member).await, [c, b, a, scene.direct, scene.group]);
+        let message = scene.says_in(a, Stranger, "hello").await;
+        assert_eq!(listed(&scene, Member).await, [a, c, b, scene.direct, scene.group]);
+        scene.clock.advance(Duration::from_secs(1));
+        scene.says_in(scene.direct, Owner, "hello").await;
+        assert_eq!(listed(&scene, Member).await, [scene.direct, a, c, b, scene.group]);
+        // What becomes of a message is no activity.
+        scene.clock.advance(Duration::from_secs(1));
+        let (chat_id, message_id) = (message.chat_id, message.id);
+        scene.must(Stranger, EditMessage { chat_id, message_id, body: "hi".into() }).await;
+        scene.must(Stranger, DeleteMessage { chat_id, message_id }).await;
+        assert_eq!(listed(&scene, Member).await, [scene.direct, a, c, b, scene.group]);
+        let first = &scene.ask(Member, page(1, None)).await.items[0];
+        assert_eq!(*first, scene.chat(Member, scene.direct).await);
+    }
+
+    #[tokio::test]
+    async fn chats_that_one_is_not_in_are_not_ones_own() {
+        let (scene, [a, b, c]) = with_groups().await;
+        assert_eq!(listed(&scene, Stranger).await, [c, b, a]);
+        scene.must(Stranger, LeaveChat { chat_id: b }).await;
+        assert_eq!(listed(&scene, Stranger).await, [c, a]);
+        for who in [Left, Removed, Erased, Nobody] {
+            assert_eq!(listed(&scene, who).await, [], "{who:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_follow_each_other_without_gap_or_repetition() {
+        let (scene, _) = with_groups().await;
+        let all = scene.ask(Member, page(200, None)).await.items;
+        for (limit, sizes) in [(1, &[1, 1, 1, 1, 1][..]), (2, &[2, 2, 1]), (4, &[4, 1]), (5, &[5])] {
+            let (mut cursor, mut items) = (None, Vec::new());
+            for (n, size) in sizes.iter().enumerate() {
+                let page = scene.ask(Member, page(limit, cursor)).await;
+                assert_eq!(page.items.len(), *size, "{limit}");
+                assert_eq!(page.next_cursor.is_none(), n + 1 == sizes.len(), "{limit}");
+                items.extend(page.items);
+                cursor = page.next_cursor;
+            }
+            assert_eq!(items, all, "{limit}");
+        }
+    }
+}

@@ -54,12 +54,110 @@ impl Query for ListMembers {
     }
 }
 
-/// Those behind the last one of the page before; who has left since is looked for by the moment of joining.
+/// Those behind the last one of the page before. One who has left since is looked for by the moment of joining: others
+/// who came at that moment may be listed again, which is better than not at all.
 fn following(members: &[MemberRecord], after: Option<(UserId, i64)>) -> &[MemberRecord] {
     let Some((last, joined)) = after else { return members };
     let start = match members.iter().position(|member| member.user_id == last) {
         Some(index) => index + 1,
-        None => members.partition_point(|member| member.joined_at.as_micros() <= joined),
+        None => members.partition_point(|member| member.joined_at.as_micros() < joined),
     };
     &members[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        commands::{AddMembers, LeaveChat, RemoveMember},
+        domain::Role,
+        queries::GetUser,
+        testing::{Scene, Who::*, code},
+    };
+
+    fn page(scene: &Scene, limit: u32, cursor: Option<Cursor>) -> ListMembers {
+        ListMembers { chat_id: scene.group, limit: Some(limit), cursor }
+    }
+
+    fn ids(page: &Page<crate::Member>) -> Vec<UserId> {
+        page.items.iter().map(|member| member.user.id).collect()
+    }
+
+    #[tokio::test]
+    async fn members_are_listed_in_the_order_of_joining() {
+        let scene = Scene::new().await;
+        let all = scene.ask(Member, page(&scene, 200, None)).await;
+        assert_eq!(ids(&all), scene.ids([Owner, Member, Admin, OtherAdmin, OtherMember]));
+        let roles = [Role::Owner, Role::Member, Role::Admin, Role::Admin, Role::Member];
+        assert_eq!(all.items.iter().map(|member| member.role).collect::<Vec<_>>(), roles);
+        assert_eq!(all.items[1].user, scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await);
+        // One who comes back is last.
+        scene.clock.advance(Duration::from_secs(60));
+        scene.must(Owner, RemoveMember { chat_id: scene.group, user_id: scene.id(Member) }).await;
+        let user_ids = scene.ids([Member]);
+        scene.must(Owner, AddMembers { chat_id: scene.group, user_ids }).await;
+        let all = scene.ask(Owner, page(&scene, 200, None)).await;
+        assert_eq!(ids(&all), scene.ids([Owner, Admin, OtherAdmin, OtherMember, Member]));
+        let last = all.items.last().unwrap();
+        assert_eq!(last.joined_at, scene.messenger.context().now());
+        // All that was there before has reached them.
+        let removal = scene.chat(Owner, scene.group).await.last_seq.get() - 1;
+        assert_eq!((last.read_seq.get(), last.delivered_seq.get()), (removal, removal));
+    }
+
+    #[tokio::test]
+    async fn pages_follow_each_other_without_gap_or_repetition() {
+        let scene = Scene::new().await;
+        let all = scene.ask(Member, page(&scene, 200, None)).await.items;
+        for (limit, sizes) in [(1, &[1, 1, 1, 1, 1][..]), (2, &[2, 2, 1]), (4, &[4, 1]), (5, &[5])] {
+            let (mut cursor, mut items) = (None, Vec::new());
+            for (n, size) in sizes.iter().enumerate() {
+                let page = scene.ask(Member, page(&scene, limit, cursor)).await;
+                assert_eq!(page.items.len(), *size, "{limit}");
+                assert_eq!(page.next_cursor.is_none(), n + 1 == sizes.len(), "{limit}");
+                items.extend(page.items);
+                cursor = page.next_cursor;
+            }
+            assert_eq!(items, all, "{limit}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_goes_on_behind_one_who_left_meanwhile() {
+        let scene = Scene::new().await;
+        for who in [Left, Removed, Stranger] {
+            scene.clock.advance(Duration::from_secs(1));
+            scene.must(Owner, AddMembers { chat_id: scene.group, user_ids: scene.ids([who]) }).await;
+        }
+        let first = scene.ask(Owner, page(&scene, 6, None)).await;
+        assert_eq!(ids(&first).last(), Some(&scene.id(Left)));
+        scene.must(Left, LeaveChat { chat_id: scene.group }).await;
+        let second = scene.ask(Owner, page(&scene, 6, first.next_cursor)).await;
+        assert_eq!(ids(&second), scene.ids([Removed, Stranger]));
+    }
+
+    #[tokio::test]
+    async fn who_came_together_with_one_who_left_meanwhile_is_not_passed_over() {
+        let scene = Scene::new().await;
+        scene.clock.advance(Duration::from_secs(1));
+        let user_ids = scene.ids([Left, Removed, Stranger]);
+        scene.must(Owner, AddMembers { chat_id: scene.group, user_ids: user_ids.clone() }).await;
+        let first = scene.ask(Owner, page(&scene, 7, None)).await;
+        assert_eq!(ids(&first).last(), Some(&scene.id(Removed)));
+        scene.must(Removed, LeaveChat { chat_id: scene.group }).await;
+        let second = scene.ask(Owner, page(&scene, 7, first.next_cursor)).await;
+        assert_eq!(ids(&second), scene.ids([Left, Stranger]));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_no_unknown_chat() {
+        for method in ["roster", "users"] {
+            let scene = Scene::new().await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            let answer = scene.query(Owner, page(&scene, 200, None)).await;
+            assert_eq!(code(&answer), "unavailable", "{method}");
+        }
+    }
 }

@@ -69,3 +69,117 @@ impl Query for GetHistory {
         Ok(History { items: convert::messages(range.messages)?, has_more_before, has_more_after })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scene, Who::*, pointers};
+
+    fn newest(chat_id: ChatId) -> GetHistory {
+        GetHistory { chat_id, before: None, after: None, around: None, limit: None }
+    }
+
+    /// The direct chat with ten messages, whose places are 1 to 10.
+    async fn with_ten() -> Scene {
+        let scene = Scene::new().await;
+        for n in 1..=10 {
+            scene.says_in(scene.direct, Owner, &format!("message {n}")).await;
+        }
+        scene
+    }
+
+    #[tokio::test]
+    async fn a_page_lies_where_it_is_asked_for_and_says_what_lies_beside_it() {
+        let scene = with_ten().await;
+        let all = newest(scene.direct);
+        let before = |n, limit| GetHistory { before: Some(Seq::new(n)), limit: Some(limit), ..all.clone() };
+        let after = |n, limit| GetHistory { after: Some(Seq::new(n)), limit: Some(limit), ..all.clone() };
+        let around = |n, limit| GetHistory { around: Some(Seq::new(n)), limit: Some(limit), ..all.clone() };
+        let cases = [
+            (all.clone(), 1..=10, false, false),
+            (GetHistory { limit: Some(10), ..all.clone() }, 1..=10, false, false),
+            (GetHistory { limit: Some(9), ..all.clone() }, 2..=10, true, false),
+            (GetHistory { limit: Some(1), ..all.clone() }, 10..=10, true, false),
+            (before(11, 10), 1..=10, false, false),
+            (before(10, 3), 7..=9, true, true),
+            (before(4, 3), 1..=3, false, true),
+            (before(3, 3), 1..=2, false, true),
+            (before(2, 3), 1..=1, false, true),
+            (before(100, 3), 8..=10, true, false),
+            (after(0, 10), 1..=10, false, false),
+            (after(0, 3), 1..=3, false, true),
+            (after(1, 3), 2..=4, true, true),
+            (after(7, 3), 8..=10, true, false),
+            (after(9, 3), 10..=10, true, false),
+            (around(5, 4), 3..=6, true, true),
+            (around(1, 4), 1..=4, false, true),
+            (around(2, 4), 1..=4, false, true),
+            (around(10, 4), 8..=10, true, false),
+            (around(5, 200), 1..=10, false, false),
+        ];
+        for (asked, places, has_more_before, has_more_after) in cases {
+            let page = scene.ask(Member, asked.clone()).await;
+            let seqs: Vec<_> = page.items.iter().map(|message| message.seq.get()).collect();
+            assert_eq!(seqs, places.collect::<Vec<_>>(), "{asked:?}");
+            let beside = (page.has_more_before, page.has_more_after);
+            assert_eq!(beside, (has_more_before, has_more_after), "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_an_empty_page_all_lies_on_the_other_side() {
+        let scene = with_ten().await;
+        let all = newest(scene.direct);
+        let empty = GetHistory { limit: Some(3), ..newest(scene.direct) };
+        for (asked, has_more_before, has_more_after) in [
+            (GetHistory { before: Some(Seq::new(1)), ..all.clone() }, false, true),
+            (GetHistory { before: Some(Seq::ZERO), ..all.clone() }, false, true),
+            (GetHistory { after: Some(Seq::new(10)), ..all.clone() }, true, false),
+            (GetHistory { after: Some(Seq::MAX), ..all.clone() }, true, false),
+            (GetHistory { around: Some(Seq::new(100)), ..empty }, true, false),
+        ] {
+            let page = scene.ask(Member, asked.clone()).await;
+            let expected = History { items: Vec::new(), has_more_before, has_more_after };
+            assert_eq!(page, expected, "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chat_without_messages_has_nothing_on_either_side() {
+        let scene = Scene::new().await;
+        let all = newest(scene.direct);
+        for asked in [
+            all.clone(),
+            GetHistory { before: Some(Seq::new(1)), ..all.clone() },
+            GetHistory { after: Some(Seq::ZERO), ..all.clone() },
+            GetHistory { around: Some(Seq::new(1)), ..all.clone() },
+        ] {
+            let nothing = History { items: Vec::new(), has_more_before: false, has_more_after: false };
+            assert_eq!(scene.ask(Member, asked.clone()).await, nothing, "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_lies_in_one_place() {
+        let scene = with_ten().await;
+        let all = newest(scene.direct);
+        let place = Some(Seq::new(5));
+        for asked in [
+            GetHistory { before: place, after: place, ..all.clone() },
+            GetHistory { before: place, around: place, ..all.clone() },
+            GetHistory { after: place, around: place, ..all.clone() },
+            GetHistory { before: place, after: place, around: place, ..all.clone() },
+        ] {
+            assert_eq!(pointers(&scene.query(Member, asked.clone()).await), ["/before"], "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn its_messages_are_as_they_are_shown_one_by_one() {
+        let scene = Scene::new().await;
+        let deleted = scene.text(Member, crate::testing::State::Deleted).await;
+        let system = scene.system_message().await;
+        let page = scene.ask(Owner, GetHistory { limit: Some(2), ..newest(scene.group) }).await;
+        assert_eq!(page.items, [deleted, system]);
+    }
+}

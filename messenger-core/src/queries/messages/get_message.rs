@@ -33,3 +33,44 @@ impl Query for GetMessage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scene, State, Who::*, code};
+
+    #[tokio::test]
+    async fn a_message_is_shown_in_its_latest_state() {
+        let scene = Scene::new().await;
+        for state in [State::Sent, State::Edited, State::Deleted] {
+            let message = scene.text(Member, state).await;
+            let get = GetMessage { chat_id: message.chat_id, message_id: message.id };
+            assert_eq!(scene.ask(Owner, get).await, message, "{state:?}");
+            assert_eq!(message.body.is_none(), state == State::Deleted, "{state:?}");
+            assert_eq!(message.edited_at.is_some(), state == State::Edited, "{state:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_found_in_its_own_chat_only() {
+        let scene = Scene::new().await;
+        let message_id = scene.says(Owner, "hello").await.id;
+        let unknown = scene.messenger.context().id();
+        for (chat_id, message_id) in [(scene.direct, message_id), (scene.group, unknown)] {
+            let answer = scene.query(Owner, GetMessage { chat_id, message_id }).await;
+            assert_eq!(code(&answer), "notFound");
+            assert!(answer.unwrap_err().to_string().contains("such message"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_no_unknown_message() {
+        for method in ["membership", "message"] {
+            let scene = Scene::new().await;
+            let message = scene.says(Owner, "hello").await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            let get = GetMessage { chat_id: message.chat_id, message_id: message.id };
+            assert_eq!(code(&scene.query(Owner, get).await), "unavailable", "{method}");
+        }
+    }
+}

@@ -28,3 +28,41 @@ impl Query for GetPresence {
         Ok(Page::whole(cx.messenger().hub().presence_of(&self.user_ids).await?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::Limits,
+        ports::UserStore as _,
+        testing::{Scene, Setup, Who::*, code, pointers},
+    };
+
+    #[tokio::test]
+    async fn people_are_answered_for_in_the_order_in_which_they_are_named() {
+        let scene = Scene::new().await;
+        let seen = scene.messenger.context().now();
+        scene.store.set_last_seen(&[(scene.id(Owner), seen), (scene.id(Member), seen)]).await.unwrap();
+        let _connection = scene.messenger.connect(&scene.actor(Member)).await.unwrap();
+        let user_ids = scene.ids([Owner, Nobody, Member, Admin, Owner]);
+        let answer = scene.ask(Stranger, GetPresence { user_ids: user_ids.clone() }).await;
+        let expected = [(false, Some(seen)), (false, None), (true, None), (false, None), (false, Some(seen))];
+        let expected = user_ids.into_iter().zip(expected);
+        let expected: Vec<_> = expected
+            .map(|(user_id, (online, last_seen_at))| Presence { user_id, online, last_seen_at })
+            .collect();
+        assert_eq!(answer, Page::whole(expected));
+    }
+
+    #[tokio::test]
+    async fn at_most_so_many_are_named_at_once() {
+        let limits = Limits { presence_users: 3, ..Limits::default() };
+        let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
+        for (named, wrong) in [(0, ""), (3, ""), (4, "/userIds")] {
+            // Each mention counts.
+            let answer = scene.query(Owner, GetPresence { user_ids: vec![scene.id(Member); named] }).await;
+            assert_eq!(pointers(&answer).concat(), wrong, "{named}");
+            assert_eq!(code(&answer), if wrong.is_empty() { "ok" } else { "invalid" }, "{named}");
+        }
+    }
+}

@@ -38,3 +38,77 @@ impl Query for FindUsers {
         Ok(Page::of(found, limit, |user| user.username.clone()).map(convert::user))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        commands::UpdateProfile,
+        queries::GetUser,
+        testing::{Scene, Who::*, code, pointers},
+    };
+
+    fn find(query: &str) -> FindUsers {
+        FindUsers { query: query.into(), limit: None, cursor: None }
+    }
+
+    fn names(page: &Page<User>) -> Vec<&str> {
+        page.items.iter().map(|user| user.username.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn people_are_found_by_the_beginning_of_either_name_without_regard_to_case() {
+        let scene = Scene::new().await;
+        let display_name = Some("Öttö the Great".into());
+        scene.must(Stranger, UpdateProfile { display_name, email: None, notifications: None }).await;
+        for (query, found) in [
+            ("other", &["other-admin", "other-member"][..]),
+            ("OTHER-A", &["other-admin"]),
+            ("  other-a\n", &["other-admin"]),
+            ("admin", &["admin"]),
+            ("ÖTTÖ", &["stranger"]),
+            ("öttö the", &["stranger"]),
+            ("great", &[]),
+            ("stranger", &["stranger"]),
+            // Erased.
+            ("erased", &[]),
+            ("deleted", &[]),
+        ] {
+            let page = scene.ask(Left, find(query)).await;
+            assert_eq!(names(&page), found, "{query:?}");
+            assert_eq!(page.next_cursor, None, "{query:?}");
+            for user in page.items {
+                assert_eq!(user, scene.ask(Left, GetUser { user_id: user.id }).await);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_follow_each_other_by_username() {
+        let scene = Scene::new().await;
+        for (limit, pages) in [
+            (1, &[&["other-admin"][..], &["other-member"], &["owner"]][..]),
+            (2, &[&["other-admin", "other-member"], &["owner"]]),
+            (3, &[&["other-admin", "other-member", "owner"]]),
+        ] {
+            let mut cursor = None;
+            for (n, expected) in pages.iter().enumerate() {
+                let page = scene.ask(Left, FindUsers { limit: Some(limit), cursor, ..find("o") }).await;
+                assert_eq!(names(&page), *expected, "{limit}");
+                assert_eq!(page.next_cursor.is_none(), n + 1 == pages.len(), "{limit}");
+                cursor = page.next_cursor;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_has_1_to_64_characters() {
+        let scene = Scene::new().await;
+        for good in ["x".to_owned(), "ü".repeat(64), format!("  {}  ", "ü".repeat(64))] {
+            assert_eq!(code(&scene.query(Owner, find(&good)).await), "ok", "{good:?}");
+        }
+        for bad in [String::new(), "  ".into(), "ü".repeat(65), "a\0b".into()] {
+            assert_eq!(pointers(&scene.query(Owner, find(&bad)).await), ["/query"], "{bad:?}");
+        }
+    }
+}

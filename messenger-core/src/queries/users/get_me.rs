@@ -25,3 +25,32 @@ impl Query for GetMe {
         Ok(convert::me(account)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Actor,
+        domain::Notifications,
+        queries::GetUser,
+        testing::{Scene, Who::*, code},
+    };
+
+    #[tokio::test]
+    async fn one_sees_ones_own_address_and_settings() {
+        let scene = Scene::new().await;
+        let me = scene.ask(Member, GetMe {}).await;
+        assert_eq!(me.user, scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await);
+        assert_eq!(me.email.as_str(), "member@example.org");
+        assert_eq!(me.notifications, Notifications { email: true });
+    }
+
+    #[tokio::test]
+    async fn an_erased_account_is_nobody() {
+        let scene = Scene::new().await;
+        assert_eq!(code(&scene.query(Erased, GetMe {}).await), "unauthenticated");
+        let actor = Actor::on_behalf_of(scene.id(Erased));
+        assert_eq!(code(&scene.messenger.query(&actor, GetMe {}).await), "unauthenticated");
+        assert_eq!(code(&scene.query(Nobody, GetMe {}).await), "notFound");
+    }
+}

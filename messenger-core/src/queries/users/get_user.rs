@@ -29,3 +29,38 @@ impl Query for GetUser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scene, Who::*, code};
+
+    #[tokio::test]
+    async fn everybody_sees_the_names_of_everybody() {
+        let scene = Scene::new().await;
+        for who in [Owner, Stranger] {
+            let user = scene.ask(who, GetUser { user_id: scene.id(Member) }).await;
+            assert_eq!((user.id, user.username.as_str()), (scene.id(Member), "member"));
+            assert_eq!(user.display_name.as_str(), "member");
+            assert_eq!(user.created_at, scene.messenger.context().now());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_erased_account_is_there_without_a_name() {
+        let scene = Scene::new().await;
+        let user = scene.ask(Stranger, GetUser { user_id: scene.id(Erased) }).await;
+        assert_eq!(user.display_name.as_str(), "Deleted account");
+        assert_eq!(user.username.as_str(), format!("deleted:{}", user.id));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_account_is_not_found_and_a_store_that_fails_is_none() {
+        let scene = Scene::new().await;
+        let answer = scene.query(Owner, GetUser { user_id: scene.id(Nobody) }).await;
+        assert_eq!(code(&answer), "notFound");
+        assert!(answer.unwrap_err().to_string().contains("such person"));
+        scene.store.fail("user", StoreErrorKind::Unavailable, 1);
+        assert_eq!(code(&scene.query(Owner, GetUser { user_id: scene.id(Member) }).await), "unavailable");
+    }
+}
