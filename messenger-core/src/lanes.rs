@@ -176,24 +176,262 @@ fn give_answers<O>(outcome: StoreResult<Vec<StoreResult<O>>>, answers: Vec<onesh
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::Mutex,
+        task::{Context, Waker},
+    };
+
+    use tokio::sync::Semaphore;
+
     use super::*;
-    use crate::context::Context;
+
+    const WAIT: Duration = Duration::from_secs(20);
+
+    /// Lanes of numbers, which are answered with their doubles; a batch is committed when its turn has come.
+    struct Doubling {
+        lanes: Lanes<u32, u32>,
+        batches: Arc<Mutex<Vec<(usize, Vec<u32>)>>>,
+        /// As many commits as are let through.
+        gate: Arc<Semaphore>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    }
+
+    impl Doubling {
+        fn start(limits: LaneLimits, commits: usize) -> Self {
+            let (batches, gate) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(Semaphore::new(commits)));
+            let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+            let (seen, turns) = (Arc::clone(&batches), Arc::clone(&gate));
+            let lanes = Lanes::start(limits, &tasks, &stop, move |lane, batch: Arc<[u32]>| {
+                let (seen, turns) = (Arc::clone(&seen), Arc::clone(&turns));
+                async move {
+                    seen.lock().unwrap().push((lane, batch.to_vec()));
+                    turns.acquire().await.unwrap().forget();
+                    assert!(!batch.contains(&13), "a number that this store does not like");
+                    if batch.contains(&14) {
+                        return Err(StoreErrorKind::Conflict.into());
+                    }
+                    Ok(batch.iter().map(|number| Ok(number * 2)).collect())
+                }
+            });
+            Self { lanes, batches, gate, tasks, stop }
+        }
+
+        fn batches(&self) -> Vec<Vec<u32>> {
+            self.batches.lock().unwrap().iter().map(|(_, batch)| batch.clone()).collect()
+        }
+
+        async fn place(&self, number: u32) -> Placed<u32> {
+            self.lanes.place(chat(0), number).await.unwrap()
+        }
+
+        async fn double(&self, number: u32) -> Result<u32> {
+            self.place(number).await.answer().await
+        }
+
+        async fn end(&self) {
+            self.tasks.close();
+            self.stop.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    const fn limits(lanes: usize) -> LaneLimits {
+        LaneLimits { lanes, batch: 8, queue: 8, wait: WAIT }
+    }
+
+    /// A chat whose last bytes are this number.
+    fn chat(number: u16) -> ChatId {
+        let [high, low] = number.to_be_bytes();
+        ChatId::from_bytes([9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, high, low])
+    }
+
+    async fn turns(count: usize) {
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[tokio::test]
     async fn a_batch_that_panics_takes_only_itself_along() {
-        let limits = LaneLimits { lanes: 1, batch: 8, queue: 8, wait: Duration::from_secs(20) };
-        let commit = |_, batch: Arc<[u32]>| async move {
-            assert!(!batch.contains(&13), "a number that this store does not like");
-            Ok(batch.iter().map(|number| Ok(number * 2)).collect())
-        };
-        let (tasks, stop, chat) = (TaskTracker::new(), CancellationToken::new(), Context::fixed().id());
-        let lanes = Lanes::start(limits, &tasks, &stop, commit);
+        let doubling = Doubling::start(limits(1), Semaphore::MAX_PERMITS);
         for (number, expected) in [(1, Some(2)), (13, None), (3, Some(6))] {
-            let answer = lanes.place(chat, number).await.unwrap().answer().await;
-            assert_eq!(answer.ok(), expected);
+            assert_eq!(doubling.double(number).await.ok(), expected);
         }
-        tasks.close();
-        stop.cancel();
-        tasks.wait().await;
+        doubling.end().await;
+    }
+
+    #[tokio::test]
+    async fn what_waits_while_a_commit_is_under_way_is_the_next_commit() {
+        let doubling = Doubling::start(limits(1), 0);
+        let first = doubling.place(1).await;
+        turns(3).await;
+        let rest = [doubling.place(2).await, doubling.place(3).await, doubling.place(4).await];
+        turns(3).await;
+        assert_eq!(doubling.batches(), [[1]]);
+        doubling.gate.add_permits(2);
+        assert_eq!(first.answer().await.unwrap(), 2);
+        for (placed, expected) in rest.into_iter().zip([4, 6, 8]) {
+            assert_eq!(placed.answer().await.unwrap(), expected);
+        }
+        assert_eq!(doubling.batches(), [vec![1], vec![2, 3, 4]]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_not_larger_than_it_may_be() {
+        let doubling = Doubling::start(LaneLimits { batch: 2, ..limits(1) }, Semaphore::MAX_PERMITS);
+        let mut placed = Vec::new();
+        for number in 1..=5 {
+            placed.push(doubling.place(number).await);
+        }
+        for placed in placed {
+            placed.answer().await.unwrap();
+        }
+        assert_eq!(doubling.batches(), [vec![1, 2], vec![3, 4], vec![5]]);
+    }
+
+    /// In how many turns the others are let send, of whom so many do in each, before the next batch is taken.
+    fn turns_given(answered: usize, sends: &[usize]) -> usize {
+        let (sender, queue) = mpsc::channel(100);
+        let mut letting = std::pin::pin!(let_others_send(&queue, answered));
+        let mut task = Context::from_waker(Waker::noop());
+        for turn in 0.. {
+            if letting.as_mut().poll(&mut task).is_ready() {
+                return turn;
+            }
+            (0..sends.get(turn).copied().unwrap_or_default()).for_each(|_| sender.try_send(()).unwrap());
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn the_others_have_a_turn_for_as_long_as_more_of_those_answered_send_again() {
+        for (answered, sends, turns) in [
+            // Nobody sends again.
+            (1, &[][..], 1),
+            (4, &[0, 1, 1][..], 1),
+            // All do, at once or one after the other.
+            (1, &[1], 1),
+            (4, &[4], 1),
+            (4, &[1, 3], 2),
+            (4, &[1, 1, 1, 1], 4),
+            (4, &[5], 1),
+            // Some do.
+            (4, &[1], 2),
+            (4, &[2, 1], 3),
+            (4, &[1, 0, 3], 2),
+            // It has to come to an end.
+            (100, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 8),
+        ] {
+            assert_eq!(turns_given(answered, sends), turns, "{answered} {sends:?}");
+        }
+    }
+
+    #[test]
+    fn a_chat_is_always_in_the_same_lane_and_chats_are_spread_over_all_of_them() {
+        for (number, lanes, lane) in [(0, 1, 0), (7, 1, 0), (0, 4, 0), (7, 4, 3), (0x0102, 1000, 0x0102)] {
+            assert_eq!(lane_of(chat(number), lanes), lane, "{number} {lanes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_lane_holds_up_no_other() {
+        let doubling = Doubling::start(limits(4), 1);
+        // Of the only commit that is let through, the other lane has the use.
+        let held = doubling.lanes.place(chat(1), 1).await.unwrap();
+        let other = doubling.lanes.place(chat(2), 2).await.unwrap();
+        let same = doubling.lanes.place(chat(5), 5).await.unwrap();
+        turns(3).await;
+        assert_eq!(*doubling.batches.lock().unwrap(), [(1, vec![1, 5]), (2, vec![2])]);
+        assert_eq!(doubling.lanes.lane(chat(5)), 1);
+        doubling.gate.add_permits(1);
+        for (placed, expected) in [(held, 2), (other, 4), (same, 10)] {
+            assert_eq!(placed.answer().await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_the_queue_full_waits_for_so_long() {
+        let doubling = Doubling::start(LaneLimits { queue: 1, ..limits(1) }, 0);
+        let first = doubling.place(1).await;
+        turns(3).await;
+        let second = doubling.place(2).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(doubling.lanes.place(chat(0), 3).await.unwrap_err().code(), "unavailable");
+        assert_eq!(began.elapsed(), WAIT);
+        // With room again nobody waits.
+        doubling.gate.add_permits(Semaphore::MAX_PERMITS);
+        first.answer().await.unwrap();
+        second.answer().await.unwrap();
+        assert_eq!(doubling.double(4).await.unwrap(), 8);
+        assert_eq!(doubling.batches(), [[1], [2], [4]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_answered_too_late_is_committed_all_the_same() {
+        let doubling = Doubling::start(limits(1), 0);
+        let placed = doubling.place(1).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(placed.answer().await.unwrap_err().code(), "unavailable");
+        assert_eq!(began.elapsed(), WAIT);
+        doubling.gate.add_permits(2);
+        assert_eq!(doubling.double(2).await.unwrap(), 4);
+        assert_eq!(doubling.batches(), [[1], [2]]);
+    }
+
+    #[tokio::test]
+    async fn what_was_placed_before_the_stop_is_committed_and_nothing_is_placed_after_it() {
+        let doubling = Doubling::start(limits(1), 0);
+        let placed = [doubling.place(1).await, doubling.place(2).await];
+        turns(3).await;
+        let last = doubling.place(3).await;
+        doubling.stop.cancel();
+        doubling.gate.add_permits(2);
+        doubling.end().await;
+        for (placed, expected) in placed.into_iter().chain([last]).zip([2, 4, 6]) {
+            assert_eq!(placed.answer().await.unwrap(), expected);
+        }
+        assert_eq!(doubling.lanes.place(chat(0), 4).await.unwrap_err().code(), "unavailable");
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_says_nothing_about_a_single_item_of_it() {
+        let doubling = Doubling::start(limits(1), Semaphore::MAX_PERMITS);
+        assert_eq!(doubling.double(14).await.unwrap_err().code(), "unavailable");
+        for (kind, code) in [
+            (StoreErrorKind::NotFound, "unavailable"),
+            (StoreErrorKind::NotMember, "unavailable"),
+            (StoreErrorKind::Unavailable, "unavailable"),
+            // These no repetition will cure.
+            (StoreErrorKind::Corrupt, "internal"),
+            (StoreErrorKind::Other, "internal"),
+        ] {
+            let (answers, placed): (Vec<_>, Vec<_>) = (0..2)
+                .map(|_| {
+                    let (answer, answered) = oneshot::channel::<StoreResult<u32>>();
+                    (answer, Placed { answer: answered, wait: WAIT })
+                })
+                .unzip();
+            give_answers(Err(kind.into()), answers);
+            for placed in placed {
+                assert_eq!(placed.answer().await.unwrap_err().code(), code, "{kind:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_item_of_a_batch_has_an_answer_of_its_own() {
+        let (answers, placed): (Vec<_>, Vec<_>) = (0..2)
+            .map(|_| {
+                let (answer, answered) = oneshot::channel();
+                (answer, Placed { answer: answered, wait: WAIT })
+            })
+            .unzip();
+        give_answers(Ok(vec![Ok(1), Err(StoreErrorKind::NotMember.into())]), answers);
+        let mut codes = Vec::new();
+        for placed in placed {
+            codes.push(placed.answer().await.map_err(|error| error.code()));
+        }
+        assert_eq!(codes, [Ok(1), Err("notFound")]);
     }
 }

@@ -184,6 +184,9 @@ mod tests {
             let unknown = scene.messenger.context().id();
             assert_eq!(change.ask(&scene, Owner, unknown).await, "notFound", "{change:?}");
         }
+        let unknown = LeaveChat { chat_id: scene.messenger.context().id() };
+        let error = scene.execute(Owner, unknown).await.unwrap_err();
+        assert_eq!(error.to_string(), "There is no such chat, or it is not yours to see.");
         assert_eq!(scene.store.roster(scene.group).await.unwrap(), before);
         assert_eq!(scene.told().await, []);
     }

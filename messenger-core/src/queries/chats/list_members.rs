@@ -152,6 +152,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_unknown_chat_is_one_that_is_not_ones_own() {
+        let scene = Scene::new().await;
+        let unknown = ListMembers { chat_id: scene.messenger.context().id(), ..page(&scene, 200, None) };
+        let strange = page(&scene, 200, None);
+        for answer in [scene.query(Owner, unknown).await, scene.query(Stranger, strange).await] {
+            let error = answer.unwrap_err().to_string();
+            assert_eq!(error, "There is no such chat, or it is not yours to see.");
+        }
+    }
+
+    #[tokio::test]
     async fn a_store_that_fails_is_no_unknown_chat() {
         for method in ["roster", "users"] {
             let scene = Scene::new().await;
