@@ -187,10 +187,13 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(20);
 
+    /// What was committed, by lane.
+    type Batches = Vec<(usize, Vec<u32>)>;
+
     /// Lanes of numbers, which are answered with their doubles; a batch is committed when its turn has come.
     struct Doubling {
         lanes: Lanes<u32, u32>,
-        batches: Arc<Mutex<Vec<(usize, Vec<u32>)>>>,
+        batches: Arc<Mutex<Batches>>,
         /// As many commits as are let through.
         gate: Arc<Semaphore>,
         tasks: TaskTracker,
@@ -199,7 +202,7 @@ mod tests {
 
     impl Doubling {
         fn start(limits: LaneLimits, commits: usize) -> Self {
-            let (batches, gate) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(Semaphore::new(commits)));
+            let (batches, gate) = (Arc::<Mutex<Batches>>::default(), Arc::new(Semaphore::new(commits)));
             let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
             let (seen, turns) = (Arc::clone(&batches), Arc::clone(&gate));
             let lanes = Lanes::start(limits, &tasks, &stop, move |lane, batch: Arc<[u32]>| {

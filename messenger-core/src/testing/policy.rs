@@ -1,4 +1,7 @@
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 
@@ -8,16 +11,17 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A host that allows every operation, refuses a text with `damn` in it, and signs every other one.
+/// A host that allows every operation, refuses a text with `damn` in it, and numbers every other one.
 #[derive(Default)]
 pub(crate) struct HostPolicy {
     asked: Mutex<Vec<(UserId, ChatId, String)>>,
+    texts: AtomicUsize,
 }
 
 impl HostPolicy {
-    /// What is stored in place of `body`.
-    pub(crate) fn signed(body: &str) -> String {
-        format!("{body} (seen by the host)")
+    /// What is stored in place of `body` if that is the host's n-th text.
+    pub(crate) fn numbered(body: &str, n: usize) -> String {
+        format!("{body} (no. {n})")
     }
 
     /// Whose texts it was asked about, for which chats, since the last look.
@@ -37,6 +41,7 @@ impl Policy for HostPolicy {
         if body.as_str().contains("damn") {
             return Err(Error::Forbidden("Not in these words."));
         }
-        Ok(MessageBody::trusted(Self::signed(body.as_str())))
+        let n = self.texts.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(MessageBody::trusted(Self::numbered(body.as_str(), n)))
     }
 }

@@ -179,7 +179,7 @@ mod tests {
         let message = scene.says(Member, "hello").await;
         scene.policy.asked();
         let edited = scene.must(Member, edit(&message, "changed")).await;
-        assert_eq!(edited.body.as_ref().unwrap().as_str(), HostPolicy::signed("changed"));
+        assert_eq!(edited.body.as_ref().unwrap().as_str(), HostPolicy::numbered("changed", 2));
         assert_eq!(scene.message(Owner, &message).await, edited);
         assert_eq!(code(&scene.execute(Member, edit(&message, "damn")).await), "forbidden");
         assert_eq!(scene.message(Owner, &message).await, edited);

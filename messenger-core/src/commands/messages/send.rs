@@ -343,12 +343,12 @@ mod tests {
     async fn the_host_has_the_last_word_on_the_text() {
         let scene = Scene::with(Setup { policy: true, ..Setup::default() }).await;
         let sent = scene.must(Member, named(scene.group, "c-1", "hello")).await.value;
-        assert_eq!(sent.body.as_ref().unwrap().as_str(), HostPolicy::signed("hello"));
+        assert_eq!(sent.body.as_ref().unwrap().as_str(), HostPolicy::numbered("hello", 1));
         assert_eq!(scene.message(Owner, &sent).await, sent);
-        // A repetition says what the client said, and not what became of it.
+        // A repetition says what the client said, whatever becomes of that this time.
         let again = scene.must(Member, named(scene.group, "c-1", "hello")).await;
         assert_eq!((again.value, again.created), (sent.clone(), false));
-        let other = named(scene.group, "c-1", &HostPolicy::signed("hello"));
+        let other = named(scene.group, "c-1", &HostPolicy::numbered("hello", 1));
         assert_eq!(code(&scene.execute(Member, other).await), "clientIdReused");
 
         scene.told().await;
