@@ -42,7 +42,11 @@ impl Command for LogIn {
         let (session, token) = new_session(cx, account.id, device);
         let expires_at = session.expires_at;
         cx.writes([Topic::User(account.id)]);
-        let ended = cx.store().create_session(session, cx.limits().sessions).await?;
+        let ended = match cx.store().create_session(session, cx.limits().sessions).await {
+            // Erased a moment ago.
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::InvalidCredentials),
+            ended => ended?,
+        };
         tell_ended(cx, account.id, ended);
         Ok(Authenticated { user: convert::me(account)?, token, expires_at })
     }
@@ -77,6 +81,7 @@ mod tests {
     use super::*;
     use crate::{
         Actor, PasswordCost, Settings,
+        commands::EraseMe,
         domain::Limits,
         ports::SessionStore as _,
         queries::{GetMe, ListSessions},
@@ -199,6 +204,18 @@ mod tests {
         let sessions = scene.ask(Member, list).await.items;
         assert_eq!(sessions.len(), 2);
         assert!(sessions.iter().all(|session| session.id != first));
+    }
+
+    #[tokio::test]
+    async fn an_account_that_is_erased_meanwhile_is_an_unknown_one() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        scene.store.meanwhile("create_session", async move {
+            let password = Password::new("correct horse");
+            messenger.execute(&member, EraseMe { password }).await.unwrap();
+        });
+        let answer = log_in(&scene, with("member", "correct horse")).await;
+        assert_eq!(code(&answer), "invalidCredentials");
     }
 
     #[tokio::test]

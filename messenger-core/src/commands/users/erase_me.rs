@@ -64,7 +64,11 @@ async fn leave_group(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
         Ok(membership) if membership.chat.kind == ChatKind::Direct => Ok(()),
         found => {
             found?;
-            leave(cx, chat, user).await
+            match leave(cx, chat, user).await {
+                // Somebody has removed the person a moment ago.
+                Err(Error::NotFound(_)) => Ok(()),
+                left => left,
+            }
         }
     }
 }
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
     use crate::{
         Actor,
-        commands::{LeaveChat, LogIn, OpenDirectChat, RegisterUser, UpdateProfile},
+        commands::{LeaveChat, LogIn, OpenDirectChat, RegisterUser, RemoveMember, UpdateProfile},
         domain::{Event, Message, Role, SystemEvent},
         ports::{Anchor, MessageStore as _, UserStore as _},
         queries::{GetUser, ListMembers},
@@ -292,6 +296,19 @@ mod tests {
                 assert_eq!(is_erased, outcome == "ok", "{method} {times}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn one_who_is_removed_from_a_group_meanwhile_has_left_it() {
+        let scene = Scene::new().await;
+        let (messenger, owner) = (scene.messenger.clone(), scene.actor(Owner));
+        let remove = RemoveMember { chat_id: scene.group, user_id: scene.id(Member) };
+        scene.store.meanwhile("roster", async move {
+            messenger.execute(&owner, remove).await.unwrap();
+        });
+        scene.must(Member, erase("correct horse")).await;
+        let record = scene.store.user(scene.id(Member)).await.unwrap();
+        assert!(record.erased_at.is_some());
     }
 
     #[tokio::test]

@@ -100,7 +100,7 @@ struct Wanted {
 impl Wanted {
     fn of(head: ChatHead, since: Option<Revision>, limit: usize) -> Self {
         // A revision from the future is from another database: nothing the client has can be trusted.
-        let usable = since.filter(|since| *since < head.revision);
+        let usable = since.filter(|since| *since <= head.revision);
         let missed = usable.map_or(0, |since| head.revision.get() - since.get());
         let changes = usize::try_from(missed).map_or(limit, |missed| missed.min(limit));
         Self { chat: head.chat, since: usable, is_new: since.is_none(), changes }
