@@ -367,10 +367,13 @@ mod tests {
         for weight in [1000, 1000, 1000, 1000, 1000, 1] {
             named.push((weighing(&scene, weight).await, Revision::new(1)));
         }
+        // Nor is there room for one that was not named.
+        let unnamed = scene.makes_group(Member, []).await;
         let chats = synced(&scene, &named, 200).await;
-        let expected = [(1, false), (1, false), (1, false), (1, false), (1, false), (0, true)];
+        let expected = [(1, false), (1, false), (1, false), (1, false), (1, false), (0, true), (0, true)];
         assert_eq!(shape(&chats), expected);
-        assert_eq!(chats.iter().map(|synced| synced.chat.id).collect::<Vec<_>>(), ids(&named));
+        let seen: Vec<_> = chats.iter().map(|synced| synced.chat.id).collect();
+        assert_eq!(seen, [ids(&named), vec![unnamed]].concat());
     }
 
     #[tokio::test]
