@@ -55,7 +55,12 @@ mod tests {
         Actor, Messenger,
         domain::{Password, Role, Seq},
         messenger::Command,
-        testing::{Scene, code},
+        ports::StoreErrorKind,
+        testing::{
+            Scene, State,
+            Who::{self, *},
+            code,
+        },
     };
 
     /// What a command answers when nobody in particular asks.
@@ -99,5 +104,131 @@ mod tests {
             assert_eq!(answer, "unauthenticated", "{name}");
         }
         assert_eq!(scene.told().await, []);
+    }
+
+    /// What the others are bid to look up when a store does not answer to a command's write, which may be done.
+    async fn unanswered<C: Command>(
+        scene: &Scene,
+        who: Who,
+        method: &'static str,
+        command: C,
+    ) -> (&'static str, Vec<Vec<Topic>>) {
+        scene.in_doubt().await;
+        scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+        assert_eq!(code(&scene.execute(who, command).await), "unavailable", "{}", C::NAME);
+        (C::NAME, scene.in_doubt().await)
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_done_without_an_answer_is_for_the_others_to_look_up() {
+        let scene = Scene::new().await;
+        let message = scene.says(Member, "hello").await;
+        let (chat_id, message_id, user_id) = (scene.group, message.id, scene.id(OtherMember));
+        let user = |who| Topic::User(scene.id(who));
+        let (me, group) = (user(Member), Topic::Chat(chat_id));
+        let (role, title, body) = (Role::Admin, String::from("Coffee"), String::from("hi"));
+        let password = Password::new("correct horse");
+        let (current, new) = (password.clone(), password.clone());
+        let login = LogIn { login: "member".into(), password: password.clone(), device: None };
+        let add = AddMembers { chat_id, user_ids: scene.ids([Stranger, Left, Owner]) };
+        let make = CreateGroupChat { title: title.clone(), member_ids: scene.ids([Left]), client_id: None };
+        let send = SendMessage { chat_id, body: body.clone(), client_id: None, reply_to: None };
+        let revoke = RevokeSession { session_id: scene.session(Member) };
+        let open = OpenDirectChat { user_id };
+        let (owner, member) = (Owner, Member);
+        let cases = [
+            (unanswered(&scene, member, "create_session", login).await, vec![me]),
+            (unanswered(&scene, member, "end_session", LogOut {}).await, vec![me]),
+            (unanswered(&scene, member, "end_session", revoke).await, vec![me]),
+            (unanswered(&scene, member, "change_password", ChangePassword { current, new }).await, vec![me]),
+            (unanswered(&scene, member, "open_direct", open).await, vec![me, user(OtherMember)]),
+            (unanswered(&scene, member, "create_group", make).await, vec![me, user(Left)]),
+            (unanswered(&scene, owner, "change_roster", add).await, vec![group, user(Stranger), user(Left)]),
+            (
+                unanswered(&scene, owner, "change_roster", RemoveMember { chat_id, user_id }).await,
+                vec![group],
+            ),
+            (
+                unanswered(&scene, owner, "change_roster", SetRole { chat_id, user_id, role }).await,
+                vec![group],
+            ),
+            (unanswered(&scene, owner, "change_roster", UpdateChat { chat_id, title }).await, vec![group]),
+            (unanswered(&scene, member, "change_roster", LeaveChat { chat_id }).await, vec![group]),
+            (unanswered(&scene, member, "append_messages", send).await, vec![group]),
+            (
+                unanswered(&scene, member, "edit_message", EditMessage { chat_id, message_id, body }).await,
+                vec![group],
+            ),
+            (
+                unanswered(&scene, member, "delete_message", DeleteMessage { chat_id, message_id }).await,
+                vec![group],
+            ),
+            (
+                unanswered(&scene, member, "erase_messages", EraseMe { password: password.clone() }).await,
+                vec![Topic::Chat(scene.group)],
+            ),
+            (unanswered(&scene, member, "erase_user", EraseMe { password }).await, vec![me]),
+        ];
+        for ((name, in_doubt), topics) in cases {
+            assert_eq!(in_doubt, [topics], "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_change_that_others_see_is_nothing_to_look_up() {
+        let scene = Scene::new().await;
+        let seq = scene.says(Owner, "hello").await.seq;
+        let chat_id = scene.group;
+        let profile = UpdateProfile { display_name: None, email: None, notifications: None };
+        for (name, in_doubt) in [
+            unanswered(&scene, Member, "update_user", profile).await,
+            unanswered(&scene, Member, "set_mute", SetMute { chat_id, until: None }).await,
+            unanswered(&scene, Member, "move_markers", MarkRead { chat_id, seq }).await,
+            unanswered(&scene, Member, "membership", SetTyping { chat_id, typing: true }).await,
+            // Nothing is written before these are read.
+            unanswered(&scene, Member, "roster", LeaveChat { chat_id }).await,
+        ] {
+            assert_eq!(in_doubt, [] as [Vec<Topic>; 0], "{name}");
+        }
+    }
+
+    /// What the others are bid to look up when a command finds nothing left to be done.
+    async fn repeated<C: Command>(scene: &Scene, who: Who, command: C) -> (&'static str, Vec<Vec<Topic>>) {
+        scene.in_doubt().await;
+        scene.must(who, command).await;
+        (C::NAME, scene.in_doubt().await)
+    }
+
+    #[tokio::test]
+    async fn what_is_done_already_may_not_have_been_told() {
+        let scene = Scene::new().await;
+        let message_id = scene.text(Member, State::Deleted).await.id;
+        let chat_id = scene.group;
+        let send =
+            SendMessage { chat_id, body: "hello".into(), client_id: Some("c-1".into()), reply_to: None };
+        let make = CreateGroupChat {
+            title: "Chess".into(),
+            member_ids: scene.ids([Left]),
+            client_id: Some("g-1".into()),
+        };
+        scene.must(Member, send.clone()).await;
+        scene.must(Member, make.clone()).await;
+        let user = |who| Topic::User(scene.id(who));
+        let group = vec![Topic::Chat(chat_id)];
+        let add = AddMembers { chat_id, user_ids: scene.ids([Member, Admin]) };
+        let (user_id, role) = (scene.id(Admin), Role::Admin);
+        let open = OpenDirectChat { user_id: scene.id(Owner) };
+        let cases = [
+            (repeated(&scene, Member, send).await, vec![group.clone()]),
+            (repeated(&scene, Member, make).await, vec![vec![user(Member), user(Left)]]),
+            (repeated(&scene, Member, open).await, vec![vec![user(Member), user(Owner)]]),
+            (repeated(&scene, Owner, add).await, vec![group.clone(), vec![user(Member), user(Admin)]]),
+            (repeated(&scene, Owner, SetRole { chat_id, user_id, role }).await, vec![group.clone()]),
+            (repeated(&scene, Owner, UpdateChat { chat_id, title: "Tea".into() }).await, vec![group.clone()]),
+            (repeated(&scene, Member, DeleteMessage { chat_id, message_id }).await, vec![group]),
+        ];
+        for ((name, in_doubt), topics) in cases {
+            assert_eq!(in_doubt, topics, "{name}");
+        }
     }
 }

@@ -223,13 +223,23 @@ impl Scene {
         self.query(who, GetChat { chat_id: self.group }).await.ok().map(|chat| chat.me.role)
     }
 
-    /// What the others were told since the last look.
+    /// What the others were told since the last look, but for what they were only bid to look up.
     pub(crate) async fn told(&self) -> Vec<Told> {
+        self.heard().await.into_iter().filter_map(Told::of).collect()
+    }
+
+    /// What the others were bid to look up since the last look, because nobody may have told them of it.
+    pub(crate) async fn in_doubt(&self) -> Vec<Vec<Topic>> {
+        let heard = self.heard().await.into_iter();
+        heard.filter(|message| *message.hint == Hint::Invalidate {}).map(|message| message.topics).collect()
+    }
+
+    async fn heard(&self) -> Vec<BusMessage> {
         let mark = self.messenger.context().id();
         self.messenger.execute(&Actor::anonymous(), LastWord(mark)).await.unwrap();
         let is_last = |message: &BusMessage| *message == LastWord(mark).message();
         let told = tokio::time::timeout(Duration::from_secs(20), self.bus.take_until(is_last)).await;
-        told.expect("the last word comes").into_iter().filter_map(Told::of).collect()
+        told.expect("the last word comes")
     }
 
     /// The changes of the group that were told since the last look, of which nothing else was told.
