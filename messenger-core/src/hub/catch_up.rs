@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    ATTEMPTS, Entered, Hub, Link,
+    ATTEMPTS, Entered, Hub, Link, fitting,
     link::{Place, Places},
 };
 use crate::{
@@ -14,11 +14,10 @@ use crate::{
     ports::{Changes, ChatHead},
 };
 
-/// Chats and changes read in one step.
+/// Chats read in one step.
 const CHATS_AT_ONCE: usize = 50;
-const CHANGES_AT_ONCE: u64 = 2000;
-/// Changes sent in one catch-up over all chats; what is left then is reset.
-const CHANGES_IN_ALL: u64 = 20_000;
+/// Of so many chats as many changes as may be sent of one are sent in all; what is left then is reset.
+const CHATS_IN_FULL: u64 = 20;
 
 /// What a client lacks and is still to be sent. Read step by step, so that the memory it takes is bounded.
 #[derive(Debug, Default)]
@@ -106,7 +105,7 @@ impl CatchUp {
             place.give(since.min(head));
             let behind = Behind { chat, since, head, member_at: head };
             in_all += behind.changes();
-            if since > head || behind.changes() > most || in_all > CHANGES_IN_ALL {
+            if since > head || behind.changes() > most || in_all > most * CHATS_IN_FULL {
                 plan.reset.push_back(chat);
             } else if since < head {
                 plan.behind.push_back(behind);
@@ -148,12 +147,7 @@ impl CatchUp {
     }
 
     async fn read_changes(&mut self, hub: &Hub, link: &Link) -> Result<()> {
-        let mut changes = 0;
-        let fitting = self.behind.iter().take(CHATS_AT_ONCE).take_while(|behind| {
-            changes += behind.changes();
-            changes <= CHANGES_AT_ONCE
-        });
-        let count = fitting.count().max(1);
+        let count = fitting(self.behind.iter().take(CHATS_AT_ONCE).map(Behind::changes));
         let step: Vec<Behind> = self.behind.iter().take(count).copied().collect();
         let since: Vec<_> = step.iter().map(|behind| (behind.chat, behind.since)).collect();
         let read = hub.store.changes(&since, hub.limits.catch_up).await?;

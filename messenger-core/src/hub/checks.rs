@@ -7,16 +7,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{AT_ONCE, Delivery, Ending, Entered, Hub, Link, delivery::Read, lock, room::Room};
+use super::{AT_ONCE, Delivery, Ending, Entered, Hub, Link, delivery::Read, fitting, lock, room::Room};
 use crate::{
     convert,
     domain::{ChatId, Revision, UserId},
     error::Result,
     ports::{Changes, ChatRecord, MessageRecord, StoreErrorKind, Topic},
 };
-
-/// Changes read in one call, over all chats.
-const CHANGES_AT_ONCE: u64 = 2000;
 
 /// What is to be done as soon as can be. While it is being done, what is wanted next gathers, so that a burst of new
 /// connections costs few questions.
@@ -264,12 +261,7 @@ struct Behind {
 fn steps(mut behind: &[Behind]) -> Vec<&[Behind]> {
     let mut steps = Vec::new();
     while !behind.is_empty() {
-        let mut changes = 0;
-        let fitting = behind.iter().take_while(|one| {
-            changes += one.missed;
-            changes <= CHANGES_AT_ONCE
-        });
-        let (step, rest) = behind.split_at(fitting.count().max(1));
+        let (step, rest) = behind.split_at(fitting(behind.iter().map(|one| one.missed)));
         steps.push(step);
         behind = rest;
     }

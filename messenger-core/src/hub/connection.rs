@@ -37,7 +37,7 @@ use crate::{
 /// ```
 pub struct Connection {
     hub: Arc<Hub>,
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     actor: Actor,
     inbox: VecDeque<Item>,
     catch_up: Option<Box<CatchUp>>,

@@ -15,6 +15,8 @@ mod link;
 mod mailbox;
 mod room;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod watching;
 
 use std::{
@@ -64,6 +66,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const ARRIVAL: Duration = Duration::from_secs(1);
 /// What was read to enter rooms is read anew so often, if it was too old each time.
 const ATTEMPTS: usize = 8;
+/// Changes read in one call, over all chats.
+const CHANGES_AT_ONCE: u64 = 2000;
 
 /// How the hub keeps time and bounds.
 #[derive(Debug, Clone)]
@@ -228,8 +232,8 @@ impl Hub {
         links.push(Arc::clone(link));
         drop(links);
         lock(self.group(link.id)).push(Arc::clone(link));
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        metrics::gauge!("messenger_connections").set(open as f64);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!("messenger_connections").increment(1);
         if first {
             self.topic_wanted(Topic::User(link.user));
         }
@@ -329,8 +333,8 @@ impl Hub {
         }
         lock(self.group(link.id)).retain(|other| other.id != link.id);
         lock(&self.departed).push(link.lease());
-        let open = self.open.fetch_sub(1, Ordering::Relaxed) - 1;
-        metrics::gauge!("messenger_connections").set(open as f64);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("messenger_connections").decrement(1);
     }
 
     /// Ends all connections of the node.
@@ -490,6 +494,16 @@ impl Abroad {
         self.lost.any.store(true, Ordering::Release);
         self.lost.noticed.notify_one();
     }
+}
+
+/// How many of these, which have so many changes each, are read in one call: one at least.
+fn fitting(changes: impl Iterator<Item = u64>) -> usize {
+    let mut sum = 0;
+    let fits = changes.take_while(|changes| {
+        sum += changes;
+        sum <= CHANGES_AT_ONCE
+    });
+    fits.count().max(1)
 }
 
 fn leases(group: &Mutex<Vec<Arc<Link>>>) -> Vec<Lease> {

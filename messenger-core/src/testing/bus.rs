@@ -1,4 +1,10 @@
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -8,11 +14,14 @@ use crate::{
     ports::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic},
 };
 
-/// A bus without other nodes, which keeps what it was told for them.
+/// A bus without other nodes, which keeps what it was told for them, and which topics are wanted.
 #[derive(Default)]
-pub(super) struct RecordingBus {
+pub(crate) struct RecordingBus {
     told: Mutex<Vec<BusMessage>>,
     more: Notify,
+    topics: Mutex<BTreeSet<Topic>>,
+    /// So many calls about topics fail.
+    refuse: AtomicUsize,
 }
 
 /// Something that the others were told, and whom it concerns.
@@ -42,6 +51,23 @@ impl RecordingBus {
         Some(taken)
     }
 
+    /// What the node wants to hear.
+    pub(crate) fn topics(&self) -> BTreeSet<Topic> {
+        self.topics.lock().unwrap().clone()
+    }
+
+    pub(crate) fn refuse_topics(&self, times: usize) {
+        self.refuse.store(times, Ordering::Relaxed);
+    }
+
+    fn take_topics(&self) -> Result<MutexGuard<'_, BTreeSet<Topic>>, BusError> {
+        let less = |left: usize| left.checked_sub(1);
+        match self.refuse.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Err(BusError("not now".into())),
+            Err(_) => Ok(self.topics.lock().unwrap()),
+        }
+    }
+
     fn told(&self) -> MutexGuard<'_, Vec<BusMessage>> {
         self.told.lock().unwrap()
     }
@@ -59,11 +85,13 @@ impl Bus for RecordingBus {
         Ok(())
     }
 
-    async fn subscribe(&self, _: NodeId, _: &[Topic]) -> Result<(), BusError> {
+    async fn subscribe(&self, _: NodeId, topics: &[Topic]) -> Result<(), BusError> {
+        self.take_topics()?.extend(topics);
         Ok(())
     }
 
-    async fn unsubscribe(&self, _: NodeId, _: &[Topic]) -> Result<(), BusError> {
+    async fn unsubscribe(&self, _: NodeId, topics: &[Topic]) -> Result<(), BusError> {
+        self.take_topics()?.retain(|topic| !topics.contains(topic));
         Ok(())
     }
 }

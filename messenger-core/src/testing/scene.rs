@@ -58,7 +58,7 @@ pub(crate) struct Scene {
     pub(crate) group: ChatId,
     /// Between the owner and the member.
     pub(crate) direct: ChatId,
-    bus: Arc<RecordingBus>,
+    pub(crate) bus: Arc<RecordingBus>,
     people: HashMap<Who, Actor>,
 }
 

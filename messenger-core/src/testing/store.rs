@@ -26,6 +26,7 @@ struct Plan {
     calls: HashMap<&'static str, usize>,
     faults: HashMap<&'static str, Fault>,
     meanwhile: HashMap<&'static str, BoxFuture<'static, ()>>,
+    afterwards: HashMap<&'static str, BoxFuture<'static, ()>>,
 }
 
 struct Fault {
@@ -49,6 +50,18 @@ impl TestStore {
     /// Before the next call of a method is done, this happens.
     pub(crate) fn meanwhile(&self, method: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.plan().meanwhile.insert(method, Box::pin(work));
+    }
+
+    /// After the next reading of views or memberships is done, and before it is answered, this happens.
+    pub(crate) fn afterwards(&self, method: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.plan().afterwards.insert(method, Box::pin(work));
+    }
+
+    async fn leave(&self, method: &'static str) {
+        let afterwards = self.plan().afterwards.remove(method);
+        if let Some(work) = afterwards {
+            work.await;
+        }
     }
 
     /// How often a method was called.
@@ -198,7 +211,9 @@ impl ChatStore for TestStore {
     }
 
     async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        self.enter("chat_views").await?.chat_views(user, chats).await
+        let views = self.enter("chat_views").await?.chat_views(user, chats).await;
+        self.leave("chat_views").await;
+        views
     }
 
     async fn list_chats(
@@ -227,7 +242,9 @@ impl ChatStore for TestStore {
     }
 
     async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
-        self.enter("memberships").await?.memberships(user).await
+        let memberships = self.enter("memberships").await?.memberships(user).await;
+        self.leave("memberships").await;
+        memberships
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {

@@ -1,0 +1,455 @@
+//! What a connection is told when something happens at a certain moment: while a chat is read for it, while the bus takes
+//! nothing, at a limit.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{Connection, Delivery, Entered, HubSettings, Link, Signal, fitting};
+use crate::{
+    Limits, Settings,
+    commands::*,
+    convert,
+    domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, UserId},
+    ports::{
+        BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage, NewSystemMessage,
+        RosterChange, StoreErrorKind, Topic,
+    },
+    testing::{Scene, Setup, Who},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+/// A task of its own tells what a command has done.
+const UNTIL_TOLD: Duration = Duration::from_millis(10);
+
+/// A scene in which no sweep makes good for anything.
+async fn scene(limits: Limits) -> Scene {
+    let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+    Scene::with(Setup { limits, settings: Settings { hub, ..Settings::default() }, ..Setup::default() }).await
+}
+
+impl Scene {
+    async fn connect(&self, who: Who) -> Connection {
+        self.messenger.connect(&self.actor(who)).await.unwrap()
+    }
+
+    /// A connection that has everything.
+    async fn caught_up(&self, who: Who) -> Connection {
+        let mut connection = self.connect(who).await;
+        connection.resume(Some(HashMap::new())).await.unwrap();
+        until_caught_up(&mut connection).await;
+        // What is compared for every new connection has been.
+        tokio::time::sleep(UNTIL_TOLD).await;
+        connection
+    }
+
+    fn link(&self, connection: &Connection) -> std::sync::Arc<Link> {
+        std::sync::Arc::clone(&connection.link)
+    }
+
+    /// Another node brings somebody into the group, or takes them out, and this one does not hear of it.
+    async fn elsewhere(&self, add: &[Who], remove: &[Who]) -> Revision {
+        let roster = self.store.roster(self.group).await.unwrap();
+        let ids = |who: &[Who]| who.iter().map(|who| self.id(*who)).collect::<Vec<_>>();
+        let event = if add.is_empty() { SystemEvent::MembersRemoved } else { SystemEvent::MembersAdded };
+        let user_ids = if add.is_empty() { ids(remove) } else { ids(add) };
+        let note = SystemNote { event, user_ids, title: None, role: None };
+        let context = self.messenger.context();
+        let message = NewSystemMessage {
+            id: context.id(),
+            sender: self.id(Who::Owner),
+            note: convert::write_note(&note),
+            at: context.now(),
+        };
+        let change = RosterChange {
+            chat: self.group,
+            expected: roster.chat.roster_version,
+            add: ids(add),
+            remove: ids(remove),
+            roles: Vec::<(UserId, Role)>::new(),
+            title: None,
+            messages: vec![message],
+        };
+        self.store.change_roster(change).await.unwrap().chat.revision
+    }
+
+    /// Another node stores a message of the owner's, and this one does not hear of it.
+    async fn says_elsewhere(&self, chat: ChatId) {
+        let context = self.messenger.context();
+        let message = NewMessage {
+            id: context.id(),
+            chat,
+            sender: self.id(Who::Owner),
+            body: Content::from("elsewhere"),
+            client_id: None,
+            reply_to: None,
+            created_at: context.now(),
+        };
+        self.store.append_messages(&[message]).await.unwrap().remove(0).unwrap();
+    }
+
+    async fn revision(&self) -> Revision {
+        self.store.roster(self.group).await.unwrap().chat.revision
+    }
+
+    /// Until the node has told the bus of these topics, and of no others.
+    async fn wants(&self, topics: impl IntoIterator<Item = Topic>) {
+        let expected: BTreeSet<Topic> = topics.into_iter().collect();
+        let wanted = async {
+            while self.bus.topics() != expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = timeout(SOON, wanted).await.is_ok();
+        assert!(in_time, "{:?} are wanted, and not {expected:?}", self.bus.topics());
+    }
+}
+
+async fn event(connection: &mut Connection) -> Event {
+    loop {
+        match timeout(SOON, connection.next()).await.expect("an event comes") {
+            Signal::Event(delivery) => return delivery.event().clone(),
+            Signal::Ping => {}
+            Signal::End(ending) => panic!("ended: {ending:?}"),
+        }
+    }
+}
+
+async fn until_caught_up(connection: &mut Connection) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        match event(connection).await {
+            Event::CaughtUp {} => return events,
+            event => events.push(event),
+        }
+    }
+}
+
+/// What the client was told of chats until now, in a word each.
+async fn told(connection: &mut Connection) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Ok(Signal::Event(delivery)) = timeout(Duration::from_secs(5), connection.next()).await {
+        match delivery.event() {
+            Event::PresenceChanged(_) => {}
+            event => told.push(match (event, event.change()) {
+                (Event::ChatAdded { chat } | Event::ChatReset { chat }, _) => {
+                    format!("{} {}", event.name(), chat.revision)
+                }
+                (_, Some((_, revision))) => format!("{} {revision}", event.name()),
+                _ => event.name().to_owned(),
+            }),
+        }
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_wanted_for_as_long_as_somebody_needs_them() {
+    let scene = scene(Limits::default()).await;
+    let (member, owner) = (scene.id(Who::Member), scene.id(Who::Owner));
+    let of_group = [Topic::Nodes, Topic::Chat(scene.group)];
+    let of_member = [Topic::User(member), Topic::Chat(scene.direct), Topic::User(owner)];
+    scene.wants([Topic::Nodes]).await;
+    let first = scene.caught_up(Who::Member).await;
+    scene.wants(of_group.into_iter().chain(of_member)).await;
+    let second = scene.caught_up(Who::Member).await;
+    let admin = scene.caught_up(Who::Admin).await;
+    drop(first);
+    scene.wants(of_group.into_iter().chain(of_member).chain([Topic::User(scene.id(Who::Admin))])).await;
+    drop(second);
+    scene.wants(of_group.into_iter().chain([Topic::User(scene.id(Who::Admin))])).await;
+    admin.watch(&[member]).await.unwrap();
+    scene.wants(of_group.into_iter().chain([Topic::User(scene.id(Who::Admin)), Topic::User(member)])).await;
+    admin.unwatch(&[member]).await.unwrap();
+    scene.wants(of_group.into_iter().chain([Topic::User(scene.id(Who::Admin))])).await;
+    drop(admin);
+    scene.wants([Topic::Nodes]).await;
+    assert!(scene.messenger.hub().rooms.is_empty(), "no room is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_room_of_one_who_is_removed_is_closed() {
+    let scene = scene(Limits::default()).await;
+    let mut connection = scene.caught_up(Who::OtherMember).await;
+    let remove = RemoveMember { chat_id: scene.group, user_id: scene.id(Who::OtherMember) };
+    scene.must(Who::Owner, remove).await;
+    assert_eq!(event(&mut connection).await, Event::ChatRemoved { chat_id: scene.group });
+    scene.wants([Topic::Nodes, Topic::User(scene.id(Who::OtherMember))]).await;
+    assert!(scene.messenger.hub().rooms.is_empty(), "no room is left");
+    assert!(connection.link.places().chats.is_empty(), "nor a place in it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_the_bus_did_not_take_are_named_again() {
+    let scene = scene(Limits::default()).await;
+    scene.bus.refuse_topics(3);
+    let connection = scene.caught_up(Who::OtherMember).await;
+    let topics = [Topic::Nodes, Topic::Chat(scene.group), Topic::User(scene.id(Who::OtherMember))];
+    scene.wants(topics).await;
+    scene.bus.refuse_topics(3);
+    drop(connection);
+    scene.wants([Topic::Nodes]).await;
+    // What was said of a topic while it could not be told counts, and not what was said before.
+    scene.bus.refuse_topics(1);
+    let connection = scene.caught_up(Who::OtherMember).await;
+    drop(connection);
+    let _again = scene.caught_up(Who::OtherMember).await;
+    scene.wants(topics).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_asked_again_after_a_while_and_not_at_once() {
+    for method in ["revisions", "membership_counts", "existing_sessions"] {
+        let scene = scene(Limits::default()).await;
+        let _connection = scene.caught_up(Who::Member).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        scene.store.fail(method, StoreErrorKind::Unavailable, 1000);
+        let before = scene.store.calls(method);
+        scene.messenger.hub().compare_all();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let asked = scene.store.calls(method) - before;
+        assert!((10..=50).contains(&asked), "{method} was asked {asked} times in 10 s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_chats_does_not_keep_people_from_being_compared() {
+    let scene = scene(Limits::default()).await;
+    let mut owner = scene.caught_up(Who::Owner).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    scene.store.fail("revisions", StoreErrorKind::Unavailable, 1000);
+    scene.store.fail("existing_sessions", StoreErrorKind::Unavailable, 1000);
+    let added = scene.elsewhere(&[Who::Stranger], &[]).await;
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
+    assert_eq!(told(&mut owner).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_cannot_be_read_keeps_no_other_from_being_repaired() {
+    let scene = scene(Limits::default()).await;
+    let chats = [scene.group, scene.makes_group(Who::Owner, []).await];
+    let mut owner = scene.caught_up(Who::Owner).await;
+    for chat in chats {
+        scene.says_elsewhere(chat).await;
+    }
+    // The two together, and then the first of them alone.
+    scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
+    for _ in chats {
+        scene.messenger.hub().compare_all();
+        assert_eq!(told(&mut owner).await.len(), 1, "the other one");
+    }
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut owner).await.len(), 0);
+}
+
+#[test]
+fn as_much_is_read_in_one_call_as_fits() {
+    for (changes, expected) in [
+        (vec![], 1),
+        (vec![2000], 1),
+        (vec![2001], 1),
+        (vec![5000, 1], 1),
+        (vec![1000, 1000, 1], 2),
+        (vec![1000, 999, 1, 0, 0, 1], 5),
+        (vec![1999, 2], 1),
+    ] {
+        assert_eq!(fitting(changes.iter().copied()), expected, "{changes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_have_missed_so_much_and_no_more() {
+    let scene = scene(Limits { catch_up: 3, ..Limits::default() }).await;
+    let known = scene.revision().await;
+    let chats =
+        |revision: Revision| Some(HashMap::from([(scene.group, revision), (scene.direct, Revision::ZERO)]));
+    for said in 0..5_u64 {
+        let mut connection = scene.connect(Who::Member).await;
+        connection.resume(chats(known)).await.unwrap();
+        let told = told(&mut connection).await;
+        let head = known.get() + said;
+        let expected: Vec<String> = if said <= 3 {
+            (known.get() + 1..=head).map(|revision| format!("messageCreated {revision}")).collect()
+        } else {
+            vec![format!("chatReset {head}")]
+        };
+        assert_eq!(told[..told.len() - 1], expected, "{said} were missed");
+        assert_eq!(told[told.len() - 1], "caughtUp");
+        scene.says(Who::Owner, "one more").await;
+    }
+    // A revision that there is not is from elsewhere.
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume(chats(Revision::new(known.get() + 6))).await.unwrap();
+    assert_eq!(told(&mut connection).await, [format!("chatReset {}", known.get() + 5), "caughtUp".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_have_missed_so_much_in_all_chats_and_no_more() {
+    let scene = scene(Limits { catch_up: 2, ..Limits::default() }).await;
+    let mut chats = HashMap::new();
+    for _ in 0..21 {
+        let chat = scene.makes_group(Who::Stranger, []).await;
+        chats.insert(chat, Revision::new(1));
+        for _ in 0..2 {
+            scene.says_in(chat, Who::Stranger, "missed").await;
+        }
+    }
+    // Twenty times what may be missed of one.
+    for (named, resets) in [(20, 0), (21, 1)] {
+        let some = chats.iter().take(named).map(|(chat, revision)| (*chat, *revision)).collect();
+        let mut connection = scene.connect(Who::Stranger).await;
+        connection.resume(Some(some)).await.unwrap();
+        let told = told(&mut connection).await;
+        assert_eq!(told.iter().filter(|what| what.starts_with("chatReset")).count(), resets);
+        assert_eq!(told.iter().filter(|what| what.starts_with("messageCreated")).count(), 40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_each_resume_is_told() {
+    let scene = scene(Limits::default()).await;
+    let mut connection = scene.connect(Who::Stranger).await;
+    connection.resume(Some(HashMap::new())).await.unwrap();
+    connection.resume(None).await.unwrap();
+    connection.resume(None).await.unwrap();
+    assert_eq!(told(&mut connection).await, ["caughtUp", "caughtUp", "caughtUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_large_chat_marks_are_told_to_ones_own_devices() {
+    let scene = scene(Limits { lively_members: 2, ..Limits::default() }).await;
+    let mut devices = Vec::new();
+    for who in [Who::Member, Who::Member, Who::Owner] {
+        devices.push(scene.caught_up(who).await);
+    }
+    let sent = scene.says(Who::Owner, "hello").await;
+    scene.must(Who::Member, MarkRead { chat_id: scene.group, seq: sent.seq }).await;
+    let mut heard = Vec::new();
+    for device in &mut devices {
+        heard.push(told(device).await.iter().any(|what| what == "readMoved"));
+    }
+    assert_eq!(heard, [true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_out_between_reading_a_chat_and_entering_it_is_read_once_more() {
+    let scene = scene(Limits::default()).await;
+    let stranger = scene.connect(Who::Stranger).await;
+    tokio::time::sleep(UNTIL_TOLD).await;
+    let added = scene.elsewhere(&[Who::Stranger], &[]).await;
+    // The room begins with what this one has read, and the stranger has no seat in it.
+    let _owner = scene.caught_up(Who::Owner).await;
+    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
+    scene.store.afterwards("chat_views", async move {
+        let send = SendMessage { chat_id, body: "meanwhile".into(), client_id: None, reply_to: None };
+        messenger.execute(&actor, send).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    let link = scene.link(&stranger);
+    let shown = scene.messenger.hub().show(&link, &[scene.group]).await.unwrap();
+    assert_eq!(shown.iter().map(|chat| chat.revision).collect::<Vec<_>>(), [added.next()]);
+    assert_eq!(link.told(scene.group), Some(added.next()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_removed_while_the_chat_is_read_for_them_is_not_shown_it() {
+    let scene = scene(Limits::default()).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    let mut member = scene.connect(Who::OtherMember).await;
+    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
+    let user_id = scene.id(Who::OtherMember);
+    member.resume(Some(HashMap::new())).await.unwrap();
+    scene.store.afterwards("chat_views", async move {
+        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    assert_eq!(told(&mut member).await, ["caughtUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_removed_while_connecting_hears_nothing_of_the_chat() {
+    let scene = scene(Limits::default()).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
+    let user_id = scene.id(Who::OtherMember);
+    scene.store.afterwards("memberships", async move {
+        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    let mut member = scene.connect(Who::OtherMember).await;
+    scene.says(Who::Owner, "secret").await;
+    assert_eq!(told(&mut member).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_added_before_the_room_began_is_let_in_as_the_store_says() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let added = scene.elsewhere(&[Who::Stranger], &[]).await;
+    let later = scene.elsewhere(&[Who::Left], &[]).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    let hub = scene.messenger.hub();
+    let head = ChatHead { chat: scene.group, revision: added, peer: None };
+    let link = scene.link(&stranger);
+    assert_eq!(hub.enter(&link, &head, true), Entered::Stale, "somebody may have been removed since");
+    hub.admit(scene.group, added, scene.id(Who::Stranger));
+    assert_eq!(told(&mut stranger).await, [format!("chatAdded {later}")]);
+    assert_eq!(hub.enter(&link, &head, true), Entered::Before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_removed_after_being_added_is_not_let_in_by_late_news() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let added = scene.elsewhere(&[Who::Stranger], &[]).await;
+    scene.elsewhere(&[], &[Who::Stranger]).await;
+    let hint = Hint::Added { chat: scene.group, revision: added, users: scene.ids([Who::Stranger]) };
+    let news = BusMessage { topics: vec![Topic::User(scene.id(Who::Stranger))], hint: hint.into() };
+    // With nobody else in the room, and with somebody.
+    scene.messenger.hub().apply(&news);
+    assert_eq!(told(&mut stranger).await, Vec::<String>::new());
+    let _owner = scene.caught_up(Who::Owner).await;
+    scene.messenger.hub().apply(&news);
+    scene.says(Who::Owner, "secret").await;
+    assert_eq!(told(&mut stranger).await, Vec::<String>::new());
+    drop(stranger);
+    assert_eq!(scene.messenger.hub().links_of(scene.id(Who::Stranger)).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_in_a_mailbox_is_filled_from_the_store() {
+    let scene = scene(Limits::default()).await;
+    let mut owner = scene.caught_up(Who::Owner).await;
+    let known = scene.revision().await;
+    let first = scene.says(Who::Member, "first").await;
+    let second = scene.says(Who::Member, "second").await;
+    // As if the first had never been pushed.
+    let link = scene.link(&owner);
+    let change = Event::MessageCreated(crate::testing::change(&second));
+    let mut owner_again = scene.caught_up(Who::Owner).await;
+    let again = scene.link(&owner_again);
+    again.give(scene.group, known);
+    again.mailbox.push(super::Item::Event(Delivery::new(change).into(), first.revision));
+    let expected = [first, second].map(|message| format!("messageCreated {}", message.revision));
+    assert_eq!(told(&mut owner_again).await, expected);
+    assert_eq!(told(&mut owner).await, expected);
+    assert_eq!(link.told(scene.group), again.told(scene.group));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_by_who_stops_waiting() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let add = AddMembers { chat_id: scene.group, user_ids: scene.ids([Who::Stranger]) };
+    scene.must(Who::Owner, add).await;
+    let (_hold, held) = tokio::sync::oneshot::channel::<()>();
+    scene.store.afterwards("chat_views", async move { _ = held.await });
+    // The chat has been read, and nobody waits for it any more.
+    assert!(timeout(Duration::from_secs(1), event(&mut stranger)).await.is_err());
+    let Event::ChatAdded { chat } = event(&mut stranger).await else { panic!() };
+    assert_eq!(chat.id, scene.group);
+}
