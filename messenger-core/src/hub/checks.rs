@@ -191,10 +191,7 @@ impl Hub {
 
     /// Too much was missed of this chat to be sent.
     async fn skip(&self, chat: ChatId) -> Result<()> {
-        let roster = match self.store.roster(chat).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(()),
-            roster => roster?,
-        };
+        let roster = self.store.roster(chat).await?;
         let skip = |room: Arc<Room>| room.skip_to(&roster, |user| self.links_of(user));
         if let Some(outcome) = self.room(chat).map(skip) {
             metrics::counter!("messenger_rooms_skipped_total").increment(1);

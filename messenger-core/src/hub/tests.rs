@@ -246,6 +246,62 @@ async fn a_chat_that_cannot_be_read_keeps_no_other_from_being_repaired() {
     assert_eq!(told(&mut owner).await.len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_room_missed_is_read_for_all_in_it_at_once_or_not_at_all() {
+    let scene = scene(Limits { catch_up: 3, ..Limits::default() }).await;
+    let mut devices = [scene.caught_up(Who::Owner).await, scene.caught_up(Who::Member).await];
+    for missed in [3, 4] {
+        let before = ["changes", "roster", "chat_views"].map(|method| scene.store.calls(method));
+        for _ in 0..missed {
+            scene.says_elsewhere(scene.group).await;
+        }
+        let rosters = scene.store.calls("roster") - before[1];
+        scene.messenger.hub().compare_all();
+        for device in &mut devices {
+            let told = told(device).await;
+            assert_eq!(told.len(), if missed == 3 { 3 } else { 1 }, "{told:?}");
+        }
+        let after = ["changes", "roster", "chat_views"].map(|method| scene.store.calls(method));
+        let read = [after[0] - before[0], after[1] - before[1] - rosters, after[2] - before[2]];
+        // The changes, or the members and then the chat as each of the two sees it.
+        assert_eq!(read, if missed == 3 { [1, 0, 0] } else { [0, 1, 2] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn chats_are_read_anew_for_those_who_lack_some() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let before = scene.store.calls("memberships");
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut stranger).await, Vec::<String>::new());
+    assert_eq!(scene.store.calls("memberships"), before, "nothing is lacking");
+    let added = scene.elsewhere(&[Who::Stranger], &[]).await;
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut stranger).await, Vec::<String>::new());
+    assert_eq!(scene.store.calls("memberships"), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_when_it_has_been_read_is_read_once_more() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    scene.elsewhere(&[Who::Stranger], &[]).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
+    let user_id = scene.id(Who::OtherMember);
+    // Somebody is removed, and it could be the stranger.
+    scene.store.afterwards("memberships", async move {
+        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    scene.messenger.hub().compare_all();
+    let told = told(&mut stranger).await;
+    assert_eq!(told, [format!("chatAdded {}", scene.revision().await)]);
+}
+
 #[test]
 fn as_much_is_read_in_one_call_as_fits() {
     for (changes, expected) in [
