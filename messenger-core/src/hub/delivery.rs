@@ -94,3 +94,22 @@ impl Delivery {
         self.frames[slot.0].get_or_init(|| encode(self.event())).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_encodes_for_all_in_each_protocol() {
+        let delivery = Delivery::new(Event::CaughtUp {});
+        for (slot, bytes) in [(0, &b"text"[..]), (3, b"binary")] {
+            let slot = FrameSlot::new(slot);
+            let first = delivery.frame(slot, |event| {
+                assert_eq!(event, &Event::CaughtUp {});
+                Bytes::from_static(bytes)
+            });
+            let again = delivery.frame(slot, |_| unreachable!("it is encoded already"));
+            assert_eq!((&first[..], &again[..]), (bytes, bytes));
+        }
+    }
+}

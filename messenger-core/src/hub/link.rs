@@ -195,11 +195,34 @@ impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
         // The last bytes of a UUIDv7 are random, those before them in part.
         if let Some(last) = bytes.last_chunk() {
-            self.0 ^= u64::from_be_bytes(*last);
+            self.0 = u64::from_be_bytes(*last);
         }
     }
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        hash::{BuildHasher as _, BuildHasherDefault},
+    };
+
+    use super::*;
+    use crate::context::Context;
+
+    #[test]
+    fn ids_that_are_made_one_after_the_other_lie_apart() {
+        let context = Context::system();
+        let hashes: Vec<u64> = (0..1000)
+            .map(|_| BuildHasherDefault::<IdHasher>::default().hash_one(context.id::<crate::Chat>()))
+            .collect();
+        // A table goes by the lowest bits, and tells apart what is in one place by the highest.
+        let lowest: HashSet<u64> = hashes.iter().map(|hash| hash & 0xff).collect();
+        let highest: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+        assert!(lowest.len() > 200 && highest.len() > 20, "{} and {}", lowest.len(), highest.len());
     }
 }

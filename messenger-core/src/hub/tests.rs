@@ -509,3 +509,50 @@ async fn nothing_is_lost_by_who_stops_waiting() {
     let Event::ChatAdded { chat } = event(&mut stranger).await else { panic!() };
     assert_eq!(chat.id, scene.group);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_while_the_chat_is_read_for_them_is_shown_it_as_it_is_then() {
+    let scene = scene(Limits::default()).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    let mut member = scene.connect(Who::OtherMember).await;
+    member.resume(Some(HashMap::new())).await.unwrap();
+    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
+    let user_id = scene.id(Who::OtherMember);
+    scene.store.afterwards("chat_views", async move {
+        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
+        messenger.execute(&actor, AddMembers { chat_id, user_ids: vec![user_id] }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    let told = told(&mut member).await;
+    assert_eq!(told, [format!("chatAdded {}", scene.revision().await), "caughtUp".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_lasts_as_long_as_its_session_which_it_prolongs() {
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    let with_sweeps = Scene::new().await;
+    let mut connection = with_sweeps.caught_up(Who::Stranger).await;
+    for _ in 0..4 {
+        with_sweeps.clock.advance(20 * DAY);
+        // Time for a sweep, and for each connection to be looked at.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(told(&mut connection).await, Vec::<String>::new());
+    }
+
+    // Nobody prolongs it where there are no sweeps.
+    let without = scene(Limits::default()).await;
+    let mut connection = without.caught_up(Who::Stranger).await;
+    without.clock.advance(31 * DAY);
+    let ended = async { while !matches!(connection.next().await, Signal::End(_)) {} };
+    assert!(timeout(Duration::from_secs(31), ended).await.is_ok());
+    assert!(matches!(connection.next().await, Signal::End(super::Ending::SessionEnded)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_says_who_it_is_for_logs() {
+    let scene = scene(Limits::default()).await;
+    let connection = scene.connect(Who::Member).await;
+    let shown = format!("{connection:?}");
+    assert!(shown.contains(&connection.id().to_string()) && shown.contains("Actor("), "{shown}");
+}
