@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -33,18 +33,18 @@ pub(crate) struct Told {
 
 impl RecordingBus {
     /// What was told before the last word, which is waited for.
-    pub(super) async fn take_until(&self, is_last: impl Fn(&BusMessage) -> bool) -> Vec<BusMessage> {
+    pub(super) async fn take_until(&self, last: &BusMessage) -> Vec<BusMessage> {
         loop {
-            if let Some(taken) = self.take_if_there(&is_last) {
+            if let Some(taken) = self.take_if_there(last) {
                 return taken;
             }
             self.more.notified().await;
         }
     }
 
-    fn take_if_there(&self, is_last: impl Fn(&BusMessage) -> bool) -> Option<Vec<BusMessage>> {
+    fn take_if_there(&self, last: &BusMessage) -> Option<Vec<BusMessage>> {
         let mut told = self.told();
-        let end = told.iter().position(is_last)?;
+        let end = told.iter().position(|message| message == last)?;
         let rest = told.split_off(end + 1);
         let mut taken = std::mem::replace(&mut *told, rest);
         taken.pop();
@@ -71,6 +71,17 @@ impl RecordingBus {
     fn told(&self) -> MutexGuard<'_, Vec<BusMessage>> {
         self.told.lock().unwrap()
     }
+}
+
+/// A word that means nothing, and is like no other.
+pub(super) fn last_word(mark: UserId) -> BusMessage {
+    let hint = Hint::SessionsEnded { user: mark, sessions: Vec::new() };
+    BusMessage { topics: Vec::new(), hint: Arc::new(hint) }
+}
+
+/// What a message bids the others look up, if it says no more than that.
+pub(super) fn in_doubt(message: BusMessage) -> Option<Vec<Topic>> {
+    (*message.hint == Hint::Invalidate {}).then_some(message.topics)
 }
 
 #[async_trait]

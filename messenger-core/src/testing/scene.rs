@@ -1,6 +1,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{HostPolicy, TestStore, Told, bus::RecordingBus};
+use super::{
+    HostPolicy, TestStore, Told,
+    bus::{RecordingBus, in_doubt, last_word},
+};
 use crate::{
     Actor, Limits, Messenger, PasswordCost, Settings,
     commands::*,
@@ -14,7 +17,7 @@ use crate::{
     error::{Error, Result},
     memory::MemoryPresence,
     messenger::{Command, Cx, Query},
-    ports::{BusMessage, ChatStore as _, Hint, MessageStore as _, Topic},
+    ports::{BusMessage, ChatStore as _, MessageStore as _, Topic},
     queries::{GetChat, GetMessage},
 };
 
@@ -230,15 +233,13 @@ impl Scene {
 
     /// What the others were bid to look up since the last look, because nobody may have told them of it.
     pub(crate) async fn in_doubt(&self) -> Vec<Vec<Topic>> {
-        let heard = self.heard().await.into_iter();
-        heard.filter(|message| *message.hint == Hint::Invalidate {}).map(|message| message.topics).collect()
+        self.heard().await.into_iter().filter_map(in_doubt).collect()
     }
 
     async fn heard(&self) -> Vec<BusMessage> {
         let mark = self.messenger.context().id();
         self.messenger.execute(&Actor::anonymous(), LastWord(mark)).await.unwrap();
-        let is_last = |message: &BusMessage| *message == LastWord(mark).message();
-        let told = tokio::time::timeout(Duration::from_secs(20), self.bus.take_until(is_last)).await;
+        let told = tokio::time::timeout(Duration::from_secs(20), self.bus.take_until(&last_word(mark))).await;
         told.expect("the last word comes")
     }
 
@@ -287,19 +288,12 @@ pub(crate) fn change(message: &Message) -> MessageChange {
 /// Tells of nothing, after all that was told before.
 struct LastWord(UserId);
 
-impl LastWord {
-    fn message(&self) -> BusMessage {
-        let hint = Hint::SessionsEnded { user: self.0, sessions: Vec::new() };
-        BusMessage { topics: Vec::new(), hint: Arc::new(hint) }
-    }
-}
-
 impl Command for LastWord {
     type Output = ();
     const NAME: &'static str = "LastWord";
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
-        cx.tell(None, self.message());
+        cx.tell(None, last_word(self.0));
         Ok(())
     }
 }
