@@ -3,6 +3,8 @@
 mod frames;
 mod replies;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,

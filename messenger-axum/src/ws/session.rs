@@ -118,6 +118,8 @@ impl Session {
         E: std::error::Error + Send + Sync + 'static,
     {
         let may_read = self.requests.may_begin() && self.waiting.is_empty();
+        // A client is not silent that is not listened to.
+        self.heard |= !may_read;
         let mut out = Out::new(socket);
         tokio::select! {
             signal = self.caller.connection.next() => out.signal(signal, &mut self.heard).await?,
