@@ -16,6 +16,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct SignalROptions {
     pub(super) keep_alive_interval: Duration,
+    pub(super) web_socket_keep_alive_interval: Duration,
     pub(super) client_timeout_interval: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) maximum_receive_message_size: usize,
@@ -48,6 +49,7 @@ impl Default for SignalROptions {
     fn default() -> Self {
         Self {
             keep_alive_interval: Duration::from_secs(15),
+            web_socket_keep_alive_interval: Duration::from_secs(20),
             client_timeout_interval: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(15),
             maximum_receive_message_size: 32 * 1024,
@@ -81,8 +83,25 @@ impl SignalROptions {
         self
     }
 
-    /// How long a client may say nothing (30 s), once it has sent its first ping. Not for long polling, where the
-    /// next poll shows that it lives.
+    /// After how long without a sign of life a client is asked for one with a ping of the WebSocket (RFC 6455), which
+    /// its library answers by itself (20 s; at least 1 ms). If nothing at all comes for
+    /// [`client_timeout_interval`](Self::client_timeout_interval) after that, the client is gone.
+    ///
+    /// So also a client is missed that was lost before it sent its first ping, or that sends none. Those that send
+    /// pings every 15 s, as the official ones do, are not asked with the default. In ASP.NET Core this is
+    /// `WebSocketOptions.KeepAliveInterval` of 2 minutes, and no answer is waited for unless `KeepAliveTimeout` is set.
+    #[must_use]
+    pub const fn web_socket_keep_alive_interval(mut self, interval: Duration) -> Self {
+        self.web_socket_keep_alive_interval = interval;
+        self
+    }
+
+    /// How long a client may say nothing (30 s): over a WebSocket once it has sent its first ping, over Server-Sent
+    /// Events from the beginning. It is at least twice the interval at which clients ping, 15 s in all official ones.
+    /// Not for long polling, where the next poll shows that the client lives.
+    ///
+    /// ASP.NET Core has no such limit before the first ping with Server-Sent Events either, and notices a lost client
+    /// only when the system gives up, after about 15 minutes.
     #[must_use]
     pub const fn client_timeout_interval(mut self, interval: Duration) -> Self {
         self.client_timeout_interval = interval;
@@ -192,11 +211,14 @@ impl SignalROptions {
         self
     }
 
-    /// With times that can be added to now.
+    /// With times that can be added to now, and intervals that are some time.
     pub(super) fn bounded(mut self) -> Self {
         const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        // What recurs must leave time for something else.
+        const SHORTEST: Duration = Duration::from_millis(1);
         for time in [
             &mut self.keep_alive_interval,
+            &mut self.web_socket_keep_alive_interval,
             &mut self.client_timeout_interval,
             &mut self.handshake_timeout,
             &mut self.transport_send_timeout,
@@ -205,6 +227,9 @@ impl SignalROptions {
             &mut self.disconnect_timeout,
         ] {
             *time = (*time).min(LONGEST);
+        }
+        for interval in [&mut self.keep_alive_interval, &mut self.web_socket_keep_alive_interval] {
+            *interval = (*interval).max(SHORTEST);
         }
         self
     }

@@ -4,6 +4,7 @@ mod answers;
 mod clock;
 mod opening;
 mod receiving;
+mod signs;
 mod streams;
 mod timing;
 
@@ -21,7 +22,7 @@ use super::{
     options::{SignalROptions, Transport},
     protocol::{Malformed, Protocol, Records},
     reliable::Reliable,
-    transports::{Gone, Line, Received},
+    transports::{Gone, Line, Outgoing, Received},
     uploads::Uploads,
 };
 use crate::{
@@ -154,7 +155,7 @@ async fn say_goodbye<L: Line>(
         let mut out = Writer::new(line, options.close_timeout);
         let record = protocol.close(error.as_deref(), allow_reconnect);
         let length = record.len();
-        if out.feed(record, length).await.is_ok() {
+        if out.feed(Outgoing::Record(record), length).await.is_ok() {
             let _ = out.flush().await;
         }
     }
@@ -210,6 +211,10 @@ impl<H: Hub> Session<H> {
             }
         }
         let flushed = out.flush().await;
+        if out.has_taken() {
+            // Its answer to a ping may be far behind what it is busy to take.
+            self.times.alive();
+        }
         self.written(out.line, &flushed)
     }
 
@@ -298,11 +303,15 @@ impl<H: Hub> Session<H> {
 
     /// Writes a record, if there is something to write to.
     async fn write<L: Line>(&mut self, out: &mut Writer<'_, L>, record: Bytes) -> Step {
+        let length = record.len();
+        self.put(out, Outgoing::Record(record), length).await
+    }
+
+    async fn put<L: Line>(&mut self, out: &mut Writer<'_, L>, outgoing: Outgoing, length: usize) -> Step {
         if !self.attached {
             return Ok(());
         }
-        let length = record.len();
-        let written = out.feed(record, length).await;
+        let written = out.feed(outgoing, length).await;
         self.written(out.line, &written)
     }
 
@@ -333,6 +342,10 @@ impl<H: Hub> Session<H> {
             Some(Received::Data(bytes)) => {
                 self.times.heard();
                 self.records.push(bytes);
+                Ok(())
+            }
+            Some(Received::Alive) => {
+                self.times.alive();
                 Ok(())
             }
             Some(Received::Attached) => self.go_on(out).await,

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use crate::signalr::{
     options::SignalROptions,
     protocol::{Framing, Malformed, Protocol, Records, handshake},
-    transports::{Line, Received},
+    transports::{Line, Outgoing, Received},
 };
 
 /// The highest version of the hub protocols: with acknowledgements.
@@ -67,7 +67,8 @@ pub(super) async fn shake_hands<L: Line>(
 
 /// Tells the client that its handshake is good. Whether it could be told.
 pub(super) async fn accept<L: Line>(line: &mut L, options: &SignalROptions) -> bool {
-    let accepted = timeout(options.transport_send_timeout, line.send(handshake::accepted())).await;
+    let accepted =
+        timeout(options.transport_send_timeout, line.send(Outgoing::Record(handshake::accepted()))).await;
     matches!(accepted, Ok(Ok(())))
 }
 
@@ -84,6 +85,7 @@ async fn receive<L: Line>(line: &mut L, records: &mut Records) -> Result<(String
         }
         match line.next().await {
             Some(Received::Data(bytes)) => records.push(bytes),
+            Some(Received::Alive) => {}
             // The handshake belongs to one socket; nothing of it can be gone on with.
             Some(Received::Attached | Received::Lost | Received::Ended | Received::Broken) | None => {
                 return Err(Refused::Gone);
@@ -93,7 +95,8 @@ async fn receive<L: Line>(line: &mut L, records: &mut Records) -> Result<(String
 }
 
 async fn refuse<L: Line>(line: &mut L, options: &SignalROptions, error: &str) -> Option<Agreed> {
-    let _ = timeout(options.transport_send_timeout, line.send(handshake::refused(error))).await;
+    let _ =
+        timeout(options.transport_send_timeout, line.send(Outgoing::Record(handshake::refused(error)))).await;
     line.finish(options.close_timeout).await;
     None
 }

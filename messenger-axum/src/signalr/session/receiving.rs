@@ -62,12 +62,13 @@ impl<H: Hub> Session<H> {
     pub(super) async fn work_off_rest<L: Line>(&mut self, line: &mut L) {
         loop {
             self.calls.ready.clear();
-            let posted = line.next().now_or_never().flatten();
-            let is_more = if let Some(Received::Data(bytes)) = posted {
-                self.records.push(bytes);
-                true
-            } else {
-                false
+            let is_more = match line.next().now_or_never().flatten() {
+                Some(Received::Data(bytes)) => {
+                    self.records.push(bytes);
+                    true
+                }
+                Some(Received::Alive) => true,
+                _ => false,
             };
             // What can't be read ends it, and so does the end itself.
             if self.work_off().await.is_err() {

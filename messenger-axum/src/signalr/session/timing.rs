@@ -8,12 +8,12 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
-use super::{End, Session, Step, clock::Clock};
+use super::{End, Session, Step, clock::Clock, signs::Signs};
 use crate::{
     signalr::{
         hub::Hub,
         options::{SignalROptions, Transport},
-        transports::Line,
+        transports::{Line, Outgoing},
     },
     writing::Writer,
 };
@@ -23,20 +23,19 @@ const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 /// A client that can resume is told nothing that counts before it has said something, or after this time: the
 /// official one for JavaScript begins to count only after it has worked off the handshake.
 const HELD_FOR: Duration = Duration::from_secs(1);
+/// Bytes of a ping of the WebSocket, as a server sends it.
+const PING_FRAME: usize = 2;
 /// For a client that confirms nothing while all that may be kept for it is kept.
 const CONFIRM_WAIT: Duration = Duration::from_secs(30);
 
 /// The times of one session.
 pub(super) struct Times {
     clock: Clock,
+    signs: Signs,
     keep_alive: Duration,
-    client_timeout: Duration,
     disconnect: Duration,
     transport: Transport,
     ping_at: Instant,
-    heard: Instant,
-    /// Whether the client is one that sends pings.
-    pings: bool,
     held_until: Option<Instant>,
     confirm_at: Option<Instant>,
     detached_at: Option<Instant>,
@@ -49,13 +48,11 @@ impl Times {
         let now = Instant::now();
         let mut times = Self {
             clock: Clock::new(now),
-            keep_alive: options.keep_alive_interval.max(Duration::from_millis(1)),
-            client_timeout: options.client_timeout_interval,
+            signs: Signs::new(options, transport),
+            keep_alive: options.keep_alive_interval,
             disconnect: options.disconnect_timeout,
             transport,
             ping_at: now + options.keep_alive_interval,
-            heard: now,
-            pings: false,
             held_until: hold.then(|| now + HELD_FOR),
             confirm_at: None,
             detached_at: None,
@@ -70,15 +67,22 @@ impl Times {
         self.clock.poll_due(task)
     }
 
-    /// Something has come from the client.
+    /// The client has said something.
     pub(super) fn heard(&mut self) {
-        self.heard = Instant::now();
+        self.signs.heard();
     }
 
+    /// The client has shown that it is there.
+    pub(super) fn alive(&mut self) {
+        self.signs.alive();
+    }
+
+    /// The client is one that sends pings.
     pub(super) fn client_pings(&mut self) {
-        if !self.pings {
-            self.pings = true;
-            self.clock.no_later_than(self.heard + self.client_timeout);
+        if self.has_pings() {
+            self.signs.speaks();
+            let next = self.next();
+            self.clock.no_later_than(next);
         }
     }
 
@@ -122,22 +126,19 @@ impl Times {
         self.detached_at = None;
         self.held_until = None;
         self.full_since = self.full_since.map(|_| now);
-        self.heard = now;
+        self.signs.heard();
         let next = self.next();
         self.clock.no_later_than(next);
     }
 
     /// When something is due next.
     fn next(&self) -> Instant {
-        let can_be_silent = self.pings && self.has_pings() && self.detached_at.is_none();
-        let client = can_be_silent.then(|| self.heard + self.client_timeout);
-        let detached = self.detached_at.map(|at| at + self.disconnect);
-        let full = self.full_since.map(|at| at + CONFIRM_WAIT);
+        let of_client = match self.detached_at {
+            Some(at) => [Some(at + self.disconnect), None],
+            None => [self.signs.next(), self.full_since.map(|at| at + CONFIRM_WAIT)],
+        };
         let own = if self.has_pings() { self.ping_at } else { self.idle_check };
-        [client, self.held_until, self.confirm_at, detached, full]
-            .into_iter()
-            .flatten()
-            .fold(own, Instant::min)
+        [self.held_until, self.confirm_at].into_iter().chain(of_client).flatten().fold(own, Instant::min)
     }
 
     /// With long polling, polls take the place of pings.
@@ -153,17 +154,17 @@ impl<H: Hub> Session<H> {
         if times.detached_at.is_some_and(|at| now >= at + times.disconnect) {
             return Err(End::Lost);
         }
-        if times.full_since.is_some_and(|at| now >= at + CONFIRM_WAIT) {
+        if self.attached && times.full_since.is_some_and(|at| now >= at + CONFIRM_WAIT) {
             return Err(End::Fault("The client does not confirm what it is sent.".into()));
         }
         if times.held_until.is_some_and(|at| now >= at) {
             times.let_go();
         }
         if times.has_pings() {
-            let silent = self.attached && times.pings && now >= times.heard + times.client_timeout;
-            if silent && !self.has_been_heard(out).await? {
+            if self.is_silent(out).await? {
                 return self.silent(out);
             }
+            self.ask_for_sign(out).await?;
             self.ping(out, now).await?;
         } else {
             self.check_polls(out, now)?;
@@ -174,16 +175,27 @@ impl<H: Hub> Session<H> {
         Ok(())
     }
 
-    /// Whether the client has said something that has not been read: because there was no room for it, or because its
-    /// turn has not come.
-    async fn has_been_heard<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step<bool> {
-        if !self.has_room() {
-            self.times.heard();
-            return Ok(true);
+    /// Whether the client has been silent for too long. What it has said may not have been read: because there was no
+    /// room for it, or because its turn has not come.
+    async fn is_silent<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step<bool> {
+        while self.attached && self.times.signs.are_missing() {
+            if !self.has_room() {
+                self.times.heard();
+                return Ok(false);
+            }
+            let Some(received) = out.line.next().now_or_never() else { return Ok(true) };
+            self.received(out, received).await?;
         }
-        let Some(received) = out.line.next().now_or_never() else { return Ok(false) };
-        self.received(out, received).await?;
-        Ok(true)
+        Ok(false)
+    }
+
+    /// Asks for a sign of life, if it is time.
+    async fn ask_for_sign<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
+        if !self.attached || !self.times.signs.are_wanted() {
+            return Ok(());
+        }
+        self.times.signs.asked();
+        self.put(out, Outgoing::Ping, PING_FRAME).await
     }
 
     /// A client that says nothing is lost to a stateful connection, which waits for it a while.

@@ -15,9 +15,9 @@ pub(super) use pipe::{Pipe, PipeLine, Polled};
 pub(super) use web_socket::SocketLine;
 
 /// The two directions of a connection. What comes in is a stream of bytes, whose parts mean nothing; what goes out
-/// are whole records.
+/// are whole records, and questions.
 pub(super) trait Line:
-    Stream<Item = Received> + Sink<Bytes, Error = Gone> + Unpin + Send + 'static
+    Stream<Item = Received> + Sink<Outgoing, Error = Gone> + Unpin + Send + 'static
 {
     fn transport(&self) -> Transport;
 
@@ -34,10 +34,21 @@ pub(super) trait Line:
     fn finish(&mut self, wait: Duration) -> impl Future<Output = ()> + Send;
 }
 
+/// What is written to a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// A whole record.
+    Record(Bytes),
+    /// A question whether the client is there, which its library answers by itself. Only a WebSocket has one.
+    Ping,
+}
+
 /// What a line has to say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Data(Bytes),
+    /// Nothing but that the client is there.
+    Alive,
     /// It goes on over something new; what was received in part comes again from its beginning.
     Attached,
     /// It was lost.

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Gone, Line, Received};
+use super::{Gone, Line, Outgoing, Received};
 use crate::signalr::options::Transport;
 
 /// A connection whose client makes requests: what it posts waits here for the session, and what the session writes
@@ -333,7 +333,7 @@ impl Stream for PipeLine {
     }
 }
 
-impl Sink<Bytes> for PipeLine {
+impl Sink<Outgoing> for PipeLine {
     type Error = Gone;
 
     fn poll_ready(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Gone>> {
@@ -348,7 +348,8 @@ impl Sink<Bytes> for PipeLine {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, record: Bytes) -> Result<(), Gone> {
+    fn start_send(self: Pin<&mut Self>, outgoing: Outgoing) -> Result<(), Gone> {
+        let Outgoing::Record(record) = outgoing else { return Ok(()) };
         let mut state = self.pipe.lock();
         state.written_bytes += record.len();
         state.written.push_back(record);

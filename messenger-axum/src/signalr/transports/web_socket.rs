@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Gone, Line, Received};
+use super::{Gone, Line, Outgoing, Received};
 use crate::signalr::options::Transport;
 
 /// Normal closure (RFC 6455, section 7.4.1).
@@ -79,17 +79,15 @@ impl Stream for SocketLine {
             return Poll::Ready(Some(Received::Attached));
         }
         let Some(socket) = &mut self.socket else { return Poll::Pending };
-        loop {
-            let received = match ready!(socket.poll_next_unpin(task)) {
-                Some(Ok(Message::Text(text))) => Received::Data(text.into()),
-                Some(Ok(Message::Binary(bytes))) => Received::Data(bytes),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_))) => Received::Ended,
-                Some(Err(error)) if is_unreadable(&error) => Received::Broken,
-                Some(Err(_)) | None => Received::Lost,
-            };
-            return Poll::Ready(Some(received));
-        }
+        let received = match ready!(socket.poll_next_unpin(task)) {
+            Some(Ok(Message::Text(text))) => Received::Data(text.into()),
+            Some(Ok(Message::Binary(bytes))) => Received::Data(bytes),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Alive,
+            Some(Ok(Message::Close(_))) => Received::Ended,
+            Some(Err(error)) if is_unreadable(&error) => Received::Broken,
+            Some(Err(_)) | None => Received::Lost,
+        };
+        Poll::Ready(Some(received))
     }
 }
 
@@ -111,19 +109,19 @@ fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-impl Sink<Bytes> for SocketLine {
+impl Sink<Outgoing> for SocketLine {
     type Error = Gone;
 
     fn poll_ready(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         self.poll_writing(task, |socket, task| socket.poll_ready(task))
     }
 
-    fn start_send(mut self: Pin<&mut Self>, record: Bytes) -> Result<(), Gone> {
-        let message = if self.binary {
-            Message::Binary(record)
-        } else {
+    fn start_send(mut self: Pin<&mut Self>, outgoing: Outgoing) -> Result<(), Gone> {
+        let message = match outgoing {
+            Outgoing::Record(record) if self.binary => Message::Binary(record),
             // A record of a text protocol is UTF-8.
-            Message::Text(Utf8Bytes::try_from(record).map_err(|_| Gone)?)
+            Outgoing::Record(record) => Message::Text(Utf8Bytes::try_from(record).map_err(|_| Gone)?),
+            Outgoing::Ping => Message::Ping(Bytes::new()),
         };
         self.socket.as_mut().ok_or(Gone)?.start_send_unpin(message).map_err(|_| Gone)
     }
