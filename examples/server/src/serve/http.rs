@@ -14,7 +14,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::stream::{ClientStream, Held};
+use super::{
+    peer,
+    stream::{ClientStream, Held},
+};
 
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +126,9 @@ impl Acceptor {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "a connection ended before it began");
             return;
+        }
+        if let Err(error) = peer::watch(&socket, self.limits.write_timeout) {
+            tracing::debug!(%error, "the system will be late to notice if a client is lost");
         }
         let held = Held { permit, tracked: self.open.token() };
         let stream = ClientStream::new(socket, self.limits.write_timeout, Some(held));

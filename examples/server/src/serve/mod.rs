@@ -2,6 +2,7 @@
 
 mod http;
 mod open_files;
+mod peer;
 mod signals;
 mod stream;
 

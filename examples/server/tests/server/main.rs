@@ -8,6 +8,7 @@ mod crash;
 mod data;
 mod ending;
 mod live;
+mod lost;
 mod mssql;
 mod page;
 mod postgres;
