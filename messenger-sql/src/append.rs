@@ -232,6 +232,10 @@ mod tests {
     };
 
     use super::*;
+    use crate::values::{
+        Value::{Bytes, Integer, Null},
+        Values,
+    };
 
     /// A message of one sender to this chat.
     fn to(chat: u8, id: u8, name: Option<&str>) -> NewMessage {
@@ -330,5 +334,15 @@ mod tests {
         let wanted =
             [StoreErrorKind::Corrupt, StoreErrorKind::AlreadyExists(Unique::Id), StoreErrorKind::NotMember];
         assert_eq!(kinds, wanted);
+    }
+
+    #[test]
+    fn what_a_server_says_is_read_from_numbers_and_an_id() {
+        let read = |row: Values| Said::read(&mut Columns::of(&row)).unwrap();
+        let stored = read(Values(vec![Integer(2), Integer(3), Null]));
+        assert_eq!(stored, Said::Stored(Seq::new(2), Revision::new(3)));
+        let known = read(Values(vec![Null, Null, Bytes(&[7; 16])]));
+        assert_eq!(known, Said::Known(Id::from_bytes([7; 16])));
+        assert_eq!(read(Values(vec![Null, Null, Null])), Said::Stranger);
     }
 }

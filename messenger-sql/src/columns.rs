@@ -351,54 +351,10 @@ pub fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    enum Value {
-        Null,
-        Integer(i64),
-        Flag(bool),
-        Text(&'static str),
-        Bytes(&'static [u8]),
-    }
-    use Value::{Bytes, Flag, Integer, Null, Text};
-
-    /// An engine that keeps texts of ASCII as bytes.
-    struct Values(Vec<Value>);
-
-    impl Values {
-        fn get<'v, T>(
-            &'v self,
-            column: usize,
-            read: impl FnOnce(&'v Value) -> Option<T>,
-        ) -> StoreResult<Option<T>> {
-            match self.0.get(column) {
-                None => Err(corrupt("no such column")),
-                Some(Null) => Ok(None),
-                Some(value) => read(value).map(Some).ok_or_else(|| corrupt("of another kind")),
-            }
-        }
-    }
-
-    impl Row for Values {
-        fn integer(&self, column: usize) -> StoreResult<Option<i64>> {
-            self.get(column, |value| if let Integer(number) = value { Some(*number) } else { None })
-        }
-
-        fn flag(&self, column: usize) -> StoreResult<Option<bool>> {
-            self.get(column, |value| if let Flag(flag) = value { Some(*flag) } else { None })
-        }
-
-        fn text(&self, column: usize) -> StoreResult<Option<&str>> {
-            self.get(column, |value| if let Text(text) = value { Some(*text) } else { None })
-        }
-
-        fn ascii(&self, column: usize) -> StoreResult<Option<&str>> {
-            self.bytes(column)?.map(|bytes| str::from_utf8(bytes).map_err(corrupt)).transpose()
-        }
-
-        fn bytes(&self, column: usize) -> StoreResult<Option<&[u8]>> {
-            self.get(column, |value| if let Bytes(bytes) = value { Some(*bytes) } else { None })
-        }
-    }
+    use crate::values::{
+        Value::{self, Bytes, Flag, Integer, Null, Text},
+        Values,
+    };
 
     const ID: &[u8] = &[7; 16];
 
@@ -406,6 +362,15 @@ mod tests {
         let head = [Bytes(ID), Bytes(ID), Integer(3), Integer(5), Integer(6), Integer(0), Bytes(ID)];
         let tail = [Null, Bytes(b"its-name"), Bytes(ID), Null, Integer(1), Null, Integer(2)];
         head.into_iter().chain(tail).collect()
+    }
+
+    fn chat(kind: i64) -> Values {
+        let head = [Bytes(ID), Integer(kind), Text("Tea"), Integer(1)];
+        Values(head.into_iter().chain((2..=6).map(Integer)).collect())
+    }
+
+    fn member(role: i64) -> Values {
+        Values(vec![Bytes(ID), Integer(role), Integer(1), Integer(2), Integer(3), Integer(4), Null])
     }
 
     fn is_corrupt<T>(result: StoreResult<T>) -> bool {
@@ -456,5 +421,43 @@ mod tests {
         for (list, nulls) in [(CHAT, NO_CHAT), (MESSAGE, NO_MESSAGE)] {
             assert_eq!(list.split(", ").count(), nulls.split(", ").count());
         }
+    }
+
+    #[test]
+    fn kinds_and_roles_are_read_as_they_were_stored() {
+        for kind in [ChatKind::Direct, ChatKind::Group] {
+            assert_eq!(Columns::of(&chat(chat_kind(kind))).chat().unwrap().kind, kind);
+        }
+        for one in [Role::Member, Role::Admin, Role::Owner] {
+            assert_eq!(Columns::of(&member(role(one))).member().unwrap().role, one);
+        }
+        for (stored, kind) in [(0, MessageKind::Text), (1, MessageKind::System)] {
+            let mut row = message();
+            row[5] = Integer(stored);
+            assert_eq!(Columns::of(&Values(row)).message().unwrap().kind, kind);
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_roles_are_corrupt() {
+        for unknown in [-1, 3] {
+            assert!(is_corrupt(Columns::of(&chat(unknown)).chat()));
+            assert!(is_corrupt(Columns::of(&member(unknown)).member()));
+            let mut row = message();
+            row[5] = Integer(unknown);
+            assert!(is_corrupt(Columns::of(&Values(row)).message()));
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were_stored() {
+        for number in [0, 1, 1 << 53] {
+            assert_eq!(Columns::of(&Values(vec![Integer(integer(number))])).number().unwrap(), number);
+        }
+    }
+
+    #[test]
+    fn a_limit_beyond_what_an_engine_counts_is_none() {
+        assert_eq!((rows(0), rows(200), rows(usize::MAX)), (0, 200, i64::MAX));
     }
 }

@@ -7,3 +7,5 @@ pub mod marks;
 pub mod migrations;
 pub mod prefix;
 pub mod records;
+#[cfg(test)]
+mod values;

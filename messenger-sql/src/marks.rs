@@ -79,3 +79,63 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use messenger_core::Id;
+
+    use super::*;
+
+    fn step(user: u8, seq: u64, read: bool) -> MoveMarker {
+        let id = |byte| Id::from_bytes([byte; 16]);
+        MoveMarker { chat: Id::from_bytes([1; 16]), user: id(user), seq: Seq::new(seq), read }
+    }
+
+    /// In a chat of ten messages, all of them texts; read up to 3, delivered up to 5.
+    fn found(step: &MoveMarker) -> Option<Found> {
+        let marks = Marks { read_seq: Seq::new(3), read_texts: 3, delivered_seq: Seq::new(5), moved: false };
+        let place = Place { seq: step.seq, texts: step.seq.get(), all_texts: 10, member_count: 2 };
+        Some(Found { marks, place })
+    }
+
+    /// Whether each step moved a mark, and where the read mark and the delivered mark are after it.
+    fn walked(batch: &[MoveMarker]) -> Vec<(bool, u64, u64)> {
+        let (answers, _) = walk(batch, batch.iter().map(found).collect());
+        let answers = answers.into_iter().map(Result::unwrap);
+        answers.map(|to| (to.moved, to.read_seq.get(), to.delivered_seq.get())).collect()
+    }
+
+    #[test]
+    fn marks_move_forward_and_never_back() {
+        for (seq, moved) in [(2, (false, 3, 5)), (3, (false, 3, 5)), (4, (true, 4, 5)), (8, (true, 8, 8))] {
+            assert_eq!(walked(&[step(1, seq, true)]), [moved], "read {seq}");
+        }
+        for (seq, moved) in [(4, (false, 3, 5)), (5, (false, 3, 5)), (6, (true, 3, 6))] {
+            assert_eq!(walked(&[step(1, seq, false)]), [moved], "delivered {seq}");
+        }
+    }
+
+    #[test]
+    fn each_step_of_a_batch_begins_where_the_last_of_the_same_member_ended() {
+        let batch = [step(1, 8, true), step(2, 6, true), step(1, 7, false), step(1, 9, false)];
+        assert_eq!(walked(&batch), [(true, 8, 8), (true, 6, 6), (false, 8, 8), (true, 8, 9)]);
+        let (answers, marks) = walk(&batch, batch.iter().map(found).collect());
+        assert_eq!(answers[3].as_ref().unwrap().unread, 2);
+        let ends = &marks[&(batch[0].chat, batch[0].user)];
+        assert_eq!((ends.read_seq, ends.read_texts, ends.delivered_seq), (Seq::new(8), 8, Seq::new(9)));
+    }
+
+    #[test]
+    fn only_marks_that_have_moved_are_to_be_stored() {
+        let batch = [step(1, 8, true), step(1, 1, true), step(2, 3, true)];
+        let (_, marks) = walk(&batch, batch.iter().map(found).collect());
+        assert_eq!([0, 2].map(|of: usize| marks[&(batch[of].chat, batch[of].user)].moved), [true, false]);
+    }
+
+    #[test]
+    fn who_is_no_member_has_no_marks() {
+        let (answers, marks) = walk(&[step(1, 8, true)], vec![None]);
+        assert_eq!(answers[0].as_ref().unwrap_err().kind(), StoreErrorKind::NotMember);
+        assert!(marks.is_empty());
+    }
+}

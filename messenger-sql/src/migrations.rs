@@ -98,4 +98,14 @@ mod tests {
         assert_eq!(pending(&KNOWN, &steps).unwrap_err(), Refusal::Changed { version: 1 });
         assert_eq!(pending(&KNOWN, &applied(&KNOWN[1..])).unwrap_err(), Refusal::Changed { version: 1 });
     }
+
+    /// Databases have stored these.
+    #[test]
+    fn a_checksum_is_the_sha_256_of_the_text() {
+        let wanted = [
+            0xe0, 0x04, 0xeb, 0xd5, 0xb5, 0x53, 0x2a, 0x4b, 0x85, 0x98, 0x4a, 0x62, 0xf8, 0xad, 0x48, 0xa8,
+            0x1a, 0xa3, 0x46, 0x0c, 0x1c, 0xa0, 0x77, 0x01, 0xf3, 0x86, 0x13, 0x5d, 0x72, 0xcd, 0xec, 0xf5,
+        ];
+        assert_eq!(KNOWN[0].checksum(), wanted);
+    }
 }

@@ -82,3 +82,52 @@ pub fn in_order(mut changes: Changes, limit: usize) -> Changes {
     changes.messages.truncate(limit);
     changes
 }
+
+#[cfg(test)]
+mod tests {
+    use messenger_core::{Id, ports::Content};
+
+    use super::*;
+
+    #[test]
+    fn a_page_is_looked_for_where_it_can_be() {
+        let seq = Seq::new;
+        for (anchor, limit, bounds) in [
+            (Anchor::Newest, 10, (1, Seq::MAX.get())),
+            (Anchor::Before(seq(5)), 10, (1, 4)),
+            (Anchor::After(seq(3)), 10, (4, 13)),
+            (Anchor::Around(seq(50)), 10, (45, 54)),
+        ] {
+            assert_eq!(history_bounds(anchor, limit), bounds, "{anchor:?}");
+        }
+        for nowhere in [history_bounds(Anchor::Before(seq(1)), 10), history_bounds(Anchor::After(seq(3)), 0)]
+        {
+            assert!(nowhere.0 > nowhere.1, "{nowhere:?}");
+        }
+    }
+
+    #[test]
+    fn changes_are_told_by_revision_and_whether_there_are_more() {
+        let change = |revision| {
+            let new = NewMessage {
+                id: Id::from_bytes([1; 16]),
+                chat: Id::from_bytes([2; 16]),
+                sender: Id::from_bytes([3; 16]),
+                body: Content(Vec::new()),
+                client_id: None,
+                reply_to: None,
+                created_at: Timestamp::from_micros(0),
+            };
+            text_message(&new, Seq::new(1), Revision::new(revision))
+        };
+        for (limit, wanted, truncated) in
+            [(2, &[4, 5][..], true), (3, &[4, 5, 6], false), (4, &[4, 5, 6], false)]
+        {
+            let messages = [6, 4, 5].map(change).into();
+            let chat = new_chat(Id::from_bytes([2; 16]), ChatKind::Group, None, Timestamp::from_micros(0));
+            let told = in_order(Changes { chat, messages, truncated: false }, limit);
+            let revisions: Vec<u64> = told.messages.iter().map(|message| message.revision.get()).collect();
+            assert_eq!((&revisions[..], told.truncated), (wanted, truncated), "{limit}");
+        }
+    }
+}
