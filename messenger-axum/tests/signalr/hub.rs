@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::response::{IntoResponse as _, Response};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use http::StatusCode;
 use messenger_axum::signalr::{
-    Asking, Caller, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Push,
+    Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Push, Upload,
 };
 use serde_json::Value;
 use tokio::{
@@ -21,14 +21,16 @@ use crate::support::PATIENCE;
 #[derive(Default)]
 pub(crate) struct World {
     connected: watch::Sender<usize>,
-    clients: Mutex<Vec<mpsc::UnboundedSender<Told>>>,
-    /// Lets one `Wait` or `Place` go on.
+    clients: Mutex<Vec<Told>>,
+    callers: Mutex<Vec<Caller>>,
+    /// Lets one call that waits there go on.
     pub(crate) gate: Notify,
     began: watch::Sender<usize>,
+    errors: watch::Sender<Vec<String>>,
 }
 
-/// What a client is told.
-type Told = Result<Value, messenger_axum::signalr::Goodbye>;
+/// Where a client is told something, or its connection is ended.
+type Told = mpsc::UnboundedSender<Result<Value, Goodbye>>;
 
 impl World {
     /// Waits until so many clients are connected.
@@ -40,19 +42,51 @@ impl World {
             .unwrap();
     }
 
+    pub(crate) fn count(&self) -> usize {
+        *self.connected.borrow()
+    }
+
     /// Waits until so many calls have reached the gate.
     pub(crate) async fn began(&self, count: usize) {
         let mut calls = self.began.subscribe();
         timeout(PATIENCE, calls.wait_for(|began| *began == count)).await.expect("so many").unwrap();
     }
 
-    pub(crate) fn count(&self) -> usize {
-        *self.connected.borrow()
+    pub(crate) fn calls(&self) -> usize {
+        *self.began.borrow()
     }
 
     /// Tells all clients, or ends their connections.
-    pub(crate) fn tell(&self, what: &Told) {
+    pub(crate) fn tell(&self, what: &Result<Value, Goodbye>) {
         self.clients.lock().unwrap().retain(|client| client.send(what.clone()).is_ok());
+    }
+
+    /// Asks the client that came last for its name; what comes of that is of interest only if it is an error.
+    pub(crate) async fn ask(self: &Arc<Self>) {
+        let (caller, world) = (self.callers.lock().unwrap().last().unwrap().clone(), Arc::clone(self));
+        tokio::spawn(async move { ask(&caller, &world).await });
+        tokio::task::yield_now().await;
+    }
+
+    pub(crate) fn errors(&self) -> usize {
+        self.errors.borrow().len()
+    }
+
+    /// Waits for an error in a method.
+    pub(crate) async fn last_error(&self) -> String {
+        let mut errors = self.errors.subscribe();
+        let errors = timeout(PATIENCE, errors.wait_for(|errors| !errors.is_empty())).await.expect("one");
+        errors.unwrap().last().unwrap().clone()
+    }
+
+    fn noted(&self, error: HubError) -> HubError {
+        self.errors.send_modify(|errors| errors.push(error.to_string()));
+        error
+    }
+
+    async fn at_the_gate(&self) {
+        self.began.send_modify(|began| *began += 1);
+        self.gate.notified().await;
     }
 }
 
@@ -67,15 +101,18 @@ impl Hub for TestHub {
     async fn authenticate(&self, request: Asking<'_>) -> Result<String, Response> {
         match request.token.unwrap_or("anybody") {
             "nobody" => Err(StatusCode::UNAUTHORIZED.into_response()),
+            "banned" => Err(StatusCode::FORBIDDEN.into_response()),
             token => Ok(token.to_owned()),
         }
     }
 
     fn method(&self, name: &str) -> Option<HubMethod> {
+        let plain = HubMethod::default();
         match name.to_ascii_lowercase().as_str() {
-            "echo" | "wait" | "place" | "ask" | "told" | "hidden" | "forbidden" => Some(HubMethod::default()),
-            "count" | "endless" | "broken" => Some(HubMethod { streaming: true, uploads: 0 }),
-            "sum" | "deaf" => Some(HubMethod { streaming: false, uploads: 1 }),
+            "echo" | "wait" | "place" | "ask" | "told" | "hidden" | "forbidden" => Some(plain),
+            "count" | "endless" | "broken" | "faulty" => Some(HubMethod { streaming: true, uploads: 0 }),
+            "sum" | "late" | "deaf" | "keep" => Some(HubMethod { uploads: 1, ..plain }),
+            "both" => Some(HubMethod { uploads: 2, ..plain }),
             _ => None,
         }
     }
@@ -88,6 +125,7 @@ impl Hub for TestHub {
         }
         let (tell, told) = mpsc::unbounded_channel();
         self.0.clients.lock().unwrap().push(tell);
+        self.0.callers.lock().unwrap().push(caller.clone());
         self.0.connected.send_modify(|connected| *connected += 1);
         Ok(Connected { caller, told, world: Arc::clone(&self.0) })
     }
@@ -95,7 +133,7 @@ impl Hub for TestHub {
 
 pub(crate) struct Connected {
     caller: Caller,
-    told: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::UnboundedReceiver<Result<Value, Goodbye>>,
     world: Arc<World>,
 }
 
@@ -107,53 +145,18 @@ impl Drop for Connected {
 
 impl HubClient for Connected {
     async fn invoke(&mut self, mut invocation: Invocation<'_>) -> Invoked {
-        let (caller, world) = (self.caller.clone(), Arc::clone(&self.world));
-        let protocol = caller.protocol();
-        match invocation.target.to_ascii_lowercase().as_str() {
-            "wait" => Invoked::Work(Box::pin(async move { waited(&caller, &world).await }), None),
-            "place" => {
-                let placed = Arc::new(true.into());
-                Invoked::Work(Box::pin(async move { waited(&caller, &world).await }), Some(placed))
-            }
-            "ask" => Invoked::Work(
-                Box::pin(async move {
-                    let name: Result<Value, _> = caller.ask("name", "why").await;
-                    let name = name.map_err(|error| HubError::told(error.to_string()))?;
-                    Ok(protocol.payload(&name)?)
-                }),
-                None,
-            ),
+        let name = invocation.target.to_ascii_lowercase();
+        let uploads = std::mem::take(&mut invocation.uploads);
+        match name.as_str() {
+            "echo" => Invoked::Done(echo(&self.caller, &invocation)),
             "told" => Invoked::Done(Err(HubError::told("no"))),
             "hidden" => Invoked::Done(Err(HubError::Hidden)),
             "forbidden" => Invoked::Done(Err(HubError::Unauthorized)),
-            "count" => match invocation.argument().and_then(|count| Ok(count.read::<u32>()?)) {
-                Ok(count) => Invoked::Stream(
-                    stream::iter(1..=count).map(move |number| Ok(protocol.payload(&number)?)).boxed(),
-                ),
-                Err(error) => Invoked::Stream(stream::iter([Err(error)]).boxed()),
-            },
-            "endless" => Invoked::Stream(stream::pending().boxed()),
-            "broken" => {
-                let items = [Ok(Payload::clone(&protocol.payload(&1).unwrap())), Err(HubError::told("torn"))];
-                Invoked::Stream(stream::iter(items).boxed())
+            "place" => Invoked::Work(self.work(name, uploads), Some(Arc::new(true.into()))),
+            "wait" | "ask" | "sum" | "both" | "late" | "deaf" | "keep" => {
+                Invoked::Work(self.work(name, uploads), None)
             }
-            "sum" => {
-                let numbers = invocation.uploads.remove(0).map(|number| Ok(number?.read::<f64>()?));
-                let sum = numbers.try_fold(0.0, async |sum, number| Ok::<_, HubError>(sum + number));
-                Invoked::Work(Box::pin(async move { Ok(protocol.payload(&sum.await?)?) }), None)
-            }
-            "deaf" => {
-                let numbers = invocation.uploads.remove(0);
-                Invoked::Work(
-                    Box::pin(async move {
-                        let answer = waited(&caller, &world).await;
-                        drop(numbers);
-                        answer
-                    }),
-                    None,
-                )
-            }
-            _ => Invoked::Done(echo(&caller, &invocation)),
+            _ => Invoked::Stream(self.stream(&name, &invocation)),
         }
     }
 
@@ -170,18 +173,68 @@ impl HubClient for Connected {
 }
 
 impl Connected {
-    fn push(&self, told: Told) -> Push {
+    fn push(&self, told: Result<Value, Goodbye>) -> Push {
         match told {
             Ok(value) => Push::Message(self.caller.protocol().invocation("told", &value).unwrap()),
             Err(goodbye) => Push::End(goodbye),
         }
     }
+
+    fn work(&self, name: String, uploads: Vec<Upload>) -> BoxFuture<'static, Result<Payload, HubError>> {
+        let (caller, world) = (self.caller.clone(), Arc::clone(&self.world));
+        Box::pin(async move {
+            if matches!(name.as_str(), "wait" | "place" | "late" | "deaf") {
+                world.at_the_gate().await;
+            }
+            let protocol = caller.protocol();
+            match name.as_str() {
+                "ask" => Ok(protocol.payload(&ask(&caller, &world).await?)?),
+                "sum" | "both" | "late" => {
+                    let sum = sum(uploads).await.map_err(|error| world.noted(error))?;
+                    Ok(protocol.payload(&sum)?)
+                }
+                "keep" => {
+                    let kept = async move { sum(uploads).await.map_err(|error| world.noted(error)) };
+                    tokio::spawn(kept);
+                    Ok(protocol.payload("kept")?)
+                }
+                _ => Ok(protocol.payload("waited")?),
+            }
+        })
+    }
+
+    fn stream(
+        &self,
+        name: &str,
+        invocation: &Invocation<'_>,
+    ) -> BoxStream<'static, Result<Payload, HubError>> {
+        let protocol = self.caller.protocol();
+        let failed = |error| stream::iter([Ok(1), Err(error)]);
+        let numbers = match name {
+            "count" => match invocation.argument().and_then(|count| Ok(count.read::<u32>()?)) {
+                Ok(count) => stream::iter(1..=count).map(Ok).boxed(),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            },
+            "broken" => failed(HubError::told("torn")).boxed(),
+            "faulty" => stream::iter([Err(HubError::Hidden)]).boxed(),
+            _ => stream::pending().boxed(),
+        };
+        numbers.map(move |number: Result<u32, HubError>| Ok(protocol.payload(&number?)?)).boxed()
+    }
 }
 
-async fn waited(caller: &Caller, world: &World) -> Result<Payload, HubError> {
-    world.began.send_modify(|began| *began += 1);
-    world.gate.notified().await;
-    Ok(caller.protocol().payload("waited")?)
+async fn ask(caller: &Caller, world: &World) -> Result<Value, HubError> {
+    let name = caller.ask("name", "why").await;
+    name.map_err(|error| world.noted(HubError::told(error.to_string())))
+}
+
+async fn sum(uploads: Vec<Upload>) -> Result<f64, HubError> {
+    let mut sum = 0.0;
+    for upload in uploads {
+        let numbers = upload.map(|number| Ok::<_, HubError>(number?.read::<f64>()?));
+        sum += numbers.try_fold(0.0, async |sum, number| Ok(sum + number)).await?;
+    }
+    Ok(sum)
 }
 
 fn echo(caller: &Caller, invocation: &Invocation<'_>) -> Result<Payload, HubError> {

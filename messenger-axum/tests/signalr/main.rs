@@ -3,7 +3,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod calls;
 mod chat;
+mod ending;
+mod events;
+mod handshakes;
 mod hub;
 mod life;
+mod message_pack;
+mod polling;
+mod requests;
+mod stateful;
+mod streams;
 mod support;

@@ -54,6 +54,18 @@ impl Service {
         Self { app, dial, path }
     }
 
+    /// The test's hub, at `/hub`, in an app that is dropped then.
+    pub(crate) fn until(app: Router, ends: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (dial, dialled) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = async move { axum::serve(Wires(dialled), app).await } => {}
+                () = ends => {}
+            }
+        });
+        Self { app: Router::new(), dial, path: "/hub" }
+    }
+
     /// A way to the server, which holds so many bytes in each direction.
     pub(crate) fn wire(&self, bytes: usize) -> DuplexStream {
         let (client, server) = tokio::io::duplex(bytes);
@@ -65,7 +77,11 @@ impl Service {
     pub(crate) async fn request(&self, method: &str, query: &str, accept: &str, body: String) -> Response {
         let uri = format!("{}{query}", self.path);
         let request = Request::builder().method(method).uri(uri).header("accept", accept);
-        let answer = self.app.clone().oneshot(request.body(Body::from(body)).unwrap());
+        self.send(request.body(Body::from(body)).unwrap()).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response {
+        let answer = self.app.clone().oneshot(request);
         timeout(PATIENCE, answer).await.expect("an answer comes").unwrap()
     }
 
@@ -88,10 +104,18 @@ impl Service {
 
     /// A poll; what it brings.
     pub(crate) async fn poll(&self, token: &str) -> (StatusCode, Vec<Value>) {
-        let response = self.request("GET", &format!("?id={token}"), "*/*", String::new()).await;
+        self.poll_as(token, "anybody").await
+    }
+
+    /// One of somebody else.
+    pub(crate) async fn poll_as(&self, token: &str, user: &str) -> (StatusCode, Vec<Value>) {
+        let query = format!("?id={token}&access_token={user}");
+        let response = self.request("GET", &query, "*/*", String::new()).await;
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, records(std::str::from_utf8(&body).unwrap()))
+        // Anything else says in words what is wrong.
+        let records = (status == 200).then(|| records(std::str::from_utf8(&body).unwrap()));
+        (status, records.unwrap_or_default())
     }
 
     /// A connection by long polling, its handshake done.

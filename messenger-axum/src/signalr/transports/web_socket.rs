@@ -26,6 +26,8 @@ pub(in crate::signalr) struct SocketLine {
     /// One that has come while there was something to be written to the old one.
     next: Option<WebSocket>,
     binary: bool,
+    /// Whether something has come that can't be read, behind which there is nothing that can.
+    broken: bool,
 }
 
 impl SocketLine {
@@ -33,7 +35,7 @@ impl SocketLine {
         socket: WebSocket,
         others: Option<mpsc::Receiver<WebSocket>>,
     ) -> Self {
-        Self { socket: Some(socket), others, next: None, binary: false }
+        Self { socket: Some(socket), others, next: None, binary: false, broken: false }
     }
 
     fn poll_other(&mut self, task: &mut Context<'_>) -> Poll<WebSocket> {
@@ -84,7 +86,10 @@ impl Stream for SocketLine {
             Some(Ok(Message::Binary(bytes))) => Received::Data(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Alive,
             Some(Ok(Message::Close(_))) => Received::Ended,
-            Some(Err(error)) if is_unreadable(&error) => Received::Broken,
+            Some(Err(error)) if is_unreadable(&error) => {
+                self.broken = true;
+                Received::Broken
+            }
             Some(Err(_)) | None => Received::Lost,
         };
         Poll::Ready(Some(received))
@@ -163,6 +168,10 @@ impl Line for SocketLine {
                 if matches!(message, Message::Close(_)) {
                     return;
                 }
+            }
+            if self.broken {
+                // So there is only time that can be given.
+                std::future::pending::<()>().await;
             }
         };
         let _ = timeout(wait, goodbye).await;
