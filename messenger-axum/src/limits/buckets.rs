@@ -170,6 +170,36 @@ mod tests {
             clock.advance(Duration::from_millis(100));
         }
         // One request keeps its bucket from being full for ten seconds, which is a hundred others.
-        assert!(buckets.limiter.len() <= SWEEP + 100 + 1, "{}", buckets.limiter.len());
+        let left = buckets.limiter.len();
+        assert!((100..=SWEEP + 100 + 1).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn looking_for_full_buckets_is_not_the_work_of_each_request() {
+        let clock = FakeRelativeClock::default();
+        let buckets = buckets(&clock);
+        for key in 0..SWEEP - 1 {
+            assert!(buckets.take(&key).is_ok());
+            clock.advance(Duration::from_secs(10));
+        }
+        assert_eq!(buckets.limiter.len(), SWEEP - 1);
+        // The last of so many, which finds all that are full.
+        assert!(buckets.take(&SWEEP).is_ok());
+        assert!(buckets.limiter.len() < 10);
+    }
+
+    #[test]
+    fn nor_is_it_of_as_many_requests_as_there_are_buckets_that_are_not_full() {
+        let clock = FakeRelativeClock::default();
+        let buckets = buckets(&clock);
+        for key in 0..4 * SWEEP {
+            assert!(buckets.take(&key).is_ok());
+        }
+        clock.advance(Duration::from_secs(10));
+        // The last look was at a time when there were twice as many as at the one before.
+        for key in 0..3 * SWEEP {
+            assert!(buckets.take(&key).is_ok());
+        }
+        assert!(buckets.limiter.len() >= 4 * SWEEP);
     }
 }

@@ -126,6 +126,12 @@ fn operations_are_whole() {
         let statuses: Vec<&String> = operation["responses"].as_object().unwrap().keys().collect();
         assert!(statuses.iter().any(|status| status.starts_with('2')), "{name}");
         assert!(path.starts_with("/health") || statuses.iter().any(|status| *status == "429"), "{name}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let schema = response.pointer("/content/application~1json/schema");
+            if status.starts_with('2') && !path.starts_with("/health") {
+                assert_eq!(schema.is_some_and(Value::is_object), status != "204", "{name}: {response}");
+            }
+        }
     }
 }
 
