@@ -104,10 +104,12 @@ impl CatchUp {
             // What a client has from elsewhere is no place in the order of what it is told here.
             place.give(since.min(head));
             let behind = Behind { chat, since, head, member_at: head };
-            in_all += behind.changes();
-            if since > head || behind.changes() > most || in_all > most * CHATS_IN_FULL {
+            let changes = behind.changes();
+            in_all += changes;
+            let is_too_much = changes > most || in_all > most * CHATS_IN_FULL;
+            if since > head || (changes > 0 && is_too_much) {
                 plan.reset.push_back(chat);
-            } else if since < head {
+            } else if changes > 0 {
                 plan.behind.push_back(behind);
             }
         }

@@ -366,6 +366,31 @@ async fn a_client_may_have_missed_so_much_in_all_chats_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_up_to_date_is_not_reset_however_much_was_missed_of_other_chats() {
+    let scene = scene(Limits { catch_up: 2, ..Limits::default() }).await;
+    let mut named = HashMap::new();
+    for n in 0..25 {
+        let chat = scene.makes_group(Who::Stranger, []).await;
+        named.insert(chat, Revision::new(if n % 2 == 0 { 1 } else { 4 }));
+        for _ in 0..3 {
+            scene.says_in(chat, Who::Stranger, "hello").await;
+        }
+    }
+    let count_resets = async |connection: &mut Connection, named: &HashMap<ChatId, Revision>| {
+        connection.resume(Some(named.clone())).await.unwrap();
+        told(connection).await.iter().filter(|what| what.starts_with("chatReset")).count()
+    };
+    let mut connection = scene.connect(Who::Stranger).await;
+    assert_eq!(count_resets(&mut connection, &named).await, 13);
+    // Once a change has gone out, nothing can be sent in order of what was before.
+    let (chat, revision) = named.iter_mut().find(|(_, revision)| revision.get() == 4).unwrap();
+    scene.says_in(*chat, Who::Stranger, "live").await;
+    *revision = revision.next();
+    assert_eq!(told(&mut connection).await, ["messageCreated 5"]);
+    assert_eq!(count_resets(&mut connection, &named).await, 13);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_each_resume_is_told() {
     let scene = scene(Limits::default()).await;
     let mut connection = scene.connect(Who::Stranger).await;

@@ -49,12 +49,14 @@ enum Place {
 }
 
 /// A resume that has been answered, and whose end has not been told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Resuming {
     named: BTreeMap<ChatId, Revision>,
     /// The person's chats when the client asked.
     heads: BTreeMap<ChatId, Revision>,
-    late: bool,
+    /// Chats of which something happened before the answer that the client had not named, though changes had gone out
+    /// already.
+    late: BTreeSet<ChatId>,
 }
 
 impl Checker {
@@ -109,12 +111,16 @@ impl Checker {
         &mut self,
         named: Option<&BTreeMap<ChatId, Revision>>,
         heads: BTreeMap<ChatId, Revision>,
+        state: &State,
     ) {
-        let late = self.has_told_changes;
         let Some(named) = named else {
-            self.resumes.push(Resuming { named: BTreeMap::new(), heads: BTreeMap::new(), late });
+            self.resumes.push(Resuming::default());
             return;
         };
+        let is_late = |(chat, has): &(&ChatId, &Revision)| {
+            self.has_told_changes && state.journal.get(**chat).is_some_and(|history| **has < history.head())
+        };
+        let late = named.iter().filter(is_late).map(|(chat, _)| *chat).collect();
         self.resumes.clear();
         self.chats.clear();
         self.unseen.clear();
@@ -236,10 +242,10 @@ impl Checker {
         let history = history(chat.id, state)?;
         let named = self.resumes.iter().find(|resuming| resuming.named.contains_key(&chat.id));
         let missed = history.head().get().saturating_sub(has.get());
-        let from_elsewhere = named.is_some_and(|resuming| {
-            resuming.late || resuming.heads.get(&chat.id).is_some_and(|head| has > *head)
+        let out_of_order = named.is_some_and(|resuming| {
+            resuming.late.contains(&chat.id) || resuming.heads.get(&chat.id).is_some_and(|head| has > *head)
         });
-        if missed <= self.catch_up as u64 && !from_elsewhere {
+        if missed <= self.catch_up as u64 && !out_of_order {
             return Err(format!("only {missed} changes were missed"));
         }
         self.show(chat, state)

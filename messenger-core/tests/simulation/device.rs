@@ -174,7 +174,7 @@ impl Device {
         match timeout(Duration::from_secs(10), live.connection.resume(asked)).await {
             Ok(Ok(())) => {
                 record.log(format!("{} resumes with {named:?}", self.name));
-                live.checker.resumes(named.as_ref(), before);
+                live.checker.resumes(named.as_ref(), before, &record.lock());
             }
             _ => {
                 record.log(format!("{} was refused to resume", self.name));
