@@ -157,3 +157,24 @@ impl Drop for Asked {
         state.waiting.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_no_longer_wait_for_an_answer_take_no_room() {
+        let mut asked = Asked::new(Asks::default());
+        let mut ask = || {
+            let (reply, answer) = oneshot::channel();
+            let argument = Protocol::Json.payload(&()).unwrap();
+            asked.send(Ask { target: "name".into(), argument, reply }, Protocol::Json);
+            answer
+        };
+        let _waiting: Vec<_> = (0..WAITING).map(|_| ask()).collect();
+        for _ in 0..10 * WAITING {
+            drop(ask());
+        }
+        assert!(asked.open.len() <= WAITING + 1, "{}", asked.open.len());
+    }
+}

@@ -231,3 +231,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn random_id() -> String {
     URL_SAFE_NO_PAD.encode(messenger_core::context::Context::system().random::<16>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections() -> Arc<Connections<()>> {
+        Arc::new(Connections::new())
+    }
+
+    #[test]
+    fn what_is_over_is_not_found() {
+        let connections = connections();
+        let (entry, _started) = connections.add((), true).unwrap();
+        let seat = Seat { connections: Arc::clone(&connections), entry: Arc::clone(&entry) };
+        assert!(connections.find(entry.token()).is_some());
+        drop(seat);
+        assert!(connections.find(entry.token()).is_none());
+        // Nor is there a place for who had found it before.
+        assert!(matches!(entry.claim_socket(), Err(Taken::Over)));
+    }
+
+    #[test]
+    fn only_so_many_wait_for_their_start() {
+        let connections = connections();
+        let mut waiting: Vec<_> = (0..WAITING).map_while(|_| connections.add((), false)).collect();
+        assert_eq!((waiting.len(), connections.add((), false).is_some()), (WAITING, false));
+        // Those that have begun don't wait.
+        let (begun, _) = &waiting[0];
+        assert!(begun.claim_socket().is_ok());
+        assert!(connections.add((), false).is_some());
+        // And those that are over neither.
+        let (over, _) = waiting.pop().unwrap();
+        drop(Seat { connections: Arc::clone(&connections), entry: over });
+        assert!(connections.add((), false).is_some());
+    }
+}

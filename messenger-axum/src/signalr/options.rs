@@ -253,3 +253,106 @@ impl Transport {
         !matches!(self, Self::ServerSentEvents)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_what_they_are_set_to() {
+        let time = Duration::from_secs;
+        let options = SignalROptions::new()
+            .keep_alive_interval(time(1))
+            .web_socket_keep_alive_interval(time(2))
+            .client_timeout_interval(time(3))
+            .handshake_timeout(time(4))
+            .maximum_receive_message_size(5)
+            .enable_detailed_errors(true)
+            .stream_buffer_capacity(6)
+            .allow_stateful_reconnects(true)
+            .stateful_reconnect_buffer_size(7)
+            .transports([Transport::LongPolling])
+            .transport_max_buffer_size(8)
+            .application_max_buffer_size(9)
+            .transport_send_timeout(time(10))
+            .close_timeout(time(11))
+            .poll_timeout(time(12))
+            .disconnect_timeout(time(13))
+            .minimum_protocol_version(1);
+        let SignalROptions {
+            keep_alive_interval,
+            web_socket_keep_alive_interval,
+            client_timeout_interval,
+            handshake_timeout,
+            maximum_receive_message_size,
+            enable_detailed_errors,
+            stream_buffer_capacity,
+            allow_stateful_reconnects,
+            stateful_reconnect_buffer_size,
+            transports,
+            transport_max_buffer_size,
+            application_max_buffer_size,
+            transport_send_timeout,
+            close_timeout,
+            poll_timeout,
+            disconnect_timeout,
+            minimum_protocol_version,
+        } = options.bounded();
+        let times = [
+            keep_alive_interval,
+            web_socket_keep_alive_interval,
+            client_timeout_interval,
+            handshake_timeout,
+            transport_send_timeout,
+            close_timeout,
+            poll_timeout,
+            disconnect_timeout,
+        ];
+        assert_eq!(times, [1, 2, 3, 4, 10, 11, 12, 13].map(time));
+        let sizes = [
+            maximum_receive_message_size,
+            stream_buffer_capacity,
+            stateful_reconnect_buffer_size,
+            transport_max_buffer_size,
+            application_max_buffer_size,
+        ];
+        assert_eq!(sizes, [5, 6, 7, 8, 9]);
+        assert!(enable_detailed_errors && allow_stateful_reconnects);
+        assert_eq!((transports, minimum_protocol_version), (vec![Transport::LongPolling], 1));
+    }
+
+    #[test]
+    fn times_without_bounds_get_some() {
+        let longest = SignalROptions::new()
+            .keep_alive_interval(Duration::MAX)
+            .web_socket_keep_alive_interval(Duration::MAX)
+            .client_timeout_interval(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .transport_send_timeout(Duration::MAX)
+            .close_timeout(Duration::MAX)
+            .poll_timeout(Duration::MAX)
+            .disconnect_timeout(Duration::MAX)
+            .bounded();
+        let now = tokio::time::Instant::now();
+        for time in [
+            longest.keep_alive_interval,
+            longest.web_socket_keep_alive_interval,
+            longest.client_timeout_interval,
+            longest.handshake_timeout,
+            longest.transport_send_timeout,
+            longest.close_timeout,
+            longest.poll_timeout,
+            longest.disconnect_timeout,
+        ] {
+            assert!(now.checked_add(time).is_some(), "{time:?}");
+        }
+        let month = Duration::from_secs(30 * 24 * 60 * 60);
+        assert_eq!(SignalROptions::new().poll_timeout(month).bounded().poll_timeout, month, "may be meant");
+        let shortest = SignalROptions::new()
+            .keep_alive_interval(Duration::ZERO)
+            .web_socket_keep_alive_interval(Duration::ZERO)
+            .bounded();
+        assert!(!shortest.keep_alive_interval.is_zero());
+        assert!(!shortest.web_socket_keep_alive_interval.is_zero());
+    }
+}

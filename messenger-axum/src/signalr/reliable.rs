@@ -124,6 +124,15 @@ mod tests {
         assert_eq!((sender.first_unconfirmed(), sender.bytes), (5, 0));
     }
 
+    #[test]
+    fn as_much_as_may_be_kept_is_not_too_much() {
+        let mut sender = Reliable::new(8);
+        for is_full in [false, false, true] {
+            sender.send(&Bytes::from_static(b"four"));
+            assert_eq!(sender.is_full(), is_full);
+        }
+    }
+
     proptest! {
         /// Whatever is lost and however often, the receiver takes each message once and in order.
         #[test]

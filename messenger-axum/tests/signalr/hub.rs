@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) gate: Notify,
     began: watch::Sender<usize>,
     errors: watch::Sender<Vec<String>>,
+    /// Of each request, whether it begins something.
+    pub(crate) begins: Mutex<Vec<bool>>,
 }
 
 /// Where a client is told something, or its connection is ended.
@@ -99,6 +101,7 @@ impl Hub for TestHub {
     type Client = Connected;
 
     async fn authenticate(&self, request: Asking<'_>) -> Result<String, Response> {
+        self.0.begins.lock().unwrap().push(request.begins);
         match request.token.unwrap_or("anybody") {
             "nobody" => Err(StatusCode::UNAUTHORIZED.into_response()),
             "banned" => Err(StatusCode::FORBIDDEN.into_response()),

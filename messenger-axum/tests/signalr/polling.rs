@@ -217,6 +217,14 @@ async fn a_poll_whose_token_has_ended_brings_the_end_of_its_connection_and_nothi
     let (poll, ()) = tokio::join!(with_old_token(), ends);
     assert_eq!(poll, (OK, vec![json!({"type": 7, "allowReconnect": true})]));
     assert_eq!(with_old_token().await, (NO_MORE, vec![]));
+    // Requests of other kinds are answered at once.
+    let token = service.polling("").await;
+    let began = Instant::now();
+    for (method, accept) in [("POST", "*/*"), ("DELETE", "*/*"), ("GET", "text/event-stream")] {
+        let query = format!("?id={token}&access_token=nobody");
+        assert_eq!(service.request(method, &query, accept, String::new()).await.status(), 401);
+    }
+    assert_eq!(began.elapsed().as_secs(), 0);
     // One who may not for another reason is told so at once.
     let token = service.polling("").await;
     assert_eq!(service.poll_as(&token, "banned").await, (StatusCode::FORBIDDEN, vec![]));

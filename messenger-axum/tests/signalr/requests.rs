@@ -150,6 +150,22 @@ async fn a_request_needs_an_id_that_there_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hub_is_told_which_requests_begin_something() {
+    let (service, world) = Service::new(SignalROptions::new());
+    let begin = || std::mem::take(&mut *world.begins.lock().unwrap());
+    let polls = service.token("").await;
+    assert_eq!(begin(), [true]);
+    service.poll(&polls).await;
+    service.post(&polls, &[]).await;
+    service.request("DELETE", &format!("?id={polls}"), "*/*", String::new()).await;
+    assert_eq!(begin(), [false; 3]);
+    let events = format!("?id={}", service.token("").await);
+    let _events = get(&service, &events, EVENTS).await;
+    let _socket = Socket::open(&service, "").await.unwrap();
+    assert_eq!(begin(), [true; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_is_of_one_user() {
     let service = service();
     let token = service.token("&access_token=ada").await;

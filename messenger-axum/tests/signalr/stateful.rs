@@ -269,3 +269,43 @@ async fn while_too_much_is_not_confirmed_nothing_is_said() {
     }
     assert_eq!(socket.call("Echo", json!([1])).await["result"], 1);
 }
+
+/// A call that holds up others, and some that wait behind it, of so many bytes together.
+async fn sends_too_much(socket: &mut Socket, world: &World, bytes: usize) -> u64 {
+    socket.say(invocation("wait", "Wait", &json!([]))).await;
+    world.began(1).await;
+    let echo = invocation("echo", "Echo", &json!(["x".repeat(1000)]));
+    let count = bytes.div_ceil(echo.to_string().len());
+    for _ in 0..count {
+        socket.say(echo.clone()).await;
+    }
+    count as u64 + 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_sent_too_much_gets_no_confirmation_until_that_is_done() {
+    let (service, world) = service();
+    let (mut socket, _) = Socket::start_stateful(&service).await;
+    let sent = sends_too_much(&mut socket, &world, 64 * 1024).await;
+    socket.only_reads(seconds(60)).await;
+    world.gate.notify_one();
+    for _ in 0..sent {
+        assert_eq!(socket.hear_more().await.unwrap()["type"], 3);
+    }
+    assert_eq!(socket.hear_more().await, Some(ack(sent)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn confirmations_of_a_client_are_heard_behind_all_that_it_may_have_sent_before() {
+    let (service, world) = service();
+    let (mut socket, _) = Socket::start_stateful(&service).await;
+    world.has(1).await;
+    // As much as it keeps until it is confirmed itself.
+    sends_too_much(&mut socket, &world, 100_000).await;
+    let much = json!("x".repeat(100_000));
+    world.tell(&Ok(much.clone()));
+    assert_eq!(socket.hear_more().await, Some(told(&much)));
+    world.tell(&Ok(json!("more")));
+    socket.say(ack(1)).await;
+    assert_eq!(socket.hear_more().await, Some(told(&json!("more"))));
+}

@@ -315,6 +315,20 @@ mod asked_of_the_client {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn its_answer_does_not_wait_behind_calls() {
+        let (service, world) = Service::new(SignalROptions::new());
+        let mut socket = Socket::start(&service).await;
+        socket.say(invocation("1", "Ask", &json!([]))).await;
+        let id = question(&mut socket).await;
+        for call in ["2", "3"] {
+            socket.say(invocation(call, "Wait", &json!([]))).await;
+        }
+        world.began(1).await;
+        socket.say(json!({"type": 3, "invocationId": id, "result": "ada"})).await;
+        assert_eq!(socket.hear_more().await.unwrap()["result"], "ada");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_client_that_is_gone() {
         let (service, world) = Service::new(SignalROptions::new());
         let mut socket = Socket::start(&service).await;

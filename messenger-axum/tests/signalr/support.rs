@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 use crate::hub::{TestHub, World};
 
 /// Longer than anything here takes on the clock of the test; a test that waits so long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// Bytes that are on their way without anybody taking them, as in the buffers of a system.
 const ON_THE_WAY: usize = 64 * 1024;
 pub(crate) const RECORD_END: char = '\u{1e}';
@@ -236,12 +236,15 @@ impl Socket {
 
     /// The next record that is no ping.
     pub(crate) async fn hear_more(&mut self) -> Option<Value> {
-        loop {
-            match self.hear().await {
-                Some(record) if record == ping() => {}
-                other => return other,
+        let more = async {
+            loop {
+                match self.hear().await {
+                    Some(record) if record == ping() => {}
+                    other => return other,
+                }
             }
-        }
+        };
+        timeout(PATIENCE, more).await.expect("more than pings comes")
     }
 
     /// The result of a call.
