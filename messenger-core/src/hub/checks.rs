@@ -203,7 +203,7 @@ impl Hub {
     /// Finds chats that people were added to without this node hearing of it.
     async fn check_users(&self, users: &[UserId]) -> Result<()> {
         for (user, count) in self.store.membership_counts(users).await? {
-            let behind = |link: &Arc<Link>| link.memberships() < count;
+            let behind = |link: &Arc<Link>| link.lacks_chats(count);
             let links: Vec<_> = self.links_of(user).into_iter().filter(behind).collect();
             if !links.is_empty() {
                 self.enter_missed_chats(user, &links).await?;

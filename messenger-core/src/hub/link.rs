@@ -24,7 +24,7 @@ pub(super) struct Link {
     /// Microseconds since 1970; `i64::MAX` if never.
     expires_at: AtomicI64,
     /// The [count](crate::ports::UserRecord::memberships) at which this connection was let into all chats of its
-    /// person.
+    /// person, or `ENTERING`.
     memberships: AtomicU64,
     places: Mutex<Places>,
 }
@@ -62,6 +62,9 @@ pub(super) struct Place {
 }
 
 impl Link {
+    /// No count of memberships is as high.
+    const ENTERING: u64 = u64::MAX;
+
     pub(super) fn new(id: ConnectionId, user: UserId, actor: &Actor, mailbox: Mailbox) -> Self {
         let expires_at = actor.expires_at().map_or(i64::MAX, Timestamp::as_micros);
         Self {
@@ -70,7 +73,7 @@ impl Link {
             session: actor.session(),
             mailbox,
             expires_at: AtomicI64::new(expires_at),
-            memberships: AtomicU64::new(0),
+            memberships: AtomicU64::new(Self::ENTERING),
             places: Mutex::default(),
         }
     }
@@ -91,12 +94,16 @@ impl Link {
         self.expires_at.fetch_max(expires_at.as_micros(), Ordering::Relaxed);
     }
 
-    pub(super) fn memberships(&self) -> u64 {
-        self.memberships.load(Ordering::Relaxed)
+    /// Whether the person has got into chats after this connection was let into all there were. While it is being let
+    /// in for the first time it lacks none: to be shown what it is about to have could fill its mailbox.
+    pub(super) fn lacks_chats(&self, memberships: u64) -> bool {
+        self.memberships.load(Ordering::Relaxed) < memberships
     }
 
     pub(super) fn has_entered(&self, memberships: u64) {
-        self.memberships.fetch_max(memberships, Ordering::Relaxed);
+        let latest = |known| Some(if known == Self::ENTERING { memberships } else { memberships.max(known) });
+        // The update is never refused.
+        let _ = self.memberships.fetch_update(Ordering::Relaxed, Ordering::Relaxed, latest);
     }
 
     pub(super) fn places(&self) -> MutexGuard<'_, Places> {

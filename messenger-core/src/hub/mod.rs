@@ -213,6 +213,8 @@ impl Hub {
             }
         };
         self.enter_all(&link, live_from_here).await?;
+        // The session may have ended, and the person may have got into chats, without this node hearing of it.
+        self.checks.want(&[], &[user]);
         let arrived = timeout(ARRIVAL, self.presence.renew(&[link.lease()], self.settings.lease)).await;
         match arrived.unwrap_or_else(|late| Err(PresenceError(late.into()))) {
             Ok(online) => self.announce_online(&online),
@@ -237,8 +239,6 @@ impl Hub {
         if first {
             self.topic_wanted(Topic::User(link.user));
         }
-        // The session may have ended after it was looked at for this connection.
-        self.checks.want(&[], &[link.user]);
         true
     }
 

@@ -131,16 +131,22 @@ async fn until_caught_up(connection: &mut Connection) -> Vec<Event> {
 /// What the client was told of chats until now, in a word each.
 async fn told(connection: &mut Connection) -> Vec<String> {
     let mut told = Vec::new();
-    while let Ok(Signal::Event(delivery)) = timeout(Duration::from_secs(5), connection.next()).await {
-        match delivery.event() {
-            Event::PresenceChanged(_) => {}
-            event => told.push(match (event, event.change()) {
-                (Event::ChatAdded { chat } | Event::ChatReset { chat }, _) => {
-                    format!("{} {}", event.name(), chat.revision)
-                }
-                (_, Some((_, revision))) => format!("{} {revision}", event.name()),
-                _ => event.name().to_owned(),
-            }),
+    while let Ok(signal) = timeout(Duration::from_secs(5), connection.next()).await {
+        let delivery = match signal {
+            Signal::Event(delivery) => delivery,
+            Signal::Ping => continue,
+            Signal::End(ending) => {
+                told.push(format!("{ending:?}"));
+                break;
+            }
+        };
+        match (delivery.event(), delivery.event().change()) {
+            (Event::PresenceChanged(_), _) => {}
+            (event @ (Event::ChatAdded { chat } | Event::ChatReset { chat }), _) => {
+                told.push(format!("{} {}", event.name(), chat.revision));
+            }
+            (event, Some((_, revision))) => told.push(format!("{} {revision}", event.name())),
+            (event, None) => told.push(event.name().to_owned()),
         }
     }
     told
@@ -388,6 +394,31 @@ async fn what_is_up_to_date_is_not_reset_however_much_was_missed_of_other_chats(
     *revision = revision.next();
     assert_eq!(told(&mut connection).await, ["messageCreated 5"]);
     assert_eq!(count_resets(&mut connection, &named).await, 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_in_very_many_chats_is_not_taken_to_lack_them_while_connecting() {
+    let hub = HubSettings { mailbox: 4, ..HubSettings::default() };
+    let scene =
+        Scene::with(Setup { settings: Settings { hub, ..Settings::default() }, ..Setup::default() }).await;
+    let mut chat = scene.makes_group(Who::Stranger, []).await;
+    for _ in 0..10 {
+        chat = scene.makes_group(Who::Stranger, []).await;
+    }
+    let user = scene.id(Who::Stranger);
+    // The second one of a person, so that a look at all of them finds one that has everything, too.
+    let mut connection = scene.connect(Who::Stranger).await;
+    let messenger = scene.messenger.clone();
+    scene.store.meanwhile("memberships", async move {
+        let invalid = BusMessage { topics: vec![Topic::User(user)], hint: Hint::Invalidate {}.into() };
+        messenger.hub().apply(&invalid);
+        tokio::time::sleep(SOON).await;
+    });
+    let mut other = scene.connect(Who::Stranger).await;
+    scene.says_in(chat, Who::Stranger, "hello").await;
+    for connection in [&mut connection, &mut other] {
+        assert_eq!(told(connection).await, ["messageCreated 2"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
