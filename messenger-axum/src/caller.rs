@@ -74,8 +74,12 @@ impl Caller {
     async fn own(&mut self, method: Own, json: &[u8], protocol: Protocol) -> Result<Answer> {
         let fields = Fields::of_json(&[], json);
         if method == Own::Resume {
-            let ResumeParams { chats } = fields.read()?;
-            self.connection.resume(chats).await?;
+            let ResumeParams { chats, more } = fields.read()?;
+            if more == Some(true) {
+                self.connection.resume_part(chats.unwrap_or_default())?;
+            } else {
+                self.connection.resume(chats).await?;
+            }
             return Answer::ok(&Nothing {}, protocol);
         }
         self.connection.go_live();
@@ -124,6 +128,7 @@ impl Own {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ResumeParams {
     chats: Option<HashMap<ChatId, Revision>>,
+    more: Option<bool>,
 }
 
 #[derive(Deserialize)]

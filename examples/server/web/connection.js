@@ -7,6 +7,7 @@ const WATCH_EVERY_MS = 2_500;
 /** A browser can't send WebSocket pings, so an idle connection is asked something to find out whether it is dead but open. Any answer will do. */
 const PROBE_AFTER_MS = 25_000;
 const SILENCE_LIMIT_MS = 10_000;
+const CHATS_IN_A_PART = 500;
 /** Why a connection was dropped that was not lost. */
 const REOPENED = 'reopened';
 
@@ -68,11 +69,20 @@ export function createConnection({ open, token, hooks }) {
           if (over) return opened.close();
           transport = opened;
           become('resuming');
-          call('Resume', { chats: hooks.revisions() }).catch(() => finish('resumeFailed'));
+          resume().catch(() => finish('resumeFailed'));
         },
         () => finish('refused'),
       );
     });
+  }
+
+  /** One frame takes only so many chats, so the rest is named in parts before it. */
+  async function resume() {
+    const known = Object.entries(hooks.revisions());
+    while (known.length > CHATS_IN_A_PART) {
+      await call('Resume', { chats: Object.fromEntries(known.splice(0, CHATS_IN_A_PART)), more: true });
+    }
+    await call('Resume', { chats: Object.fromEntries(known) });
   }
 
   function receive(method, params) {

@@ -183,6 +183,27 @@ async fn a_late_resume_tells_the_client_to_forget_what_can_not_come_in_order() {
 }
 
 #[tokio::test]
+async fn a_resume_may_come_in_parts() {
+    let (ada, bob) = pair().await;
+    let chats = [ada.group(&[&bob]).await, ada.group(&[&bob]).await, ada.group(&[&bob]).await];
+    let mut adas = ada.connect().await;
+    for chat in &chats {
+        adas.says(chat, "missed").await;
+    }
+    let mut bobs = bob.connect().await;
+    bobs.ok("Resume", json!({"chats": {&chats[0]: 2}, "more": true})).await;
+    bobs.ok("Resume", json!({"chats": {&chats[1]: 1}, "more": true})).await;
+    bobs.ok("Resume", json!({"chats": {&chats[2]: 2}, "more": false})).await;
+    assert_eq!(names(&bobs.until_caught_up().await), ["messageCreated"]);
+    // A part alone brings nothing, and the next request that is none lets out what waits.
+    let mut others = bob.connect().await;
+    others.ok("Resume", json!({"more": true})).await;
+    adas.says(&chats[0], "live").await;
+    others.ok("GetMe", json!({})).await;
+    assert_eq!(names(&[others.event().await]), ["messageCreated"]);
+}
+
+#[tokio::test]
 async fn a_resume_after_a_request_but_before_any_event_is_a_whole_one() {
     let (ada, bob) = pair().await;
     let chat = ada.group(&[&bob]).await;

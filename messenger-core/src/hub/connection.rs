@@ -6,9 +6,10 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{
     Delivery, Ending, Hub, Link,
@@ -20,6 +21,9 @@ use crate::{
     domain::{ChatId, ConnectionId, Event, MarkMove, Presence, Revision, Typing, UserId},
     error::{Error, Result},
 };
+
+/// For the next part of a resume.
+const NEXT_PART: Duration = Duration::from_secs(30);
 
 /// A live connection of a person: what a socket reads its events from. Dropping it ends it.
 ///
@@ -41,6 +45,8 @@ pub struct Connection {
     actor: Actor,
     inbox: VecDeque<Item>,
     catch_up: Option<Box<CatchUp>>,
+    /// What the client has by the parts of a resume that is not whole yet.
+    named: HashMap<ChatId, Revision>,
     hold: Option<Pin<Box<Sleep>>>,
     /// Whether a change of a chat has gone out.
     has_told_changes: bool,
@@ -68,6 +74,7 @@ impl Connection {
             actor,
             inbox: VecDeque::new(),
             catch_up: None,
+            named: HashMap::new(),
             hold,
             has_told_changes: false,
             ping: false,
@@ -100,8 +107,10 @@ impl Connection {
     /// # Errors
     /// [`Error::Unavailable`] if the store can't be read; then nothing has been sent.
     pub async fn resume(&mut self, chats: Option<HashMap<ChatId, Revision>>) -> Result<()> {
+        let parts = self.take_parts();
         match (chats, &mut self.catch_up) {
-            (Some(chats), _) => {
+            (Some(mut chats), _) => {
+                chats.extend(parts);
                 let plan = CatchUp::plan(&self.hub, &self.link, chats, self.has_told_changes).await?;
                 self.catch_up = Some(Box::new(plan));
             }
@@ -110,6 +119,30 @@ impl Connection {
         }
         self.hold = None;
         Ok(())
+    }
+
+    /// Part of what the client has, for one that can't say it at once: the rest follows in more parts, and the last in
+    /// [`resume`](Self::resume). Until then events are held back, for 30 s after each part. A chat that is named twice
+    /// is taken as it was named first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a person's connections to this node have named more than 100,000 chats;
+    /// [`Error::Unavailable`] if all connections together have named too many. Then the parts are forgotten.
+    pub fn resume_part(&mut self, chats: HashMap<ChatId, Revision>) -> Result<()> {
+        for (chat, revision) in chats {
+            self.named.entry(chat).or_insert(revision);
+        }
+        self.hub.has_named(&self.link, self.named.len()).inspect_err(|_| drop(self.take_parts()))?;
+        if let Some(hold) = &mut self.hold {
+            hold.as_mut().reset(Instant::now() + NEXT_PART);
+        }
+        Ok(())
+    }
+
+    fn take_parts(&mut self) -> HashMap<ChatId, Revision> {
+        // Nothing is never too much.
+        let _ = self.hub.has_named(&self.link, 0);
+        std::mem::take(&mut self.named)
     }
 
     /// Watches the presence of these people, and answers with what it is now.

@@ -3,7 +3,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Link {
     /// The [count](crate::ports::UserRecord::memberships) at which this connection was let into all chats of its
     /// person, or `ENTERING`.
     memberships: AtomicU64,
+    /// Chats named in the parts of a resume that is not whole yet.
+    named: AtomicUsize,
     places: Mutex<Places>,
 }
 
@@ -74,6 +76,7 @@ impl Link {
             mailbox,
             expires_at: AtomicI64::new(expires_at),
             memberships: AtomicU64::new(Self::ENTERING),
+            named: AtomicUsize::new(0),
             places: Mutex::default(),
         }
     }
@@ -104,6 +107,15 @@ impl Link {
         let latest = |known| Some(if known == Self::ENTERING { memberships } else { memberships.max(known) });
         // The update is never refused.
         let _ = self.memberships.fetch_update(Ordering::Relaxed, Ordering::Relaxed, latest);
+    }
+
+    pub(super) fn named(&self) -> usize {
+        self.named.load(Ordering::Relaxed)
+    }
+
+    /// Answers with how many were named before.
+    pub(super) fn has_named(&self, chats: usize) -> usize {
+        self.named.swap(chats, Ordering::Relaxed)
     }
 
     pub(super) fn places(&self) -> MutexGuard<'_, Places> {

@@ -69,6 +69,11 @@ const ATTEMPTS: usize = 8;
 /// Changes read in one call, over all chats.
 const CHANGES_AT_ONCE: u64 = 2000;
 
+/// Chats that the connections of one person to this node may have named in parts of resumes that are not whole yet, and
+/// those of all people: some 3 MB and 30 MB.
+const NAMED_BY_ONE: usize = 100_000;
+const NAMED_IN_ALL: usize = 1_000_000;
+
 /// How the hub keeps time and bounds.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
@@ -125,6 +130,8 @@ pub(crate) struct Hub {
     /// All connections, in as many groups as there are seconds between two pings.
     wheel: Box<[Mutex<Vec<Arc<Link>>>]>,
     open: AtomicUsize,
+    /// Chats named in the parts of resumes that are not whole yet.
+    named: AtomicUsize,
     checks: Checks,
     departed: Mutex<Vec<Lease>>,
     /// Whose leases were given back in the last [`HubSettings::offline_grace`].
@@ -182,6 +189,7 @@ impl Hub {
             watched: DashMap::new(),
             wheel: (0..groups).map(|_| Mutex::default()).collect(),
             open: AtomicUsize::new(0),
+            named: AtomicUsize::new(0),
             checks: Checks::default(),
             departed: Mutex::default(),
             departed_lately: Mutex::default(),
@@ -310,6 +318,21 @@ impl Hub {
         }
     }
 
+    /// A connection keeps so many chats that were named in parts of a resume; an error if that is too much.
+    fn has_named(&self, link: &Link, chats: usize) -> Result<()> {
+        let before = link.has_named(chats);
+        let in_all = self.named.fetch_add(chats, Ordering::Relaxed).saturating_add(chats);
+        self.named.fetch_sub(before, Ordering::Relaxed);
+        if chats <= before {
+            return Ok(());
+        }
+        let by_one: usize = self.links_of(link.user).iter().map(|link| link.named()).sum();
+        if by_one > NAMED_BY_ONE {
+            return Err(Error::invalid("chats", "are more than a person may name in parts"));
+        }
+        if in_all - before > NAMED_IN_ALL { Err(Error::unavailable()) } else { Ok(()) }
+    }
+
     /// Forgets a connection. Its lease is given back by the next tick.
     fn leave(&self, link: &Arc<Link>) {
         let (chats, watched) = {
@@ -333,6 +356,7 @@ impl Hub {
         }
         lock(self.group(link.id)).retain(|other| other.id != link.id);
         lock(&self.departed).push(link.lease());
+        self.named.fetch_sub(link.has_named(0), Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("messenger_connections").decrement(1);
     }

@@ -8,12 +8,13 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Connection, Delivery, Entered, HubSettings, Link, Signal, fitting};
+use super::{Connection, Delivery, Entered, HubSettings, Link, NAMED_BY_ONE, NAMED_IN_ALL, Signal, fitting};
 use crate::{
     Limits, Settings,
     commands::*,
     convert,
     domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, UserId},
+    error::Error,
     ports::{
         BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage, NewSystemMessage,
         RosterChange, StoreErrorKind, Topic,
@@ -419,6 +420,80 @@ async fn who_is_in_very_many_chats_is_not_taken_to_lack_them_while_connecting() 
     for connection in [&mut connection, &mut other] {
         assert_eq!(told(connection).await, ["messageCreated 2"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_in_parts_is_one_resume() {
+    let scene = scene(Limits::default()).await;
+    let mut chats = Vec::new();
+    for _ in 0..4 {
+        chats.push(scene.makes_group(Who::Stranger, []).await);
+    }
+    for chat in &chats {
+        scene.says_in(*chat, Who::Stranger, "missed").await;
+    }
+    let has = |chat: usize, revision: u64| HashMap::from([(chats[chat], Revision::new(revision))]);
+    let mut connection = scene.connect(Who::Stranger).await;
+    connection.resume_part(has(0, 1)).unwrap();
+    // Longer than what is told is held back for one that says nothing.
+    assert_eq!(told(&mut connection).await, Vec::<String>::new());
+    connection.resume_part(has(1, 2)).unwrap();
+    // What was said first counts.
+    connection.resume_part(has(0, 2)).unwrap();
+    scene.says_in(chats[3], Who::Stranger, "meanwhile").await;
+    assert_eq!(told(&mut connection).await, Vec::<String>::new());
+    connection.resume(Some(has(2, 1))).await.unwrap();
+    let told_then = told(&mut connection).await;
+    assert_eq!(told_then, ["messageCreated 2", "messageCreated 2", "chatAdded 3", "caughtUp"]);
+    // It is over with the last one.
+    connection.resume(Some(has(3, 3))).await.unwrap();
+    let told_then = told(&mut connection).await;
+    assert_eq!(told_then, ["chatAdded 2", "chatAdded 2", "chatAdded 2", "caughtUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parts_of_a_resume_hold_nothing_back_for_long() {
+    let scene = scene(Limits::default()).await;
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume_part(HashMap::new()).unwrap();
+    scene.says(Who::Owner, "hello").await;
+    let begun = tokio::time::Instant::now();
+    while !matches!(connection.next().await, Signal::Event(_)) {}
+    let waited = begun.elapsed();
+    assert!((SOON..Duration::from_secs(31)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_and_all_name_only_so_many_chats_in_parts() {
+    let scene = scene(Limits::default()).await;
+    let context = scene.messenger.context();
+    let some = |count: usize| {
+        (0..count).map(|_| (context.id(), Revision::new(1))).collect::<HashMap<ChatId, Revision>>()
+    };
+    let is_kept = |count: usize| {
+        let kept = scene.messenger.hub().named.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(kept, count);
+    };
+    let mut connections = [scene.connect(Who::Member).await, scene.connect(Who::Member).await];
+    connections[0].resume_part(some(NAMED_BY_ONE - 10)).unwrap();
+    connections[1].resume_part(some(10)).unwrap();
+    is_kept(NAMED_BY_ONE);
+    let refused = connections[1].resume_part(some(1)).unwrap_err();
+    assert!(matches!(refused, Error::Invalid(_)), "{refused}");
+    // Those of the connection that wanted more are forgotten, and those of the other are kept.
+    is_kept(NAMED_BY_ONE - 10);
+    // Somebody else has as many.
+    let mut other = scene.connect(Who::Owner).await;
+    other.resume_part(some(NAMED_BY_ONE)).unwrap();
+    is_kept(2 * NAMED_BY_ONE - 10);
+    other.resume(Some(HashMap::new())).await.unwrap();
+    is_kept(NAMED_BY_ONE - 10);
+    drop(connections);
+    is_kept(0);
+    scene.messenger.hub().named.store(NAMED_IN_ALL, std::sync::atomic::Ordering::Relaxed);
+    let refused = other.resume_part(some(1)).unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    is_kept(NAMED_IN_ALL);
 }
 
 #[tokio::test(start_paused = true)]

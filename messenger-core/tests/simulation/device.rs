@@ -1,6 +1,10 @@
 //! A device of a person: a client that connects, resumes, stalls and vanishes, and is told things meanwhile.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use messenger_core::{Actor, ChatId, Connection, Revision, Signal, UserId, hub::Ending};
 use tokio::{
@@ -159,7 +163,7 @@ impl Device {
         let mut has = self.has.clone();
         has.extend(live.checker.has());
         let named = match how {
-            How::All => Some(has),
+            How::All | How::InParts => Some(has),
             How::Less => Some(less(has)),
             How::Nothing => Some(BTreeMap::new()),
             How::Ahead => {
@@ -169,8 +173,16 @@ impl Device {
             How::Silent => return live.connection.go_live(),
             How::Later => return,
         };
+        let mut asked: Option<HashMap<_, _>> = named.clone().map(|named| named.into_iter().collect());
+        if let (How::InParts, Some(named)) = (how, &named) {
+            for (chat, revision) in named {
+                // There are never too many.
+                let _ = live.connection.resume_part(HashMap::from([(*chat, *revision)]));
+                sleep(record.millis(0, 40)).await;
+            }
+            asked = Some(HashMap::new());
+        }
         let before = heads(self.user, &record.lock());
-        let asked = named.clone().map(|named| named.into_iter().collect());
         match timeout(Duration::from_secs(10), live.connection.resume(asked)).await {
             Ok(Ok(())) => {
                 record.log(format!("{} resumes with {named:?}", self.name));

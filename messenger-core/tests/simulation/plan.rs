@@ -66,6 +66,8 @@ pub(crate) enum Action {
 pub(crate) enum How {
     /// What it has.
     All,
+    /// The same, chat by chat.
+    InParts,
     /// An earlier state of that.
     Less,
     /// Nothing: it begins anew.
@@ -137,7 +139,8 @@ fn soon(action: Action) -> Step {
 
 fn how(rng: &mut Rng) -> How {
     match rng.below(10) {
-        0..=4 => How::All,
+        0..=3 => How::All,
+        4 => How::InParts,
         5 => How::Less,
         6 => How::Nothing,
         7 => How::Ahead,
