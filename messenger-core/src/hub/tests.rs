@@ -609,7 +609,8 @@ async fn who_was_removed_after_being_added_is_not_let_in_by_late_news() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hole_in_a_mailbox_is_filled_from_the_store() {
-    let scene = scene(Limits::default()).await;
+    // Two changes are missing, and not too many.
+    let scene = scene(Limits { catch_up: 2, ..Limits::default() }).await;
     let mut owner = scene.caught_up(Who::Owner).await;
     let known = scene.revision().await;
     let first = scene.says(Who::Member, "first").await;
