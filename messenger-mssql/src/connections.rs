@@ -11,11 +11,11 @@ use std::{
 };
 
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
-use messenger_sql::{columns::Columns, finish::Finish};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
+use messenger_sql::{
+    columns::Columns,
+    turns::{Caller, Seat, Turns},
 };
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
     call::{Call, Part},
@@ -32,8 +32,8 @@ use crate::{
 pub(crate) struct Connections {
     connector: Connector,
     settings: Settings,
-    /// One for each connection that may be open.
-    seats: Arc<Semaphore>,
+    /// With a seat for each connection that may be open.
+    turns: Turns,
     /// The one that was used last is used next, so that those not needed grow old.
     free: Mutex<Vec<Session>>,
     broken_at: BrokenAt,
@@ -43,6 +43,8 @@ pub(crate) struct Connections {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) max_connections: u32,
+    /// How many calls wait for a connection at most.
+    pub(crate) max_waiting: usize,
     /// The longest wait for a connection.
     pub(crate) acquire_timeout: Duration,
     /// The longest time from call to answer.
@@ -75,12 +77,12 @@ impl Connections {
     const ATTEMPTS: u32 = 5;
 
     pub(crate) fn new(connector: Connector, settings: Settings) -> Self {
-        let seats = Arc::new(Semaphore::new(settings.max_connections as usize));
-        Self { connector, settings, seats, free: Mutex::default(), broken_at: BrokenAt::default() }
+        let turns = Turns::new(settings.max_connections, settings.max_waiting);
+        Self { connector, settings, turns, free: Mutex::default(), broken_at: BrokenAt::default() }
     }
 
-    /// Runs a call and reads what it answers. A caller that goes away before it has begun leaves it undone; after that
-    /// it is finished without the caller.
+    /// Runs a call and reads what it answers. Once begun it goes on wherever its caller is; a caller that goes away
+    /// before leaves it undone.
     ///
     /// When other work was in the way the call is run again, and `read` sees all of its rows again.
     pub(crate) async fn run<T: Send + 'static>(
@@ -88,12 +90,23 @@ impl Connections {
         call: Call,
         mut read: impl FnMut(&mut Columns<'_, SqlRow>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<Answer<T>> {
-        let deadline = Instant::now() + self.settings.timeout;
-        let session = self.session().await?;
+        let Settings { acquire_timeout, timeout, .. } = self.settings;
+        let now = Instant::now();
+        let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
         let connections = Arc::clone(self);
-        // A connection that does not answer is closed when its time is over: the session is dropped with the work.
-        let work = async move { timeout_at(deadline, connections.work(session, &call, &mut read)).await };
-        Finish::new(work).await.unwrap_or_else(|_| Err(Trouble::NoAnswer.into()))
+        let work = move |seat, caller: Caller<Answer<T>>| async move {
+            let session = match connections.session(seat, until).await {
+                Ok(session) => session,
+                Err(error) => return caller.answer(Err(error)),
+            };
+            if caller.is_gone() {
+                return connections.give_back(session);
+            }
+            // A connection that does not answer is closed when its time is over: the session is dropped with the work.
+            let answer = timeout_at(deadline, connections.work(session, &call, &mut read)).await;
+            caller.answer(answer.unwrap_or_else(|_| Err(Trouble::NoAnswer.into())));
+        };
+        self.turns.run(until, work).await
     }
 
     /// All rows, if the procedure returned that it was carried out.
@@ -148,17 +161,14 @@ impl Connections {
         }
     }
 
-    async fn session(self: &Arc<Self>) -> StoreResult<Session> {
-        let deadline = Instant::now() + self.settings.acquire_timeout.min(self.settings.timeout);
-        let seat = timeout_at(deadline, Arc::clone(&self.seats).acquire_owned()).await;
-        let seat = seat.map_err(|_| Trouble::AllTaken)?.map_err(|_| Trouble::Closed)?;
+    async fn session(&self, seat: Seat, until: Instant) -> StoreResult<Session> {
         while let Some((mut session, is_doubtful)) = self.take() {
-            if !is_doubtful || timeout_at(deadline, session.is_alive(Self::PATIENCE)).await == Ok(true) {
+            if !is_doubtful || timeout_at(until, session.is_alive(Self::PATIENCE)).await == Ok(true) {
                 session.seat = Some(seat);
                 return Ok(session);
             }
         }
-        let link = self.connector.connect(deadline).await?;
+        let link = self.connector.connect(until).await?;
         Ok(Session {
             link,
             opened_at: Instant::now(),
@@ -190,7 +200,7 @@ impl Connections {
 
     fn give_back(&self, mut session: Session) {
         session.free_since = Instant::now();
-        if self.seats.is_closed() || !session.is_at_rest() || self.is_over(&session) {
+        if self.turns.is_closed() || !session.is_at_rest() || self.is_over(&session) {
             return;
         }
         let seat = session.seat.take();
@@ -205,9 +215,7 @@ impl Connections {
 
     /// Waits for what is under way. Whoever comes later is refused.
     pub(crate) async fn close(&self) {
-        let under_way = self.seats.acquire_many(self.settings.max_connections).await;
-        self.seats.close();
-        drop(under_way);
+        self.turns.close().await;
         let free = std::mem::take(&mut *lock(&self.free));
         drop(free);
     }
@@ -220,7 +228,7 @@ pub(crate) struct Session {
     opened_at: Instant,
     free_since: Instant,
     /// None while it is free.
-    seat: Option<OwnedSemaphorePermit>,
+    seat: Option<Seat>,
     broken_at: BrokenAt,
     /// Something was sent, and not all of the answer has come.
     busy: bool,
@@ -317,12 +325,8 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Why a call was not answered, where that is not the server's doing.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("no connection was free in time")]
-    AllTaken,
     #[error("the database did not answer in time")]
     NoAnswer,
-    #[error("the store is closed")]
-    Closed,
 }
 
 impl From<Trouble> for StoreError {

@@ -4,7 +4,7 @@ mod tests;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use messenger_core::ports::{StoreError, StoreResult};
-use messenger_sql::{columns::Columns, migrations::Refusal};
+use messenger_sql::{columns::Columns, migrations::Refusal, turns};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -80,6 +80,7 @@ pub struct MssqlBuilder {
     address: Box<str>,
     schema: String,
     max_connections: u32,
+    max_waiting: usize,
     lanes: usize,
     connect_timeout: Option<Duration>,
     acquire_timeout: Duration,
@@ -107,6 +108,7 @@ impl MssqlBuilder {
             address: address.into(),
             schema: "messenger".to_owned(),
             max_connections: 16,
+            max_waiting: turns::WAITING,
             lanes: 1,
             connect_timeout: None,
             acquire_timeout: Duration::from_secs(5),
@@ -133,6 +135,13 @@ impl MssqlBuilder {
     pub fn max_connections(mut self, connections: u32) -> Self {
         // More than any server takes, and not more than can be waited for.
         self.max_connections = connections.clamp(2, 32_767);
+        self
+    }
+
+    /// How many intents wait for a free connection at most; 16,384 without this. Each takes some 2 KiB. One more is
+    /// `Unavailable` at once.
+    pub fn max_waiting(mut self, intents: usize) -> Self {
+        self.max_waiting = intents;
         self
     }
 
@@ -231,6 +240,7 @@ impl MssqlBuilder {
         let is_versioned = self.prepare(&connector, timeout, &schema, &place).await?;
         let settings = Settings {
             max_connections: self.max_connections,
+            max_waiting: self.max_waiting,
             acquire_timeout: self.acquire_timeout,
             timeout,
             idle_timeout: self.idle_timeout,

@@ -2,10 +2,10 @@
 
 pub mod append;
 pub mod columns;
-pub mod finish;
 pub mod marks;
 pub mod migrations;
 pub mod prefix;
 pub mod records;
+pub mod turns;
 #[cfg(test)]
 mod values;

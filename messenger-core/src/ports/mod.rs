@@ -38,6 +38,11 @@ pub use users::{LoginKey, NewUser, StoredAddress, UpdateUser, UserRecord, UserSt
 /// # Behavior
 /// - `dropped_future_leaves_nothing_half_done`: a future of any method may be dropped at any await; the intent
 ///   is then done as a whole or not at all, and later calls are not disturbed.
+/// - `intents_left_alone_keep_nobody_waiting`: what a method has begun goes on wherever its caller is. However many
+///   futures were polled once and are then left alone, not dropped, they hold nothing that others need, such as one
+///   of a few connections or a place in the queue for one; polled again, they give their answers.
+/// - `intents_of_all_kinds_left_alone_keep_nobody_waiting`
+/// - `intents_dropped_half_way_keep_nobody_waiting`
 /// - `racing_writers_of_all_kinds_get_along`: they are answered as the ports say, never with a deadlock.
 #[async_trait]
 pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerStore {

@@ -112,6 +112,9 @@ macro_rules! __messenger_store_cases {
             }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
+                intents_left_alone_keep_nobody_waiting
+                intents_of_all_kinds_left_alone_keep_nobody_waiting
+                intents_dropped_half_way_keep_nobody_waiting
                 racing_writers_of_all_kinds_get_along
                 open_store_answers_a_ping
                 closed_store_is_unavailable

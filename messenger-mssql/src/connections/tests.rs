@@ -10,6 +10,7 @@ use crate::fake::{self, Reply, Server, Value, error_token, refusal, returned, ro
 
 const SETTINGS: Settings = Settings {
     max_connections: 2,
+    max_waiting: 100,
     acquire_timeout: Duration::from_secs(5),
     timeout: Duration::from_secs(15),
     idle_timeout: Duration::from_secs(600),

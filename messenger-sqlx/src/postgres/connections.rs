@@ -7,11 +7,10 @@ use std::{
 
 use futures::{TryStreamExt as _, future::BoxFuture};
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
-use messenger_sql::finish::Finish;
+use messenger_sql::turns::{Caller, Seat, Turns};
 use sqlx::{Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgConnection};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 
@@ -32,8 +31,8 @@ pub(super) struct Connections {
     pool: PgPool,
     settings: Settings,
     pub(super) statements: Arc<Statements>,
-    /// One for each connection that the pool may have.
-    seats: Arc<Semaphore>,
+    /// With a seat for each connection that the pool may have.
+    turns: Turns,
     /// The one that was used last is used next, so that those not needed grow old.
     free: Mutex<Vec<Session>>,
     broken_at: BrokenAt,
@@ -47,6 +46,8 @@ pub(super) struct Settings {
     pub(super) shared: bool,
     /// Whether a pooler may give each transaction another connection of the server.
     pub(super) pooled: bool,
+    /// How many intents wait for a connection at most.
+    pub(super) max_waiting: usize,
     /// The longest wait for a connection.
     pub(super) acquire_timeout: Duration,
     /// The longest time from call to answer.
@@ -77,23 +78,34 @@ impl Connections {
     pub(super) const LIFETIME: Duration = Duration::from_secs(1800);
 
     pub(super) fn new(pool: PgPool, settings: Settings, statements: Arc<Statements>) -> Self {
-        let seats = Arc::new(Semaphore::new(pool.options().get_max_connections() as usize));
-        Self { pool, settings, statements, seats, free: Mutex::default(), broken_at: BrokenAt::default() }
+        let turns = Turns::new(pool.options().get_max_connections(), settings.max_waiting);
+        Self { pool, settings, statements, turns, free: Mutex::default(), broken_at: BrokenAt::default() }
     }
 
-    /// Does the work with a connection. A caller that goes away before it has begun leaves it undone; after that it
-    /// is finished without the caller.
+    /// Does the work with a connection. Once begun it goes on wherever its caller is; a caller that goes away before
+    /// leaves it undone.
     pub(super) async fn run<T, F>(self: &Arc<Self>, way: Way, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: for<'s> FnOnce(&'s mut Session) -> BoxFuture<'s, StoreResult<T>> + Send + 'static,
     {
-        let deadline = Instant::now() + self.settings.timeout;
-        let session = self.session().await?;
+        let Settings { acquire_timeout, timeout, .. } = self.settings;
+        let now = Instant::now();
+        let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
         let connections = Arc::clone(self);
-        // A connection that does not answer is closed when its time is over: the session is dropped with the work.
-        let work = async move { timeout_at(deadline, connections.work(session, way, work)).await };
-        Finish::new(work).await.unwrap_or_else(|elapsed| Err(unavailable(elapsed)))
+        let work = move |seat, caller: Caller<T>| async move {
+            let session = match connections.session(seat, until).await {
+                Ok(session) => session,
+                Err(error) => return caller.answer(Err(error)),
+            };
+            if caller.is_gone() {
+                return connections.give_back(session);
+            }
+            // A connection that does not answer is closed when its time is over: the session is dropped with the work.
+            let answer = timeout_at(deadline, connections.work(session, way, work)).await;
+            caller.answer(answer.unwrap_or_else(|elapsed| Err(unavailable(elapsed))));
+        };
+        self.turns.run(until, work).await
     }
 
     async fn work<T, F>(&self, mut session: Session, way: Way, work: F) -> StoreResult<T>
@@ -127,17 +139,14 @@ impl Connections {
         sqlx::query(text.clone()).persistent(!self.settings.pooled)
     }
 
-    async fn session(self: &Arc<Self>) -> StoreResult<Session> {
-        let deadline = Instant::now() + self.settings.acquire_timeout.min(self.settings.timeout);
-        let seat = timeout_at(deadline, Arc::clone(&self.seats).acquire_owned()).await;
-        let seat = seat.map_err(unavailable)?.map_err(unavailable)?;
+    async fn session(&self, seat: Seat, until: Instant) -> StoreResult<Session> {
         while let Some((mut session, is_doubtful)) = self.take() {
-            if !is_doubtful || timeout_at(deadline, session.is_alive()).await == Ok(true) {
+            if !is_doubtful || timeout_at(until, session.is_alive()).await == Ok(true) {
                 session.seat = Some(seat);
                 return Ok(session);
             }
         }
-        let connection = timeout_at(deadline, self.pool.acquire()).await;
+        let connection = timeout_at(until, self.pool.acquire()).await;
         let connection = connection.map_err(unavailable)?.map_err(store_error)?;
         Ok(Session {
             connection: Some(connection),
@@ -162,7 +171,7 @@ impl Connections {
     }
 
     fn give_back(&self, mut session: Session) {
-        if self.settings.shared || self.seats.is_closed() || !session.is_at_rest() {
+        if self.settings.shared || self.turns.is_closed() || !session.is_at_rest() {
             return;
         }
         if session.opened_at.elapsed() > Self::LIFETIME {
@@ -184,10 +193,7 @@ impl Connections {
 
     /// Waits for what is under way. Whoever comes later is refused.
     pub(super) async fn close(&self) {
-        let all = self.pool.options().get_max_connections();
-        let under_way = self.seats.acquire_many(all).await;
-        self.seats.close();
-        drop(under_way);
+        self.turns.close().await;
         let free = std::mem::take(&mut *lock(&self.free));
         drop(free);
         if !self.settings.shared {
@@ -205,7 +211,7 @@ pub(super) struct Session {
     opened_at: Instant,
     free_since: Instant,
     /// None while it is free.
-    seat: Option<OwnedSemaphorePermit>,
+    seat: Option<Seat>,
     pub(super) statements: Arc<Statements>,
     broken_at: BrokenAt,
     persistent: bool,

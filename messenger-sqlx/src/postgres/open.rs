@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr as _, sync::Arc, time::Duration};
 
-use messenger_sql::migrations::Refusal;
+use messenger_sql::{migrations::Refusal, turns};
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -41,6 +41,7 @@ pub struct PostgresBuilder {
     source: Source,
     schema: String,
     max_connections: u32,
+    max_waiting: usize,
     lanes: usize,
     acquire_timeout: Duration,
     timeout: Duration,
@@ -79,6 +80,7 @@ impl PostgresBuilder {
             source,
             schema: "messenger".to_owned(),
             max_connections: 16,
+            max_waiting: turns::WAITING,
             lanes: 1,
             acquire_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
@@ -99,6 +101,13 @@ impl PostgresBuilder {
     /// ten minutes. Has no effect on a pool of the host.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(2);
+        self
+    }
+
+    /// How many intents wait for a free connection at most; 16,384 without this. Each takes some 2 KiB. One more is
+    /// `Unavailable` at once.
+    pub fn max_waiting(mut self, intents: usize) -> Self {
+        self.max_waiting = intents;
         self
     }
 
@@ -162,6 +171,7 @@ impl PostgresBuilder {
         let settings = Settings {
             shared,
             pooled: self.transaction_pooling,
+            max_waiting: self.max_waiting,
             acquire_timeout: self.acquire_timeout,
             timeout: self.timeout,
         };

@@ -143,13 +143,14 @@ impl ChatStore for SqliteStore {
     }
 
     async fn roster(&self, chat: ChatId) -> StoreResult<Roster> {
-        let mut found = None;
-        let members = self.all(sqlx::query(ROSTER.as_str()).id(chat), |columns| {
-            found = Some(columns.chat()?);
-            if columns.integer()? == 0 { Ok(None) } else { columns.member().map(Some) }
+        let rows = self.all(sqlx::query(ROSTER.as_str()).id(chat), |columns| {
+            let chat = columns.chat()?;
+            let member = if columns.integer()? == 0 { None } else { Some(columns.member()?) };
+            Ok((chat, member))
         });
-        let members: Vec<Option<MemberRecord>> = members.await?;
-        let chat = found.ok_or(StoreErrorKind::NotFound)?;
+        let (mut chats, members): (Vec<ChatRecord>, Vec<Option<MemberRecord>>) =
+            rows.await?.into_iter().unzip();
+        let chat = chats.pop().ok_or(StoreErrorKind::NotFound)?;
         Ok(Roster { chat, members: members.into_iter().flatten().collect() })
     }
 
@@ -172,14 +173,14 @@ impl ChatStore for SqliteStore {
     }
 
     async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
-        let mut count = 0;
-        let chats = self.all(sqlx::query(MEMBERSHIPS.as_str()).id(user), |columns| {
-            count = columns.number()?;
-            let Some(chat) = columns.optional_id()? else { return Ok(None) };
-            Ok(Some(ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? }))
+        let rows = self.all(sqlx::query(MEMBERSHIPS.as_str()).id(user), |columns| {
+            let count = columns.number()?;
+            let Some(chat) = columns.optional_id()? else { return Ok((count, None)) };
+            Ok((count, Some(ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? })))
         });
-        let chats: Vec<Option<ChatHead>> = chats.await?;
-        Ok(Memberships { count, chats: chats.into_iter().flatten().collect() })
+        let rows = rows.await?;
+        let count = rows.first().map_or(0, |(count, _)| *count);
+        Ok(Memberships { count, chats: rows.into_iter().filter_map(|(_, head)| head).collect() })
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {

@@ -114,14 +114,11 @@ impl MessageStore for SqliteStore {
     ) -> StoreResult<HistoryRange> {
         let (low, high) = history_bounds(anchor, limit);
         let query = sqlx::query(HISTORY.as_str()).id(chat).id(user).number(low).number(high);
-        let mut last_seq = None;
-        let messages = self.all(query.bind(rows(limit)), |columns| {
-            last_seq = Some(columns.seq()?);
-            columns.optional_message()
-        });
-        let messages: Vec<Option<MessageRecord>> = messages.await?;
-        let last_seq = last_seq.ok_or(StoreErrorKind::NotMember)?;
-        Ok(HistoryRange { last_seq, messages: messages.into_iter().flatten().collect() })
+        let rows =
+            self.all(query.bind(rows(limit)), |columns| Ok((columns.seq()?, columns.optional_message()?)));
+        let rows = rows.await?;
+        let last_seq = rows.first().ok_or(StoreErrorKind::NotMember)?.0;
+        Ok(HistoryRange { last_seq, messages: rows.into_iter().filter_map(|(_, message)| message).collect() })
     }
 
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
@@ -182,17 +179,19 @@ impl MessageStore for SqliteStore {
     async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
         let list = json_pairs(since.iter().map(|(chat, since)| (chat, integer(since.get()))));
         let query = sqlx::query(CHANGES.as_str()).bind(list).bind(rows(limit));
+        let rows = self.all(query, |columns| {
+            Ok((columns.index()?, columns.optional_chat()?, columns.optional_message()?))
+        });
         let mut found: Vec<Option<Changes>> = vec![None; since.len()];
-        self.all(query, |columns| {
-            let of_chat = found.get_mut(columns.index()?).ok_or(StoreErrorKind::Corrupt)?;
-            if let Some(chat) = columns.optional_chat()? {
+        // The heads come first.
+        for (place, chat, message) in rows.await? {
+            let of_chat = found.get_mut(place).ok_or(StoreErrorKind::Corrupt)?;
+            if let Some(chat) = chat {
                 *of_chat = Some(Changes { chat, messages: vec![], truncated: false });
-            } else if let (Some(changes), Some(message)) = (of_chat, columns.optional_message()?) {
+            } else if let (Some(changes), Some(message)) = (of_chat, message) {
                 changes.messages.push(message);
             }
-            Ok(())
-        })
-        .await?;
+        }
         Ok(found.into_iter().flatten().map(|changes| in_order(changes, limit)).collect())
     }
 }

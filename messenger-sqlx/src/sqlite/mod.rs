@@ -9,19 +9,20 @@ mod migrate;
 mod open;
 #[cfg(test)]
 mod plans;
+mod readers;
 mod sessions;
 mod sql;
 mod users;
 mod writer;
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use messenger_core::ports::{Store, StoreError, StoreErrorKind, StoreResult};
-use sqlx::{SqliteConnection, SqlitePool, pool::PoolConnection};
+use messenger_core::ports::{Store, StoreResult};
+use sqlx::SqliteConnection;
 
 use self::{
-    errors::store_error,
+    readers::Readers,
     sql::{Columns, Query},
     writer::Writer,
 };
@@ -50,10 +51,8 @@ pub use self::{
 /// ```
 #[derive(Debug)]
 pub struct SqliteStore {
-    readers: SqlitePool,
+    readers: Arc<Readers>,
     writer: Writer,
-    /// The longest time that an intent takes before its caller is told `Unavailable`.
-    timeout: Duration,
 }
 
 impl SqliteStore {
@@ -73,30 +72,21 @@ impl SqliteStore {
     }
 
     /// All rows of a query.
-    async fn all<T: Send>(
+    async fn all<T: Send + 'static>(
         &self,
-        query: Query<'_>,
-        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T> + Send,
+        query: Query<'static>,
+        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<Vec<T>> {
-        self.limited(async { sql::all(&mut *self.reader().await?, query, read).await }).await
+        self.readers.run(|conn| Box::pin(sql::all(conn, query, read))).await
     }
 
     /// The only row of a query.
-    async fn one<T: Send>(
+    async fn one<T: Send + 'static>(
         &self,
-        query: Query<'_>,
-        read: impl FnOnce(&mut Columns<'_>) -> StoreResult<T> + Send,
+        query: Query<'static>,
+        read: impl FnOnce(&mut Columns<'_>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<Option<T>> {
-        self.limited(async { sql::one(&mut *self.reader().await?, query, read).await }).await
-    }
-
-    async fn reader(&self) -> StoreResult<PoolConnection<sqlx::Sqlite>> {
-        self.readers.acquire().await.map_err(store_error)
-    }
-
-    async fn limited<T>(&self, work: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T> {
-        let done = tokio::time::timeout(self.timeout, work).await;
-        done.unwrap_or_else(|elapsed| Err(StoreError::new(StoreErrorKind::Unavailable, elapsed)))
+        self.readers.run(|conn| Box::pin(sql::one(conn, query, read))).await
     }
 }
 
@@ -119,7 +109,7 @@ impl Store for SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{errors::store_error, *};
 
     async fn fresh() -> (SqliteStore, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
@@ -149,8 +139,9 @@ mod tests {
     #[tokio::test]
     async fn readers_can_not_write() {
         let (store, _directory) = fresh().await;
-        let error = sqlx::query("DELETE FROM messenger_users").execute(&store.readers).await.unwrap_err();
-        assert!(error.to_string().contains("readonly"), "{error}");
+        let delete = sqlx::query("DELETE FROM messenger_users");
+        let error = store.readers.run(|conn| Box::pin(sql::run(conn, delete))).await.unwrap_err();
+        assert!(format!("{error:?}").contains("readonly"), "{error:?}");
     }
 
     #[tokio::test]

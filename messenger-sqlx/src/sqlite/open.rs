@@ -1,13 +1,14 @@
 use std::{
     path::{Path, PathBuf},
     str::FromStr as _,
+    sync::Arc,
     time::Duration,
 };
 
-use messenger_sql::migrations::Refusal;
+use messenger_sql::{migrations::Refusal, turns};
 use sqlx::{
-    ConnectOptions as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use super::{
     SqliteStore,
     errors::is_busy,
     migrate::{MigrateError, migrate},
+    readers::{ReaderSettings, Readers},
     writer::{Writer, WriterSettings},
 };
 
@@ -25,6 +27,8 @@ const CHECKPOINT_PAGES: u32 = 4000;
 const LOG_LIMIT: u64 = 64 << 20;
 /// Part of the file that readers look at without a copy.
 const MAPPED: u64 = 256 << 20;
+/// More than anybody waits, and less than what a clock can't count.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Settings of a [`SqliteStore`].
 ///
@@ -42,6 +46,7 @@ const MAPPED: u64 = 256 << 20;
 pub struct SqliteBuilder {
     address: PathBuf,
     readers: u32,
+    max_waiting: usize,
     busy_timeout: Duration,
     acquire_timeout: Duration,
     timeout: Duration,
@@ -53,6 +58,7 @@ impl SqliteBuilder {
         Self {
             address: address.to_owned(),
             readers: u32::try_from(cores.clamp(2, 8)).unwrap_or(8),
+            max_waiting: turns::WAITING,
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
@@ -66,6 +72,13 @@ impl SqliteBuilder {
         self
     }
 
+    /// How many intents wait for a free connection at most, reads and writes each; 16,384 without this. Each takes some
+    /// 2 KiB. One more is `Unavailable` at once.
+    pub fn max_waiting(mut self, intents: usize) -> Self {
+        self.max_waiting = intents;
+        self
+    }
+
     /// How long a write waits for another process that writes to the file; 5 seconds without this. Whole
     /// milliseconds, up to 2^31.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
@@ -75,14 +88,14 @@ impl SqliteBuilder {
 
     /// How long an intent waits for a free connection; 5 seconds without this.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
-        self.acquire_timeout = timeout;
+        self.acquire_timeout = timeout.min(LONGEST);
         self
     }
 
     /// How long a caller waits for an answer at most, all waits included; 15 seconds without this. A write that
     /// takes longer is `Unavailable` to its caller, and may yet be done.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST);
         self
     }
 
@@ -98,28 +111,29 @@ impl SqliteBuilder {
         migrate(&mut conn).await.map_err(|error| OpenError::migration(&path, error))?;
 
         let options = options.create_if_missing(false);
-        let readers = self.connect_readers(&options).await.map_err(|error| OpenError::file(&path, error))?;
+        let readers = Readers::open(self.reader_settings(&options)).await;
+        let readers = readers.map_err(|error| OpenError::file(&path, error))?;
         let mut log = path.into_os_string();
         log.push("-wal");
         let settings = WriterSettings {
             options,
             log: log.into(),
             log_limit: LOG_LIMIT,
+            max_waiting: self.max_waiting,
             acquire_timeout: self.acquire_timeout,
             timeout: self.timeout,
         };
-        Ok(SqliteStore { readers, writer: Writer::new(conn, settings), timeout: self.timeout })
+        Ok(SqliteStore { readers: Arc::new(readers), writer: Writer::new(conn, settings) })
     }
 
-    async fn connect_readers(&self, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-        SqlitePoolOptions::new()
-            .max_connections(self.readers)
-            .acquire_timeout(self.acquire_timeout)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone().pragma("query_only", "ON").optimize_on_close(false, None))
-            .await
+    fn reader_settings(&self, options: &SqliteConnectOptions) -> ReaderSettings {
+        ReaderSettings {
+            options: options.clone().pragma("query_only", "ON").optimize_on_close(false, None),
+            count: self.readers,
+            max_waiting: self.max_waiting,
+            acquire_timeout: self.acquire_timeout,
+            timeout: self.timeout,
+        }
     }
 
     fn options(&self, path: &Path) -> SqliteConnectOptions {

@@ -1,6 +1,6 @@
 //! That no statement reads a whole table.
 
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::AssertSqlSafe;
 
 use super::{SqliteStore, append, chats, errors::store_error, markers, messages, sessions, users};
 
@@ -114,8 +114,11 @@ async fn plan(store: &SqliteStore, text: &'static str) -> Vec<String> {
     let mut steps = vec![];
     for statement in statements.filter(|text| !text.starts_with("BEGIN") && *text != "COMMIT") {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-        let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
-        steps.extend(rows.iter().map(|row| row.get::<String, _>("detail")));
+        let details = store.all(sqlx::query(explain), |columns| {
+            (columns.next_column(), columns.next_column(), columns.next_column());
+            columns.text().map(str::to_owned)
+        });
+        steps.extend(details.await.unwrap());
     }
     steps
 }

@@ -1,13 +1,14 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
-use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
-use messenger_sql::finish::Finish;
+use messenger_core::ports::{StoreErrorKind, StoreResult};
+use messenger_sql::turns::{Caller, Seat, Turns};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
 use super::errors::store_error;
 
@@ -18,7 +19,8 @@ pub(super) struct Writer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    seat: Arc<Mutex<Seat>>,
+    turns: Turns,
+    place: Mutex<Place>,
     settings: WriterSettings,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct WriterSettings {
     pub(super) log: PathBuf,
     /// The log is made to begin anew once it has so many bytes.
     pub(super) log_limit: u64,
+    /// How many intents wait for the connection at most.
+    pub(super) max_waiting: usize,
     /// The longest wait for the connection.
     pub(super) acquire_timeout: Duration,
     /// The longest time from call to answer.
@@ -36,7 +40,7 @@ pub(super) struct WriterSettings {
 }
 
 #[derive(Debug)]
-enum Seat {
+enum Place {
     Free(Box<SqliteConnection>, Upkeep),
     /// An intent panicked or its rollback failed: the connection was thrown away, and the next intent opens
     /// another one.
@@ -52,8 +56,8 @@ pub(super) struct Upkeep {
 
 impl Writer {
     pub(super) fn new(conn: SqliteConnection, settings: WriterSettings) -> Self {
-        let seat = Seat::Free(Box::new(conn), Upkeep::new());
-        Self(Arc::new(Inner { seat: Arc::new(Mutex::new(seat)), settings }))
+        let place = Mutex::new(Place::Free(Box::new(conn), Upkeep::new()));
+        Self(Arc::new(Inner { turns: Turns::new(1, settings.max_waiting), place, settings }))
     }
 
     /// Does the work in one transaction.
@@ -75,21 +79,26 @@ impl Writer {
 
     /// Does work that begins and commits a transaction by itself. If it fails, that is rolled back.
     ///
-    /// A caller that goes away leaves it done as a whole or not at all.
+    /// A caller that goes away before its turn leaves it undone; after that it is finished without the caller.
     pub(super) async fn run<T, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
     {
+        let WriterSettings { acquire_timeout, timeout, .. } = self.0.settings;
+        let now = Instant::now();
         let inner = Arc::clone(&self.0);
-        let work = Finish::new(async move { inner.work(work).await });
-        timeout(self.0.settings.timeout, work).await.unwrap_or_else(|elapsed| Err(unavailable(elapsed)))
+        let work = move |seat, caller: Caller<T>| async move {
+            // Half of a write is none, so it goes on when its time is over.
+            caller.answer_with(now + timeout, inner.work(seat, work), || ()).await;
+        };
+        self.0.turns.run(now + acquire_timeout.min(timeout), work).await
     }
 
     pub(super) async fn close(&self) {
-        // The lock is fair: those who were waiting for it come first.
-        let mut seat = self.0.seat.lock().await;
-        if let Seat::Free(conn, _) = std::mem::replace(&mut *seat, Seat::Closed)
+        self.0.turns.close().await;
+        let place = self.0.leave(Place::Closed);
+        if let Place::Free(conn, _) = place
             && let Err(error) = conn.close().await
         {
             tracing::warn!(%error, "the database file was not closed well");
@@ -98,44 +107,46 @@ impl Writer {
 }
 
 impl Inner {
-    async fn work<T, F>(self: &Arc<Self>, work: F) -> StoreResult<T>
+    async fn work<T, F>(self: Arc<Self>, seat: Seat, work: F) -> StoreResult<T>
     where
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>>,
     {
-        let (mut seat, mut conn, mut upkeep) = self.take().await?;
+        let (mut conn, mut upkeep) = self.take().await?;
         let result = work(&mut conn).await;
         if result.is_err() && execute(&mut conn, "ROLLBACK").await.is_err() {
             return result;
         }
         if upkeep.is_due() {
             // The next writer waits for it, but not this one.
-            let inner = Arc::clone(self);
             tokio::spawn(async move {
-                upkeep.run(&mut conn, &inner.settings).await;
-                *seat = Seat::Free(conn, upkeep);
+                upkeep.run(&mut conn, &self.settings).await;
+                self.leave(Place::Free(conn, upkeep));
+                drop(seat);
             });
         } else {
-            *seat = Seat::Free(conn, upkeep);
+            self.leave(Place::Free(conn, upkeep));
         }
         result
     }
 
-    /// Takes the connection out of its seat. Whoever does not put it back leaves the seat `Lost`.
-    async fn take(&self) -> StoreResult<(OwnedMutexGuard<Seat>, Box<SqliteConnection>, Upkeep)> {
-        let seat = timeout(self.settings.acquire_timeout, Arc::clone(&self.seat).lock_owned()).await;
-        let mut seat = seat.map_err(unavailable)?;
-        let (conn, upkeep) = match std::mem::replace(&mut *seat, Seat::Lost) {
-            Seat::Free(conn, upkeep) => (conn, upkeep),
-            Seat::Lost => {
+    /// Takes the connection out of its place. Whoever does not put it back leaves the place `Lost`.
+    async fn take(&self) -> StoreResult<(Box<SqliteConnection>, Upkeep)> {
+        match self.leave(Place::Lost) {
+            Place::Free(conn, upkeep) => Ok((conn, upkeep)),
+            Place::Lost => {
                 let conn = self.settings.options.connect().await.map_err(store_error)?;
-                (Box::new(conn), Upkeep::new())
+                Ok((Box::new(conn), Upkeep::new()))
             }
-            Seat::Closed => {
-                *seat = Seat::Closed;
-                return Err(StoreErrorKind::Unavailable.into());
+            Place::Closed => {
+                self.leave(Place::Closed);
+                Err(StoreErrorKind::Unavailable.into())
             }
-        };
-        Ok((seat, conn, upkeep))
+        }
+    }
+
+    /// Leaves this in the place of what was there. Only who has the seat does that.
+    fn leave(&self, place: Place) -> Place {
+        std::mem::replace(&mut *self.place.lock().unwrap_or_else(PoisonError::into_inner), place)
     }
 }
 
@@ -182,10 +193,6 @@ pub(super) async fn execute(conn: &mut SqliteConnection, sql: &'static str) -> S
     sqlx::query(sql).execute(conn).await.map(drop).map_err(store_error)
 }
 
-fn unavailable(elapsed: tokio::time::error::Elapsed) -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, elapsed)
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::sqlite::SqliteJournalMode;
@@ -207,6 +214,7 @@ mod tests {
             options,
             log: log.clone(),
             log_limit: bytes(),
+            max_waiting: 1,
             acquire_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
         };

@@ -1,4 +1,5 @@
 mod dropped;
+mod left_alone;
 mod racing;
 
 use crate::{
@@ -8,7 +9,12 @@ use crate::{
 };
 
 pub use self::{
-    dropped::dropped_future_leaves_nothing_half_done, racing::racing_writers_of_all_kinds_get_along,
+    dropped::dropped_future_leaves_nothing_half_done,
+    left_alone::{
+        intents_dropped_half_way_keep_nobody_waiting, intents_left_alone_keep_nobody_waiting,
+        intents_of_all_kinds_left_alone_keep_nobody_waiting,
+    },
+    racing::racing_writers_of_all_kinds_get_along,
 };
 
 pub async fn open_store_answers_a_ping(world: &World) {

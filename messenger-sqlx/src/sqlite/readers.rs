@@ -1,0 +1,143 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
+use messenger_sql::turns::{Caller, Seat, Turns};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::time::{Instant, timeout_at};
+
+use super::errors::store_error;
+
+/// The connections that read.
+///
+/// Not the pool of sqlx: that asks each connection that is given back whether it is still there, in a task, which costs
+/// as much as a short read; and it gives a connection to a caller, who may leave it idle for as long as it likes.
+#[derive(Debug)]
+pub(super) struct Readers {
+    turns: Turns,
+    /// The one that was used last is used next.
+    free: Mutex<Vec<Reader>>,
+    settings: ReaderSettings,
+}
+
+#[derive(Debug)]
+pub(super) struct ReaderSettings {
+    pub(super) options: SqliteConnectOptions,
+    /// How many there are at most.
+    pub(super) count: u32,
+    /// How many intents wait for one at most.
+    pub(super) max_waiting: usize,
+    /// The longest wait for a connection.
+    pub(super) acquire_timeout: Duration,
+    /// The longest time from call to answer.
+    pub(super) timeout: Duration,
+}
+
+struct Reader {
+    conn: SqliteConnection,
+    /// Nobody waits for what it reads any more.
+    over: Arc<AtomicBool>,
+}
+
+impl Readers {
+    /// With one connection. The others are opened when they are needed.
+    pub(super) async fn open(settings: ReaderSettings) -> Result<Self, sqlx::Error> {
+        let turns = Turns::new(settings.count, settings.max_waiting);
+        let first = Reader::open(&settings.options).await?;
+        Ok(Self { turns, free: Mutex::new(vec![first]), settings })
+    }
+
+    /// Does work that reads. Once begun it goes on wherever its caller is; if the caller goes away, or its time is over,
+    /// SQLite is made to give up.
+    pub(super) async fn run<T, F>(self: &Arc<Self>, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
+    {
+        let ReaderSettings { acquire_timeout, timeout, .. } = self.settings;
+        let now = Instant::now();
+        let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
+        let readers = Arc::clone(self);
+        let work = move |seat, caller| readers.read(seat, caller, until, deadline, work);
+        self.turns.run(until, work).await
+    }
+
+    async fn read<T, F>(self: Arc<Self>, seat: Seat, caller: Caller<T>, until: Instant, deadline: Instant, work: F)
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send,
+    {
+        let mut reader = match self.take(until).await {
+            Ok(reader) => reader,
+            Err(error) => return caller.answer(Err(error)),
+        };
+        let over = Arc::clone(&reader.over);
+        let work = async {
+            let result = work(&mut reader.conn).await;
+            self.give_back(reader, result.is_err()).await;
+            // Not before the connection is there to be taken: else the next one in line would open another.
+            drop(seat);
+            result
+        };
+        caller.answer_with(deadline, work, || over.store(true, Relaxed)).await;
+    }
+
+    async fn take(&self, until: Instant) -> StoreResult<Reader> {
+        if let Some(reader) = self.free().pop() {
+            return Ok(reader);
+        }
+        let opened = timeout_at(until, Reader::open(&self.settings.options)).await;
+        let opened = opened.map_err(|elapsed| StoreError::new(StoreErrorKind::Unavailable, elapsed))?;
+        opened.map_err(store_error)
+    }
+
+    async fn give_back(&self, mut reader: Reader, is_doubtful: bool) {
+        reader.over.store(false, Relaxed);
+        if is_doubtful && reader.conn.ping().await.is_err() {
+            return;
+        }
+        self.free().push(reader);
+    }
+
+    /// Nothing that is locked here can be left half changed.
+    fn free(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for what is under way. Whoever comes later is refused.
+    pub(super) async fn close(&self) {
+        self.turns.close().await;
+        let free = std::mem::take(&mut *self.free());
+        for reader in free {
+            if let Err(error) = reader.conn.close().await {
+                tracing::warn!(%error, "a connection that read was not closed well");
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// So many steps of SQLite's machine go by before it looks whether it is to give up: a part of a millisecond.
+    const STEPS: i32 = 10_000;
+
+    async fn open(options: &SqliteConnectOptions) -> Result<Self, sqlx::Error> {
+        let mut conn = options.connect().await?;
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        conn.lock_handle().await?.set_progress_handler(Self::STEPS, move || !is_over.load(Relaxed));
+        Ok(Self { conn, over })
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("over", &self.over).finish_non_exhaustive()
+    }
+}
