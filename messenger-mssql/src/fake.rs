@@ -413,6 +413,11 @@ fn no_encryption() -> Vec<u8> {
     [&version[..], &encryption, &[0xFF], &[15, 0, 0, 0, 0, 0], &[not_supported]].concat()
 }
 
+/// A login is let in after so long.
+pub(crate) fn late_login(late: Duration) -> Reply {
+    Reply::Late(late, [login_ack(), done()].concat())
+}
+
 fn login_ack() -> Vec<u8> {
     let mut body = vec![1, 0x74, 0, 0, 4];
     body.extend(b_varchar("fake"));

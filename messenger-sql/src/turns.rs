@@ -94,6 +94,11 @@ impl Turns {
         }
     }
 
+    /// How many seats nobody has now.
+    pub fn free(&self) -> usize {
+        self.seats.available_permits()
+    }
+
     /// Whether [`close`](Self::close) has done its part.
     pub fn is_closed(&self) -> bool {
         self.seats.is_closed()

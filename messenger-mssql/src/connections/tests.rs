@@ -155,7 +155,29 @@ async fn a_panic_of_the_reader_costs_no_more_than_the_connection() {
         assert_eq!(server.seen().opened, connection);
     }
     server.until(|seen| seen.open == 0).await;
-    assert_eq!(connections.seats.available_permits(), 2);
+    assert_eq!(connections.turns.free(), 2);
+}
+
+async fn until_at_rest(connections: &Connections) {
+    while connections.turns.free() < SETTINGS.max_connections as usize {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_left_alone_keep_nobody_waiting() {
+    let server = Server::new();
+    let connections = connections(&server);
+    server.whenever("p", one(7));
+    let mut alone: Vec<_> = (0..20).map(|_| Box::pin(numbers(&connections, "p"))).collect();
+    for call in &mut alone {
+        assert!(call.now_or_never().is_none());
+    }
+    connections.done(call("q")).await.unwrap();
+    for call in alone {
+        assert_eq!(call.await.unwrap(), [7]);
+    }
+    assert_eq!(server.seen().most, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,10 +193,11 @@ async fn what_has_begun_is_finished_without_its_caller() {
         () = until => {}
     }
     drop(caller);
-    assert_eq!(connections.seats.available_permits(), 1);
+    assert_eq!(connections.turns.free(), 1);
     // Both seats are free again only when the work is done.
-    let all = connections.seats.acquire_many(2).await.unwrap();
-    drop(all);
+    let dropped_at = Instant::now();
+    until_at_rest(&connections).await;
+    assert!(dropped_at.elapsed() >= Duration::from_secs(1));
     connections.done(call("q")).await.unwrap();
     assert_eq!(server.connections(), [1, 1]);
 
@@ -182,6 +205,7 @@ async fn what_has_begun_is_finished_without_its_caller() {
     server.then(Reply::Stall(vec![]));
     let mut caller = Box::pin(connections.done(call("r")));
     assert!((&mut caller).now_or_never().is_none());
+    server.until(|seen| seen.requests.len() == 3).await;
     drop(caller);
     server.until(|seen| seen.open == 0).await;
     connections.done(call("s")).await.unwrap();
@@ -190,15 +214,24 @@ async fn what_has_begun_is_finished_without_its_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_away_before_it_begins_leaves_it_undone() {
-    let server = Server::new();
+    let server = Server::new().at_login(fake::late_login(Duration::from_secs(1)));
     let connections = connections(&server);
     let mut caller = Box::pin(connections.done(call("p")));
-    // The connection is being opened.
     assert!((&mut caller).now_or_never().is_none());
     drop(caller);
-    server.until(|seen| seen.opened == 1 && seen.open == 0).await;
+    until_at_rest(&connections).await;
+    assert_eq!(server.seen().opened, 0);
+
+    let mut caller = Box::pin(connections.done(call("p")));
+    assert!((&mut caller).now_or_never().is_none());
+    // The connection is being opened.
+    server.until(|seen| seen.opened == 1).await;
+    drop(caller);
+    until_at_rest(&connections).await;
     assert_eq!(server.texts(), [""; 0]);
-    assert_eq!(connections.seats.available_permits(), 2);
+    connections.done(call("q")).await.unwrap();
+    assert_eq!((server.texts(), server.seen().opened), (vec!["q".to_owned()], 1));
+    assert_eq!(connections.turns.free(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -394,7 +427,7 @@ async fn why_there_is_no_connection_is_told() {
             assert!(cause(&error).starts_with(wanted), "{error:?}");
             assert!(!format!("{error:?}").contains("secret"));
         }
-        assert_eq!(connections.seats.available_permits(), 2);
+        assert_eq!(connections.turns.free(), 2);
         server.until(|seen| seen.open == 0).await;
     }
 }
