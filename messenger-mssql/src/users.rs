@@ -3,16 +3,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messenger_core::{
     DisplayName, SessionId, Timestamp, UserId, Username,
-    ports::{LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, UpdateUser, UserRecord, UserStore},
+    ports::{
+        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, UpdateUser, UserRecord,
+        UserStore,
+    },
 };
 use messenger_sql::{
-    columns::{USER, integer, rows},
-    prefix,
+    columns::{Columns, Row as _, USER, corrupt, integer, rows},
+    prefix::Names,
 };
 
 use crate::{
     MssqlStore,
     call::Call,
+    row::SqlRow,
     schema::Schema,
     sql::{distinct, fits, id, numbered, procedure},
 };
@@ -51,29 +55,46 @@ impl Sql {
             ),
             by_email: of("u.email_key = @P1 AND DATALENGTH(u.email_key) = DATALENGTH(@P1)
                 AND u.email_key IS NOT NULL AND u.erased_at IS NULL"),
-            // `@P1` to `@P2` is the range of usernames, `@P3` to `@P4` that of display names; `@P5` is the username to
-            // begin after.
+            // `@P1` to `@P2` is the range of usernames, `@P3` to `@P4` that of display names; of those who have the first
+            // of these names, the usernames after `@P5`. Each index gives the first `@P6` in order: those of one display
+            // name and those of the next are two questions, because together they are none that an index answers. The
+            // hints keep what the server has counted, maybe long ago, from deciding that all accounts are read.
+            //
+            // A username that is equal to `@P1` may be so for the blanks with which it is filled up.
             find: format!(
-                "SELECT {USER} FROM {schema}.messenger_users AS u
-                WHERE u.username IN (
-                    SELECT TOP (@P6) f.username FROM (
-                        SELECT n.username FROM (
-                            SELECT TOP (@P6) a.username FROM {schema}.messenger_users AS a
-                            WHERE a.username >= @P1 AND a.username < @P2 AND a.username > @P5
-                                AND DATALENGTH(a.username) >= DATALENGTH(@P1) AND a.erased_at IS NULL
-                            ORDER BY a.username
-                        ) AS n
+                "SELECT f.name, {USER} FROM (
+                    SELECT TOP (@P6) g.name, g.username, g.id FROM (
+                        SELECT a.name, a.username, a.id FROM (
+                            SELECT TOP (@P6) CAST(CAST(n.username AS varchar(400)) AS varbinary(850)) AS name,
+                                n.username, n.id
+                            FROM {schema}.messenger_users AS n
+                                WITH (INDEX (messenger_users_by_live_username), FORCESEEK)
+                            WHERE n.username >= @P1 AND n.username < @P2 AND n.display_folded IS NOT NULL
+                                AND (n.username > @P1
+                                    OR (DATALENGTH(n.username) = DATALENGTH(@P1) AND n.username > @P5))
+                            ORDER BY n.username
+                        ) AS a
                         UNION
-                        SELECT d.username FROM (
-                            SELECT TOP (@P6) b.username FROM {schema}.messenger_users AS b
-                            WHERE b.display_folded >= @P3 AND b.display_folded < @P4 AND b.username > @P5
-                                AND b.display_folded IS NOT NULL
-                            ORDER BY b.username
-                        ) AS d
-                    ) AS f
-                    ORDER BY f.username
-                )
-                ORDER BY u.username"
+                        SELECT b.name, b.username, b.id FROM (
+                            SELECT TOP (@P6) n.display_folded AS name, n.username, n.id
+                            FROM {schema}.messenger_users AS n
+                                WITH (INDEX (messenger_users_by_display_name), FORCESEEK)
+                            WHERE n.display_folded = @P3 AND n.username > @P5 AND n.display_folded IS NOT NULL
+                            ORDER BY n.username
+                        ) AS b
+                        UNION
+                        SELECT c.name, c.username, c.id FROM (
+                            SELECT TOP (@P6) n.display_folded AS name, n.username, n.id
+                            FROM {schema}.messenger_users AS n
+                                WITH (INDEX (messenger_users_by_display_name), FORCESEEK)
+                            WHERE n.display_folded > @P3 AND n.display_folded < @P4 AND n.display_folded IS NOT NULL
+                            ORDER BY n.display_folded, n.username
+                        ) AS c
+                    ) AS g
+                    ORDER BY g.name, g.username
+                ) AS f
+                INNER LOOP JOIN {schema}.messenger_users AS u ON u.id = f.id
+                ORDER BY f.name, f.username"
             )
             .into(),
             update: procedure(schema, "update_user"),
@@ -88,9 +109,17 @@ impl Sql {
 const FOLDED: usize = 850;
 
 fn folded(name: &DisplayName) -> Vec<u8> {
-    let mut folded = name.folded().into_bytes();
-    folded.truncate(FOLDED);
-    folded
+    let mut folded = name.folded();
+    folded.truncate(folded.floor_char_boundary(FOLDED));
+    folded.into_bytes()
+}
+
+/// The name comes as bytes, whichever of the two it is.
+fn found_user(columns: &mut Columns<'_, SqlRow>) -> StoreResult<FoundUser> {
+    let (row, column) = columns.next_column();
+    let name = row.bytes(column)?.ok_or(StoreErrorKind::Corrupt)?;
+    let name = String::from_utf8(name.to_vec()).map_err(corrupt)?;
+    Ok(FoundUser { name, user: columns.user()? })
 }
 
 #[async_trait]
@@ -141,24 +170,24 @@ impl UserStore for MssqlStore {
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>> {
+    ) -> StoreResult<Vec<FoundUser>> {
         // No name begins with this character, and some engines take no text that has it.
         if prefix.contains('\0') {
             return Ok(vec![]);
         }
-        let end = prefix::end_of(prefix);
+        let names = Names::with(prefix, after);
         let call = Call::statement(Arc::clone(&self.sql().users.find))
-            .text("@P1", prefix)
+            .text("@P1", names.low.as_str())
             // After every username, which have ASCII characters only.
-            .text("@P2", end.clone().unwrap_or_else(|| char::MAX.to_string()))
-            .bytes("@P3", prefix)
+            .text("@P2", names.end.clone().unwrap_or_else(|| char::MAX.to_string()))
+            .bytes("@P3", names.low)
             // After every name: no text has this byte.
-            .bytes("@P4", end.map_or_else(|| vec![0xFF], String::into_bytes))
-            .text("@P5", after.map_or("", Username::as_str))
+            .bytes("@P4", names.end.map_or_else(|| vec![0xFF], String::into_bytes))
+            .text("@P5", names.after)
             .number("@P6", rows(limit));
-        self.all(call, |columns| columns.user()).await
+        self.all(call, found_user).await
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {

@@ -7,7 +7,7 @@ use messenger_core::{
     ChatKind, ClientId, Device, DisplayName, Id, MessageKind, Revision, Role, Seq, Timestamp, Title,
     Username,
     ports::{
-        ChatRecord, ChatView, Content, Fingerprint, MemberRecord, MessageRecord, SessionRecord, StoreError,
+        ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord, SessionRecord, StoreError,
         StoreErrorKind, StoreResult, StoredAddress, UserRecord,
     },
 };
@@ -93,6 +93,11 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
             version: self.number()?,
             memberships: self.number()?,
         })
+    }
+
+    /// A name, and what [`USER`] lists.
+    pub fn found_user(&mut self) -> StoreResult<FoundUser> {
+        Ok(FoundUser { name: self.text()?.to_owned(), user: self.user()? })
     }
 
     /// The user of a row that has one.

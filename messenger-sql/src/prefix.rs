@@ -1,7 +1,34 @@
 //! Names that begin with a prefix, as a range that an index in the order of code points can be asked for.
 
+use messenger_core::{Username, ports::NamePlace};
+
+/// Which names a search looks at: from `low` on, but of those who have that name only usernames after `after`, and up
+/// to `end`, which is no longer among them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Names {
+    /// A name, or the prefix.
+    pub low: String,
+    /// A username, or nothing, which is before all.
+    pub after: String,
+    /// None if there is no end.
+    pub end: Option<String>,
+}
+
+impl Names {
+    /// Those that begin with `prefix` and stand after this place.
+    pub fn with(prefix: &str, after: Option<&NamePlace>) -> Self {
+        let after = after.filter(|after| after.name.as_str() >= prefix);
+        let username = after.map_or("", |after| Username::as_str(&after.username));
+        Self {
+            low: after.map_or(prefix, |after| &after.name).to_owned(),
+            after: username.to_owned(),
+            end: end_of(prefix),
+        }
+    }
+}
+
 /// The first text after all texts that begin with `prefix`; `None` if every greater text begins with it.
-pub fn end_of(prefix: &str) -> Option<String> {
+fn end_of(prefix: &str) -> Option<String> {
     let mut end = prefix.to_owned();
     while let Some(last) = end.pop() {
         // There are no characters from U+D800 to U+DFFF, so the one after U+D7FF is U+E000.
@@ -16,7 +43,18 @@ pub fn end_of(prefix: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::end_of;
+    use super::*;
+
+    #[test]
+    fn a_search_goes_on_after_a_place() {
+        let names = |low: &str, after: &str| Names { low: low.into(), after: after.into(), end: Some("ae".into()) };
+        let place = |name: &str| NamePlace { name: name.into(), username: Username::trusted("u") };
+        assert_eq!(Names::with("ad", None), names("ad", ""));
+        assert_eq!(Names::with("ad", Some(&place("ada"))), names("ada", "u"));
+        assert_eq!(Names::with("ad", Some(&place("ad"))), names("ad", "u"));
+        assert_eq!(Names::with("ad", Some(&place("a"))), names("ad", ""), "a place before the first");
+        assert_eq!(Names::with("ad", Some(&place("b"))), names("b", "u"), "a place after the last");
+    }
 
     #[test]
     fn the_end_is_right_after_the_longest_text_with_the_prefix() {

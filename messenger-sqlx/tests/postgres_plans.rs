@@ -4,10 +4,7 @@
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+mod support;
 
 use messenger_core::{
     ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
@@ -20,55 +17,7 @@ use messenger_core::{
 use messenger_sqlx::PostgresStore;
 use messenger_testing::{PrivateServer, connect, execute};
 use sqlx::postgres::PgPoolOptions;
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
-
-/// What the server says of its plans. The notices are passed on by sqlx as events.
-#[derive(Clone, Default)]
-struct Plans(Arc<Mutex<Vec<String>>>);
-
-impl Plans {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl Subscriber for Plans {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::postgres::notice"
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text<'t>(&'t mut String);
-        impl Visit for Text<'_> {
-            fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
-                self.0.push_str(&format!("{value:?}").replace("\\n", "\n"));
-            }
-
-            fn record_str(&mut self, _: &Field, value: &str) {
-                self.0.push_str(value);
-            }
-        }
-        let mut text = String::new();
-        event.record(&mut Text(&mut text));
-        self.0.lock().unwrap().push(text);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
+use support::plans::{Plans, SETTINGS, TELL};
 
 /// What an intent may sort.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,23 +33,10 @@ enum Sorts {
 async fn every_table_is_read_by_an_index_and_nothing_that_grows_is_sorted() {
     let plans = Plans::default();
     tracing::subscriber::set_global_default(plans.clone()).unwrap();
-    let server = PrivateServer::start(&[
-        "fsync=off",
-        "full_page_writes=off",
-        "session_preload_libraries=auto_explain",
-        "auto_explain.log_min_duration=-1",
-        "auto_explain.log_nested_statements=on",
-        "auto_explain.log_analyze=on",
-        "auto_explain.log_timing=off",
-        "auto_explain.log_level=notice",
-    ]);
+    let server = PrivateServer::start(&SETTINGS);
     let store = PostgresStore::connect(server.url()).await.unwrap();
     let large = Large::fill(server.url(), &store).await;
-    execute(
-        &mut connect(server.url()).await,
-        "ALTER DATABASE postgres SET auto_explain.log_min_duration = 0",
-    )
-    .await;
+    execute(&mut connect(server.url()).await, TELL).await;
     store.close().await;
 
     let own = PostgresStore::connect(server.url()).await.unwrap();

@@ -9,7 +9,7 @@ use super::MemoryStore;
 use crate::{
     domain::{DisplayName, SessionId, Timestamp, UserId, Username},
     ports::{
-        LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
+        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
         UserRecord, UserStore,
     },
 };
@@ -46,20 +46,18 @@ impl UserStore for MemoryStore {
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>> {
+    ) -> StoreResult<Vec<FoundUser>> {
         let state = self.lock()?;
-        let names = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let found = state
-            .users
-            .by_name
-            .range::<Username, _>(names)
-            .filter_map(|(_, id)| state.users.live(*id))
-            .filter(|user| {
-                user.username.as_str().starts_with(prefix) || user.display_name.folded().starts_with(prefix)
-            });
-        Ok(found.take(limit).cloned().collect())
+        let first = NamePlace { name: prefix.to_owned(), username: Username::trusted("") };
+        let after = after.filter(|after| **after > first).unwrap_or(&first);
+        let names = state.users.names.range((Bound::Excluded(after), Bound::Unbounded));
+        let found = names.take_while(|(place, _)| place.name.starts_with(prefix)).filter_map(|(place, id)| {
+            let user = state.users.live(*id)?.clone();
+            Some(FoundUser { name: place.name.clone(), user })
+        });
+        Ok(found.take(limit).collect())
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
@@ -68,10 +66,10 @@ impl UserStore for MemoryStore {
         if let Some(email) = &update.email {
             state.users.move_address(update.id, email)?;
         }
-        let user = state.users.live_mut(update.id)?;
         if let Some(name) = update.display_name {
-            user.display_name = name;
+            state.users.rename(update.id, name)?;
         }
+        let user = state.users.live_mut(update.id)?;
         if let Some(notify) = update.notify_email {
             user.notify_email = notify;
         }
@@ -124,6 +122,8 @@ pub(super) struct Users {
     by_id: HashMap<UserId, UserRecord>,
     by_name: BTreeMap<Username, UserId>,
     by_address: HashMap<Vec<u8>, UserId>,
+    /// What the live ones can be found by.
+    names: BTreeMap<NamePlace, UserId>,
 }
 
 impl Users {
@@ -187,7 +187,20 @@ impl Users {
             version: 1,
             memberships: 0,
         };
+        self.names.extend(places(&record).map(|place| (place, record.id)));
         self.by_id.insert(record.id, record);
+    }
+
+    fn rename(&mut self, user: UserId, name: DisplayName) -> StoreResult<()> {
+        let record = self.live_mut(user)?;
+        let former = places(record);
+        record.display_name = name;
+        let new = places(record);
+        for place in &former {
+            self.names.remove(place);
+        }
+        self.names.extend(new.map(|place| (place, user)));
+        Ok(())
     }
 
     fn move_address(&mut self, user: UserId, to: &StoredAddress) -> StoreResult<()> {
@@ -225,6 +238,9 @@ impl Users {
             ..*record
         };
         let former = std::mem::replace(record, erased);
+        for place in places(&former) {
+            self.names.remove(&place);
+        }
         self.by_name.remove(&former.username);
         self.by_name.insert(username.clone(), user);
         if let Some(email) = former.email {
@@ -232,6 +248,11 @@ impl Users {
         }
         Ok(())
     }
+}
+
+fn places(user: &UserRecord) -> [NamePlace; 2] {
+    let names = [user.username.as_str().to_owned(), user.display_name.folded()];
+    names.map(|name| NamePlace { name, username: user.username.clone() })
 }
 
 /// Each of the ids once.

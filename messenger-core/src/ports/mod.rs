@@ -31,7 +31,7 @@ pub use messages::{
 };
 pub use presence::{Lease, Presence, PresenceError, PresenceState, WentOffline};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
-pub use users::{LoginKey, NewUser, StoredAddress, UpdateUser, UserRecord, UserStore};
+pub use users::{FoundUser, LoginKey, NamePlace, NewUser, StoredAddress, UpdateUser, UserRecord, UserStore};
 
 /// All that is stored.
 ///

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::{Content, NewSession, StoreResult};
 use crate::domain::{DisplayName, SessionId, Timestamp, UserId, Username};
@@ -39,19 +40,24 @@ pub trait UserStore: Send + Sync + 'static {
     /// - `user_by_login_does_not_find_the_erased`
     async fn user_by_login(&self, login: LoginKey<'_>) -> StoreResult<UserRecord>;
 
-    /// At most `limit` accounts whose username or folded display name begins with `prefix` (which is folded),
-    /// by username, beginning after `after`. Erased accounts are not found.
+    /// At most `limit` names that begin with `prefix` (which is folded), with their accounts: usernames and folded
+    /// display names, by name and then username in the order of bytes, beginning after `after`. Erased accounts are not
+    /// found.
+    ///
+    /// What is read goes by `limit`, and not by how many names begin like this: nothing is collected to be sorted, and
+    /// nobody is passed over. So it is for the caller to see that an account is found by each of its names.
     ///
     /// # Behavior
-    /// - `find_users_matches_prefixes_of_both_names`
-    /// - `find_users_pages_by_username`
+    /// - `find_users_matches_prefixes_of_both_names`: an account is found twice if both of its names begin with the
+    ///   prefix, but once if they are the same.
+    /// - `find_users_pages_by_name`: also among those who have the same name.
     /// - `find_users_takes_the_prefix_literally`: `%`, `_`, `*` and the like are no wildcards.
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>>;
+    ) -> StoreResult<Vec<FoundUser>>;
 
     /// Changes the fields that are given, and answers with the account as it is then.
     ///
@@ -162,6 +168,31 @@ pub struct UserRecord {
     pub version: u64,
     /// Rises whenever the person is added to a chat; begins with 0.
     pub memberships: u64,
+}
+
+/// An account, by one of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundUser {
+    /// The username or the folded display name. A store may cut what is longer than 800 bytes.
+    pub name: String,
+    /// The account.
+    pub user: UserRecord,
+}
+
+impl FoundUser {
+    /// Where it stands among all that can be found.
+    pub fn place(&self) -> NamePlace {
+        NamePlace { name: self.name.clone(), username: self.user.username.clone() }
+    }
+}
+
+/// A place among all names that accounts can be found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamePlace {
+    /// A username or a folded display name.
+    pub name: String,
+    /// Whose.
+    pub username: Username,
 }
 
 /// A change of an account; `None` leaves a field as it is.

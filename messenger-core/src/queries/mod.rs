@@ -145,7 +145,7 @@ mod tests {
         let chat_id = scene.group;
         let limit = None;
         // None of these is a place in any of the lists.
-        let bad = [Cursor::of(&7), Cursor::of(&("a", "b")), serde_json::from_str("\"?\"").unwrap()];
+        let bad = [Cursor::of(&7), Cursor::of(&("a", 7)), serde_json::from_str("\"?\"").unwrap()];
         for cursor in bad.map(Some) {
             let find = FindUsers { query: "o".into(), limit, cursor: cursor.clone() };
             let sessions = scene.query(Owner, ListSessions { limit, cursor: cursor.clone() }).await;

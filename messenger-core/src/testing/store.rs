@@ -128,9 +128,9 @@ impl UserStore for TestStore {
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>> {
+    ) -> StoreResult<Vec<FoundUser>> {
         self.enter("find_users").await?.find_users(prefix, after, limit).await
     }
 

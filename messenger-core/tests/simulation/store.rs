@@ -149,9 +149,9 @@ impl UserStore for SimStore {
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>> {
+    ) -> StoreResult<Vec<FoundUser>> {
         self.read(self.inner.find_users(prefix, after, limit)).await
     }
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {

@@ -25,7 +25,10 @@ CREATE UNIQUE NONCLUSTERED INDEX messenger_users_by_username ON {schema}.messeng
 -- Unique indexes without a filter have room for one null.
 CREATE UNIQUE NONCLUSTERED INDEX messenger_users_by_email ON {schema}.messenger_users (email_key)
     WHERE email_key IS NOT NULL;
--- With the username, so that a search reads the index alone.
+-- Who can be found by their username. The erased keep one, and there may be very many of them in a row.
+CREATE NONCLUSTERED INDEX messenger_users_by_live_username ON {schema}.messenger_users (username)
+    WHERE display_folded IS NOT NULL;
+-- With the username, so that those of the same name are in order, too.
 CREATE NONCLUSTERED INDEX messenger_users_by_display_name ON {schema}.messenger_users (display_folded, username)
     WHERE display_folded IS NOT NULL;
 

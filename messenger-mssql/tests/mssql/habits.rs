@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, slice};
 use messenger_core::{
     ChatId, ClientId, Device, DisplayName, Id, MessageId, Revision, Seq, Timestamp, Title, UserId, Username,
     ports::{
-        Anchor, Appended, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord, NewGroup,
+        Anchor, Appended, Content, DirectChat, EditMessage, Fingerprint, LoginKey, NamePlace, MessageRecord, NewGroup,
         NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
@@ -129,10 +129,10 @@ async fn shown(world: &World, username: &str, display_name: &str) -> UserId {
     id
 }
 
-async fn found(world: &World, prefix: &str, after: Option<&str>) -> Vec<String> {
-    let after = after.map(Username::trusted);
-    let found = world.store.find_users(prefix, after.as_ref(), 50).await.unwrap();
-    found.into_iter().map(|user| user.username.as_str().to_owned()).collect()
+async fn found(world: &World, prefix: &str, after: Option<[&str; 2]>) -> Vec<String> {
+    let place = |[name, username]: [&str; 2]| NamePlace { name: name.into(), username: Username::trusted(username) };
+    let found = world.store.find_users(prefix, after.map(place).as_ref(), 50).await.unwrap();
+    found.into_iter().map(|found| found.user.username.as_str().to_owned()).collect()
 }
 
 fn client_id(name: &str) -> Option<(ClientId, Fingerprint)> {
@@ -145,11 +145,13 @@ async fn blanks_at_the_end_make_a_difference() {
     let ada = shown(&world, "al", "Al").await;
     let bob = shown(&world, "alma", "Al Green").await;
     shown(&world, "cleo", "Al ").await;
-    assert_eq!(found(&world, "al", None).await, ["al", "alma", "cleo"]);
-    assert_eq!(found(&world, "al ", None).await, ["alma", "cleo"]);
+    // `al` (of `al`, also as a display name), `al ` (of `cleo`), `al green` (of `alma`), `alma`.
+    assert_eq!(found(&world, "al", None).await, ["al", "cleo", "alma", "alma"]);
+    assert_eq!(found(&world, "al ", None).await, ["cleo", "alma"]);
     assert_eq!(found(&world, "al  ", None).await, Vec::<String>::new());
-    assert_eq!(found(&world, "al", Some("al")).await, ["alma", "cleo"]);
-    assert_eq!(found(&world, "al", Some("al ")).await, ["alma", "cleo"]);
+    assert_eq!(found(&world, "al", Some(["al", "al"])).await, ["cleo", "alma", "alma"]);
+    assert_eq!(found(&world, "al", Some(["al ", "cleo"])).await, ["alma", "alma"]);
+    assert_eq!(found(&world, "al", Some(["al green", "alma"])).await, ["alma"]);
     assert_eq!(world.record(bob).await.display_name.as_str(), "Al Green");
 
     for (login, there) in [("al", true), ("al ", false), (" al", false), ("alma", true), ("alma  ", false)] {

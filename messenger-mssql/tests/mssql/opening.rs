@@ -154,7 +154,7 @@ async fn schemas_of_one_database_do_not_see_each_other() {
         assert_eq!(world.store.list_chats(ada, None, 10).await.unwrap().len(), 1);
         assert_eq!(check_chat(&*world.store, chat, ada).await.len(), 1);
     }
-    let erased = worlds[0].store.find_users("ada", None, 10).await.unwrap()[0].id;
+    let erased = worlds[0].store.find_users("ada", None, 10).await.unwrap()[0].user.id;
     worlds[0].erase(erased).await;
     assert_eq!(worlds[0].store.find_users("", None, 10).await.unwrap().len(), 1);
     assert_eq!(worlds[1].store.find_users("", None, 10).await.unwrap().len(), 2);

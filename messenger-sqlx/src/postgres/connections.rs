@@ -59,6 +59,8 @@ pub(super) struct Settings {
 pub(super) enum Way {
     /// One statement that changes nothing, or several whose order does not matter.
     Read,
+    /// As `Read`, for what may look at very much if the server decides by what it has counted.
+    Planned,
     /// One statement, which the server does as a whole or not at all.
     Statement,
     /// Several, as a whole or not at all. Each sees what was committed when it began.
@@ -129,6 +131,9 @@ impl Connections {
         let Settings { shared, pooled, .. } = self.settings;
         match way {
             Way::Read if !pooled => None,
+            // All connections of our own are told when they are opened.
+            Way::Planned if !pooled && !shared => None,
+            Way::Planned => Some(self.statements.begin_planned.clone()),
             Way::Statement if !pooled && !shared => None,
             _ => Some(self.statements.begin.clone()),
         }

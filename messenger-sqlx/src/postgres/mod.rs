@@ -89,6 +89,15 @@ impl PostgresStore {
         self.run(Way::Read, |session| Box::pin(session.all(query, read))).await
     }
 
+    /// As [`all`](Self::all), by the plan that is wanted also on connections that are not told how to plan.
+    async fn all_planned<T: Send + 'static>(
+        &self,
+        query: Query,
+        read: impl FnMut(&mut Columns<'_>) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<Vec<T>> {
+        self.run(Way::Planned, |session| Box::pin(session.all(query, read))).await
+    }
+
     /// The only row of a query that changes nothing.
     async fn one<T: Send + 'static>(
         &self,
@@ -127,10 +136,20 @@ impl Store for PostgresStore {
 /// After so many milliseconds the server ends a transaction whose node has gone without a word.
 const IDLE_IN_TRANSACTION: u32 = 60_000;
 
+/// Plans are the same for all values: by an index. What seems best while the tables are small or not yet analysed would
+/// stay in use while they grow.
+const PLANNER: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("jit", "off"),
+];
+
 /// Every statement, with the schema's name in it.
 #[derive(Debug)]
 struct Statements {
     begin: SqlStr,
+    begin_planned: SqlStr,
     writable: SqlStr,
     users: users::Sql,
     sessions: sessions::Sql,
@@ -150,8 +169,13 @@ impl Statements {
                 limit.as_millis()
             );
         }
+        let mut begin_planned = begin.clone();
+        for (setting, value) in PLANNER {
+            begin_planned += &format!("; SET LOCAL {setting} = {value}");
+        }
         Self {
             begin: statement(begin),
+            begin_planned: statement(begin_planned),
             // False also on a server that only follows another one.
             writable: SqlStr::from_static("SELECT current_setting('transaction_read_only') = 'off'"),
             users: users::Sql::new(schema),

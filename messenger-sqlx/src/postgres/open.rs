@@ -7,7 +7,7 @@ use sqlx::{
 };
 
 use super::{
-    IDLE_IN_TRANSACTION, PostgresStore, Statements,
+    IDLE_IN_TRANSACTION, PLANNER, PostgresStore, Statements,
     connections::{Connections, Settings},
     migrate::{MigrateError, migrate, pending_migrations},
     sql::Schema,
@@ -208,18 +208,13 @@ impl PostgresBuilder {
             // A pooler knows few of these settings and refuses the others.
             return options.extra_float_digits(None).statement_cache_capacity(0);
         }
-        options.options([
+        let options = options.options([
             ("statement_timeout", self.statement_timeout.as_millis().to_string().as_str()),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_string().as_str()),
             // Statements that follow a lock must see what was done under it before.
             ("default_transaction_isolation", "read committed"),
-            // Plans are the same for all values: by an index. What seems best while the tables are small or not yet
-            // analysed would stay in use while they grow.
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            ("enable_bitmapscan", "off"),
-            ("jit", "off"),
-        ])
+        ]);
+        options.options(PLANNER)
     }
 
     async fn prepare(&self, pool: &PgPool, schema: &Schema, place: &str) -> Result<(), OpenError> {

@@ -2,12 +2,12 @@ use async_trait::async_trait;
 use messenger_core::{
     DisplayName, SessionId, Timestamp, UserId, Username,
     ports::{
-        LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
+        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
     columns::{USER, rows},
-    prefix,
+    prefix::Names,
 };
 use sqlx::SqlStr;
 
@@ -35,6 +35,9 @@ pub(super) struct Sql {
     count_memberships: SqlStr,
 }
 
+/// The username of an account that can be found, as it is indexed.
+const LIVE: &str = "(CASE WHEN f.display_folded IS NOT NULL THEN f.username END)";
+
 impl Sql {
     pub(super) fn new(schema: &Schema) -> Self {
         let of = |condition: &str| {
@@ -61,24 +64,30 @@ impl Sql {
             by_ids: of("u.id = ANY ($1)"),
             by_username: of("u.username = $1 AND u.erased_at IS NULL"),
             by_email: of("u.email_key = $1 AND u.erased_at IS NULL"),
-            // `$1` to `$2` is the range of the names, `$3` the username to begin after.
+            // `$1` to `$2` is the range of the names; of those who have the name `$1`, the usernames after `$3`. Each index
+            // gives the first `$4` in order. A subquery with a limit is asked for one account at a time, whatever the
+            // planner thinks of how many there are.
             find: statement(format!(
-                "WITH found AS (
+                "WITH found AS MATERIALIZED (
                     (
-                        SELECT f.username FROM {schema}.messenger_users AS f
-                        WHERE f.username >= $1 AND f.username < $2 AND f.username > $3 AND f.erased_at IS NULL
-                        ORDER BY f.username LIMIT $4
+                        SELECT {LIVE} AS name, f.username, f.id FROM {schema}.messenger_users AS f
+                        WHERE {LIVE} >= $1 AND {LIVE} < $2 AND ({LIVE} > $1 OR {LIVE} > $3)
+                        ORDER BY {LIVE} LIMIT $4
                     )
                     UNION
                     (
-                        SELECT f.username FROM {schema}.messenger_users AS f
-                        WHERE f.display_folded >= $1 AND f.display_folded < $2 AND f.username > $3
-                        ORDER BY f.username LIMIT $4
+                        SELECT f.display_folded, f.username, f.id FROM {schema}.messenger_users AS f
+                        WHERE (f.display_folded, f.username) > ($1, $3) AND f.display_folded < $2
+                            AND f.display_folded IS NOT NULL
+                        ORDER BY f.display_folded, f.username LIMIT $4
                     )
+                    ORDER BY name, username LIMIT $4
                 )
-                SELECT {USER} FROM {schema}.messenger_users AS u
-                WHERE u.username = ANY (ARRAY (SELECT f.username FROM found AS f ORDER BY f.username LIMIT $4))
-                ORDER BY u.username"
+                SELECT f.name, u.* FROM found AS f
+                CROSS JOIN LATERAL (
+                    SELECT {USER} FROM {schema}.messenger_users AS u WHERE u.id = f.id LIMIT 1
+                ) AS u
+                ORDER BY f.name, f.username"
             )),
             update: statement(format!(
                 "UPDATE {schema}.messenger_users AS u SET
@@ -190,20 +199,21 @@ impl UserStore for PostgresStore {
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>> {
+    ) -> StoreResult<Vec<FoundUser>> {
         // PostgreSQL takes no text with this character, so no name begins with it.
         if prefix.contains('\0') {
             return Ok(vec![]);
         }
+        let names = Names::with(prefix, after);
         let query = self
             .query(&self.sql().users.find)
-            .bind(prefix.to_owned())
-            .bind(prefix::end_of(prefix).unwrap_or_else(after_all_names))
-            .bind(after.map_or("", Username::as_str).to_owned())
+            .bind(names.low)
+            .bind(names.end.unwrap_or_else(after_all_names))
+            .bind(names.after)
             .bind(rows(limit));
-        self.all(query, |columns| columns.user()).await
+        self.all_planned(query, |columns| columns.found_user()).await
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {

@@ -12,6 +12,8 @@ mod plans;
 mod readers;
 mod sessions;
 mod sql;
+#[cfg(test)]
+mod steps;
 mod users;
 mod writer;
 

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use messenger_core::{
     DisplayName, SessionId, Timestamp, UserId, Username,
     ports::{
-        LoginKey, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
+        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
     columns::{USER, rows},
-    prefix,
+    prefix::Names,
 };
 use sqlx::SqliteConnection;
 
@@ -33,24 +33,32 @@ pub(super) static BY_EMAIL: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {USER} FROM messenger_users AS u WHERE u.email_key = $1 AND u.erased_at IS NULL")
 });
 
-/// `$1` to `$2` is the range of the names, `$3` the username to begin after.
+/// `$1` to `$2` is the range of the names; of those who have the name `$1`, the usernames after `$3`. Each index gives the
+/// first `$4` in order.
+///
+/// The indexes are named, and a plus hides what is not to be looked for by them: else SQLite's counts, which may be those
+/// of a small table that has grown since, decide whether all accounts are read.
 pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH found (username) AS (
+        "WITH found (name, username, id) AS MATERIALIZED (
             SELECT * FROM (
-                SELECT username FROM messenger_users
-                WHERE username >= $1 AND username < $2 AND username > $3 AND erased_at IS NULL
+                SELECT username, username, id
+                FROM messenger_users INDEXED BY messenger_users_by_live_username
+                WHERE display_folded IS NOT NULL AND username >= $1 AND username < $2
+                    AND (+username > $1 OR +username > $3)
                 ORDER BY username LIMIT $4
             )
             UNION
             SELECT * FROM (
-                SELECT username FROM messenger_users
-                WHERE display_folded >= $1 AND display_folded < $2 AND username > $3
-                ORDER BY username LIMIT $4
+                SELECT display_folded, username, id
+                FROM messenger_users INDEXED BY messenger_users_by_display_name
+                WHERE display_folded IS NOT NULL AND (display_folded, username) > ($1, $3) AND display_folded < $2
+                ORDER BY display_folded, username LIMIT $4
             )
+            ORDER BY 1, 2 LIMIT $4
         )
-        SELECT {USER} FROM found CROSS JOIN messenger_users AS u ON u.username = found.username
-        ORDER BY u.username LIMIT $4"
+        SELECT a.name, {USER} FROM found AS a CROSS JOIN messenger_users AS u ON u.id = a.id
+        ORDER BY a.name, a.username"
     )
 });
 
@@ -95,17 +103,17 @@ impl UserStore for SqliteStore {
     async fn find_users(
         &self,
         prefix: &str,
-        after: Option<&Username>,
+        after: Option<&NamePlace>,
         limit: usize,
-    ) -> StoreResult<Vec<UserRecord>> {
-        let query = sqlx::query(FIND.as_str()).bind(prefix);
-        let query = match prefix::end_of(prefix) {
+    ) -> StoreResult<Vec<FoundUser>> {
+        let names = Names::with(prefix, after);
+        let query = sqlx::query(FIND.as_str()).bind(names.low);
+        let query = match names.end {
             Some(end) => query.bind(end),
             // Every blob is greater than every text.
             None => query.bytes(&[]),
         };
-        let query = query.bind(after.map_or("", Username::as_str)).bind(rows(limit));
-        self.all(query, |columns| columns.user()).await
+        self.all(query.bind(names.after).bind(rows(limit)), |columns| columns.found_user()).await
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {

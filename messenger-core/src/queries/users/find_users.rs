@@ -2,13 +2,20 @@ use serde::Deserialize;
 
 use crate::{
     convert,
-    domain::{Cursor, Page, User, Username},
+    domain::{Cursor, Page, User},
     error::{Error, Result},
     messenger::{Cx, Query},
+    ports::{FoundUser, NamePlace},
     queries::{page_size, place},
 };
 
-/// People whose username or display name begins with a text, by username.
+/// How often the store is looked into for one page at most.
+const LOOKS: usize = 8;
+
+/// People whose username or display name begins with a text, by the first of the names that does.
+///
+/// A page may have fewer entries than were asked for, or none, although others follow: where very many in a row stood
+/// on an earlier page by their other name.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,15 +35,48 @@ impl Query for FindUsers {
     async fn run(self, cx: &Cx) -> Result<Page<User>> {
         cx.actor().user()?;
         let limit = page_size(self.limit, cx.limits())?;
-        let after: Option<Username> = place(self.cursor.as_ref())?;
         let prefix = self.query.trim().to_lowercase();
         let longest = *cx.limits().display_name.end();
         if prefix.is_empty() || prefix.contains('\0') || prefix.chars().count() > longest {
             return Err(Error::invalid("query", format!("must be a text of 1 to {longest} characters")));
         }
-        let found = cx.store().find_users(&prefix, after.as_ref(), limit + 1).await?;
-        Ok(Page::of(found, limit, |user| user.username.clone()).map(convert::user))
+        let after: Option<NamePlace> = place(self.cursor.as_ref())?;
+        if after.as_ref().is_some_and(|after| !is_among(after, &prefix)) {
+            return Err(Error::invalid("cursor", "is none of this list"));
+        }
+        Ok(page(cx, &prefix, after, limit).await?.map(|found| convert::user(found.user)))
     }
+}
+
+/// Whether the place is one of those whose names begin with this.
+fn is_among(place: &NamePlace, prefix: &str) -> bool {
+    place.name.starts_with(prefix) && !place.name.contains('\0') && !place.username.as_str().contains('\0')
+}
+
+async fn page(
+    cx: &Cx,
+    prefix: &str,
+    mut after: Option<NamePlace>,
+    limit: usize,
+) -> Result<Page<FoundUser>> {
+    let mut items = vec![];
+    for _ in 0..LOOKS {
+        let names = cx.store().find_users(prefix, after.as_ref(), limit + 1).await?;
+        let is_last = names.len() <= limit;
+        after = names.last().map(FoundUser::place);
+        items.extend(names.into_iter().filter(|found| is_first(found, prefix)));
+        if is_last || items.len() > limit {
+            return Ok(Page::of(items, limit, FoundUser::place));
+        }
+    }
+    Ok(Page { items, next_cursor: after.as_ref().map(Cursor::of) })
+}
+
+/// Whether the account was not found by its other name before.
+fn is_first(found: &FoundUser, prefix: &str) -> bool {
+    let (username, display_name) = (found.user.username.as_str(), found.user.display_name.folded());
+    let other = if found.name == username { &display_name } else { username };
+    !(other.starts_with(prefix) && other < found.name.as_str())
 }
 
 #[cfg(test)]
@@ -44,6 +84,7 @@ mod tests {
     use super::*;
     use crate::{
         commands::UpdateProfile,
+        doc::register,
         queries::GetUser,
         testing::{Scene, Who::*, code, pointers},
     };
@@ -84,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_follow_each_other_by_username() {
+    async fn pages_follow_each_other_by_name() {
         let scene = Scene::new().await;
         for (limit, pages) in [
             (1, &[&["other-admin"][..], &["other-member"], &["owner"]][..]),
@@ -99,6 +140,53 @@ mod tests {
                 cursor = page.next_cursor;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_two_such_names_is_found_by_the_first_of_them_alone() {
+        let scene = Scene::new().await;
+        for (who, name) in [(Owner, "Admin-like"), (Admin, "Ad min"), (Member, "Adam")] {
+            let display_name = Some(name.into());
+            scene.must(who, UpdateProfile { display_name, email: None, notifications: None }).await;
+        }
+        for limit in 1..5 {
+            let (mut found, mut cursor) = (vec![], None);
+            loop {
+                let page = scene.ask(Left, FindUsers { limit: Some(limit), cursor, ..find("ad") }).await;
+                found.extend(names(&page).into_iter().map(str::to_owned));
+                cursor = page.next_cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, ["admin", "member", "owner"], "{limit}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_ends_where_many_in_a_row_were_found_before() {
+        let scene = Scene::new().await;
+        for n in 0..60 {
+            let actor = register(&scene.messenger, &format!("find{n:02}")).await;
+            let display_name = Some(format!("Find {n}"));
+            let change = UpdateProfile { display_name, email: None, notifications: None };
+            scene.messenger.execute(&actor, change).await.unwrap();
+        }
+        let (mut found, mut cursor, mut sizes) = (vec![], None, vec![]);
+        loop {
+            let page = scene.ask(Left, FindUsers { limit: Some(2), cursor, ..find("find") }).await;
+            found.extend(names(&page).into_iter().map(str::to_owned));
+            sizes.push(page.items.len());
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), 60, "each of them, and nobody twice: {found:?}");
+        assert_eq!(sizes.iter().sum::<usize>(), 60);
+        assert_eq!(sizes[30..], [0, 0], "eight looks see 24 of those who were found before");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use crate::{
     domain::{DisplayName, Timestamp, UserId, Username},
     ports::{
-        Content, LoginKey, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
+        Content, FoundUser, LoginKey, NamePlace, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
         UserRecord,
     },
     testkit::{World, error_kind, race, world::erased_names},
@@ -160,38 +160,49 @@ pub async fn find_users_matches_prefixes_of_both_names(world: &World) {
     }
     let erased = create_shown(world, "annelie", "Annelie").await;
     world.erase(erased).await;
-    assert_eq!(find(world, "ann", None, 10).await, ["anna", "annika", "zoe"]);
+    assert_eq!(find(world, "ann", None, 10).await, ["anna", "zoe", "annika"]);
     assert_eq!(find(world, "anna b", None, 10).await, ["zoe"], "of the whole name, not of its words");
     assert_eq!(find(world, "änn", None, 10).await, ["bert"]);
     assert_eq!(find(world, "annelie", None, 10).await, [""; 0], "erased accounts are not found");
-    assert_eq!(find(world, "", None, 10).await, ["anna", "annika", "bert", "cid", "zoe"]);
+    assert_eq!(find(world, "erased", None, 10).await, [""; 0], "nor by what is left of their names");
+    let all = ["anna", "zoe", "annika", "bert", "cid", "cid", "annika", "zoe", "bert"];
+    assert_eq!(find(world, "", None, 10).await, all, "by each name once");
     let found = world.store.find_users("zo", None, 10).await.unwrap();
-    assert_eq!(found, [world.record(found[0].id).await]);
+    assert_eq!(found, [FoundUser { name: "zoe".into(), user: world.record(found[0].user.id).await }]);
 }
 
-pub async fn find_users_pages_by_username(world: &World) {
+pub async fn find_users_pages_by_name(world: &World) {
     // In the order of bytes, whatever the engine's collation thinks of punctuation.
     let names = ["a-b", "a.b", "a0b", "a_b", "aab", "ab", "ab-"];
     for username in ["ab", "a_b", "a.b", "ab-", "aab", "a-b", "a0b"] {
         create_shown(world, username, "x").await;
     }
     create_shown(world, "other", "y").await;
-    let mut found: Vec<String> = vec![];
-    for expected in [3, 3, 1, 0] {
-        let after = found.last().map(|last| Username::trusted(last.as_str()));
-        let page = find(world, "a", after.as_ref(), 3).await;
-        assert_eq!(page.len(), expected);
-        found.extend(page);
+    for size in [1, 2, 3, 7, 8] {
+        assert_eq!(all_pages(world, "a", size).await, names, "pages of {size}");
+        assert_eq!(all_pages(world, "x", size).await, names, "pages of {size}, of the same name");
     }
-    assert_eq!(found, names);
     assert_eq!(find(world, "a", None, 0).await, [""; 0]);
-    let after = Username::trusted("a1");
+    let after = place("a1", "a1");
     assert_eq!(find(world, "a", Some(&after), 2).await, ["a_b", "aab"], "after a name that is not there");
-    assert_eq!(
-        find(world, "x", Some(&after), 9).await,
-        names[3..],
-        "found by the other name, in the same order"
-    );
+    let after = place("x", "a1");
+    assert_eq!(find(world, "x", Some(&after), 9).await, names[3..], "by username, of the same name");
+    for (before, beyond) in [(place("", ""), place("b", "")), (place("A", "z"), place("é", "a"))] {
+        assert_eq!(find(world, "a", Some(&before), 9).await, names, "from before the first");
+        assert_eq!(find(world, "a", Some(&beyond), 9).await, [""; 0], "from after the last");
+    }
+
+    // Both names of all of them, and one in between.
+    for n in 0..7 {
+        create_shown(world, &format!("mo{n}"), &format!("Mo {}", n % 3)).await;
+    }
+    create_shown(world, "mo", "Mo1").await;
+    let whole: Vec<String> = [0, 3, 6, 1, 4, 2, 5].map(|n| format!("mo{n}")).to_vec();
+    let mut whole = [vec!["mo".to_owned()], whole].concat();
+    whole.extend(["mo0", "mo", "mo1", "mo2", "mo3", "mo4", "mo5", "mo6"].map(str::to_owned));
+    for size in [1, 2, 3, 5, 20] {
+        assert_eq!(all_pages(world, "mo", size).await, whole, "pages of {size}");
+    }
 }
 
 pub async fn find_users_takes_the_prefix_literally(world: &World) {
@@ -476,9 +487,26 @@ async fn create_shown(world: &World, username: &str, display_name: &str) -> User
     id
 }
 
-async fn find(world: &World, prefix: &str, after: Option<&Username>, limit: usize) -> Vec<String> {
+async fn find(world: &World, prefix: &str, after: Option<&NamePlace>, limit: usize) -> Vec<String> {
     let found = world.store.find_users(prefix, after, limit).await.unwrap();
-    found.into_iter().map(|user| user.username.as_str().to_owned()).collect()
+    found.into_iter().map(|found| found.user.username.as_str().to_owned()).collect()
+}
+
+async fn all_pages(world: &World, prefix: &str, size: usize) -> Vec<String> {
+    let (mut all, mut after) = (vec![], None);
+    loop {
+        let page = world.store.find_users(prefix, after.as_ref(), size).await.unwrap();
+        assert!(page.len() <= size);
+        after = page.last().map(FoundUser::place).or(after);
+        all.extend(page.iter().map(|found| found.user.username.as_str().to_owned()));
+        if page.len() < size {
+            return all;
+        }
+    }
+}
+
+fn place(name: &str, username: &str) -> NamePlace {
+    NamePlace { name: name.to_owned(), username: Username::trusted(username) }
 }
 
 async fn by_name(world: &World, username: &str) -> StoreResult<UserRecord> {

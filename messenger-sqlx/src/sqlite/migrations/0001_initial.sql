@@ -18,7 +18,9 @@ CREATE TABLE messenger_users (
     memberships     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- With the username, so that a search reads the index alone.
+-- Who can be found by their username. The erased keep one, and there may be very many of them in a row.
+CREATE INDEX messenger_users_by_live_username ON messenger_users (username) WHERE display_folded IS NOT NULL;
+-- With the username, so that those of the same name are in order, too.
 CREATE INDEX messenger_users_by_display_name ON messenger_users (display_folded, username)
     WHERE display_folded IS NOT NULL;
 

@@ -1,7 +1,7 @@
 use super::{Play, sorted};
 use crate::{
     domain::{ChatId, Revision, Seq, UserId, Username},
-    ports::{Anchor, ChatHead, LoginKey, Memberships, Store, StoreResult},
+    ports::{Anchor, ChatHead, LoginKey, Memberships, NamePlace, Store, StoreResult},
     testkit::{check_chat, model::step::Pick},
 };
 
@@ -27,7 +27,8 @@ impl Play {
         let prefix = ["", "user", "user1", "dr. user1", "name 1", "erased", "nobody"][usize::from(place) % 7];
         let (name, key) =
             (Username::trusted(format!("user{}", place % 12)), format!("address{}", place % 12));
-        self.ask(async |store| store.find_users(prefix, Some(&name), limit).await).await.unwrap();
+        let after = NamePlace { name: format!("{prefix}{}", place % 3), username: name.clone() };
+        self.ask(async |store| store.find_users(prefix, Some(&after), limit).await).await.unwrap();
         self.ask(async |store| store.find_users(prefix, None, limit).await).await.unwrap();
         let _ = self.ask(async |store| store.user_by_login(LoginKey::Username(&name)).await).await;
         let _ = self.ask(async |store| store.user_by_login(LoginKey::Email(key.as_bytes())).await).await;
