@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use messenger_core::{
     DisplayName, SessionId, Timestamp, UserId, Username,
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, UpdateUser, UserRecord,
-        UserStore,
+        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, UpdateUser,
+        UserRecord, UserStore,
     },
 };
 use messenger_sql::{

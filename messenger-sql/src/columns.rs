@@ -7,8 +7,8 @@ use messenger_core::{
     ChatKind, ClientId, Device, DisplayName, Id, MessageKind, Revision, Role, Seq, Timestamp, Title,
     Username,
     ports::{
-        ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord, SessionRecord, StoreError,
-        StoreErrorKind, StoreResult, StoredAddress, UserRecord,
+        ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord, SessionRecord,
+        StoreError, StoreErrorKind, StoreResult, StoredAddress, UserRecord,
     },
 };
 

@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn a_search_goes_on_after_a_place() {
-        let names = |low: &str, after: &str| Names { low: low.into(), after: after.into(), end: Some("ae".into()) };
+        let names =
+            |low: &str, after: &str| Names { low: low.into(), after: after.into(), end: Some("ae".into()) };
         let place = |name: &str| NamePlace { name: name.into(), username: Username::trusted("u") };
         assert_eq!(Names::with("ad", None), names("ad", ""));
         assert_eq!(Names::with("ad", Some(&place("ada"))), names("ada", "u"));

@@ -36,7 +36,9 @@ impl Scene {
         let [user, other] = world.people(["ada", "bob"]).await;
         let chat = world.direct(user, other).await;
         for _ in 0..200 {
-            world.send(chat, user, "A message of some length, as people write them to each other every day.").await;
+            world
+                .send(chat, user, "A message of some length, as people write them to each other every day.")
+                .await;
         }
         let session = world.session(user);
         let token = session.token_hash;
@@ -79,7 +81,9 @@ fn measure(criterion: &mut Criterion, runtime: &Runtime, engine: &str, store: Ar
     group.bench_function("session, 64 at once", |bencher| {
         bencher.iter(|| run(boxed(crowd(|| scene.clone().look_up()))));
     });
-    group.bench_function("page, 64 at once", |bencher| bencher.iter(|| run(boxed(crowd(|| scene.clone().page())))));
+    group.bench_function("page, 64 at once", |bencher| {
+        bencher.iter(|| run(boxed(crowd(|| scene.clone().page()))))
+    });
     group.finish();
     runtime.block_on(scene.store.close());
 }
@@ -88,7 +92,9 @@ fn boxed(task: impl Future<Output = ()> + Send + 'static) -> futures::future::Bo
     Box::pin(task)
 }
 
-fn crowd<F: Future<Output = ()> + Send + 'static>(ask: impl Fn() -> F) -> impl Future<Output = ()> + Send + 'static {
+fn crowd<F: Future<Output = ()> + Send + 'static>(
+    ask: impl Fn() -> F,
+) -> impl Future<Output = ()> + Send + 'static {
     let asked: Vec<F> = (0..CALLERS).map(|_| ask()).collect();
     async { join_all(asked.into_iter().map(tokio::spawn)).await.into_iter().for_each(Result::unwrap) }
 }

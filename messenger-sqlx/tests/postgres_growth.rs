@@ -9,8 +9,8 @@ mod support;
 use messenger_core::{
     ChatId, DisplayName, MessageId, Revision, Seq, SessionId, TokenHash, UserId, Username,
     ports::{
-        Anchor, ChatStore as _, LoginKey, MessageStore as _, NamePlace, SessionStore as _, Store as _, StoreResult,
-        UserStore as _,
+        Anchor, ChatStore as _, LoginKey, MessageStore as _, NamePlace, SessionStore as _, Store as _,
+        StoreResult, UserStore as _,
     },
     testkit::World,
 };
@@ -56,7 +56,8 @@ fn check(connections: &str, small: &[Count], large: &[Count]) {
     let pairs = small.iter().zip(large);
     // An index of more levels, and rows that lie apart: a few pages for each row of the answer.
     let grown = pairs.filter(|((_, small), (_, large))| *large > 3 * small + 10 * PAGE as u64);
-    let grown: Vec<_> = grown.map(|((name, small), (_, large))| format!("{name}: {small}, then {large}")).collect();
+    let grown: Vec<_> =
+        grown.map(|((name, small), (_, large))| format!("{name}: {small}, then {large}")).collect();
     assert!(grown.is_empty(), "pages that were looked at, on connections {connections}: {grown:#?}");
 }
 
@@ -140,7 +141,8 @@ impl Scene {
     async fn read_all(&self, store: &PostgresStore, plans: &Plans) -> Vec<Count> {
         let (chat, ada) = (self.chats[0], self.people[0]);
         let name = Username::trusted("name1");
-        let place = |name: &str, username| NamePlace { name: name.to_owned(), username: Username::trusted(username) };
+        let place =
+            |name: &str, username| NamePlace { name: name.to_owned(), username: Username::trusted(username) };
         let (username, display_name) = (place("name20", "name20"), place("name 0", "name2"));
         plans.take();
         let mut all = vec![];
@@ -170,7 +172,8 @@ impl Scene {
         count("chats_ever_joined", store.chats_ever_joined(ada).await.map(drop));
         count("message", store.message(chat, self.message).await.map(drop));
         let middle = Seq::new(30);
-        for anchor in [Anchor::Newest, Anchor::Before(middle), Anchor::After(middle), Anchor::Around(middle)] {
+        for anchor in [Anchor::Newest, Anchor::Before(middle), Anchor::After(middle), Anchor::Around(middle)]
+        {
             count("history", store.history(chat, ada, anchor, PAGE).await.map(drop));
         }
         count("changes", store.changes(&[(chat, Revision::ZERO)], PAGE).await.map(drop));
@@ -182,6 +185,9 @@ impl Scene {
 fn pages(plan: &str) -> u64 {
     let line = plan.lines().find_map(|line| line.trim().strip_prefix("Buffers: shared "));
     let counts = line.unwrap_or_default().split_whitespace();
-    counts.filter_map(|count| count.split_once('=')).filter(|(what, _)| ["hit", "read"].contains(what))
-        .map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    counts
+        .filter_map(|count| count.split_once('='))
+        .filter(|(what, _)| ["hit", "read"].contains(what))
+        .map(|(_, count)| count.parse::<u64>().unwrap())
+        .sum()
 }

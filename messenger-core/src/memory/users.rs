@@ -9,8 +9,8 @@ use super::MemoryStore;
 use crate::{
     domain::{DisplayName, SessionId, Timestamp, UserId, Username},
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
-        UserRecord, UserStore,
+        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, StoredAddress,
+        Unique, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -53,10 +53,11 @@ impl UserStore for MemoryStore {
         let first = NamePlace { name: prefix.to_owned(), username: Username::trusted("") };
         let after = after.filter(|after| **after > first).unwrap_or(&first);
         let names = state.users.names.range((Bound::Excluded(after), Bound::Unbounded));
-        let found = names.take_while(|(place, _)| place.name.starts_with(prefix)).filter_map(|(place, id)| {
-            let user = state.users.live(*id)?.clone();
-            Some(FoundUser { name: place.name.clone(), user })
-        });
+        let found =
+            names.take_while(|(place, _)| place.name.starts_with(prefix)).filter_map(|(place, id)| {
+                let user = state.users.live(*id)?.clone();
+                Some(FoundUser { name: place.name.clone(), user })
+            });
         Ok(found.take(limit).collect())
     }
 

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, slice};
 use messenger_core::{
     ChatId, ClientId, Device, DisplayName, Id, MessageId, Revision, Seq, Timestamp, Title, UserId, Username,
     ports::{
-        Anchor, Appended, Content, DirectChat, EditMessage, Fingerprint, LoginKey, NamePlace, MessageRecord, NewGroup,
-        NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
+        Anchor, Appended, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord, NamePlace,
+        NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
 };
@@ -130,7 +130,8 @@ async fn shown(world: &World, username: &str, display_name: &str) -> UserId {
 }
 
 async fn found(world: &World, prefix: &str, after: Option<[&str; 2]>) -> Vec<String> {
-    let place = |[name, username]: [&str; 2]| NamePlace { name: name.into(), username: Username::trusted(username) };
+    let place =
+        |[name, username]: [&str; 2]| NamePlace { name: name.into(), username: Username::trusted(username) };
     let found = world.store.find_users(prefix, after.map(place).as_ref(), 50).await.unwrap();
     found.into_iter().map(|found| found.user.username.as_str().to_owned()).collect()
 }

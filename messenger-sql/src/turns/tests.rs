@@ -41,7 +41,8 @@ async fn who_is_left_alone_keeps_nobody_waiting() {
         assert!(poll!(one).is_pending());
     }
     // Not within reach of those who wait: 50 of a second each, on two seats.
-    let patient = turns.run(Instant::now() + Duration::from_secs(60), |_, caller| async { caller.answer(Ok(7)) });
+    let patient =
+        turns.run(Instant::now() + Duration::from_secs(60), |_, caller| async { caller.answer(Ok(7)) });
     assert_eq!(patient.await.unwrap(), 7);
     let answers = join_all(alone).await;
     let served = answers.iter().filter(|answer| answer.is_ok()).count();

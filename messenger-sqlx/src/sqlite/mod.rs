@@ -23,14 +23,14 @@ use async_trait::async_trait;
 use messenger_core::ports::{Store, StoreResult};
 use sqlx::SqliteConnection;
 
+pub use self::{
+    migrate::migrations_sql,
+    open::{OpenError, SqliteBuilder},
+};
 use self::{
     readers::Readers,
     sql::{Columns, Query},
     writer::Writer,
-};
-pub use self::{
-    migrate::migrations_sql,
-    open::{OpenError, SqliteBuilder},
 };
 
 /// A [`Store`] in an SQLite file: one connection writes, several read, and what was acknowledged survives a

@@ -69,8 +69,14 @@ impl Readers {
         self.turns.run(until, work).await
     }
 
-    async fn read<T, F>(self: Arc<Self>, seat: Seat, caller: Caller<T>, until: Instant, deadline: Instant, work: F)
-    where
+    async fn read<T, F>(
+        self: Arc<Self>,
+        seat: Seat,
+        caller: Caller<T>,
+        until: Instant,
+        deadline: Instant,
+        work: F,
+    ) where
         T: Send,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send,
     {

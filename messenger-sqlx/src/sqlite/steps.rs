@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use messenger_core::{
     ChatId, Revision, Role, Seq, SessionId, SystemEvent, Timestamp, TokenHash, UserId, Username,
     ports::{
-        Anchor, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NamePlace, RosterChange,
-        Store, StoreResult, UpdateUser,
+        Anchor, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NamePlace,
+        RosterChange, Store, StoreResult, UpdateUser,
     },
     testkit::World,
 };
@@ -70,7 +70,8 @@ impl Scene {
         let store = Arc::new(SqliteStore::builder(&path).readers(1).open().await.unwrap());
         world.store = Arc::clone(&store) as Arc<dyn Store>;
         let steps = Arc::new(AtomicU64::new(0));
-        let scene = Self { world, store, steps, _directory: directory, people, chats, messages, token, session: id };
+        let scene =
+            Self { world, store, steps, _directory: directory, people, chats, messages, token, session: id };
         scene.count().await;
         scene
     }

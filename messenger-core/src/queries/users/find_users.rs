@@ -53,12 +53,7 @@ fn is_among(place: &NamePlace, prefix: &str) -> bool {
     place.name.starts_with(prefix) && !place.name.contains('\0') && !place.username.as_str().contains('\0')
 }
 
-async fn page(
-    cx: &Cx,
-    prefix: &str,
-    mut after: Option<NamePlace>,
-    limit: usize,
-) -> Result<Page<FoundUser>> {
+async fn page(cx: &Cx, prefix: &str, mut after: Option<NamePlace>, limit: usize) -> Result<Page<FoundUser>> {
     let mut items = vec![];
     for _ in 0..LOOKS {
         let names = cx.store().find_users(prefix, after.as_ref(), limit + 1).await?;

@@ -3,8 +3,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use crate::{
     domain::{DisplayName, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique, UpdateUser,
-        UserRecord,
+        Content, FoundUser, LoginKey, NamePlace, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique,
+        UpdateUser, UserRecord,
     },
     testkit::{World, error_kind, race, world::erased_names},
 };

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use crate::{
     domain::{ChatId, Revision, Role, Seq, SystemEvent, UserId},
     ports::{
-        Anchor, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewSession, NewUser,
-        RosterChange, Store, StoreErrorKind, StoreResult, UpdateUser,
+        Anchor, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewSession,
+        NewUser, RosterChange, Store, StoreErrorKind, StoreResult, UpdateUser,
     },
     testkit::{World, world::erased_names},
 };
@@ -215,7 +215,8 @@ impl Scene {
     fn writes_of_people(self: &Arc<Self>) -> Vec<Intent> {
         vec![
             self.intent("create_user", async |scene, store, n| {
-                let (user, session) = scene.world.account(&format!("new-{n}-{}", scene.world.tick().as_micros()));
+                let (user, session) =
+                    scene.world.account(&format!("new-{n}-{}", scene.world.tick().as_micros()));
                 store.create_user(user, session).await
             }),
             self.intent("set_last_seen", async |scene, store, _| {
@@ -224,7 +225,9 @@ impl Scene {
             self.intent("update_user", async |scene, store, n| {
                 let (id, expected) = (scene.people[1], n as u64);
                 let notify_email = Some(false);
-                store.update_user(UpdateUser { id, expected, display_name: None, email: None, notify_email }).await
+                store
+                    .update_user(UpdateUser { id, expected, display_name: None, email: None, notify_email })
+                    .await
             }),
             self.intent("change_password", async |scene, store, n| {
                 store.change_password(scene.people[1], n as u64, "$hash", None).await
