@@ -1,9 +1,44 @@
-//! Where a request comes from.
+//! Whom a request comes from, and from where.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
+use messenger_core::{Actor, UserId};
+
+/// Those whose requests share a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Client {
+    /// The [`network`] of the address, if that is known.
+    pub(crate) network: Option<IpAddr>,
+    /// Who it is, once that is known.
+    pub(crate) person: Option<UserId>,
+}
+
+impl Client {
+    /// Somebody at this address.
+    pub(crate) fn at(address: Option<IpAddr>) -> Self {
+        Self { network: address.map(network), person: None }
+    }
+
+    /// Who is logged in, from wherever.
+    pub(crate) fn of(actor: &Actor) -> Self {
+        Self { network: None, person: actor.user().ok() }
+    }
+
+    /// Who has been found to be `actor`.
+    pub(crate) fn known(self, actor: &Actor) -> Self {
+        Self { person: actor.user().ok(), ..self }
+    }
+}
+
+/// What one client can't leave at will: an IPv4 address, or the /64 of an IPv6 address.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
 
 /// The client's address: the connection's, or what the last trusted proxy says.
 pub(crate) fn address(

@@ -4,9 +4,14 @@ use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header, request::Parts};
 use messenger_core::{Actor, Error, Messenger, Result, context::Context};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{client, limits::Limiter, operation::Access, options::Options};
+use crate::{
+    admission::Admission,
+    client::{self, Client},
+    limits::Limiter,
+    operation::Access,
+    options::Options,
+};
 
 /// The messenger with what the router keeps of its own; a cheap clone.
 #[derive(Clone)]
@@ -15,11 +20,10 @@ pub(crate) struct Door(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) messenger: Messenger,
     pub(crate) limits: Limiter,
+    pub(crate) admission: Admission,
     pub(crate) options: Options,
     /// Gives out the ids of requests.
     pub(crate) context: Context,
-    running: Semaphore,
-    present: Semaphore,
 }
 
 impl Deref for Door {
@@ -30,33 +34,20 @@ impl Deref for Door {
     }
 }
 
-/// The right to be worked on; given back when dropped.
-pub(crate) struct Turn<'a> {
-    _running: SemaphorePermit<'a>,
-    _present: SemaphorePermit<'a>,
-}
-
 impl Door {
     pub(crate) fn new(messenger: Messenger, options: Options) -> Self {
         let limits = Limiter::new(options.rate_limits);
-        let at_once = options.concurrency.clamp(1, Semaphore::MAX_PERMITS / 2);
-        let waiting = options.queue.min(Semaphore::MAX_PERMITS / 2);
-        Self(Arc::new(Inner {
-            messenger,
-            limits,
-            options,
-            context: Context::system(),
-            running: Semaphore::new(at_once),
-            present: Semaphore::new(at_once + waiting),
-        }))
+        let admission = Admission::new(&options);
+        Self(Arc::new(Inner { messenger, limits, admission, options, context: Context::system() }))
     }
 
-    /// Waits for a turn; `unavailable` if too many wait already.
-    pub(crate) async fn turn(&self) -> Result<Turn<'_>> {
-        // Neither semaphore is ever closed, so an error is always "none left".
-        let present = self.present.try_acquire().map_err(|_| Error::unavailable())?;
-        let running = self.running.acquire().await.map_err(|_| Error::unavailable())?;
-        Ok(Turn { _running: running, _present: present })
+    /// Does this, unless it takes longer than a request may.
+    ///
+    /// # Errors
+    /// Those of the work; `unavailable` when it takes too long.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = tokio::time::timeout(self.timeout(), work).await;
+        done.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into()))))
     }
 
     /// Who is asking, if they may ask now.
@@ -66,7 +57,10 @@ impl Door {
                 self.limits.login(self.address(parts))?;
                 Ok(Actor::anonymous())
             }
-            Access::Session => self.log_in(parts, bearer(&parts.headers), true).await,
+            Access::Session => {
+                let _turn = self.admission.lookups.take(self.client(parts)).await?;
+                self.log_in(parts, bearer(&parts.headers), true).await
+            }
         }
     }
 
@@ -86,7 +80,12 @@ impl Door {
         }
     }
 
-    pub(crate) fn address(&self, parts: &Parts) -> Option<IpAddr> {
+    /// Where the request comes from, whoever it is.
+    pub(crate) fn client(&self, parts: &Parts) -> Client {
+        Client::at(self.address(parts))
+    }
+
+    fn address(&self, parts: &Parts) -> Option<IpAddr> {
         client::address(&parts.extensions, &parts.headers, self.options.trusted_proxies)
     }
 

@@ -20,10 +20,15 @@ use crate::signalr::SignalROptions;
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) body_limit: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) body_rate: BodyRate,
+    pub(crate) unread_limit: usize,
+    pub(crate) unsent_limit: usize,
+    pub(crate) answer_timeout: Duration,
     pub(crate) frame_limit: usize,
     pub(crate) timeout: Duration,
-    pub(crate) concurrency: usize,
-    pub(crate) queue: usize,
+    pub(crate) concurrency: (usize, usize),
+    pub(crate) password_concurrency: (usize, usize),
     pub(crate) rate_limits: Option<RateLimits>,
     pub(crate) trusted_proxies: usize,
     pub(crate) origins: Vec<HeaderValue>,
@@ -35,10 +40,15 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             body_limit: 256 * 1024,
+            body_timeout: Duration::from_secs(30),
+            body_rate: BodyRate { bytes_per_second: 240, grace: Duration::from_secs(5) },
+            unread_limit: 64 * 1024 * 1024,
+            unsent_limit: 64 * 1024 * 1024,
+            answer_timeout: Duration::from_secs(30),
             frame_limit: 256 * 1024,
             timeout: Duration::from_secs(30),
-            concurrency: 512,
-            queue: 1024,
+            concurrency: (512, 1024),
+            password_concurrency: (16, 256),
             rate_limits: Some(RateLimits::default()),
             trusted_proxies: 0,
             origins: Vec::new(),
@@ -61,6 +71,51 @@ impl Options {
         self
     }
 
+    /// How long the body of a request may take to come (30 s); longer is 408 `tooSlow`, and the connection is closed.
+    #[must_use]
+    pub const fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// How many bytes a second the body of a request must bring on average, once it has been waited for longer than
+    /// `grace` (240 bytes a second after 5 s, as Kestrel's
+    /// [`MinRequestBodyDataRate`](https://learn.microsoft.com/dotnet/api/microsoft.aspnetcore.server.kestrel.core.kestrelserverlimits.minrequestbodydatarate));
+    /// less is 408 `tooSlow`, and the connection is closed. With 0 only the [time](Self::body_timeout) counts.
+    #[must_use]
+    pub const fn body_rate(mut self, bytes_per_second: u32, grace: Duration) -> Self {
+        self.body_rate = BodyRate { bytes_per_second, grace };
+        self
+    }
+
+    /// Bytes of bodies that have come in part (64 MiB in all, of which one network may have a quarter and one person a
+    /// sixteenth). Where that is used up, the body that has been waited for longest is 408 `tooSlow` if that is more than
+    /// a second, and else the one that comes is refused: 429 `rateLimited` for the share of a client, 503
+    /// `unavailable` for the whole.
+    #[must_use]
+    pub const fn unread_limit(mut self, bytes: usize) -> Self {
+        self.unread_limit = bytes;
+        self
+    }
+
+    /// Bytes of answers that clients have yet to take (64 MiB in all, of which one network may have a quarter and one
+    /// person a sixteenth; one answer at a time may be longer). Where that is used up, the answer of which nothing was
+    /// taken for longest is given up if that is more than a second, and else the one that comes is refused, as with
+    /// [`unread_limit`](Self::unread_limit); answers of up to 64 KiB and those of commands never are. What the
+    /// server itself and the system hold of an answer does not count.
+    #[must_use]
+    pub const fn unsent_limit(mut self, bytes: usize) -> Self {
+        self.unsent_limit = bytes;
+        self
+    }
+
+    /// How long a client may take nothing of an answer (30 s); then the rest of it is given up.
+    #[must_use]
+    pub const fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
+    }
+
     /// Bytes that a frame from a socket may have (256 KiB, which is enough to resume 5,000 chats); more ends the
     /// socket with code 1009.
     #[must_use]
@@ -69,20 +124,31 @@ impl Options {
         self
     }
 
-    /// How long a request may take (30 s), waiting and the reading of its body included; longer is
-    /// 503 `unavailable`. Sockets last; but a request on one that holds up those behind it is given up after that time.
+    /// How long a request may take to be worked on (30 s), waiting for its turn included; longer is
+    /// 503 `unavailable`. The times for [its body](Self::body_timeout) and [its answer](Self::answer_timeout) come on top.
+    /// Sockets last; but a request on one that holds up those behind it is given up after that time.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How many requests are worked on at the same time (512), and how many more may wait for their turn
-    /// (1024); what comes on top is 503 `unavailable` at once. Sockets are not counted.
+    /// How many requests are worked on at the same time (512), and how many more may wait for their turn (1024). One
+    /// network may have a quarter of each, one person a sixteenth. Clients that wait take turns with each other. What
+    /// comes on top is refused at once: 429 `rateLimited` for the share of a client, 503 `unavailable` for the whole.
+    /// Sockets are not counted.
     #[must_use]
     pub const fn concurrency(mut self, at_once: usize, waiting: usize) -> Self {
-        self.concurrency = at_once;
-        self.queue = waiting;
+        self.concurrency = (at_once, waiting);
+        self
+    }
+
+    /// The same for requests that try or set a password (16 and 256), from all doors: they have a queue of their own, so
+    /// that nothing else waits for them. How many passwords are hashed at the same time is the business of
+    /// [`PasswordCost`](messenger_core::PasswordCost).
+    #[must_use]
+    pub const fn password_concurrency(mut self, at_once: usize, waiting: usize) -> Self {
+        self.password_concurrency = (at_once, waiting);
         self
     }
 
@@ -129,6 +195,13 @@ impl Options {
         self.docs = served;
         self
     }
+}
+
+/// What a body must bring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyRate {
+    pub(crate) bytes_per_second: u32,
+    pub(crate) grace: Duration,
 }
 
 /// How often one caller may ask. Beyond it the answer is 429 `rateLimited` with `Retry-After`.

@@ -5,7 +5,7 @@ use crate::{
     Options, Problem, chat_hub,
     door::Door,
     health,
-    layers::{admission, cors, observe},
+    layers::{cors, observe},
     openapi,
     problem::Refusal,
     rest, ws,
@@ -31,7 +31,7 @@ pub fn router(messenger: Messenger, options: Options) -> Router {
     let docs = if options.docs { openapi::routes() } else { Router::new() };
     let door = Door::new(messenger, options);
     let router = Router::new()
-        .merge(rest::routes().layer(from_fn_with_state(door.clone(), admission)))
+        .merge(rest::routes())
         .merge(docs)
         .merge(health::routes())
         .merge(ws::routes())

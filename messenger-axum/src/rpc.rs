@@ -9,9 +9,10 @@ use futures::future::BoxFuture;
 use messenger_core::{Actor, Command as _, Result, commands::SendMessage};
 
 use crate::{
+    client::Client,
     door::Door,
     fields::Fields,
-    operation::{Access, Answer, Call, Operation, operations},
+    operation::{Access, Answer, Call, Operation, Writing, operations},
     signalr::Protocol,
 };
 
@@ -56,7 +57,8 @@ impl Procedure {
         placed: Arc<AtomicBool>,
     ) -> BoxFuture<'static, Result<Answer>> {
         let fields = Fields::of_json(&[], json);
-        self.0.run(door, &Call { actor, fields, protocol, placed: Some(placed) })
+        let writing = Writing::Value(protocol);
+        self.0.run(door, &Call { actor, client: Client::of(&actor), fields, writing, placed: Some(placed) })
     }
 }
 

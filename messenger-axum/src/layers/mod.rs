@@ -1,11 +1,9 @@
 //! What surrounds every route.
 
-mod admission;
 mod cors;
 mod observe;
 mod request_id;
 
-pub(crate) use admission::admission;
 pub(crate) use cors::cors;
 pub(crate) use observe::observe;
 pub use observe::{REQUEST_DURATION, REQUESTS};

@@ -4,12 +4,12 @@ mod buckets;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use messenger_core::{Result, UserId};
 
-use crate::options::RateLimits;
+use crate::{client::network, options::RateLimits};
 use buckets::Buckets;
 
 /// The limits of one node, shared by all doors.
@@ -94,14 +94,6 @@ impl Limiter {
             return Ok(());
         };
         bucket(buckets).take(&network(address))
-    }
-}
-
-/// What one client can't leave at will: an IPv4 address, or the /64 of an IPv6 address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 

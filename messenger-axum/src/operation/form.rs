@@ -1,12 +1,14 @@
 //! What an answer looks like when all went well.
 
-use axum::response::{IntoResponse, Response};
+use std::collections::VecDeque;
+
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::StatusCode;
 use messenger_core::{Error, Outcome, Page, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::pieces::Pieces;
 use crate::{
     openapi::Described,
     problem::status,
@@ -26,44 +28,77 @@ pub(crate) enum Success {
     NoContent,
 }
 
+/// How an answer is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// As JSON in pieces, for an answer of its own.
+    Pieces,
+    /// As one value of this protocol, for a message of a socket.
+    Value(Protocol),
+}
+
 /// The result of an operation, ready to be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     success: Success,
     found: bool,
-    value: Payload,
+    written: Written,
+}
+
+#[derive(Debug, Clone)]
+enum Written {
+    Nothing,
+    Pieces(VecDeque<Bytes>),
+    Value(Payload),
 }
 
 impl Answer {
     /// A result that was simply asked for.
     pub(crate) fn ok(value: &impl Serialize, protocol: Protocol) -> Result<Self> {
-        Self::of(Success::Ok, false, value, protocol)
+        Self::of(Success::Ok, false, value, Writing::Value(protocol))
+    }
+
+    /// What REST says of it.
+    pub(crate) fn status(&self) -> StatusCode {
+        let (made, found) = status::of_success(self.success);
+        if self.found { found.unwrap_or(made) } else { made }
+    }
+
+    /// The result in pieces, if that was asked for and there is anything to say.
+    pub(crate) fn into_pieces(self) -> Option<VecDeque<Bytes>> {
+        match self.written {
+            Written::Pieces(pieces) => Some(pieces),
+            Written::Nothing | Written::Value(_) => None,
+        }
     }
 
     /// The result in the protocol that was asked for; void if there is nothing to say.
     pub(crate) fn into_value(self) -> Payload {
-        self.value
+        match self.written {
+            Written::Value(value) => value,
+            Written::Nothing | Written::Pieces(_) => Payload::void(),
+        }
     }
 
     /// The result as JSON, if that was asked for.
     pub(crate) fn json(&self) -> Bytes {
-        self.value.bytes().cloned().unwrap_or(Bytes::from_static(b"null"))
+        let value = match &self.written {
+            Written::Value(value) => value.bytes().cloned(),
+            Written::Nothing | Written::Pieces(_) => None,
+        };
+        value.unwrap_or(Bytes::from_static(b"null"))
     }
 
-    fn of(success: Success, found: bool, value: &impl Serialize, protocol: Protocol) -> Result<Self> {
-        Ok(Self { success, found, value: protocol.payload(value).map_err(Error::internal)? })
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let (made, found) = status::of_success(self.success);
-        if self.success == Success::NoContent {
-            return made.into_response();
-        }
-        let status = if self.found { found.unwrap_or(made) } else { made };
-        let json = HeaderValue::from_static("application/json");
-        (status, [(header::CONTENT_TYPE, json)], self.json()).into_response()
+    fn of(success: Success, found: bool, value: &impl Serialize, writing: Writing) -> Result<Self> {
+        let written = match writing {
+            Writing::Pieces => {
+                let mut pieces = Pieces::default();
+                serde_json::to_writer(&mut pieces, value).map_err(Error::internal)?;
+                Written::Pieces(pieces.finish())
+            }
+            Writing::Value(protocol) => Written::Value(protocol.payload(value).map_err(Error::internal)?),
+        };
+        Ok(Self { success, found, written })
     }
 }
 
@@ -71,7 +106,7 @@ impl IntoResponse for Answer {
 pub(super) trait Form<O>: 'static {
     const SUCCESS: Success;
 
-    fn answer(output: O, protocol: Protocol) -> Result<Answer>;
+    fn answer(output: O, writing: Writing) -> Result<Answer>;
     fn described() -> Option<Described>;
 }
 
@@ -81,8 +116,8 @@ pub(super) struct Json;
 impl<T: Serialize + ToSchema> Form<T> for Json {
     const SUCCESS: Success = Success::Ok;
 
-    fn answer(output: T, protocol: Protocol) -> Result<Answer> {
-        Answer::of(Success::Ok, false, &output, protocol)
+    fn answer(output: T, writing: Writing) -> Result<Answer> {
+        Answer::of(Success::Ok, false, &output, writing)
     }
 
     fn described() -> Option<Described> {
@@ -96,8 +131,8 @@ pub(super) struct Paged;
 impl<T: Serialize + ToSchema> Form<Page<T>> for Paged {
     const SUCCESS: Success = Success::Ok;
 
-    fn answer(output: Page<T>, protocol: Protocol) -> Result<Answer> {
-        Answer::of(Success::Ok, false, &output, protocol)
+    fn answer(output: Page<T>, writing: Writing) -> Result<Answer> {
+        Answer::of(Success::Ok, false, &output, writing)
     }
 
     fn described() -> Option<Described> {
@@ -111,8 +146,8 @@ pub(super) struct Created;
 impl<T: Serialize + ToSchema> Form<T> for Created {
     const SUCCESS: Success = Success::Created;
 
-    fn answer(output: T, protocol: Protocol) -> Result<Answer> {
-        Answer::of(Success::Created, false, &output, protocol)
+    fn answer(output: T, writing: Writing) -> Result<Answer> {
+        Answer::of(Success::Created, false, &output, writing)
     }
 
     fn described() -> Option<Described> {
@@ -126,8 +161,8 @@ pub(super) struct CreatedOrFound;
 impl<T: Serialize + ToSchema> Form<Outcome<T>> for CreatedOrFound {
     const SUCCESS: Success = Success::CreatedOrFound;
 
-    fn answer(output: Outcome<T>, protocol: Protocol) -> Result<Answer> {
-        Answer::of(Success::CreatedOrFound, !output.created, &output.value, protocol)
+    fn answer(output: Outcome<T>, writing: Writing) -> Result<Answer> {
+        Answer::of(Success::CreatedOrFound, !output.created, &output.value, writing)
     }
 
     fn described() -> Option<Described> {
@@ -141,8 +176,8 @@ pub(super) struct NoContent;
 impl Form<()> for NoContent {
     const SUCCESS: Success = Success::NoContent;
 
-    fn answer((): (), _: Protocol) -> Result<Answer> {
-        Ok(Answer { success: Success::NoContent, found: false, value: Payload::void() })
+    fn answer((): (), _: Writing) -> Result<Answer> {
+        Ok(Answer { success: Success::NoContent, found: false, written: Written::Nothing })
     }
 
     fn described() -> Option<Described> {

@@ -2,6 +2,7 @@
 
 mod form;
 mod passwords;
+mod pieces;
 mod table;
 
 use std::{
@@ -15,9 +16,9 @@ use messenger_core::{Actor, Command, Messenger, Query, Result};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::{door::Door, fields::Fields, openapi::Described, signalr::Protocol};
+use crate::{client::Client, door::Door, fields::Fields, openapi::Described};
 
-pub(crate) use form::{Answer, Success};
+pub(crate) use form::{Answer, Success, Writing};
 pub(crate) use table::operations;
 
 use form::Form;
@@ -32,6 +33,10 @@ pub(crate) struct Operation {
     pub(crate) success: Success,
     pub(crate) input: Described,
     pub(crate) output: Option<Described>,
+    /// Whether it changes nothing, so that it can be asked again.
+    pub(crate) only_reads: bool,
+    /// Whether it takes a turn of another kind than most, by itself.
+    pub(crate) has_own_turns: bool,
     run: Run,
 }
 
@@ -51,9 +56,9 @@ type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Result<Answer>>;
 /// Who asks, and what.
 pub(crate) struct Call<'a> {
     pub(crate) actor: Actor,
+    pub(crate) client: Client,
     pub(crate) fields: Fields<'a>,
-    /// How the answer is to be written.
-    pub(crate) protocol: Protocol,
+    pub(crate) writing: Writing,
     /// For a connection that may have many calls under way: set as soon as its next one may begin.
     pub(crate) placed: Option<Arc<AtomicBool>>,
 }
@@ -69,8 +74,10 @@ impl Operation {
         self
     }
 
-    fn run_by(mut self, run: Run) -> Self {
+    /// Something that tries or sets a password, and takes its turn for that.
+    fn on_passwords(mut self, run: Run) -> Self {
         self.run = run;
+        self.has_own_turns = true;
         self
     }
 }
@@ -86,7 +93,7 @@ fn query<Q>(method: Method, path: &'static str, form: impl Form<Q::Output>) -> O
 where
     Q: Query + DeserializeOwned + ToSchema,
 {
-    operation::<OfQuery<Q>, _>(method, path, form)
+    Operation { only_reads: true, ..operation::<OfQuery<Q>, _>(method, path, form) }
 }
 
 fn operation<A: Ask, F: Form<A::Output>>(method: Method, path: &'static str, _: F) -> Operation {
@@ -98,6 +105,8 @@ fn operation<A: Ask, F: Form<A::Output>>(method: Method, path: &'static str, _: 
         success: F::SUCCESS,
         input: Described::of::<A::Input>(),
         output: F::described(),
+        only_reads: false,
+        has_own_turns: false,
         run: run::<A, F>,
     }
 }
@@ -107,8 +116,8 @@ fn run<A: Ask, F: Form<A::Output>>(door: &Door, call: &Call<'_>) -> BoxFuture<'s
         Ok(input) => input,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor, protocol, placed) = (door.clone(), call.actor, call.protocol, call.placed.clone());
-    async move { F::answer(A::ask(&door.messenger, actor, placed, input).await?, protocol) }.boxed()
+    let (door, actor, writing, placed) = (door.clone(), call.actor, call.writing, call.placed.clone());
+    async move { F::answer(A::ask(&door.messenger, actor, placed, input).await?, writing) }.boxed()
 }
 
 /// What commands and queries have in common here.

@@ -1,11 +1,28 @@
-//! Operations that try a password: each wrong one counts against the account, from wherever it is tried.
+//! Operations on passwords. They take turns of their own, because they take long; and each wrong password counts
+//! against the account, from wherever it is tried.
 
 use futures::{FutureExt as _, future, future::BoxFuture};
-use messenger_core::{Command, Error, Result, commands::LogIn};
+use messenger_core::{
+    Actor, Command, Error, Result,
+    commands::{LogIn, RegisterUser},
+};
 use serde::de::DeserializeOwned;
 
 use super::{Answer, Call, form::Form};
-use crate::{door::Door, limits::Account};
+use crate::{client::Client, door::Door, limits::Account};
+
+/// Runs `RegisterUser`, which sets a password and tries none.
+pub(super) fn register<F: Form<<RegisterUser as Command>::Output>>(
+    door: &Door,
+    call: &Call<'_>,
+) -> BoxFuture<'static, Result<Answer>> {
+    let command: RegisterUser = match call.fields.read() {
+        Ok(command) => command,
+        Err(error) => return future::ready(Err(error)).boxed(),
+    };
+    let (door, actor, client, writing) = (door.clone(), call.actor, call.client, call.writing);
+    async move { F::answer(in_turn(&door, actor, client, command).await?, writing) }.boxed()
+}
 
 /// Runs `LogIn`, guarded by the name that is given, whether or not there is such an account.
 pub(super) fn log_in<F: Form<<LogIn as Command>::Output>>(
@@ -43,13 +60,18 @@ where
         Ok(read) => read,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor, protocol) = (door.clone(), call.actor, call.protocol);
+    let (door, actor, client, writing) = (door.clone(), call.actor, call.client, call.writing);
     async move {
-        let output = door.messenger.execute(&actor, command).await;
+        let output = in_turn(&door, actor, client, command).await;
         if !matches!(output, Err(Error::InvalidCredentials)) {
             door.limits.not_wrong(account);
         }
-        F::answer(output?, protocol)
+        F::answer(output?, writing)
     }
     .boxed()
+}
+
+async fn in_turn<C: Command>(door: &Door, actor: Actor, client: Client, command: C) -> Result<C::Output> {
+    let _turn = door.admission.passwords.take(client).await?;
+    door.messenger.execute(&actor, command).await
 }

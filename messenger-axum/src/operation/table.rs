@@ -25,17 +25,19 @@ fn table() -> Vec<Operation> {
     const DELETE: Method = Method::DELETE;
 
     vec![
-        command::<RegisterUser>(POST, "/auth/register", Created).open(),
-        command::<LogIn>(POST, "/auth/login", Json).open().run_by(passwords::log_in::<Json>),
+        command::<RegisterUser>(POST, "/auth/register", Created)
+            .open()
+            .on_passwords(passwords::register::<Created>),
+        command::<LogIn>(POST, "/auth/login", Json).open().on_passwords(passwords::log_in::<Json>),
         command::<LogOut>(POST, "/auth/logout", NoContent),
         query::<ListSessions>(GET, "/auth/sessions", Paged),
         command::<RevokeSession>(DELETE, "/auth/sessions/{sessionId}", NoContent),
         command::<ChangePassword>(PUT, "/auth/password", NoContent)
-            .run_by(passwords::asked_again::<ChangePassword, NoContent>),
+            .on_passwords(passwords::asked_again::<ChangePassword, NoContent>),
         query::<GetMe>(GET, "/users/me", Json),
         command::<UpdateProfile>(PATCH, "/users/me", Json),
         command::<EraseMe>(DELETE, "/users/me", NoContent)
-            .run_by(passwords::asked_again::<EraseMe, NoContent>),
+            .on_passwords(passwords::asked_again::<EraseMe, NoContent>),
         query::<FindUsers>(GET, "/users", Paged),
         query::<GetUser>(GET, "/users/{userId}", Json),
         command::<OpenDirectChat>(POST, "/chats/direct", CreatedOrFound),

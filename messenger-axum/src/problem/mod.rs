@@ -138,6 +138,7 @@ impl From<Refusal> for Problem {
                 ("methodNotAllowed", "This route has other methods; see the header Allow.".into())
             }
             Refusal::BodyTooLarge(limit) => ("tooLarge", format!("The body may have at most {limit} bytes.")),
+            Refusal::BodyTooSlow => ("tooSlow", "The body did not come in time.".into()),
             Refusal::NotJson => (
                 "unsupportedMediaType",
                 "The body must be JSON in UTF-8, not compressed, with `Content-Type: application/json`."
@@ -166,6 +167,10 @@ impl IntoResponse for Problem {
         if self.code == "unauthenticated" || self.code == "invalidCredentials" {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            // The rest of the body would be taken for the next request (RFC 9110, 15.5.9).
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         // The outermost layer knows the request's id and writes the document again with it.
         response.extensions_mut().insert(self);
         response
@@ -188,6 +193,7 @@ fn title(code: &str) -> Option<&'static str> {
         "unavailable" => "Temporarily unavailable",
         "internal" => "A fault of the service",
         "tooLarge" => "The body is too large",
+        "tooSlow" => "The body came too slowly",
         "unsupportedMediaType" => "The body is not JSON",
         "methodNotAllowed" => "The route has no such method",
         _ => return None,

@@ -11,6 +11,7 @@ pub(crate) enum Refusal {
     NoSuchRoute,
     MethodNotAllowed,
     BodyTooLarge(usize),
+    BodyTooSlow,
     NotJson,
     /// What the hub's protocol says to a request that does not fit.
     Hub(StatusCode, &'static str),
@@ -40,6 +41,7 @@ pub(super) const fn of_refusal(refusal: Refusal) -> StatusCode {
         Refusal::NoSuchRoute => StatusCode::NOT_FOUND,
         Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Hub(status, _) | Refusal::Other(status) => status,
     }
@@ -91,7 +93,7 @@ pub(crate) const UNAVAILABLE: Documented = Documented {
     answers: |_| true,
 };
 
-pub(crate) const PROBLEMS: [Documented; 10] = [
+pub(crate) const PROBLEMS: [Documented; 11] = [
     Documented {
         status: StatusCode::BAD_REQUEST,
         name: "Malformed",
@@ -119,6 +121,13 @@ pub(crate) const PROBLEMS: [Documented; 10] = [
         text: "`notFound`: there is no such thing, or the caller may not know of it.",
         retry_after: false,
         answers: |operation| operation.path.contains('{') || operation.path.starts_with("/chats/"),
+    },
+    Documented {
+        status: StatusCode::REQUEST_TIMEOUT,
+        name: "TooSlow",
+        text: "`tooSlow`: the body did not come in time; the connection is closed.",
+        retry_after: false,
+        answers: |operation| operation.method != Method::GET,
     },
     Documented {
         status: StatusCode::CONFLICT,

@@ -12,6 +12,7 @@ mod members;
 mod messages;
 mod openapi;
 mod realtime;
+mod slow;
 mod support;
 mod traces;
 mod users;

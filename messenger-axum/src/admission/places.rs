@@ -1,0 +1,237 @@
+//! Bytes that wait for a client: to come from it, or to be taken by it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use messenger_core::Result;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    ledger::{Bounds, Ledger, Scope},
+    refused,
+};
+use crate::client::Client;
+
+/// Whoever has kept others waiting for so long gives way to who comes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Room for so many that wait, and for so many bytes of them. Where there is none left, the one that has waited longest
+/// for its client gives way, so that those who don't move keep out nobody who does.
+pub(crate) struct Places {
+    state: Mutex<State>,
+    /// How long one may wait that nobody makes give way; `None` if it sees to that itself.
+    limit: Option<Duration>,
+}
+
+struct State {
+    number: Ledger,
+    bytes: Ledger,
+    /// By when each last moved.
+    taken: BTreeMap<Key, Taken>,
+    next_id: u64,
+    swept: bool,
+}
+
+type Key = (Instant, u64);
+
+struct Taken {
+    client: Client,
+    bytes: usize,
+    seat: Arc<Seat>,
+}
+
+/// What a place shares with those who may make it give way.
+struct Seat {
+    /// What is to be taken by the client; `None` once the place was lost. It is emptied from outside, because a server
+    /// does not ask for more of an answer while its client takes nothing.
+    pieces: Mutex<Option<VecDeque<Bytes>>>,
+    lost: Notify,
+}
+
+/// A place among those that wait; given back when dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    key: Key,
+    seat: Arc<Seat>,
+}
+
+/// The place went to somebody else, or was held for too long.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the client has kept others waiting for too long")]
+pub(crate) struct Lost;
+
+impl Places {
+    pub(super) fn new(number: Bounds, bytes: Bounds, limit: Option<Duration>) -> Arc<Self> {
+        let state = State {
+            number: Ledger::new(number),
+            bytes: Ledger::new(bytes),
+            taken: BTreeMap::new(),
+            next_id: 0,
+            swept: false,
+        };
+        Arc::new(Self { state: Mutex::new(state), limit })
+    }
+
+    /// Whether the client may have something more that waits.
+    ///
+    /// # Errors
+    /// `rateLimited` if the person or network has too much that waits, `unavailable` if all together do.
+    pub(crate) fn check(&self, client: Client) -> Result<()> {
+        self.lock().make_room(client, 1, 0).map_err(refused)
+    }
+
+    /// A place with what the client is to take, if there is room. One who holds nothing else may have anything: it
+    /// would never get in otherwise.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn enter(self: &Arc<Self>, client: Client, pieces: VecDeque<Bytes>) -> Result<Place> {
+        let mut state = self.lock();
+        state.make_room(client, 1, total(&pieces)).map_err(refused)?;
+        Ok(self.seat(&mut state, client, pieces))
+    }
+
+    /// A place for what can't be refused.
+    pub(crate) fn enter_anyway(self: &Arc<Self>, client: Client, pieces: VecDeque<Bytes>) -> Place {
+        self.seat(&mut self.lock(), client, pieces)
+    }
+
+    fn seat(self: &Arc<Self>, state: &mut State, client: Client, pieces: VecDeque<Bytes>) -> Place {
+        let bytes = total(&pieces);
+        let seat = Arc::new(Seat { pieces: Mutex::new(Some(pieces)), lost: Notify::new() });
+        let key = (Instant::now(), state.next_id);
+        state.next_id += 1;
+        state.number.add(client, 1);
+        state.bytes.add(client, bytes);
+        state.taken.insert(key, Taken { client, bytes, seat: Arc::clone(&seat) });
+        if let Some(limit) = self.limit
+            && !state.swept
+        {
+            state.swept = true;
+            tokio::spawn(sweep(Arc::downgrade(self), key.0 + limit));
+        }
+        Place { places: Arc::clone(self), key, seat }
+    }
+
+    /// Ends those that have not moved for too long, and says when to look again, unless there is nothing to look at.
+    fn end_old(&self) -> Option<Instant> {
+        let limit = self.limit?;
+        let mut state = self.lock();
+        while let Some((key, _)) = state.taken.first_key_value() {
+            let (key, until) = (*key, key.0 + limit);
+            if until > Instant::now() {
+                return Some(until);
+            }
+            state.push_out(key);
+        }
+        state.swept = false;
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs while anything waits.
+async fn sweep(places: Weak<Places>, mut next: Instant) {
+    loop {
+        sleep_until(next).await;
+        let Some(places) = places.upgrade() else { return };
+        match places.end_old() {
+            Some(at) => next = at,
+            None => return,
+        }
+    }
+}
+
+impl State {
+    fn make_room(&mut self, client: Client, number: usize, bytes: usize) -> Result<(), Scope> {
+        while let Some(scope) = self.full(client, number, bytes) {
+            let now = Instant::now();
+            let oldest = self.taken.iter().take_while(|((moved, _), _)| now - *moved >= PATIENCE);
+            let in_the_way =
+                oldest.map(|(key, taken)| (*key, taken)).find(|(_, taken)| scope.covers(taken.client));
+            let Some((key, _)) = in_the_way else { return Err(scope) };
+            self.push_out(key);
+        }
+        Ok(())
+    }
+
+    fn full(&self, client: Client, number: usize, bytes: usize) -> Option<Scope> {
+        let full = self.bytes.full(client, bytes).filter(|scope| self.bytes.held(*scope) > 0);
+        self.number.full(client, number).or(full)
+    }
+
+    fn push_out(&mut self, key: Key) {
+        if let Some(taken) = self.leave(key) {
+            *taken.seat.lock() = None;
+            taken.seat.lost.notify_one();
+        }
+    }
+
+    fn leave(&mut self, key: Key) -> Option<Taken> {
+        let taken = self.taken.remove(&key)?;
+        self.number.remove(taken.client, 1);
+        self.bytes.remove(taken.client, taken.bytes);
+        Some(taken)
+    }
+}
+
+impl Place {
+    /// So many bytes more have come from the client. It does not count as a move: it is a client's business to be
+    /// done, and not to be busy.
+    pub(crate) fn grow(&mut self, more: usize) -> Result<()> {
+        let mut state = self.places.lock();
+        let Some(taken) = state.taken.get(&self.key) else { return Ok(()) };
+        let client = taken.client;
+        state.make_room(client, 0, more).map_err(refused)?;
+        // It may have been the one in the way.
+        let Some(taken) = state.taken.get_mut(&self.key) else { return Ok(()) };
+        taken.bytes += more;
+        state.bytes.add(client, more);
+        Ok(())
+    }
+
+    /// The next piece for the client, which has moved. `None` if that was all.
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Bytes>, Lost> {
+        let piece = self.seat.lock().as_mut().ok_or(Lost)?.pop_front();
+        let Some(piece) = piece else { return Ok(None) };
+        let mut state = self.places.lock();
+        let mut taken = state.taken.remove(&self.key).ok_or(Lost)?;
+        taken.bytes -= piece.len();
+        state.bytes.remove(taken.client, piece.len());
+        self.key.0 = Instant::now();
+        state.taken.insert(self.key, taken);
+        Ok(Some(piece))
+    }
+
+    /// Resolves when the place is lost.
+    pub(crate) async fn lost(&self) -> Lost {
+        self.seat.lost.notified().await;
+        Lost
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().leave(self.key);
+    }
+}
+
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Bytes>>> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn total(pieces: &VecDeque<Bytes>) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}

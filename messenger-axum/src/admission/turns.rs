@@ -1,0 +1,280 @@
+//! The right to be worked on.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use messenger_core::{Error, Result};
+use tokio::sync::oneshot;
+
+use super::{
+    ledger::{Bounds, Ledger},
+    refused,
+};
+use crate::client::Client;
+
+/// Lets so many requests be worked on at once, and so many more wait for that. Clients that wait take turns with each
+/// other, however many requests each has.
+pub(crate) struct Turns(Mutex<State>);
+
+struct State {
+    running: Ledger,
+    waiting: Ledger,
+    /// What each client has waiting, in the order in which it came; none is empty.
+    lanes: HashMap<Client, VecDeque<Waiter>>,
+    /// Those clients, the next one first.
+    order: VecDeque<Client>,
+    next_id: u64,
+}
+
+struct Waiter {
+    id: u64,
+    grant: oneshot::Sender<Turn>,
+}
+
+/// The right to be worked on; given back when dropped.
+#[must_use]
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    client: Client,
+}
+
+impl Turns {
+    pub(super) fn new(running: Bounds, waiting: Bounds) -> Arc<Self> {
+        // Nothing could ever be done with none.
+        let running = Bounds {
+            all: running.all.max(1),
+            network: running.network.max(1),
+            person: running.person.max(1),
+        };
+        Arc::new(Self(Mutex::new(State {
+            running: Ledger::new(running),
+            waiting: Ledger::new(waiting),
+            lanes: HashMap::new(),
+            order: VecDeque::new(),
+            next_id: 0,
+        })))
+    }
+
+    /// Waits for a turn; dropped meanwhile, the place in the queue is given up.
+    ///
+    /// # Errors
+    /// `rateLimited` if too many requests of the person or network wait already, `unavailable` if too many of all do.
+    pub(crate) async fn take(self: &Arc<Self>, client: Client) -> Result<Turn> {
+        let mut waiting = match self.enter(client)? {
+            Ok(turn) => return Ok(turn),
+            Err(waiting) => waiting,
+        };
+        // The sender is dropped only with the waiting itself.
+        (&mut waiting.granted).await.map_err(|_| Error::unavailable())
+    }
+
+    fn enter(self: &Arc<Self>, client: Client) -> Result<Result<Turn, Waiting>> {
+        let mut state = self.lock();
+        // Whoever waits has no room in a scope of its own, so that nobody is overtaken here.
+        if state.running.full(client, 1).is_none() {
+            state.running.add(client, 1);
+            return Ok(Ok(Turn { turns: Arc::clone(self), client }));
+        }
+        if let Some(scope) = state.waiting.full(client, 1) {
+            return Err(refused(scope));
+        }
+        let (id, granted) = state.wait(client);
+        Ok(Err(Waiting { turns: Arc::clone(self), client, id, granted }))
+    }
+
+    fn give_back(self: &Arc<Self>, client: Client) {
+        let mut state = self.lock();
+        state.running.remove(client, 1);
+        let grants = state.grants();
+        drop(state);
+        // A turn that nobody takes any more is given back by being dropped, for which the lock must be free.
+        for (grant, client) in grants {
+            drop(grant.send(Turn { turns: Arc::clone(self), client }));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(&mut self, client: Client) -> (u64, oneshot::Receiver<Turn>) {
+        let (grant, granted) = oneshot::channel();
+        let id = self.next_id;
+        self.next_id += 1;
+        let lane = self.lanes.entry(client).or_default();
+        if lane.is_empty() {
+            self.order.push_back(client);
+        }
+        lane.push_back(Waiter { id, grant });
+        self.waiting.add(client, 1);
+        (id, granted)
+    }
+
+    /// Those who have room now, counted as running.
+    fn grants(&mut self) -> Vec<(oneshot::Sender<Turn>, Client)> {
+        let mut grants = Vec::new();
+        let mut passed = 0;
+        while passed < self.order.len()
+            && let Some(client) = self.order.pop_front()
+        {
+            if self.running.full(client, 1).is_some() {
+                self.order.push_back(client);
+                passed += 1;
+                continue;
+            }
+            if let Some(waiter) = self.next_of(client) {
+                self.running.add(client, 1);
+                grants.push((waiter.grant, client));
+            }
+            passed = 0;
+        }
+        grants
+    }
+
+    fn next_of(&mut self, client: Client) -> Option<Waiter> {
+        let lane = self.lanes.get_mut(&client)?;
+        let waiter = lane.pop_front();
+        if lane.is_empty() {
+            self.lanes.remove(&client);
+        } else {
+            self.order.push_back(client);
+        }
+        self.waiting.remove(client, usize::from(waiter.is_some()));
+        waiter
+    }
+
+    fn leave(&mut self, client: Client, id: u64) {
+        let Some(lane) = self.lanes.get_mut(&client) else { return };
+        let Some(at) = lane.iter().position(|waiter| waiter.id == id) else { return };
+        lane.remove(at);
+        if lane.is_empty() {
+            self.lanes.remove(&client);
+            self.order.retain(|other| *other != client);
+        }
+        self.waiting.remove(client, 1);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.give_back(self.client);
+    }
+}
+
+struct Waiting {
+    turns: Arc<Turns>,
+    client: Client,
+    id: u64,
+    granted: oneshot::Receiver<Turn>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.turns.lock().leave(self.client, self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use futures::{FutureExt as _, future::BoxFuture};
+    use messenger_core::UserId;
+
+    use super::*;
+
+    fn client(network: u8, person: u128) -> Client {
+        Client {
+            network: Some(IpAddr::from([192, 0, 2, network])),
+            person: Some(UserId::from_bytes(person.to_be_bytes())),
+        }
+    }
+
+    fn turns(running: usize, waiting: usize) -> Arc<Turns> {
+        let bounds = |all| Bounds { all, network: all, person: all };
+        Turns::new(bounds(running), bounds(waiting))
+    }
+
+    fn take(turns: &Arc<Turns>, client: Client) -> BoxFuture<'static, Result<Turn>> {
+        let turns = Arc::clone(turns);
+        let mut take = async move { turns.take(client).await }.boxed();
+        match (&mut take).now_or_never() {
+            Some(taken) => futures::future::ready(taken).boxed(),
+            None => take,
+        }
+    }
+
+    fn granted(take: &mut BoxFuture<'static, Result<Turn>>) -> Option<Turn> {
+        take.now_or_never().map(|turn| turn.unwrap())
+    }
+
+    #[test]
+    fn who_has_many_waiting_keeps_others_waiting_for_one() {
+        let turns = turns(1, 100);
+        let mut running = granted(&mut take(&turns, client(1, 1)));
+        let mut greedy: Vec<_> = (0..50).map(|_| take(&turns, client(1, 1))).collect();
+        let mut modest = take(&turns, client(2, 2));
+        running.take();
+        running = granted(&mut greedy[0]);
+        assert!(running.is_some());
+        running.take();
+        assert!(granted(&mut modest).is_some(), "fifty others came before");
+    }
+
+    #[test]
+    fn a_person_and_a_network_leave_room_for_others() {
+        let turns = Turns::new(
+            Bounds { all: 4, network: 2, person: 1 },
+            Bounds { all: 100, network: 100, person: 100 },
+        );
+        let _first = granted(&mut take(&turns, client(1, 1))).unwrap();
+        let mut second = take(&turns, client(1, 1));
+        assert!(granted(&mut second).is_none(), "a person has one");
+        let neighbour = granted(&mut take(&turns, client(1, 2))).unwrap();
+        let mut third = take(&turns, client(1, 3));
+        assert!(granted(&mut third).is_none(), "a network has two");
+        let _stranger = granted(&mut take(&turns, client(2, 4))).unwrap();
+        drop(neighbour);
+        assert!(granted(&mut second).is_none());
+        assert!(granted(&mut third).is_some(), "nobody waits behind one who has no room");
+    }
+
+    #[test]
+    fn the_queue_has_bounds_of_its_own() {
+        let turns =
+            Turns::new(Bounds { all: 1, network: 1, person: 1 }, Bounds { all: 3, network: 2, person: 1 });
+        let _running = granted(&mut take(&turns, client(9, 9))).unwrap();
+        let code = |client| match turns.enter(client) {
+            Err(error) => error.code(),
+            Ok(_) => "waits",
+        };
+        let _one = take(&turns, client(1, 1));
+        assert_eq!(code(client(1, 1)), "rateLimited");
+        let _two = take(&turns, client(1, 2));
+        assert_eq!(code(client(1, 3)), "rateLimited");
+        let _three = take(&turns, client(2, 4));
+        assert_eq!(code(client(3, 5)), "unavailable");
+    }
+
+    #[test]
+    fn who_goes_away_is_forgotten() {
+        let turns = turns(1, 3);
+        let running = granted(&mut take(&turns, client(1, 1))).unwrap();
+        for _ in 0..10 {
+            drop(take(&turns, client(1, 2)));
+        }
+        let gone = take(&turns, client(1, 3));
+        let mut last = take(&turns, client(1, 4));
+        drop(running);
+        // Granted, and never taken.
+        drop(gone);
+        drop(granted(&mut last).unwrap());
+        let state = turns.lock();
+        assert!(state.running.is_empty() && state.waiting.is_empty());
+        assert!(state.lanes.is_empty() && state.order.is_empty());
+    }
+}
