@@ -31,12 +31,20 @@ pub struct PasswordCost {
     pub parallel: usize,
     /// How long a request waits for its turn before it is told that the service is busy.
     pub wait: Duration,
+    /// Requests that may wait for that; one more is told at once.
+    pub waiting: usize,
 }
 
 impl Default for PasswordCost {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { memory_kib: 19 * 1024, passes: 2, parallel: cores, wait: Duration::from_secs(10) }
+        Self {
+            memory_kib: 19 * 1024,
+            passes: 2,
+            parallel: cores,
+            wait: Duration::from_secs(10),
+            waiting: 256,
+        }
     }
 }
 
@@ -44,6 +52,8 @@ impl Default for PasswordCost {
 #[derive(Debug)]
 pub(crate) struct Passwords {
     argon2: Argon2<'static>,
+    /// For those that hash and those that wait.
+    places: Semaphore,
     turns: Arc<Semaphore>,
     wait: Duration,
     /// Verified against when there is no such account, so that the answer takes the same time.
@@ -56,8 +66,10 @@ impl Passwords {
             Params::new(cost.memory_kib.max(8), cost.passes.max(1), 1, None).map_err(Error::internal)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let nobody = argon2.hash_password_with_salt(b"nobody", &[0; 16]).map_err(Error::internal)?;
-        let turns = Arc::new(Semaphore::new(cost.parallel.max(1)));
-        Ok(Self { argon2, turns, wait: cost.wait, nobody: nobody.to_string().into() })
+        let parallel = cost.parallel.clamp(1, Semaphore::MAX_PERMITS / 2);
+        let places = Semaphore::new(parallel + cost.waiting.min(Semaphore::MAX_PERMITS / 2));
+        let turns = Arc::new(Semaphore::new(parallel));
+        Ok(Self { argon2, places, turns, wait: cost.wait, nobody: nobody.to_string().into() })
     }
 
     /// The PHC string of a password.
@@ -92,6 +104,8 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        // Never closed, so that an error is always "none left".
+        let _place = self.places.try_acquire().map_err(|_| Error::unavailable())?;
         let turn = tokio::time::timeout(self.wait, Arc::clone(&self.turns).acquire_owned())
             .await
             .map_err(|late| Error::Unavailable(Some(late.into())))?
@@ -108,6 +122,8 @@ impl Passwords {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -119,5 +135,27 @@ mod tests {
         assert!(passwords.verify(Password::new("correct horse"), Some(&hash)).await.unwrap());
         assert!(!passwords.verify(Password::new("wrong horse"), Some(&hash)).await.unwrap());
         assert!(!passwords.verify(Password::new("nobody"), None).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_wait_and_one_more_is_told_at_once() {
+        let cost =
+            PasswordCost { memory_kib: 8, passes: 1, parallel: 1, waiting: 1, ..PasswordCost::default() };
+        let passwords = Passwords::new(cost).unwrap();
+        let turns = passwords.take_all_turns();
+        let hash = || passwords.hash(Password::new("correct horse"), [7; 16]);
+        let mut begun = [Box::pin(hash()), Box::pin(hash())];
+        for hash in &mut begun {
+            assert!(hash.now_or_never().is_none());
+        }
+        for hash in [None, Some("$argon2id$")] {
+            let tried = passwords.verify(Password::new("correct horse"), hash);
+            assert!(matches!(tried.now_or_never(), Some(Err(Error::Unavailable(None)))));
+        }
+        drop(turns);
+        for hash in begun {
+            assert!(hash.await.is_ok());
+        }
+        assert!(hash().await.is_ok());
     }
 }

@@ -235,3 +235,104 @@ impl Seat {
 fn total(pieces: &VecDeque<Bytes>) -> usize {
     pieces.iter().map(Bytes::len).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use futures::FutureExt as _;
+    use messenger_core::UserId;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn client(network: u8, person: u8) -> Client {
+        let person = Some(UserId::from_bytes([person; 16]));
+        Client { network: Some(IpAddr::from([192, 0, 2, network])), person }
+    }
+
+    fn places(bytes: Bounds) -> Arc<Places> {
+        let many = Bounds { all: 100, network: 100, person: 100 };
+        Places::new(many, bytes, Some(Duration::from_secs(30)))
+    }
+
+    fn pieces(count: usize) -> VecDeque<Bytes> {
+        VecDeque::from(vec![Bytes::from_static(&[0; 10]); count])
+    }
+
+    fn code(entered: &Result<Place>) -> &'static str {
+        entered.as_ref().map_or_else(messenger_core::Error::code, |_| "entered")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_scope_has_its_share() {
+        let places = places(Bounds { all: 60, network: 40, person: 20 });
+        let _ada = places.enter(client(1, 1), pieces(2)).unwrap();
+        assert_eq!(code(&places.enter(client(1, 1), pieces(1))), "rateLimited");
+        let _bob = places.enter(client(1, 2), pieces(2)).unwrap();
+        assert_eq!(code(&places.enter(client(1, 3), pieces(1))), "rateLimited");
+        let _cy = places.enter(client(2, 4), pieces(2)).unwrap();
+        assert_eq!(code(&places.enter(client(3, 5), pieces(1))), "unavailable");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nothing_may_have_one_of_any_length() {
+        let places = places(Bounds { all: 60, network: 40, person: 20 });
+        let _long = places.enter(client(1, 1), pieces(3)).unwrap();
+        assert_eq!(code(&places.enter(client(1, 1), pieces(1))), "rateLimited");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_what_waits_keeps_its_place_and_who_does_not_loses_it() {
+        let places = places(Bounds { all: 60, network: 60, person: 60 });
+        let mut moves = places.enter(client(1, 1), pieces(3)).unwrap();
+        advance(Duration::from_millis(1)).await;
+        let mut stuck = places.enter(client(2, 2), pieces(3)).unwrap();
+        advance(PATIENCE).await;
+        moves.next_piece().unwrap().unwrap();
+        let _new = places.enter(client(3, 3), pieces(2)).unwrap();
+        assert!(moves.next_piece().is_ok());
+        assert!(stuck.lost().now_or_never().is_some());
+        assert!(stuck.next_piece().is_err());
+        assert_eq!(code(&places.enter(client(4, 4), pieces(4))), "unavailable", "these have moved just now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_gives_way_to_one_of_another_scope() {
+        let places = places(Bounds { all: 60, network: 20, person: 20 });
+        let mut old = places.enter(client(1, 1), pieces(2)).unwrap();
+        advance(PATIENCE).await;
+        let _other = places.enter(client(2, 2), pieces(2)).unwrap();
+        assert_eq!(code(&places.enter(client(2, 3), pieces(1))), "rateLimited");
+        assert!(old.next_piece().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_taken_for_too_long_is_let_go_of_though_nobody_asks_for_it() {
+        let places = places(Bounds { all: 60, network: 60, person: 60 });
+        for _ in 0..2 {
+            let piece = Bytes::from(vec![0; 10]);
+            let place = places.enter(client(1, 1), VecDeque::from([piece.clone()])).unwrap();
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            assert!(!piece.is_unique());
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(piece.is_unique(), "the memory is held no more");
+            let state = places.lock();
+            assert!(state.number.is_empty() && state.bytes.is_empty() && state.taken.is_empty());
+            drop((state, place));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_or_taken_counts_no_more() {
+        let places = places(Bounds { all: 60, network: 60, person: 60 });
+        let mut place = places.enter(client(1, 1), pieces(3)).unwrap();
+        drop(places.enter(client(1, 1), pieces(1)).unwrap());
+        place.next_piece().unwrap().unwrap();
+        assert_eq!(places.lock().bytes.held(Scope::All), 20);
+        while place.next_piece().unwrap().is_some() {}
+        assert!(places.lock().bytes.is_empty());
+        drop(place);
+        assert!(places.lock().number.is_empty());
+    }
+}

@@ -9,7 +9,7 @@ use messenger_core::{Error, Result};
 use tokio::sync::oneshot;
 
 use super::{
-    ledger::{Bounds, Ledger},
+    ledger::{Bounds, Ledger, Scope},
     refused,
 };
 use crate::client::Client;
@@ -73,12 +73,13 @@ impl Turns {
     fn enter(self: &Arc<Self>, client: Client) -> Result<Result<Turn, Waiting>> {
         let mut state = self.lock();
         // Whoever waits has no room in a scope of its own, so that nobody is overtaken here.
-        if state.running.full(client, 1).is_none() {
+        let Some(busy) = state.running.full(client, 1) else {
             state.running.add(client, 1);
             return Ok(Ok(Turn { turns: Arc::clone(self), client }));
-        }
+        };
         if let Some(scope) = state.waiting.full(client, 1) {
-            return Err(refused(scope));
+            // Whose own share is used up is not told that all is.
+            return Err(refused(if busy == Scope::All { scope } else { busy }));
         }
         let (id, granted) = state.wait(client);
         Ok(Err(Waiting { turns: Arc::clone(self), client, id, granted }))

@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// Refuses by the head alone what would be refused in the end.
-pub(super) fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+pub(super) fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Refusal> {
     match announced(headers) {
-        Some(bytes) if bytes > limit as u64 => Err(Refusal::BodyTooLarge(limit).into()),
-        Some(bytes) if bytes > 0 && !is_json(headers) => Err(Refusal::NotJson.into()),
+        Some(bytes) if bytes > limit as u64 => Err(Refusal::BodyTooLarge(limit)),
+        Some(bytes) if bytes > 0 && !is_json(headers) => Err(Refusal::NotJson),
         _ => Ok(()),
     }
 }

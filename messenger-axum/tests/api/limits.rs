@@ -7,7 +7,7 @@ use messenger_axum::{Options, Rate, RateLimits};
 use messenger_core::{Actor, ChatId, MessageBody, Policy, Result};
 use serde_json::json;
 
-use crate::support::{Api, Reply, request};
+use crate::support::{Api, Person, Reply, request};
 
 fn rarely(burst: u32) -> Rate {
     Rate::every(Duration::from_secs(3600), burst)
@@ -94,13 +94,13 @@ async fn wrong_passwords_of_who_is_logged_in_are_counted_too() {
     ada.get("/users/me").await.is(200);
 }
 
-/// Never done with a search.
+/// Never done with a search, nor with a log-in.
 struct Slow;
 
 #[async_trait::async_trait]
 impl Policy for Slow {
     async fn allow(&self, _: &Actor, operation: &'static str) -> Result<()> {
-        if operation == "FindUsers" { std::future::pending().await } else { Ok(()) }
+        if matches!(operation, "FindUsers" | "LogIn") { std::future::pending().await } else { Ok(()) }
     }
 
     async fn text(&self, _: &Actor, _: ChatId, body: MessageBody) -> Result<MessageBody> {
@@ -123,4 +123,67 @@ async fn what_takes_too_long_and_what_comes_on_top_of_the_queue_is_unavailable()
     assert_eq!(health.status, 200);
     // All places are free again.
     ada.get("/users/me").await.is(200);
+}
+
+/// A request that is sent and not answered yet.
+async fn begun(request: impl Future<Output = Reply> + Send + 'static) -> tokio::task::JoinHandle<Reply> {
+    let request = tokio::spawn(request);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!request.is_finished());
+    request
+}
+
+fn from(api: &Api, network: u8, person: &Person, path: &str) -> impl Future<Output = Reply> + Send + 'static {
+    let (api, request) = (api.clone(), request("GET", path, &person.token).body(Body::empty()).unwrap());
+    async move { send_from(&api, [192, 0, 2, network], request).await }
+}
+
+#[tokio::test]
+async fn one_network_leaves_turns_for_others() {
+    // A quarter of four is for one network.
+    let api = Api::with_policy(Slow, Options::new().concurrency(4, 0));
+    let (ada, bob) = (api.register("ada").await, api.register("bob").await);
+    let search = begun(from(&api, 1, &ada, "/users?query=a")).await;
+    let refused = from(&api, 1, &bob, "/users/me").await;
+    refused.is_problem(429, "rateLimited");
+    assert_eq!(refused.header("retry-after"), "1");
+    from(&api, 2, &bob, "/users/me").await.is(200);
+    search.abort();
+}
+
+#[tokio::test]
+async fn one_person_leaves_turns_for_others() {
+    // A sixteenth of 32 is for one person.
+    let api = Api::with_policy(Slow, Options::new().concurrency(32, 0));
+    let (ada, bob) = (api.register("ada").await, api.register("bob").await);
+    let _first = begun(from(&api, 1, &ada, "/users?query=a")).await;
+    let _second = begun(from(&api, 2, &ada, "/users?query=a")).await;
+    from(&api, 3, &ada, "/users/me").await.is_problem(429, "rateLimited");
+    from(&api, 1, &bob, "/users/me").await.is(200);
+}
+
+#[tokio::test]
+async fn work_on_passwords_waits_in_a_queue_of_its_own() {
+    let options = Options::new().concurrency(1, 0).password_concurrency(1, 1);
+    let api = Api::with_policy(Slow, options);
+    let ada = api.register("ada").await;
+    let log_in = |name: &'static str| {
+        let api = api.clone();
+        async move { api.send(login(name, "correct horse")).await }
+    };
+    let (_tried, waits) = (begun(log_in("ada")).await, begun(log_in("ada")).await);
+    ada.get("/users/me").await.is(200);
+    for name in ["ada", "nobody"] {
+        let refused = log_in(name).await;
+        refused.is_problem(503, "unavailable");
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    let change = json!({"current": "correct horse", "new": "battery staple"});
+    ada.call("PUT", "/auth/password", change).await.is_problem(503, "unavailable");
+    ada.call("DELETE", "/users/me", json!({"password": "wrong"})).await.is_problem(503, "unavailable");
+    let account = json!({"username": "bob", "email": "bob@example.org", "password": "correct horse"});
+    api.call("POST", "/auth/register", "", account.to_string()).await.is_problem(503, "unavailable");
+    waits.abort();
 }
