@@ -111,7 +111,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "request-timeout",
         value: "TIME",
         default: "30s",
-        help: "How long a request may take before it is answered with 503; WebSockets last",
+        help: "How long a request may be worked on before it is answered with 503; WebSockets last",
+    },
+    Setting {
+        name: "body-timeout",
+        value: "TIME",
+        default: "30s",
+        help: "How long the body of a request may take to come",
     },
     Setting {
         name: "header-timeout",

@@ -52,6 +52,8 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
 fn app(config: &Config, messenger: &Messenger) -> Router {
     let options = Options::new()
         .timeout(config.request_timeout)
+        .body_timeout(config.body_timeout)
+        .answer_timeout(config.write_timeout)
         .rate_limits(config.rate_limits.then(RateLimits::default))
         .trusted_proxies(config.trusted_proxies)
         .allow_origins(config.allow_origins.iter().cloned());

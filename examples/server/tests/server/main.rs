@@ -13,5 +13,6 @@ mod mssql;
 mod page;
 mod postgres;
 mod resume;
+mod slow;
 mod stores;
 mod support;

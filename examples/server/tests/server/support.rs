@@ -144,6 +144,15 @@ impl Server {
         answer.json()["token"].as_str().unwrap().to_owned()
     }
 
+    /// Bytes of memory that the process holds at the moment.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: usize = line.trim_end_matches("kB").trim().parse().unwrap();
+        kib * 1024
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, None, None)
     }

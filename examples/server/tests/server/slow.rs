@@ -1,0 +1,111 @@
+//! Clients that do not send what they have begun, or do not read what they have asked for.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::support::{Client, Server};
+
+/// More than the requests that are worked on at a time.
+const STUCK: usize = 600;
+
+fn head(method: &str, path: &str, token: &str, length: usize) -> String {
+    format!(
+        "{method} /api/v1{path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+#[test]
+fn bodies_that_never_come_keep_nobody_waiting() {
+    let server = Server::in_memory(["--rate-limits", "off", "--body-timeout", "3s"]);
+    let [ada, bob] = ["ada", "bob"].map(|name| server.register(name));
+    let began = Instant::now();
+    let mut stuck: Vec<Client> = (0..STUCK).map(|_| server.connect()).collect();
+    for client in &mut stuck {
+        client.send(&head("POST", "/presence/query", &ada, 100));
+        client.send("{");
+    }
+    let asked = Instant::now();
+    let path = "/api/v1/users/me";
+    assert_eq!(server.request("GET", path, Some(&bob), None).status(), 200);
+    let sent = json!({"title": "Tea", "memberIds": []});
+    assert_eq!(server.request("POST", "/api/v1/chats/group", Some(&bob), Some(&sent)).status(), 201);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+
+    let told: HashSet<u16> = stuck
+        .iter_mut()
+        .map(|client| {
+            let told = client.answer().status();
+            client.is_cut();
+            told
+        })
+        .collect();
+    // Those that were more than one person may have waiting, and those that were waited for.
+    assert!(told.contains(&408) && told.is_subset(&[408, 429].into()), "{told:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_body_that_comes_after_its_head_is_read() {
+    let server = Server::in_memory([]);
+    let ada = server.register("ada");
+    let body = json!({"userIds": []}).to_string();
+    let mut client = server.connect();
+    client.send(&head("POST", "/presence/query", &ada, body.len()));
+    for part in [&body[..5], &body[5..]] {
+        std::thread::sleep(Duration::from_millis(50));
+        client.send(part);
+    }
+    assert_eq!(client.answer().status(), 200);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn answers_that_nobody_reads_hold_little_memory() {
+    let server = Server::in_memory(["--rate-limits", "off"]);
+    let people = ["ada", "bob", "cyd", "dan"].map(|name| server.register(name));
+    let page = long_page(&server, &people);
+    let before = server.memory();
+    let clients: Vec<Client> = (0..60)
+        .map(|at| {
+            let mut client = server.connect();
+            client.send(&head("GET", &page, &people[at % people.len()], 0));
+            client
+        })
+        .collect();
+    // Asked last, and answered while the others wait for their clients.
+    let asked = Instant::now();
+    assert_eq!(server.request("GET", "/api/v1/users/me", Some(&people[0]), None).status(), 200);
+    let mut most = 0;
+    while asked.elapsed() < Duration::from_secs(8) {
+        most = most.max(server.memory().saturating_sub(before));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(clients);
+    assert!(most < 128 << 20, "{} MiB more", most >> 20);
+}
+
+/// A chat of these people, and the path of its newest page, some 6 MB.
+#[cfg(target_os = "linux")]
+fn long_page(server: &Server, people: &[String]) -> String {
+    let ids: Vec<String> = people
+        .iter()
+        .map(|token| {
+            let me = server.request("GET", "/api/v1/users/me", Some(token), None).json();
+            me["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let group = json!({"title": "Tea", "memberIds": ids[1..]});
+    let chat = server.request("POST", "/api/v1/chats/group", Some(&people[0]), Some(&group)).json();
+    let page = format!("/chats/{}/messages", chat["id"].as_str().unwrap());
+    let message = json!({"body": "🦀".repeat(8000)});
+    for _ in 0..200 {
+        let sent = server.request("POST", &format!("/api/v1{page}"), Some(&people[0]), Some(&message));
+        assert_eq!(sent.status(), 201);
+    }
+    page + "?limit=200"
+}
