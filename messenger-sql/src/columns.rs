@@ -335,9 +335,15 @@ pub const fn integer(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// How many rows a query is to return.
+/// How many rows a query is to return, or how many bytes.
 pub fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// What a message weighs, as [`MessageRecord::weight`] says, where `length` is that of its stored body or NULL. A
+/// statement takes a message if its weight and those before it fit, or if there are none before it.
+pub fn weight(length: &str) -> String {
+    format!("coalesce({length}, 0) + {}", MessageRecord::BASE_WEIGHT)
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {

@@ -2,7 +2,7 @@
 
 use messenger_core::{
     ChatId, ChatKind, MessageKind, Revision, Seq, Timestamp, Title,
-    ports::{Anchor, Changes, ChatRecord, MessageRecord, NewMessage, NewSystemMessage},
+    ports::{Anchor, Budget, Changes, ChatRecord, MessageRecord, NewMessage, NewSystemMessage},
 };
 
 /// A chat with nobody in it and nothing said.
@@ -75,12 +75,28 @@ pub fn history_bounds(anchor: Anchor, limit: usize) -> (u64, u64) {
     }
 }
 
-/// The first `limit` of the changes that were found, by revision.
-pub fn in_order(mut changes: Changes, limit: usize) -> Changes {
-    changes.messages.sort_unstable_by_key(|message| message.revision);
-    changes.truncated = changes.messages.len() > limit;
-    changes.messages.truncate(limit);
-    changes
+/// Of the changes that were found, each chat with the revision that was asked for, those that fit, by revision. What an
+/// engine has found beyond that is dropped here, so that all engines answer the same.
+pub fn within(mut found: Vec<(Changes, Revision)>, budget: Budget) -> Vec<Changes> {
+    found.sort_by_key(|(changes, _)| changes.chat.id);
+    // What has been taken weighs so much; nothing is taken after what was too heavy.
+    let mut weight = Some(0);
+    let mut fits = |message: &MessageRecord| {
+        let before = weight.filter(|before| budget.admits(*before, message));
+        weight = before.map(|before| before + message.weight());
+        weight.is_some()
+    };
+    let fit = |(mut changes, since): (Changes, Revision)| {
+        let messages = &mut changes.messages;
+        messages.sort_unstable_by_key(|message| message.revision);
+        messages.truncate(budget.messages);
+        messages.truncate(messages.iter().take_while(|message| fits(message)).count());
+        // Every revision is the last change of a message, or was.
+        let last = messages.last().map_or(since, |message| message.revision);
+        changes.truncated = last < changes.chat.revision;
+        changes
+    };
+    found.into_iter().map(fit).collect()
 }
 
 #[cfg(test)]
@@ -106,28 +122,70 @@ mod tests {
         }
     }
 
-    #[test]
-    fn changes_are_told_by_revision_and_whether_there_are_more() {
-        let change = |revision| {
+    /// A chat with a message of a body of so many bytes for each of these revisions, the last of which is its own.
+    fn changes(chat: u8, messages: &[(u64, usize)]) -> Changes {
+        let id = Id::from_bytes([chat; 16]);
+        let change = |(revision, body): &(u64, usize)| {
             let new = NewMessage {
                 id: Id::from_bytes([1; 16]),
-                chat: Id::from_bytes([2; 16]),
+                chat: id,
                 sender: Id::from_bytes([3; 16]),
-                body: Content(Vec::new()),
+                body: Content(vec![0; *body]),
                 client_id: None,
                 reply_to: None,
                 created_at: Timestamp::from_micros(0),
             };
-            text_message(&new, Seq::new(1), Revision::new(revision))
+            text_message(&new, Seq::new(1), Revision::new(*revision))
         };
+        let mut chat = new_chat(id, ChatKind::Group, None, Timestamp::from_micros(0));
+        chat.revision =
+            Revision::new(messages.iter().map(|(revision, _)| *revision).max().unwrap_or_default());
+        Changes { chat, messages: messages.iter().map(change).collect(), truncated: false }
+    }
+
+    fn told(found: Vec<(Changes, Revision)>, budget: Budget) -> Vec<(Vec<u64>, bool)> {
+        let revisions = |changes: &Changes| changes.messages.iter().map(|m| m.revision.get()).collect();
+        within(found, budget).iter().map(|changes| (revisions(changes), changes.truncated)).collect()
+    }
+
+    #[test]
+    fn changes_are_told_by_revision_and_whether_there_are_more() {
         for (limit, wanted, truncated) in
-            [(2, &[4, 5][..], true), (3, &[4, 5, 6], false), (4, &[4, 5, 6], false)]
+            [(0, &[][..], true), (2, &[4, 5], true), (3, &[4, 5, 6], false), (4, &[4, 5, 6], false)]
         {
-            let messages = [6, 4, 5].map(change).into();
-            let chat = new_chat(Id::from_bytes([2; 16]), ChatKind::Group, None, Timestamp::from_micros(0));
-            let told = in_order(Changes { chat, messages, truncated: false }, limit);
-            let revisions: Vec<u64> = told.messages.iter().map(|message| message.revision.get()).collect();
-            assert_eq!((&revisions[..], told.truncated), (wanted, truncated), "{limit}");
+            let found = vec![(changes(2, &[(6, 0), (4, 0), (5, 0)]), Revision::new(3))];
+            assert_eq!(told(found, Budget::of_messages(limit)), [(wanted.to_vec(), truncated)], "{limit}");
+        }
+        let nothing = vec![(changes(2, &[]), Revision::ZERO)];
+        assert_eq!(told(nothing, Budget::of_messages(0)), [(vec![], false)]);
+    }
+
+    #[test]
+    fn changes_are_weighed_over_all_chats_and_nothing_comes_after_what_is_too_heavy() {
+        let body = 1000 - MessageRecord::BASE_WEIGHT;
+        for (bytes, first, second, third) in [
+            (0, &[1][..], &[][..], &[][..]),
+            (1000, &[1], &[], &[]),
+            (1999, &[1], &[], &[]),
+            (2000, &[1, 2], &[], &[]),
+            // The one that is too heavy keeps those out that would fit.
+            (4000, &[1, 2], &[], &[]),
+            (12_000, &[1, 2], &[1], &[]),
+            (12_999, &[1, 2], &[1], &[]),
+            (13_000, &[1, 2], &[1], &[1]),
+        ] {
+            // In the order of the ids, whatever the order in which they were found.
+            let found = vec![
+                (changes(9, &[(1, body)]), Revision::ZERO),
+                (changes(2, &[(2, body), (1, body)]), Revision::ZERO),
+                (changes(5, &[(1, 9000 + body)]), Revision::ZERO),
+            ];
+            let expected = [
+                (first.to_vec(), first.len() < 2),
+                (second.to_vec(), second.is_empty()),
+                (third.to_vec(), third.is_empty()),
+            ];
+            assert_eq!(told(found, Budget { messages: 10, bytes }), expected, "{bytes}");
         }
     }
 }

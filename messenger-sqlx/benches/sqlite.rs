@@ -11,8 +11,8 @@ use messenger_core::{
     ChatId, ClientId, DisplayName, TokenHash, UserId, Username,
     context::Context,
     ports::{
-        Anchor, ChatStore as _, Content, DirectChat, Fingerprint, MessageStore as _, NewMessage, NewSession,
-        NewUser, Store as _, StoredAddress, UserStore as _,
+        Anchor, Budget, ChatStore as _, Content, DirectChat, Fingerprint, MessageStore as _, NewMessage,
+        NewSession, NewUser, Store as _, StoredAddress, UserStore as _,
     },
 };
 use messenger_sqlx::SqliteStore;
@@ -119,7 +119,9 @@ fn store(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(50));
     let (chat, user) = places[0];
     group.bench_function(BenchmarkId::from_parameter(50), |bencher| {
-        bencher.iter(|| runtime.block_on(store.history(chat, user, Anchor::Newest, 50)).unwrap());
+        bencher.iter(|| {
+            runtime.block_on(store.history(chat, user, Anchor::Newest, Budget::of_messages(50))).unwrap()
+        });
     });
     group.finish();
     runtime.block_on(store.close());

@@ -15,8 +15,8 @@ use messenger_core::{
     ChatId, DisplayName, TokenHash, UserId, Username,
     context::Context,
     ports::{
-        Anchor, Appended, ChatStore as _, Content, DirectChat, MessageStore as _, NewMessage, NewSession,
-        NewUser, Store as _, StoreErrorKind, StoredAddress, UserStore as _,
+        Anchor, Appended, Budget, ChatStore as _, Content, DirectChat, MessageStore as _, NewMessage,
+        NewSession, NewUser, Store as _, StoreErrorKind, StoredAddress, UserStore as _,
     },
 };
 use messenger_sqlx::{
@@ -119,7 +119,15 @@ async fn many_who_open_a_new_file_at_the_same_time_share_it() {
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=16).collect::<Vec<_>>());
     for store in &stores {
-        assert_eq!(store.history(chat, sender, Anchor::Newest, 20).await.unwrap().messages.len(), 16);
+        assert_eq!(
+            store
+                .history(chat, sender, Anchor::Newest, Budget::of_messages(20))
+                .await
+                .unwrap()
+                .messages
+                .len(),
+            16
+        );
     }
 }
 
@@ -169,7 +177,7 @@ async fn what_was_acknowledged_survives_the_death_of_the_process() {
     let acknowledged: u64 = acknowledged.strip_prefix("seq ").unwrap().parse().unwrap();
     let store = SqliteStore::open(&path).await.unwrap();
     let (chat, sender) = (chat.parse().unwrap(), sender.parse().unwrap());
-    let history = store.history(chat, sender, Anchor::Newest, 1_000_000).await.unwrap();
+    let history = store.history(chat, sender, Anchor::Newest, Budget::of_messages(1_000_000)).await.unwrap();
     assert!(history.last_seq.get() >= acknowledged, "{:?} < {acknowledged}", history.last_seq);
     let seqs = history.messages.iter().map(|message| message.seq.get());
     assert!(seqs.eq(1..=history.last_seq.get()));

@@ -10,8 +10,9 @@ use messenger_core::{
     ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
     context::Context,
     ports::{
-        Anchor, ChatStore as _, Content, DeleteMessage, DirectChat, EditMessage, LoginKey, MarkerStore as _,
-        MessageStore as _, MoveMarker, NewMessage, SessionStore as _, Store, StoreResult, UserStore as _,
+        Anchor, Budget, ChatStore as _, Content, DeleteMessage, DirectChat, EditMessage, LoginKey,
+        MarkerStore as _, MessageStore as _, MoveMarker, NewMessage, SessionStore as _, Store, StoreResult,
+        UserStore as _,
     },
 };
 use messenger_sqlx::PostgresStore;
@@ -114,7 +115,7 @@ impl Large {
         plans.take();
         for anchor in [Anchor::Newest, Anchor::Before(middle), Anchor::After(middle), Anchor::Around(middle)]
         {
-            let page = store.history(chat, person, anchor, 50).await;
+            let page = store.history(chat, person, anchor, Budget::of_messages(50)).await;
             assert_eq!(page.unwrap().messages.len(), 50);
             check("history", Sorts::Nothing, plans);
         }
@@ -125,7 +126,7 @@ impl Large {
             vec![(chat, Revision::new(MESSAGES + 999))],
             all,
         ] {
-            let changes = store.changes(&since, 100).await.unwrap();
+            let changes = store.changes(&since, Budget::of_messages(100)).await.unwrap();
             assert!(changes.iter().all(|changes| !changes.messages.is_empty()));
             check("changes", Sorts::Nothing, plans);
         }
@@ -162,7 +163,8 @@ impl Large {
         });
         done("move_markers", Sorts::Few, plans, store.move_markers(&marks.collect::<Vec<_>>()).await);
 
-        let last = store.history(chat, person, Anchor::Newest, 2).await.unwrap().messages;
+        let last =
+            store.history(chat, person, Anchor::Newest, Budget::of_messages(2)).await.unwrap().messages;
         plans.take();
         let edit = EditMessage {
             chat,

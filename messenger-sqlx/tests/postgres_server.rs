@@ -12,7 +12,7 @@ use futures::future::join_all;
 use messenger_core::{
     ChatId, Seq, UserId,
     ports::{
-        Anchor, Appended, ChatStore as _, MarkerStore as _, MessageStore as _, MoveMarker, Store,
+        Anchor, Appended, Budget, ChatStore as _, MarkerStore as _, MessageStore as _, MoveMarker, Store,
         StoreErrorKind,
     },
     testkit::{World, cut_short, error_kind},
@@ -148,7 +148,16 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
     world.add(group, ada, &[cleo]).await;
     let sent = world.send(group, cleo, "hello").await;
     world.edit(&sent, "hallo").await;
-    assert_eq!(world.store.history(group, bob, Anchor::Newest, 10).await.unwrap().messages.len(), 3);
+    assert_eq!(
+        world
+            .store
+            .history(group, bob, Anchor::Newest, Budget::of_messages(10))
+            .await
+            .unwrap()
+            .messages
+            .len(),
+        3
+    );
     world.erase(cleo).await;
     world.store.close().await;
     execute(&mut owner, format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;

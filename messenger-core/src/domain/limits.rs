@@ -26,7 +26,7 @@ pub struct Limits {
     pub lively_members: usize,
     /// Users named in one presence query or watch, at most.
     pub presence_users: usize,
-    /// Entries on one page of a list: when none is asked for, and at most.
+    /// Entries on one page of a list: when no number is asked for, and at most; and what its messages weigh.
     pub page: PageLimits,
     /// Changes of one chat that a client that comes back is sent before it is told to read the history anew.
     pub catch_up: usize,
@@ -34,13 +34,29 @@ pub struct Limits {
     pub sessions: usize,
 }
 
-/// Entries on one page of a list.
+/// What one page of a list holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimits {
-    /// When the caller asks for no number.
+    /// Entries, when the caller asks for no number.
     pub default: usize,
-    /// At most.
+    /// Entries, at most.
     pub max: usize,
+    /// What the messages of a page weigh, in bytes: each its stored text and 256. A page has one message at least. So much
+    /// is also read in one step of a catch-up, and sent in one answer to a `Sync`. From 4 KiB to 16 MiB; what lies
+    /// beyond is brought within.
+    pub bytes: usize,
+}
+
+impl PageLimits {
+    pub(crate) fn bytes(self) -> usize {
+        self.bytes.clamp(4 << 10, 16 << 20)
+    }
+}
+
+impl Default for PageLimits {
+    fn default() -> Self {
+        Self { default: 50, max: 200, bytes: 256 << 10 }
+    }
 }
 
 impl Default for Limits {
@@ -54,7 +70,7 @@ impl Default for Limits {
             members: 1000,
             lively_members: 100,
             presence_users: 200,
-            page: PageLimits { default: 50, max: 200 },
+            page: PageLimits::default(),
             catch_up: 1000,
             sessions: 100,
         }
@@ -76,10 +92,17 @@ mod tests {
             members: 1000,
             lively_members: 100,
             presence_users: 200,
-            page: PageLimits { default: 50, max: 200 },
+            page: PageLimits { default: 50, max: 200, bytes: 262_144 },
             catch_up: 1000,
             sessions: 100,
         };
         assert_eq!(Limits::default(), expected);
+    }
+
+    #[test]
+    fn a_page_is_given_at_least_4_kib_and_at_most_16_mib() {
+        for (bytes, given) in [(0, 4096), (4097, 4097), (16_777_215, 16_777_215), (usize::MAX, 16_777_216)] {
+            assert_eq!(PageLimits { bytes, ..PageLimits::default() }.bytes(), given);
+        }
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     convert,
-    domain::{Chat, ChatId, Event, Revision, SystemEvent, UserId},
+    domain::{Chat, ChatId, Event, Revision, Seq, SystemEvent, UserId},
     error::{Error, Result},
-    ports::{Changes, ChatHead},
+    ports::{Budget, Changes, ChatHead, MessageRecord},
 };
 
 /// Chats read in one step.
@@ -24,7 +24,10 @@ const CHATS_IN_FULL: u64 = 20;
 pub(super) struct CatchUp {
     /// Events to be sent now.
     pub(super) ready: VecDeque<Event>,
+    /// By rising ids, in whose order the store gives out what there is room for.
     behind: VecDeque<Behind>,
+    /// What was told of the first of those, if a part of it was.
+    part: Part,
     reset: VecDeque<ChatId>,
     added: VecDeque<ChatId>,
     /// How often its end is still to be told.
@@ -39,6 +42,15 @@ struct Behind {
     head: Revision,
     /// If the person stopped being a member after this, the client is told so.
     member_at: Revision,
+}
+
+/// Of a chat of which more was missed than one step has room for: what was told so far. A message that is changed
+/// meanwhile comes once more, and is then known to the client.
+#[derive(Debug, Default)]
+struct Part {
+    /// All changes up to here, if there were any.
+    up_to: Option<Revision>,
+    messages: BTreeSet<Seq>,
 }
 
 impl Behind {
@@ -113,6 +125,7 @@ impl CatchUp {
                 plan.behind.push_back(behind);
             }
         }
+        plan.behind.make_contiguous().sort_unstable_by_key(|behind| behind.chat);
         let mut gone: Vec<ChatId> = named.into_keys().collect();
         gone.sort_unstable();
         plan.ready.extend(gone.into_iter().map(|chat_id| Event::ChatRemoved { chat_id }));
@@ -148,33 +161,60 @@ impl CatchUp {
         Ok(true)
     }
 
+    /// As many chats as there is room for, and a part of one that has more than that. The others stay for later.
     async fn read_changes(&mut self, hub: &Hub, link: &Link) -> Result<()> {
         let count = fitting(self.behind.iter().take(CHATS_AT_ONCE).map(Behind::changes));
-        let step: Vec<Behind> = self.behind.iter().take(count).copied().collect();
-        let since: Vec<_> = step.iter().map(|behind| (behind.chat, behind.since)).collect();
-        let read = hub.store.changes(&since, hub.limits.catch_up).await?;
-        self.behind.drain(..step.len());
-        for found in read {
-            if found.truncated {
-                // It grew meanwhile.
-                self.reset.push_back(found.chat.id);
-            } else if let Some(behind) = step.iter().find(|behind| behind.chat == found.chat.id) {
-                self.take(found, *behind, link)?;
+        let mut since: Vec<_> =
+            self.behind.iter().take(count).map(|behind| (behind.chat, behind.since)).collect();
+        if let (Some((_, first)), Some(up_to)) = (since.first_mut(), self.part.up_to) {
+            *first = up_to;
+        }
+        let budget = Budget { messages: hub.limits.catch_up, bytes: hub.limits.page.bytes() };
+        let read = hub.store.changes(&since, budget).await?;
+        let mut read: HashMap<ChatId, Changes> =
+            read.into_iter().map(|changes| (changes.chat.id, changes)).collect();
+        for place in 0..count {
+            let Some(behind) = self.behind.front().copied() else { break };
+            let Some(found) = read.remove(&behind.chat) else {
+                self.behind.pop_front();
+                continue;
+            };
+            let is_last = !found.truncated;
+            // The first chat always leads further, or what is stored of it does not agree.
+            let is_stuck = place == 0 && found.messages.is_empty();
+            if !is_last && (is_stuck || self.has_too_much(&found, budget.messages)) {
+                self.reset.push_back(behind.chat);
+            } else if self.take(found, behind, link)? && !is_last {
+                return Ok(());
             }
+            self.behind.pop_front();
+            self.part = Part::default();
         }
         Ok(())
     }
 
-    fn take(&mut self, found: Changes, behind: Behind, link: &Link) -> Result<()> {
-        let Changes { chat, messages, .. } = found;
+    /// Whether a chat has grown meanwhile beyond what is sent of one.
+    fn has_too_much(&self, found: &Changes, most: usize) -> bool {
+        self.part.messages.len() + found.messages.len() >= most
+    }
+
+    /// Makes events of what was read of a chat; false if nothing more of it is to come, because the person was not in
+    /// it from some change on.
+    fn take(&mut self, found: Changes, behind: Behind, link: &Link) -> Result<bool> {
+        let Changes { chat, messages, truncated } = found;
         let events: Vec<Event> = messages
             .into_iter()
-            .map(|message| convert::event(message, &chat, behind.since))
+            .map(|message| {
+                let since = self.part.known(&message, behind.since);
+                convert::event(message, &chat, since)
+            })
             .collect::<Result<_, _>>()?;
         let Some(removal) = removal_of(link.user, &events, behind.member_at) else {
-            link.give(chat.id, chat.revision);
+            if !truncated {
+                link.give(chat.id, chat.revision);
+            }
             self.ready.extend(events);
-            return Ok(());
+            return Ok(true);
         };
         // What was said without the person is not for them, whether or not they have come back.
         let with_them = |event: &Event| event.change().is_some_and(|(_, revision)| revision < removal);
@@ -182,7 +222,17 @@ impl CatchUp {
         self.ready.push_back(Event::ChatRemoved { chat_id: chat.id });
         link.forget(chat.id);
         self.added.push_back(chat.id);
-        Ok(())
+        Ok(false)
+    }
+}
+
+impl Part {
+    /// The revision by which it shows whether the client knows a message that it is told now, where `since` is what it
+    /// came with. From here on it knows it.
+    fn known(&mut self, message: &MessageRecord, since: Revision) -> Revision {
+        self.up_to = Some(message.revision);
+        let is_new = self.messages.insert(message.seq);
+        if is_new { since } else { since.max(message.created_revision) }
     }
 }
 

@@ -12,8 +12,11 @@ use crate::{
     convert,
     domain::{ChatId, Revision, UserId},
     error::Result,
-    ports::{Changes, ChatRecord, MessageRecord, StoreErrorKind, Topic},
+    ports::{Budget, Changes, ChatRecord, MessageRecord, StoreErrorKind, Topic},
 };
+
+/// What the missed changes that are read at once weigh, in bytes; a chat of which more was missed is skipped.
+const REPAIRED_AT_ONCE: usize = 4 << 20;
 
 /// What is to be done as soon as can be. While it is being done, what is wanted next gathers, so that a burst of new
 /// connections costs few questions.
@@ -151,34 +154,51 @@ impl Hub {
         Ok(())
     }
 
-    /// Answers with those of which more is missing than was thought.
+    /// Answers with those of which more is missing than was thought. What a room is given is all that it lacks, so that
+    /// nobody in it is told a part.
     async fn repair_some(&self, some: &[Behind]) -> Result<Vec<ChatId>> {
-        let since: Vec<_> = some.iter().map(|behind| (behind.chat, behind.delivered)).collect();
-        let read = match self.store.changes(&since, self.limits.catch_up).await {
-            Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error.into()),
-            // One chat that can't be read must not keep the others from being told.
-            Err(error) if some.len() == 1 => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a chat can't be read");
-                return Ok(Vec::new());
-            }
-            Err(_) => {
-                let mut further = Vec::new();
-                for one in some.chunks(1) {
-                    further.append(&mut Box::pin(self.repair_some(one)).await?);
-                }
-                return Ok(further);
-            }
-            Ok(read) => read,
-        };
         let mut far_behind = Vec::new();
-        for changes in read {
-            if changes.truncated {
-                far_behind.push(changes.chat.id);
-            } else {
-                self.repair(changes);
+        let mut left = some.to_vec();
+        // In this order the store gives out what there is room for.
+        left.sort_unstable_by_key(|behind| behind.chat);
+        while let Some(first) = left.first().map(|behind| behind.chat) {
+            let Some(read) = self.read_missed(&left).await? else {
+                if left.len() > 1 {
+                    // One chat that can't be read must not keep the others from being told.
+                    for one in left.chunks(1) {
+                        far_behind.append(&mut Box::pin(self.repair_some(one)).await?);
+                    }
+                }
+                return Ok(far_behind);
+            };
+            let mut later = HashSet::new();
+            for changes in read {
+                let is_too_much = changes.messages.len() >= self.limits.catch_up || changes.chat.id == first;
+                match changes.truncated {
+                    true if is_too_much => far_behind.push(changes.chat.id),
+                    true => drop(later.insert(changes.chat.id)),
+                    false => self.repair(changes),
+                }
             }
+            left.retain(|behind| later.contains(&behind.chat));
         }
         Ok(far_behind)
+    }
+
+    /// `None` if something of it can't be read for good.
+    async fn read_missed(&self, behind: &[Behind]) -> Result<Option<Vec<Changes>>> {
+        let since: Vec<_> = behind.iter().map(|behind| (behind.chat, behind.delivered)).collect();
+        let budget = Budget { messages: self.limits.catch_up, bytes: REPAIRED_AT_ONCE };
+        match self.store.changes(&since, budget).await {
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => Err(error.into()),
+            Err(error) => {
+                if let [_] = behind {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a chat can't be read");
+                }
+                Ok(None)
+            }
+            Ok(read) => Ok(Some(read)),
+        }
     }
 
     fn repair(&self, changes: Changes) {

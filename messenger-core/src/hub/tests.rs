@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{Connection, Delivery, Entered, HubSettings, Link, NAMED_BY_ONE, NAMED_IN_ALL, Signal, fitting};
 use crate::{
-    Limits, Settings,
+    Limits, PageLimits, Settings,
     commands::*,
     convert,
     domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, UserId},
@@ -79,12 +79,17 @@ impl Scene {
 
     /// Another node stores a message of the owner's, and this one does not hear of it.
     async fn says_elsewhere(&self, chat: ChatId) {
+        self.says_at_length_elsewhere(chat, 9).await;
+    }
+
+    /// The same, of a text of so many bytes.
+    async fn says_at_length_elsewhere(&self, chat: ChatId, length: usize) {
         let context = self.messenger.context();
         let message = NewMessage {
             id: context.id(),
             chat,
             sender: self.id(Who::Owner),
-            body: Content::from("elsewhere"),
+            body: Content::from(&*"x".repeat(length)),
             client_id: None,
             reply_to: None,
             created_at: context.now(),
@@ -273,6 +278,34 @@ async fn what_a_room_missed_is_read_for_all_in_it_at_once_or_not_at_all() {
         // The changes, or the members and then the chat as each of the two sees it.
         assert_eq!(read, if missed == 3 { [1, 0, 0] } else { [0, 1, 2] });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rooms_missed_is_read_in_steps_of_so_many_bytes() {
+    const MIB: usize = 1 << 20;
+    let scene = scene(Limits::default()).await;
+    let mut member = scene.caught_up(Who::Member).await;
+    let before = scene.store.calls("changes");
+    // The group comes first, and there is no room for the other one beside it.
+    scene.says_at_length_elsewhere(scene.group, 3 * MIB).await;
+    scene.says_at_length_elsewhere(scene.direct, 3 * MIB).await;
+    scene.messenger.hub().compare_all();
+    let told_then = told(&mut member).await;
+    assert!(told_then.len() == 2 && told_then.iter().all(|told| told.starts_with("messageCreated")));
+    assert_eq!(scene.store.calls("changes") - before, 2);
+    // More of one chat than there is room for is left to each connection, which reads it step by step.
+    let before = scene.store.calls("roster");
+    for _ in 0..2 {
+        scene.says_at_length_elsewhere(scene.group, 3 * MIB).await;
+    }
+    scene.says_elsewhere(scene.direct).await;
+    scene.messenger.hub().compare_all();
+    let mut told_then = told(&mut member).await;
+    told_then.sort();
+    assert_eq!(scene.store.calls("roster") - before, 1);
+    let head = scene.revision().await.get();
+    let created = [head - 1, head, 2].map(|revision| format!("messageCreated {revision}"));
+    assert_eq!(told_then, created);
 }
 
 #[tokio::test(start_paused = true)]
@@ -687,4 +720,95 @@ async fn a_connection_says_who_it_is_for_logs() {
     let connection = scene.connect(Who::Member).await;
     let shown = format!("{connection:?}");
     assert!(shown.contains(&connection.id().to_string()) && shown.contains("Actor("), "{shown}");
+}
+
+/// A client that catches up is read four messages of 1,000 bytes at a time.
+async fn with_short_steps() -> Scene {
+    let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
+    scene(Limits { page, ..Limits::default() }).await
+}
+
+const LONG: usize = 1000 - crate::ports::MessageRecord::BASE_WEIGHT;
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_is_read_in_steps_of_so_many_bytes() {
+    let scene = with_short_steps().await;
+    let known = scene.revision().await;
+    for _ in 0..10 {
+        scene.says(Who::Owner, &"x".repeat(LONG)).await;
+        scene.says_in(scene.direct, Who::Owner, &"x".repeat(LONG)).await;
+    }
+    let mut connection = scene.connect(Who::Member).await;
+    let chats = HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)]);
+    let before = scene.store.calls("changes");
+    connection.resume(Some(chats)).await.unwrap();
+    let events = until_caught_up(&mut connection).await;
+    for (chat, since) in [(scene.group, known), (scene.direct, Revision::ZERO)] {
+        let of_chat = events.iter().filter_map(Event::change).filter(|(of, _)| *of == chat);
+        let revisions: Vec<u64> = of_chat.map(|(_, revision)| revision.get()).collect();
+        assert_eq!(revisions, (since.get() + 1..=since.get() + 10).collect::<Vec<_>>());
+    }
+    assert!(events.iter().all(|event| event.name() == "messageCreated"), "{events:?}");
+    // Two and a half for each chat, and the rest of one with the beginning of the other.
+    assert_eq!(scene.store.calls("changes") - before, 5);
+    // Live from there.
+    scene.says(Who::Owner, "and now").await;
+    assert_eq!(told(&mut connection).await, [format!("messageCreated {}", known.get() + 11)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_changes_between_two_steps_is_new_only_to_a_client_that_was_not_told_of_it() {
+    let scene = with_short_steps().await;
+    let known = scene.revision().await;
+    let mut messages = Vec::new();
+    for _ in 0..8 {
+        messages.push(scene.says(Who::Owner, &"x".repeat(LONG)).await);
+    }
+    let mut connection = scene.connect(Who::Member).await;
+    connection
+        .resume(Some(HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)])))
+        .await
+        .unwrap();
+    let mut names = vec![told_of(event(&mut connection).await)];
+    // The first was told already, and the last was not.
+    let (messenger, owner) = (scene.messenger.clone(), scene.actor(Who::Owner));
+    let (first, last) = (messages[0].clone(), messages[7].clone());
+    scene.store.meanwhile("changes", async move {
+        for message in [first, last] {
+            let edit = EditMessage { chat_id: message.chat_id, message_id: message.id, body: "short".into() };
+            messenger.execute(&owner, edit).await.unwrap();
+        }
+    });
+    names.extend(until_caught_up(&mut connection).await.into_iter().map(told_of));
+    let created = |n: u64| format!("messageCreated {}", known.get() + n);
+    let edited = [format!("messageEdited {}", known.get() + 9), created(10)];
+    assert_eq!(names, [(1..=7).map(created).collect::<Vec<_>>(), edited.into()].concat());
+    assert_eq!(told(&mut connection).await, Vec::<String>::new(), "nothing comes twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_grows_beyond_what_is_sent_of_one_while_it_is_read_is_reset() {
+    let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
+    let scene = scene(Limits { page, catch_up: 10, ..Limits::default() }).await;
+    let known = scene.revision().await;
+    for _ in 0..10 {
+        scene.says(Who::Owner, &"x".repeat(LONG)).await;
+    }
+    let mut connection = scene.connect(Who::Member).await;
+    connection
+        .resume(Some(HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)])))
+        .await
+        .unwrap();
+    event(&mut connection).await;
+    for _ in 0..10 {
+        scene.says_at_length_elsewhere(scene.group, LONG).await;
+    }
+    let events = until_caught_up(&mut connection).await;
+    assert_eq!(events.last().map(Event::name), Some("chatReset"));
+    assert!(events.len() < 12, "{}", events.len());
+}
+
+fn told_of(event: Event) -> String {
+    let revision = event.change().map_or(0, |(_, revision)| revision.get());
+    format!("{} {revision}", event.name())
 }

@@ -1,4 +1,4 @@
-use std::ops::Bound;
+use std::{cmp::Reverse, ops::Bound};
 
 use async_trait::async_trait;
 
@@ -6,8 +6,8 @@ use super::{MemoryStore, State, chats::ChatState};
 use crate::{
     domain::{ChatId, MessageId, MessageKind, Revision, Seq, Timestamp, UserId},
     ports::{
-        Anchor, Appended, Changes, DeleteMessage, EditMessage, HistoryRange, MessageRecord, MessageStore,
-        NewMessage, StoreErrorKind, StoreResult, Unique,
+        Anchor, Appended, Budget, Changes, DeleteMessage, EditMessage, HistoryRange, MessageRecord,
+        MessageStore, NewMessage, StoreErrorKind, StoreResult, Unique,
     },
 };
 
@@ -28,17 +28,12 @@ impl MessageStore for MemoryStore {
         chat: ChatId,
         user: UserId,
         anchor: Anchor,
-        limit: usize,
+        budget: Budget,
     ) -> StoreResult<HistoryRange> {
         let state = self.lock()?;
         let chat = state.chats.get(&chat).filter(|chat| chat.member(user).is_some());
         let chat = chat.ok_or(StoreErrorKind::NotMember)?;
-        let last_seq = chat.record.last_seq;
-        let messages = match anchor.range(last_seq, limit) {
-            Some((low, high)) => chat.messages[index(low)..=index(high)].iter(),
-            None => [].iter(),
-        };
-        Ok(HistoryRange { last_seq, messages: messages.map(|stored| stored.record.clone()).collect() })
+        Ok(HistoryRange { last_seq: chat.record.last_seq, messages: chat.page(anchor, budget) })
     }
 
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
@@ -71,10 +66,13 @@ impl MessageStore for MemoryStore {
         Ok(erased.collect())
     }
 
-    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
+    async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>> {
         let state = self.lock()?;
-        let known = since.iter().filter_map(|(chat, since)| Some((state.chats.get(chat)?, *since)));
-        Ok(known.map(|(chat, since)| chat.changes(since, limit)).collect())
+        let mut since = since.to_vec();
+        since.sort_by_key(|(chat, _)| *chat);
+        let known = since.into_iter().filter_map(|(chat, since)| Some((state.chats.get(&chat)?, since)));
+        let mut weight = Some(0);
+        Ok(known.map(|(chat, since)| chat.changes(since, budget, &mut weight)).collect())
     }
 }
 
@@ -139,11 +137,31 @@ impl ChatState {
         message.clone()
     }
 
-    fn changes(&self, since: Revision, limit: usize) -> Changes {
-        let mut later = self.by_revision.range((Bound::Excluded(since), Bound::Unbounded));
-        let messages = later.by_ref().take(limit).filter_map(|(_, seq)| self.get(*seq));
-        let messages = messages.map(|stored| stored.record.clone()).collect();
-        Changes { chat: self.record.clone(), messages, truncated: later.next().is_some() }
+    /// `weight` is what was found of the chats before this one; `None` once something was too heavy.
+    fn changes(&self, since: Revision, budget: Budget, weight: &mut Option<usize>) -> Changes {
+        let later = self.by_revision.range((Bound::Excluded(since), Bound::Unbounded));
+        let mut messages = vec![];
+        for (_, seq) in later.take(budget.messages) {
+            let (Some(before), Some(stored)) = (*weight, self.get(*seq)) else { break };
+            let message = &stored.record;
+            *weight = budget.admits(before, message).then(|| before + message.weight());
+            if weight.is_some() {
+                messages.push(message.clone());
+            }
+        }
+        let last = messages.last().map_or(since, |message| message.revision);
+        Changes { chat: self.record.clone(), messages, truncated: last < self.record.revision }
+    }
+
+    fn page(&self, anchor: Anchor, budget: Budget) -> Vec<MessageRecord> {
+        let Some((low, high)) = anchor.range(self.record.last_seq, budget.messages) else { return vec![] };
+        let page = self.messages[index(low)..=index(high)].iter().map(|stored| &stored.record);
+        let mut nearest: Vec<&MessageRecord> = page.collect();
+        let place = anchor.place().get();
+        nearest.sort_by_key(|message| (place.abs_diff(message.seq.get()), Reverse(message.seq)));
+        nearest.truncate(budget.fitting(nearest.iter().copied()));
+        nearest.sort_by_key(|message| message.seq);
+        nearest.into_iter().cloned().collect()
     }
 }
 

@@ -34,13 +34,15 @@ pub trait MessageStore: Send + Sync + 'static {
     ///
     /// # Behavior
     /// - `history_pages_in_both_directions`: as [`Anchor::range`] says.
+    /// - `history_beyond_the_budget_is_cut`: of what does not fit, those farthest from the anchor are left out, and are
+    ///   not read.
     /// - `history_of_a_stranger_is_not_member`
     async fn history(
         &self,
         chat: ChatId,
         user: UserId,
         anchor: Anchor,
-        limit: usize,
+        budget: Budget,
     ) -> StoreResult<HistoryRange>;
 
     /// Changes the text of a message, which gets the chat's next revision. The fingerprint stays that of the
@@ -75,14 +77,18 @@ pub trait MessageStore: Send + Sync + 'static {
     ) -> StoreResult<Vec<MessageRecord>>;
 
     /// For each of the chats: its head, and the messages whose last change is after the given revision, by
-    /// revision, at most `limit`. Head and messages are of one moment. Unknown chats are left out.
+    /// revision. Head and messages are of one moment. Unknown chats are left out.
+    ///
+    /// The budget counts the messages of each chat, and weighs those of all together, in the order of the chats' ids.
     ///
     /// # Behavior
     /// - `changes_carry_new_edited_and_deleted_messages`
-    /// - `changes_beyond_the_limit_are_truncated`: the first `limit`, with `truncated` set.
+    /// - `changes_beyond_the_limit_are_truncated`: the first ones, with `truncated` set.
+    /// - `changes_beyond_the_budget_are_truncated`: what is too heavy is left out with all that follows, and is not
+    ///   read.
     /// - `changes_skip_unknown_chats`
     /// - `changes_are_of_one_moment`: also while others write; and so is a page of [`MessageStore::history`].
-    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>>;
+    async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>>;
 }
 
 /// A text message to be appended.
@@ -159,6 +165,49 @@ pub struct MessageRecord {
     pub deleted_at: Option<Timestamp>,
 }
 
+impl MessageRecord {
+    /// What a message weighs without its body, in bytes: so that very many short ones are not for nothing.
+    pub const BASE_WEIGHT: usize = 256;
+
+    /// What it weighs in a [`Budget`]: the bytes of the stored body, and [`BASE_WEIGHT`](Self::BASE_WEIGHT).
+    pub fn weight(&self) -> usize {
+        Self::BASE_WEIGHT + self.body.as_ref().map_or(0, |body| body.0.len())
+    }
+}
+
+/// How much of something one answer of a store holds, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Messages.
+    pub messages: usize,
+    /// What they [weigh](MessageRecord::weight) together. The first one comes however heavy it is, so that every
+    /// answer leads further.
+    pub bytes: usize,
+}
+
+impl Budget {
+    /// So many messages, whatever they weigh.
+    pub const fn of_messages(messages: usize) -> Self {
+        Self { messages, bytes: usize::MAX }
+    }
+
+    /// Whether a message comes after others that weigh `before` together, which is nothing for the first one.
+    pub fn admits(self, before: usize, message: &MessageRecord) -> bool {
+        before == 0 || before.saturating_add(message.weight()) <= self.bytes
+    }
+
+    /// How many of these messages, from the first on, fit in.
+    pub fn fitting<'m>(self, messages: impl IntoIterator<Item = &'m MessageRecord>) -> usize {
+        let mut sum = 0;
+        let fits = |message: &&MessageRecord| {
+            let fits = self.admits(sum, message);
+            sum += message.weight();
+            fits
+        };
+        messages.into_iter().take(self.messages).take_while(fits).count()
+    }
+}
+
 /// Where a page of history lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
@@ -199,6 +248,22 @@ impl Anchor {
         };
         let (low, high) = (low.max(1), high.min(last));
         (low <= high && limit > 0).then(|| (Seq::new(low), Seq::new(high)))
+    }
+
+    /// The place that a page is to be near to. Where not all of a page fits into a [`Budget`], the messages nearest to
+    /// this place come; of two that are as near, the later one.
+    ///
+    /// ```
+    /// use messenger_core::{Seq, ports::Anchor};
+    ///
+    /// assert_eq!(Anchor::Newest.place(), Seq::MAX);
+    /// assert_eq!(Anchor::After(Seq::new(5)).place(), Seq::new(5));
+    /// ```
+    pub const fn place(self) -> Seq {
+        match self {
+            Self::Newest => Seq::MAX,
+            Self::Before(seq) | Self::After(seq) | Self::Around(seq) => seq,
+        }
     }
 }
 

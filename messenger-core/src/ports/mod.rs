@@ -26,7 +26,7 @@ pub use chats::{
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
 pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
 pub use messages::{
-    Anchor, Appended, Changes, DeleteMessage, EditMessage, Fingerprint, HistoryRange, MessageRecord,
+    Anchor, Appended, Budget, Changes, DeleteMessage, EditMessage, Fingerprint, HistoryRange, MessageRecord,
     MessageStore, NewMessage,
 };
 pub use presence::{Lease, Presence, PresenceError, PresenceState, WentOffline};

@@ -275,9 +275,9 @@ impl MessageStore for TestStore {
         chat: ChatId,
         user: UserId,
         anchor: Anchor,
-        limit: usize,
+        budget: Budget,
     ) -> StoreResult<HistoryRange> {
-        self.enter("history").await?.history(chat, user, anchor, limit).await
+        self.enter("history").await?.history(chat, user, anchor, budget).await
     }
 
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
@@ -298,8 +298,8 @@ impl MessageStore for TestStore {
         self.enter("erase_messages").await?.erase_messages(chat, sender, at, limit).await
     }
 
-    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
-        self.enter("changes").await?.changes(since, limit).await
+    async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>> {
+        self.enter("changes").await?.changes(since, budget).await
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     domain::{ChatId, MessageKind, Revision, Seq, UserId},
-    ports::{Anchor, Changes, ChatView, MessageRecord, Store, StoreErrorKind},
+    ports::{Anchor, Budget, Changes, ChatView, MessageRecord, Store, StoreErrorKind},
 };
 
 /// More than any chat of the kit has.
@@ -15,12 +15,12 @@ const ALL: usize = 100_000;
 pub async fn check_chat(store: &dyn Store, chat: ChatId, user: UserId) -> Vec<MessageRecord> {
     // Something may still be under way, so the parts are read until they are of one moment.
     for _ in 0..100 {
-        let changes = store.changes(&[(chat, Revision::ZERO)], ALL).await.unwrap();
+        let changes = store.changes(&[(chat, Revision::ZERO)], Budget::of_messages(ALL)).await.unwrap();
         let [changes] = &changes[..] else { panic!("the chat is there once") };
         let messages = check_messages(changes);
         let roster = store.roster(chat).await.unwrap();
         let views = store.chat_views(user, &[chat]).await.unwrap();
-        let history = store.history(chat, user, Anchor::After(Seq::ZERO), ALL).await;
+        let history = store.history(chat, user, Anchor::After(Seq::ZERO), Budget::of_messages(ALL)).await;
         let again = store.roster(chat).await.unwrap();
         if roster != again || again.chat != changes.chat {
             continue;

@@ -90,6 +90,7 @@ macro_rules! __messenger_store_cases {
                 append_of_an_empty_batch_is_nothing
                 message_of_another_chat_is_not_found
                 history_pages_in_both_directions
+                history_beyond_the_budget_is_cut
                 history_of_a_stranger_is_not_member
                 edit_message_of_another_chat_is_not_found
                 edit_message_keeps_place_and_gives_a_new_revision
@@ -100,6 +101,7 @@ macro_rules! __messenger_store_cases {
                 erase_messages_goes_on_until_none_is_left
                 changes_carry_new_edited_and_deleted_messages
                 changes_beyond_the_limit_are_truncated
+                changes_beyond_the_budget_are_truncated
                 changes_skip_unknown_chats
                 changes_are_of_one_moment
             }

@@ -108,8 +108,11 @@ impl SimStore {
     /// In the same moment as the write: the memory store answers at once.
     async fn write_down(&self, chat: ChatId) {
         let known = self.record.lock().journal.get(chat).map_or(Revision::ZERO, |history| history.head());
-        let changes =
-            self.inner.changes(&[(chat, known)], usize::MAX).await.expect("the memory store answers");
+        let changes = self
+            .inner
+            .changes(&[(chat, known)], Budget::of_messages(usize::MAX))
+            .await
+            .expect("the memory store answers");
         for Changes { messages, .. } in changes {
             self.record.lock().add(chat, messages);
         }
@@ -286,9 +289,9 @@ impl MessageStore for SimStore {
         chat: ChatId,
         user: UserId,
         anchor: Anchor,
-        limit: usize,
+        budget: Budget,
     ) -> StoreResult<HistoryRange> {
-        self.read(self.inner.history(chat, user, anchor, limit)).await
+        self.read(self.inner.history(chat, user, anchor, budget)).await
     }
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
         self.write(self.inner.edit_message(edit), |message| vec![message.chat]).await
@@ -305,8 +308,8 @@ impl MessageStore for SimStore {
     ) -> StoreResult<Vec<MessageRecord>> {
         self.write(self.inner.erase_messages(chat, sender, at, limit), move |_| vec![chat]).await
     }
-    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
-        self.read(self.inner.changes(since, limit)).await
+    async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>> {
+        self.read(self.inner.changes(since, budget)).await
     }
 }
 

@@ -13,8 +13,8 @@ use futures::future::join_all;
 use messenger_core::{
     ChatId, Seq, UserId,
     ports::{
-        Anchor, Appended, MessageRecord, MessageStore as _, MoveMarker, NewMessage, Store, StoreErrorKind,
-        UserStore as _,
+        Anchor, Appended, Budget, MessageRecord, MessageStore as _, MoveMarker, NewMessage, Store,
+        StoreErrorKind, UserStore as _,
     },
     testkit::{World, check_chat, cut_short},
 };
@@ -132,13 +132,19 @@ impl Scene {
         while !self.stop.load(Ordering::Relaxed) {
             let (chat, user) = (self.chats[dice.below(self.chats.len())], self.people[dice.below(SENDERS)]);
             let kind = match dice.below(3) {
-                0 => match self.world.store.history(chat, user, Anchor::Newest, 50).await {
-                    Ok(page) => {
-                        assert_eq!(page.messages.last().map_or(Seq::ZERO, |last| last.seq), page.last_seq);
-                        None
+                0 => {
+                    match self.world.store.history(chat, user, Anchor::Newest, Budget::of_messages(50)).await
+                    {
+                        Ok(page) => {
+                            assert_eq!(
+                                page.messages.last().map_or(Seq::ZERO, |last| last.seq),
+                                page.last_seq
+                            );
+                            None
+                        }
+                        Err(error) => Some(error),
                     }
-                    Err(error) => Some(error),
-                },
+                }
                 1 => match self.world.store.list_chats(user, None, 10).await {
                     Ok(views) => {
                         assert_eq!(views.len(), self.chats.len());

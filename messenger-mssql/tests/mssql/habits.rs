@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, slice};
 use messenger_core::{
     ChatId, ClientId, Device, DisplayName, Id, MessageId, Revision, Seq, Timestamp, Title, UserId, Username,
     ports::{
-        Anchor, Appended, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord, NamePlace,
-        NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
+        Anchor, Appended, Budget, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord,
+        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
 };
@@ -100,7 +100,8 @@ async fn ids_are_ordered_by_their_bytes() {
         world.append(&new).await.unwrap().unwrap_new();
         sent.push(new.id);
     }
-    let page = world.store.history(group, ada, Anchor::Newest, 6).await.unwrap().messages;
+    let page =
+        world.store.history(group, ada, Anchor::Newest, Budget::of_messages(6)).await.unwrap().messages;
     assert_eq!(page.iter().map(|message| message.id).collect::<Vec<_>>(), sent);
     for id in sent {
         assert_eq!(world.store.message(group, id).await.unwrap().id, id);
@@ -326,7 +327,8 @@ async fn times_are_exact_to_the_microsecond() {
             edited_at: at,
         };
         assert_eq!(world.store.edit_message(edit).await.unwrap().edited_at, Some(at));
-        let history = world.store.history(chat, ada, Anchor::Newest, 10).await.unwrap().messages;
+        let history =
+            world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(10)).await.unwrap().messages;
         assert!(history.iter().all(|message| message.created_at == at), "{history:?}");
         let (username, display_name) = (Username::trusted(format!("gone{place}")), DisplayName::trusted("x"));
         world.store.erase_user(id, 1, &username, &display_name, at).await.unwrap();
@@ -465,7 +467,7 @@ async fn pages_are_right_whatever_was_asked_for_first() {
 async fn check_pages(world: &World, chat: ChatId, user: UserId, last: u64, limit: usize) {
     for seq in [0, 1, last / 2, last, last + 1].map(Seq::new) {
         for anchor in [Anchor::Newest, Anchor::Before(seq), Anchor::After(seq), Anchor::Around(seq)] {
-            let page = world.store.history(chat, user, anchor, limit).await.unwrap();
+            let page = world.store.history(chat, user, anchor, Budget::of_messages(limit)).await.unwrap();
             let wanted: Vec<_> = anchor
                 .range(Seq::new(last), limit)
                 .map(|(low, high)| (low.get()..=high.get()).collect())
@@ -481,7 +483,12 @@ async fn check_pages(world: &World, chat: ChatId, user: UserId, last: u64, limit
             }
         }
         let since = Revision::new(seq.get());
-        let changes = world.store.changes(slice::from_ref(&(chat, since)), limit).await.unwrap().remove(0);
+        let changes = world
+            .store
+            .changes(slice::from_ref(&(chat, since)), Budget::of_messages(limit))
+            .await
+            .unwrap()
+            .remove(0);
         let wanted: Vec<_> = (seq.get() + 1..=last.min(seq.get() + limit as u64)).collect();
         assert_eq!(changes.messages.iter().map(|message| message.revision.get()).collect::<Vec<_>>(), wanted);
         assert_eq!(changes.truncated, seq.get() + (limit as u64) < last);

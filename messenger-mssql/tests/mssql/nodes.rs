@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use messenger_core::{
     ChatId, MessageId, Revision, Seq, Title, UserId,
     ports::{
-        Anchor, Appended, Content, EditMessage, MessageRecord, MoveMarker, RosterChange, Store,
+        Anchor, Appended, Budget, Content, EditMessage, MessageRecord, MoveMarker, RosterChange, Store,
         StoreErrorKind, StoreResult,
     },
     testkit::{World, check_chat, race},
@@ -133,7 +133,12 @@ impl Node {
 
     async fn edit(&self) {
         for chat in &self.chats[..4] {
-            let page = self.world.store.history(*chat, self.people[0], Anchor::Newest, 5).await.unwrap();
+            let page = self
+                .world
+                .store
+                .history(*chat, self.people[0], Anchor::Newest, Budget::of_messages(5))
+                .await
+                .unwrap();
             for message in page.messages.iter().filter(|message| message.client_id.is_none()) {
                 let edit = EditMessage {
                     chat: *chat,
@@ -169,7 +174,7 @@ impl Node {
         let views = self.world.store.list_chats(self.people[1], None, CHATS).await.unwrap();
         assert_eq!(views.len(), CHATS);
         let since: Vec<_> = self.chats.iter().map(|chat| (*chat, Revision::ZERO)).collect();
-        for changes in self.world.store.changes(&since, 1000).await.unwrap() {
+        for changes in self.world.store.changes(&since, Budget::of_messages(1000)).await.unwrap() {
             let newest = changes.messages.last().map_or(Revision::ZERO, |message| message.revision);
             assert!(
                 changes.truncated || newest == changes.chat.revision,

@@ -2,13 +2,13 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, MessageId, Revision, Timestamp, UserId,
     ports::{
-        Anchor, Appended, Changes, ChatRecord, DeleteMessage, EditMessage, HistoryRange, MessageRecord,
-        MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
+        Anchor, Appended, Budget, Changes, ChatRecord, DeleteMessage, EditMessage, HistoryRange,
+        MessageRecord, MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
-    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
-    records::{history_bounds, in_order, system_message},
+    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows, weight},
+    records::{history_bounds, system_message, within},
 };
 use sqlx::SqlStr;
 
@@ -40,19 +40,7 @@ impl Sql {
             by_id: statement(format!(
                 "SELECT {MESSAGE} FROM {schema}.messenger_messages AS m WHERE m.id = $2 AND m.chat_id = $1"
             )),
-            // Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none.
-            history: statement(format!(
-                "SELECT c.last_seq, {MESSAGE}
-                FROM {schema}.messenger_members AS p
-                JOIN {schema}.messenger_chats AS c ON c.id = p.chat_id
-                LEFT JOIN LATERAL (
-                    SELECT * FROM {schema}.messenger_messages AS n
-                    WHERE n.chat_id = $1 AND n.seq <= $4
-                        AND n.seq >= greatest($3, least(c.last_seq, $4) + 1 - $5)
-                    OFFSET 0
-                ) AS m ON true
-                WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL"
-            )),
+            history: statement(history(schema)),
             change: statement(format!(
                 "SELECT {MESSAGE} FROM {schema}.messenger_change_message($1, $2, $3, $4, $5) AS m"
             )),
@@ -89,31 +77,67 @@ impl Sql {
     }
 }
 
+/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest to
+/// `$6` that weigh at most `$7` bytes together: of the others the server reads no more than the length.
+fn history(schema: &Schema) -> String {
+    let weight = weight("octet_length(n.body)");
+    format!(
+        "SELECT c.last_seq, {MESSAGE}
+        FROM {schema}.messenger_members AS p
+        JOIN {schema}.messenger_chats AS c ON c.id = p.chat_id
+        LEFT JOIN LATERAL (
+            SELECT * FROM (
+                SELECT n.*, {weight} AS weight, sum({weight}) OVER (
+                    ORDER BY abs(n.seq - $6), n.seq DESC ROWS UNBOUNDED PRECEDING
+                ) AS total
+                FROM {schema}.messenger_messages AS n
+                WHERE n.chat_id = $1 AND n.seq <= $4 AND n.seq >= greatest($3, least(c.last_seq, $4) + 1 - $5)
+            ) AS w
+            WHERE w.total <= $7 OR w.total = w.weight
+        ) AS m ON true
+        WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL"
+    )
+}
+
 /// `$1` and `$2` are chats and revisions. First the heads, then the messages whose last change is later: those that
 /// were written since and not changed, which lie among as many last ones as there were changes, and those that were
-/// changed. `$3` is how many of either kind at most: one more than is wanted, so that it shows that there are more.
+/// changed. Of the first `$3` of each chat by revision come those that weigh at most `$4` bytes together, in the order of
+/// chats and revisions: of the others the server reads no more than the length.
 fn changes(schema: &Schema) -> String {
     let asked = "unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS a (chat, since, place)";
     let head = format!(
         "JOIN LATERAL (SELECT * FROM {schema}.messenger_chats AS h WHERE h.id = a.chat OFFSET 0) AS c ON true"
     );
+    let weight = weight("octet_length(n.body)");
     format!(
-        "SELECT a.place, {CHAT}, {NO_MESSAGE} FROM {asked} {head}
+        "WITH found AS MATERIALIZED (
+            SELECT a.place, a.chat, k.seq, k.revision, k.weight,
+                row_number() OVER (PARTITION BY a.place ORDER BY k.revision) AS nth
+            FROM {asked} {head}
+            JOIN LATERAL (
+                (
+                    SELECT n.seq, n.revision, {weight} AS weight FROM {schema}.messenger_messages AS n
+                    WHERE n.chat_id = a.chat AND n.seq > c.last_seq - (c.revision - a.since)
+                        AND n.created_revision > a.since AND n.revision = n.created_revision
+                    ORDER BY n.seq LIMIT $3
+                ) UNION ALL (
+                    SELECT n.seq, n.revision, {weight} FROM {schema}.messenger_messages AS n
+                    WHERE n.chat_id = a.chat AND n.revision > a.since AND n.revision > n.created_revision
+                    ORDER BY n.revision LIMIT $3
+                )
+            ) AS k ON true
+        ), weighed AS MATERIALIZED (
+            SELECT f.place, f.chat, f.seq, f.weight,
+                sum(f.weight) OVER (ORDER BY f.chat, f.revision ROWS UNBOUNDED PRECEDING) AS total
+            FROM found AS f WHERE f.nth <= $3
+        )
+        SELECT a.place, {CHAT}, {NO_MESSAGE} FROM {asked} {head}
         UNION ALL
-        SELECT a.place, {NO_CHAT}, {MESSAGE} FROM {asked} {head}
+        SELECT w.place, {NO_CHAT}, {MESSAGE} FROM weighed AS w
         JOIN LATERAL (
-            SELECT * FROM {schema}.messenger_messages AS n
-            WHERE n.chat_id = a.chat AND n.seq > c.last_seq - (c.revision - a.since)
-                AND n.created_revision > a.since AND n.revision = n.created_revision
-            ORDER BY n.seq LIMIT $3
+            SELECT * FROM {schema}.messenger_messages AS n WHERE n.chat_id = w.chat AND n.seq = w.seq OFFSET 0
         ) AS m ON true
-        UNION ALL
-        SELECT a.place, {NO_CHAT}, {MESSAGE} FROM {asked} {head}
-        JOIN LATERAL (
-            SELECT * FROM {schema}.messenger_messages AS n
-            WHERE n.chat_id = a.chat AND n.revision > a.since AND n.revision > n.created_revision
-            ORDER BY n.revision LIMIT $3
-        ) AS m ON true"
+        WHERE w.total <= $4 OR w.total = w.weight"
     )
 }
 
@@ -133,12 +157,12 @@ impl MessageStore for PostgresStore {
         chat: ChatId,
         user: UserId,
         anchor: Anchor,
-        limit: usize,
+        budget: Budget,
     ) -> StoreResult<HistoryRange> {
-        let (low, high) = history_bounds(anchor, limit);
+        let (low, high) = history_bounds(anchor, budget.messages);
         let query = self.query(&self.sql().messages.history).id(chat).id(user).number(low).number(high);
-        let rows =
-            self.all(query.bind(rows(limit)), |columns| Ok((columns.seq()?, columns.optional_message()?)));
+        let query = query.bind(rows(budget.messages)).number(anchor.place().get()).bind(rows(budget.bytes));
+        let rows = self.all(query, |columns| Ok((columns.seq()?, columns.optional_message()?)));
         let rows = rows.await?;
         let last_seq = rows.first().ok_or(StoreErrorKind::NotMember)?.0;
         let mut messages: Vec<_> = rows.into_iter().filter_map(|(_, message)| message).collect();
@@ -182,12 +206,13 @@ impl MessageStore for PostgresStore {
         }
     }
 
-    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
+    async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>> {
         let query = self
             .query(&self.sql().messages.changes)
             .bind(uuids(since.iter().map(|(chat, _)| chat)))
             .bind(since.iter().map(|(_, since)| integer(since.get())).collect::<Vec<_>>())
-            .bind(rows(limit.saturating_add(1)));
+            .bind(rows(budget.messages))
+            .bind(rows(budget.bytes));
         let rows = self.all(query, |columns| {
             Ok((columns.place()?, columns.optional_chat()?, columns.optional_message()?))
         });
@@ -201,7 +226,9 @@ impl MessageStore for PostgresStore {
                 changes.messages.push(message);
             }
         }
-        Ok(found.into_iter().flatten().map(|changes| in_order(changes, limit)).collect())
+        let since = since.iter().map(|(_, since)| *since);
+        let found = found.into_iter().zip(since).filter_map(|(changes, since)| Some((changes?, since)));
+        Ok(within(found.collect(), budget))
     }
 }
 

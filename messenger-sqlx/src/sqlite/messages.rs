@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, MessageId, Revision, Timestamp, UserId,
     ports::{
-        Anchor, Appended, Changes, ChatRecord, DeleteMessage, EditMessage, HistoryRange, MessageRecord,
-        MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
+        Anchor, Appended, Budget, Changes, ChatRecord, DeleteMessage, EditMessage, HistoryRange,
+        MessageRecord, MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
-    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows},
-    records::{history_bounds, in_order, system_message},
+    columns::{CHAT, MESSAGE, NO_CHAT, NO_MESSAGE, integer, rows, weight},
+    records::{history_bounds, system_message, within},
 };
 use sqlx::SqliteConnection;
 
@@ -23,54 +23,74 @@ pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {MESSAGE} FROM messenger_messages AS m WHERE m.id = $2 AND m.chat_id = $1")
 });
 
-/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none.
+/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest to
+/// `$6` that weigh at most `$7` bytes together: of the others no more than the length is read.
 pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.last_seq, {MESSAGE}
         FROM messenger_members AS p
         CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
-        LEFT JOIN messenger_messages AS m ON m.chat_id = $1
-            AND m.seq >= max($3, min(c.last_seq, $4) + 1 - $5) AND m.seq <= $4
-        WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL
-        ORDER BY m.seq"
+        LEFT JOIN messenger_messages AS m ON m.chat_id = $1 AND m.seq IN (
+            SELECT w.seq FROM (
+                SELECT n.seq, {weight} AS weight, sum({weight}) OVER (
+                    ORDER BY abs(n.seq - $6), n.seq DESC ROWS UNBOUNDED PRECEDING
+                ) AS total
+                FROM messenger_messages AS n
+                WHERE n.chat_id = $1 AND n.seq >= max($3, min(c.last_seq, $4) + 1 - $5) AND n.seq <= $4
+            ) AS w
+            WHERE w.total <= $7 OR w.total = w.weight
+        )
+        WHERE p.chat_id = $1 AND p.user_id = $2 AND p.left_at IS NULL",
+        weight = weight("length(n.body)")
     )
 });
 
 /// `$1` is a list of chats with revisions. First the heads, then the messages whose last change is later: those
 /// that were written since and not changed, which lie among as many last ones as there were changes, and those
 /// that were changed. Of either kind `$2` and one more: where there were no more changes than that, nothing is
-/// to be cut off, else the last one is looked for.
+/// to be cut off, else the last one is looked for. Of the first `$2` of each chat by revision come those that weigh at most
+/// `$3` bytes together, in the order of chats and revisions.
 pub(super) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH asked (key, chat_id, since) AS MATERIALIZED (
             SELECT key, unhex(value ->> 0), value ->> 1 FROM json_each($1)
+        ), found AS (
+            SELECT a.key, m.chat_id, m.seq, m.revision, {weight} AS weight
+            FROM asked AS a
+            CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
+            CROSS JOIN messenger_messages AS m ON m.chat_id = a.chat_id
+                AND m.seq > c.last_seq - (c.revision - a.since)
+                AND m.created_revision > a.since AND m.revision = m.created_revision
+                AND m.seq <= CASE WHEN c.revision - a.since <= $2 THEN c.last_seq ELSE coalesce((
+                    SELECT x.seq FROM messenger_messages AS x
+                    WHERE x.chat_id = a.chat_id AND x.seq > c.last_seq - (c.revision - a.since)
+                        AND x.created_revision > a.since AND x.revision = x.created_revision
+                    ORDER BY x.seq LIMIT 1 OFFSET $2
+                ), c.last_seq) END
+            UNION ALL
+            SELECT a.key, m.chat_id, m.seq, m.revision, {weight}
+            FROM asked AS a
+            CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
+            CROSS JOIN messenger_messages AS m ON m.chat_id = a.chat_id
+                AND m.revision > a.since AND m.revision > m.created_revision
+                AND m.revision <= CASE WHEN c.revision - a.since <= $2 THEN c.revision ELSE coalesce((
+                    SELECT x.revision FROM messenger_messages AS x
+                    WHERE x.chat_id = a.chat_id AND x.revision > a.since AND x.revision > x.created_revision
+                    ORDER BY x.revision LIMIT 1 OFFSET $2
+                ), c.revision) END
+        ), weighed AS MATERIALIZED (
+            SELECT f.key, f.chat_id, f.seq, f.weight,
+                sum(f.weight) OVER (ORDER BY f.chat_id, f.revision ROWS UNBOUNDED PRECEDING) AS total
+            FROM (SELECT *, row_number() OVER (PARTITION BY key ORDER BY revision) AS nth FROM found) AS f
+            WHERE f.nth <= $2
         )
         SELECT a.key, {CHAT}, {NO_MESSAGE}
         FROM asked AS a CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
         UNION ALL
-        SELECT a.key, {NO_CHAT}, {MESSAGE}
-        FROM asked AS a
-        CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
-        CROSS JOIN messenger_messages AS m ON m.chat_id = a.chat_id
-            AND m.seq > c.last_seq - (c.revision - a.since)
-            AND m.created_revision > a.since AND m.revision = m.created_revision
-            AND m.seq <= CASE WHEN c.revision - a.since <= $2 THEN c.last_seq ELSE coalesce((
-                SELECT x.seq FROM messenger_messages AS x
-                WHERE x.chat_id = a.chat_id AND x.seq > c.last_seq - (c.revision - a.since)
-                    AND x.created_revision > a.since AND x.revision = x.created_revision
-                ORDER BY x.seq LIMIT 1 OFFSET $2
-            ), c.last_seq) END
-        UNION ALL
-        SELECT a.key, {NO_CHAT}, {MESSAGE}
-        FROM asked AS a
-        CROSS JOIN messenger_chats AS c ON c.id = a.chat_id
-        CROSS JOIN messenger_messages AS m ON m.chat_id = a.chat_id
-            AND m.revision > a.since AND m.revision > m.created_revision
-            AND m.revision <= CASE WHEN c.revision - a.since <= $2 THEN c.revision ELSE coalesce((
-                SELECT x.revision FROM messenger_messages AS x
-                WHERE x.chat_id = a.chat_id AND x.revision > a.since AND x.revision > x.created_revision
-                ORDER BY x.revision LIMIT 1 OFFSET $2
-            ), c.revision) END"
+        SELECT w.key, {NO_CHAT}, {MESSAGE}
+        FROM weighed AS w CROSS JOIN messenger_messages AS m ON m.chat_id = w.chat_id AND m.seq = w.seq
+        WHERE w.total <= $3 OR w.total = w.weight",
+        weight = weight("length(m.body)")
     )
 });
 
@@ -110,15 +130,17 @@ impl MessageStore for SqliteStore {
         chat: ChatId,
         user: UserId,
         anchor: Anchor,
-        limit: usize,
+        budget: Budget,
     ) -> StoreResult<HistoryRange> {
-        let (low, high) = history_bounds(anchor, limit);
+        let (low, high) = history_bounds(anchor, budget.messages);
         let query = sqlx::query(HISTORY.as_str()).id(chat).id(user).number(low).number(high);
-        let rows =
-            self.all(query.bind(rows(limit)), |columns| Ok((columns.seq()?, columns.optional_message()?)));
-        let rows = rows.await?;
+        let query = query.bind(rows(budget.messages)).number(anchor.place().get()).bind(rows(budget.bytes));
+        let rows = self.all(query, |columns| Ok((columns.seq()?, columns.optional_message()?))).await?;
         let last_seq = rows.first().ok_or(StoreErrorKind::NotMember)?.0;
-        Ok(HistoryRange { last_seq, messages: rows.into_iter().filter_map(|(_, message)| message).collect() })
+        let mut messages: Vec<_> = rows.into_iter().filter_map(|(_, message)| message).collect();
+        // As they are found; this only makes sure.
+        messages.sort_unstable_by_key(|message| message.seq);
+        Ok(HistoryRange { last_seq, messages })
     }
 
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
@@ -176,9 +198,10 @@ impl MessageStore for SqliteStore {
         }
     }
 
-    async fn changes(&self, since: &[(ChatId, Revision)], limit: usize) -> StoreResult<Vec<Changes>> {
+    async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>> {
         let list = json_pairs(since.iter().map(|(chat, since)| (chat, integer(since.get()))));
-        let query = sqlx::query(CHANGES.as_str()).bind(list).bind(rows(limit));
+        let query =
+            sqlx::query(CHANGES.as_str()).bind(list).bind(rows(budget.messages)).bind(rows(budget.bytes));
         let rows = self.all(query, |columns| {
             Ok((columns.index()?, columns.optional_chat()?, columns.optional_message()?))
         });
@@ -192,7 +215,9 @@ impl MessageStore for SqliteStore {
                 changes.messages.push(message);
             }
         }
-        Ok(found.into_iter().flatten().map(|changes| in_order(changes, limit)).collect())
+        let since = since.iter().map(|(_, since)| *since);
+        let found = found.into_iter().zip(since).filter_map(|(changes, since)| Some((changes?, since)));
+        Ok(within(found.collect(), budget))
     }
 }
 

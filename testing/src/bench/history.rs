@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use messenger_core::{
     ChatId, Seq, UserId,
-    ports::{Anchor, MessageStore},
+    ports::{Anchor, Budget, MessageStore},
 };
 
 use super::{Figures, Result, verdict};
@@ -44,7 +44,7 @@ impl LongChat {
             let began = Instant::now();
             for place in self.places(round) {
                 let before = Anchor::Before(Seq::new((place + PAGE) as u64));
-                let page = store.history(self.chat, self.user, before, PAGE).await?;
+                let page = store.history(self.chat, self.user, before, Budget::of_messages(PAGE)).await?;
                 assert_eq!(page.messages.len(), PAGE);
             }
             let page = began.elapsed().as_secs_f64();

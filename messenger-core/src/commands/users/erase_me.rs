@@ -101,7 +101,7 @@ mod tests {
         Actor,
         commands::{LeaveChat, LogIn, OpenDirectChat, RegisterUser, RemoveMember, UpdateProfile},
         domain::{Event, Message, Role, SystemEvent},
-        ports::{Anchor, MessageStore as _, UserStore as _},
+        ports::{Anchor, Budget, MessageStore as _, UserStore as _},
         queries::{GetUser, ListMembers},
         testing::{Scene, State, Told, Who::*, change, code, pointers},
     };
@@ -158,8 +158,12 @@ mod tests {
     async fn one_leaves_ones_groups_and_an_owner_hands_over() {
         let scene = Scene::new().await;
         scene.must(Owner, erase("correct horse")).await;
-        let last_two =
-            scene.store.history(scene.group, scene.id(Admin), Anchor::Newest, 2).await.unwrap().messages;
+        let last_two = scene
+            .store
+            .history(scene.group, scene.id(Admin), Anchor::Newest, Budget::of_messages(2))
+            .await
+            .unwrap()
+            .messages;
         let events = last_two.into_iter().map(|m| convert::message(m).unwrap().system.unwrap().event);
         assert_eq!(events.collect::<Vec<_>>(), [SystemEvent::RoleChanged, SystemEvent::MemberLeft]);
         assert_eq!(scene.role(Admin).await, Some(Role::Owner));

@@ -5,11 +5,14 @@ use crate::{
     domain::{ChatId, Message, Seq},
     error::{Error, Result},
     messenger::{Cx, Query},
-    ports::Anchor,
+    ports::{Anchor, Budget},
     queries::page_size,
 };
 
 /// A page of a chat's history. Of `before`, `after` and `around` at most one; with none, the newest messages.
+///
+/// A page of long messages has fewer than `limit`: it is bounded in bytes, too, and then has the messages nearest to the
+/// place that was asked for. Go by `hasMoreBefore` and `hasMoreAfter`, not by the number of messages.
 ///
 /// Errors: `notFound`, `invalid`.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,7 +27,7 @@ pub struct GetHistory {
     pub after: Option<Seq>,
     /// The messages on both sides of this place.
     pub around: Option<Seq>,
-    /// Messages on a page.
+    /// Messages on a page, at most.
     pub limit: Option<u32>,
 }
 
@@ -55,7 +58,8 @@ impl Query for GetHistory {
             (None, None, Some(seq)) => Anchor::Around(seq),
             _ => return Err(Error::invalid("before", "can't be combined with after or around")),
         };
-        let range = cx.store().history(self.chat_id, user, anchor, limit).await?;
+        let budget = Budget { messages: limit, bytes: cx.limits().page.bytes() };
+        let range = cx.store().history(self.chat_id, user, anchor, budget).await?;
         let (first, last) = (range.messages.first().map(|m| m.seq), range.messages.last().map(|m| m.seq));
         let (has_more_before, has_more_after) = match (first, last) {
             (Some(first), Some(last)) => (first > Seq::new(1), last < range.last_seq),
@@ -73,7 +77,11 @@ impl Query for GetHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scene, Who::*, pointers};
+    use crate::{
+        domain::{Limits, PageLimits},
+        ports::MessageRecord,
+        testing::{Scene, Setup, Who::*, pointers},
+    };
 
     fn newest(chat_id: ChatId) -> GetHistory {
         GetHistory { chat_id, before: None, after: None, around: None, limit: None }
@@ -124,6 +132,67 @@ mod tests {
             let beside = (page.has_more_before, page.has_more_after);
             assert_eq!(beside, (has_more_before, has_more_after), "{asked:?}");
         }
+    }
+
+    /// The direct chat with ten messages that weigh 1,000 bytes each, of which a page takes four.
+    async fn with_ten_long_ones() -> Scene {
+        let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
+        let limits = Limits { page, ..Limits::default() };
+        let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
+        for _ in 1..=10 {
+            scene.says_in(scene.direct, Owner, &"x".repeat(1000 - MessageRecord::BASE_WEIGHT)).await;
+        }
+        scene
+    }
+
+    #[tokio::test]
+    async fn a_page_that_would_be_too_heavy_is_shorter_and_says_what_lies_beside_it() {
+        let scene = with_ten_long_ones().await;
+        let all = newest(scene.direct);
+        for (asked, places, has_more_before, has_more_after) in [
+            (all.clone(), 7..=10, true, false),
+            (GetHistory { limit: Some(3), ..all.clone() }, 8..=10, true, false),
+            (GetHistory { before: Some(Seq::new(9)), ..all.clone() }, 5..=8, true, true),
+            (GetHistory { before: Some(Seq::new(4)), ..all.clone() }, 1..=3, false, true),
+            (GetHistory { after: Some(Seq::new(2)), ..all.clone() }, 3..=6, true, true),
+            (GetHistory { after: Some(Seq::ZERO), ..all.clone() }, 1..=4, false, true),
+            (GetHistory { after: Some(Seq::new(7)), ..all.clone() }, 8..=10, true, false),
+            (GetHistory { around: Some(Seq::new(5)), ..all.clone() }, 4..=7, true, true),
+            (GetHistory { around: Some(Seq::new(1)), ..all.clone() }, 1..=4, false, true),
+            (GetHistory { around: Some(Seq::new(10)), ..all.clone() }, 7..=10, true, false),
+        ] {
+            let page = scene.ask(Member, asked.clone()).await;
+            let seqs: Vec<_> = page.items.iter().map(|message| message.seq.get()).collect();
+            assert_eq!(seqs, places.collect::<Vec<_>>(), "{asked:?}");
+            let beside = (page.has_more_before, page.has_more_after);
+            assert_eq!(beside, (has_more_before, has_more_after), "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_pages_by_what_lies_beside_reads_all_of_it_once() {
+        let scene = with_ten_long_ones().await;
+        let (mut backwards, mut forwards) = (Vec::new(), Vec::new());
+        let mut before = None;
+        loop {
+            let page = scene.ask(Member, GetHistory { before, ..newest(scene.direct) }).await;
+            before = page.items.first().map(|message| message.seq);
+            backwards.extend(page.items.iter().rev().map(|message| message.seq.get()));
+            if !page.has_more_before {
+                break;
+            }
+        }
+        let mut after = Some(Seq::ZERO);
+        loop {
+            let page = scene.ask(Member, GetHistory { after, ..newest(scene.direct) }).await;
+            after = page.items.last().map(|message| message.seq);
+            forwards.extend(page.items.iter().map(|message| message.seq.get()));
+            if !page.has_more_after {
+                break;
+            }
+        }
+        assert_eq!(forwards, (1..=10).collect::<Vec<_>>());
+        assert_eq!(backwards, (1..=10).rev().collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -4,27 +4,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     convert,
-    domain::{Chat, ChatId, Message, Revision, UserId},
+    domain::{Chat, ChatId, Cursor, Message, Revision, UserId},
     error::Result,
     messenger::{Cx, Query},
-    ports::{Anchor, Changes, ChatHead, MessageRecord, StoreErrorKind},
-    queries::page_size,
+    ports::{Anchor, Budget, Changes, ChatHead, ChatView, MessageRecord, StoreErrorKind},
+    queries::{page_size, place},
 };
 
 /// What has changed since the client was last up to date: for clients without a socket. What a socket client does
 /// with a resume.
 ///
 /// Chats that have not changed are left out. A chat that the client did not name comes with its newest page.
+///
+/// An answer is bounded in chats and in bytes; if there is more, it has a `nextCursor`, with which the client asks again.
+/// Chats come by their ids, and an answer says all there is to say of those up to its end, also of chats to be removed. A
+/// client that knows nothing of cursors and asks again with what it has then is given the rest, too.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sync {
-    /// What the client has: of each chat the last revision.
+    /// What the client has: of each chat the last revision. With a cursor, those of chats that were told of already are
+    /// passed over.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::HashMap<String, u64>))]
     pub chats: BTreeMap<ChatId, Revision>,
     /// Messages of one chat, at most.
     pub limit: Option<u32>,
+    /// The `nextCursor` of the answer before.
+    pub cursor: Option<Cursor>,
 }
 
 /// What has changed.
@@ -36,6 +43,9 @@ pub struct Synced {
     pub chats: Vec<ChatSync>,
     /// Chats named that are no longer the person's.
     pub removed: Vec<ChatId>,
+    /// Asks for what follows; absent if that was all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<Cursor>,
 }
 
 /// What has changed in a chat.
@@ -52,10 +62,6 @@ pub struct ChatSync {
     pub limited: bool,
 }
 
-/// Messages in one answer, a long one counting as several; chats beyond that come without, as limited.
-const MESSAGES_IN_ALL: usize = 5000;
-/// Bytes of text for which a message counts once more.
-const LONG: usize = 1000;
 /// Chats and changes read in one step.
 const CHATS_AT_ONCE: usize = 50;
 const CHANGES_AT_ONCE: usize = 1000;
@@ -67,23 +73,26 @@ impl Query for Sync {
     async fn run(self, cx: &Cx) -> Result<Synced> {
         let user = cx.actor().user()?;
         let limit = page_size(self.limit, cx.limits())?;
+        let after: Option<ChatId> = place(self.cursor.as_ref())?;
+        let follows = |chat: ChatId| after.is_none_or(|after| chat > after);
         let mut named = self.chats;
+        named.retain(|chat, _| follows(*chat));
+        let mut heads = cx.store().memberships(user).await?.chats;
+        heads.retain(|head| follows(head.chat));
+        heads.sort_unstable_by_key(|head| head.chat);
         let mut wanted: Vec<Wanted> = Vec::new();
-        for head in cx.store().memberships(user).await?.chats {
+        for head in heads {
             let since = named.remove(&head.chat);
             if since != Some(head.revision) {
                 wanted.push(Wanted::of(head, since, limit));
             }
         }
-        let mut chats = Vec::new();
-        let mut left = MESSAGES_IN_ALL;
-        let mut rest = &wanted[..];
-        while !rest.is_empty() {
-            let (some, others) = rest.split_at(step(rest));
-            read(cx, user, some, limit, &mut left, &mut chats).await?;
-            rest = others;
-        }
-        Ok(Synced { chats, removed: named.into_keys().collect() })
+        let mut reading = Reading::new(cx, user, limit);
+        let told = reading.read_all(&wanted).await?;
+        let mut removed: Vec<ChatId> = named.into_keys().collect();
+        let end = wanted[..told].last().filter(|_| told < wanted.len()).map(|last| last.chat);
+        removed.retain(|chat| end.is_none_or(|end| *chat <= end));
+        Ok(Synced { chats: reading.chats, removed, next_cursor: end.as_ref().map(Cursor::of) })
     }
 }
 
@@ -118,49 +127,101 @@ fn step(wanted: &[Wanted]) -> usize {
 }
 
 fn weight(messages: &[MessageRecord]) -> usize {
-    let text = |message: &MessageRecord| message.body.as_ref().map_or(0, |body| body.0.len());
-    messages.iter().map(|message| 1 + text(message) / LONG).sum()
+    messages.iter().map(MessageRecord::weight).sum()
 }
 
-async fn read(
-    cx: &Cx,
+/// An answer while it grows.
+struct Reading<'c> {
+    cx: &'c Cx,
     user: UserId,
-    wanted: &[Wanted],
-    limit: usize,
-    left: &mut usize,
-    chats: &mut Vec<ChatSync>,
-) -> Result<()> {
-    let since: Vec<(ChatId, Revision)> =
-        wanted.iter().filter_map(|wanted| Some((wanted.chat, wanted.since?))).collect();
-    let changes =
-        if *left == 0 || since.is_empty() { Vec::new() } else { cx.store().changes(&since, limit).await? };
-    let mut changes: HashMap<ChatId, Changes> =
-        changes.into_iter().map(|found| (found.chat.id, found)).collect();
-    let ids: Vec<ChatId> = wanted.iter().map(|wanted| wanted.chat).collect();
-    for view in cx.store().chat_views(user, &ids).await? {
-        let mut chat = convert::chat(view)?;
-        let (messages, limited) = match changes.remove(&chat.id) {
-            Some(found) if !found.truncated && weight(&found.messages) <= *left => {
-                // Not later than the messages, or the client would skip what came between.
-                chat.revision = found.chat.revision;
-                (found.messages, false)
-            }
-            _ if *left == 0 => (Vec::new(), true),
-            _ => {
-                let page = match cx.store().history(chat.id, user, Anchor::Newest, limit.min(*left)).await {
-                    // Removed a moment ago: the client learns of it when it asks again.
-                    Err(error) if error.kind() == StoreErrorKind::NotMember => continue,
-                    page => page?,
-                };
-                let is_whole = page.messages.first().is_none_or(|first| first.seq.get() == 1);
-                let is_new = wanted.iter().any(|wanted| wanted.chat == chat.id && wanted.is_new);
-                (page.messages, !(is_new && is_whole))
-            }
-        };
-        *left = left.saturating_sub(weight(&messages));
-        chats.push(ChatSync { chat, messages: convert::messages(messages)?, limited });
+    /// What the messages of one chat may take: as much as those of the whole answer.
+    of_one: Budget,
+    /// What there is still room for, in bytes.
+    left: usize,
+    chats: Vec<ChatSync>,
+}
+
+impl<'c> Reading<'c> {
+    fn new(cx: &'c Cx, user: UserId, limit: usize) -> Self {
+        let of_one = Budget { messages: limit, bytes: cx.limits().page.bytes() };
+        Self { cx, user, of_one, left: of_one.bytes, chats: Vec::new() }
     }
-    Ok(())
+
+    /// Answers with how many of the chats were told of; of one at least.
+    async fn read_all(&mut self, wanted: &[Wanted]) -> Result<usize> {
+        let mut told = 0;
+        while told < wanted.len() {
+            let room = self.cx.limits().page.max.max(1).saturating_sub(self.chats.len());
+            let rest = &wanted[told..];
+            let read = self.read(&rest[..step(rest).min(room)]).await?;
+            if read == 0 {
+                break;
+            }
+            told += read;
+        }
+        Ok(told)
+    }
+
+    /// Answers with how many of the chats were told of: there is no room for the next one.
+    async fn read(&mut self, wanted: &[Wanted]) -> Result<usize> {
+        let mut changes = self.changes(wanted).await?;
+        let ids: Vec<ChatId> = wanted.iter().map(|wanted| wanted.chat).collect();
+        let views = self.cx.store().chat_views(self.user, &ids).await?;
+        let mut views: HashMap<ChatId, ChatView> =
+            views.into_iter().map(|view| (view.chat.id, view)).collect();
+        for (place, wanted) in wanted.iter().enumerate() {
+            // Removed a moment ago: the client learns of it when it asks again.
+            let Some(mut view) = views.remove(&wanted.chat) else { continue };
+            let (messages, limited) = match changes.remove(&wanted.chat) {
+                Some(found) if !found.truncated => {
+                    // Not later than the messages, or the client would skip what came between.
+                    view.chat.revision = found.chat.revision;
+                    (found.messages, false)
+                }
+                // It may fit when nothing is told before it.
+                Some(_) if place > 0 || self.has_messages() => return Ok(place),
+                _ => match self.newest(wanted).await? {
+                    Some(newest) => newest,
+                    None => continue,
+                },
+            };
+            let weight = weight(&messages);
+            if weight > self.left && self.has_messages() {
+                return Ok(place);
+            }
+            self.left = self.left.saturating_sub(weight);
+            let (chat, messages) = (convert::chat(view)?, convert::messages(messages)?);
+            self.chats.push(ChatSync { chat, messages, limited });
+        }
+        Ok(wanted.len())
+    }
+
+    const fn has_messages(&self) -> bool {
+        self.left < self.of_one.bytes
+    }
+
+    /// What has changed in those of the chats of which that can be sent.
+    async fn changes(&self, wanted: &[Wanted]) -> Result<HashMap<ChatId, Changes>> {
+        let since: Vec<(ChatId, Revision)> =
+            wanted.iter().filter_map(|wanted| Some((wanted.chat, wanted.since?))).collect();
+        if since.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let budget = Budget { bytes: self.left, ..self.of_one };
+        let changes = self.cx.store().changes(&since, budget).await?;
+        Ok(changes.into_iter().map(|found| (found.chat.id, found)).collect())
+    }
+
+    /// The newest page of a chat, and whether there is more to it. `None` if it is no longer the person's.
+    async fn newest(&self, wanted: &Wanted) -> Result<Option<(Vec<MessageRecord>, bool)>> {
+        let page = self.cx.store().history(wanted.chat, self.user, Anchor::Newest, self.of_one).await;
+        let page = match page {
+            Err(error) if error.kind() == StoreErrorKind::NotMember => return Ok(None),
+            page => page?,
+        };
+        let is_whole = page.messages.first().is_none_or(|first| first.seq.get() == 1);
+        Ok(Some((page.messages, !(wanted.is_new && is_whole))))
+    }
 }
 
 #[cfg(test)]
@@ -168,13 +229,13 @@ mod tests {
     use super::*;
     use crate::{
         commands::{DeleteMessage, EditMessage, LeaveChat, RemoveMember, SendMessage},
-        domain::Limits,
+        domain::{Limits, PageLimits},
         testing::{Scene, Setup, Who::*, code},
     };
 
     /// Asks for at most 200 messages of each chat.
     fn since<const N: usize>(chats: [(ChatId, Revision); N]) -> Sync {
-        Sync { chats: chats.into(), limit: Some(200) }
+        Sync { chats: chats.into(), limit: Some(200), cursor: None }
     }
 
     async fn revision(scene: &Scene, chat: ChatId) -> Revision {
@@ -188,19 +249,48 @@ mod tests {
             chats.insert(chat, revision(scene, chat).await);
         }
         chats.extend(named.iter().copied());
-        scene.ask(Member, Sync { chats, limit: Some(limit) }).await.chats
+        scene.ask(Member, Sync { chats, limit: Some(limit), cursor: None }).await.chats
     }
 
     /// A chat of the member with a text of this weight.
     async fn weighing(scene: &Scene, weight: usize) -> ChatId {
         let chat = scene.makes_group(Member, []).await;
-        scene.says_in(chat, Member, &"x".repeat(((weight - 1) * LONG).max(1))).await;
+        scene.says_in(chat, Member, &"x".repeat(weight - MessageRecord::BASE_WEIGHT)).await;
         chat
     }
 
-    fn without_limit_of_the_text() -> Setup {
-        let limits = Limits { body: 1..=10_000_000, ..Limits::default() };
-        Setup { limits, ..Setup::default() }
+    /// An answer has room for 10,000 bytes and four chats.
+    async fn with_little_room() -> Scene {
+        let page = PageLimits { bytes: 10_000, max: 4, default: 4 };
+        let limits = Limits { page, body: 1..=100_000, ..Limits::default() };
+        Scene::with(Setup { limits, ..Setup::default() }).await
+    }
+
+    /// All answers to one who asks as long as there is a cursor, with what was told so far or with the same again.
+    async fn all_pages(scene: &Scene, mut sync: Sync, adds: bool) -> Vec<Synced> {
+        let mut pages = Vec::new();
+        loop {
+            let page = scene.ask(Member, sync.clone()).await;
+            if adds {
+                sync.chats.extend(page.chats.iter().map(|synced| (synced.chat.id, synced.chat.revision)));
+                sync.chats.retain(|chat, _| !page.removed.contains(chat));
+            }
+            sync.cursor = page.next_cursor.clone();
+            pages.push(page);
+            if sync.cursor.is_none() {
+                return pages;
+            }
+        }
+    }
+
+    /// The chats of the scene as they are, which are not told of then, and these up to their first change.
+    async fn known(scene: &Scene, chats: &[ChatId]) -> BTreeMap<ChatId, Revision> {
+        let mut known = BTreeMap::new();
+        for chat in [scene.group, scene.direct] {
+            known.insert(chat, revision(scene, chat).await);
+        }
+        known.extend(chats.iter().map(|chat| (*chat, Revision::new(1))));
+        known
     }
 
     #[tokio::test]
@@ -311,7 +401,11 @@ mod tests {
         let scene = Scene::new().await;
         for who in [Stranger, Left, Removed, Erased, Nobody] {
             let answer = scene.ask(who, since([])).await;
-            assert_eq!(answer, Synced { chats: Vec::new(), removed: Vec::new() }, "{who:?}");
+            assert_eq!(
+                answer,
+                Synced { chats: Vec::new(), removed: Vec::new(), next_cursor: None },
+                "{who:?}"
+            );
         }
     }
 
@@ -361,57 +455,102 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_has_room_for_5000_messages_of_which_a_long_one_counts_as_several() {
-        let scene = Scene::with(without_limit_of_the_text()).await;
-        let mut named = Vec::new();
-        for weight in [1000, 1000, 1000, 1000, 1000, 1] {
-            named.push((weighing(&scene, weight).await, Revision::new(1)));
+    async fn an_answer_is_bounded_in_bytes_and_the_next_one_goes_on() {
+        let scene = with_little_room().await;
+        let mut chats = Vec::new();
+        for weight in [4000, 6000, 4000, 6001, 20_000, 300, 9700] {
+            chats.push(weighing(&scene, weight).await);
         }
-        // Nor is there room for one that was not named.
-        let unnamed = scene.makes_group(Member, []).await;
-        let chats = synced(&scene, &named, 200).await;
-        let expected = [(1, false), (1, false), (1, false), (1, false), (1, false), (0, true), (0, true)];
-        assert_eq!(shape(&chats), expected);
-        let seen: Vec<_> = chats.iter().map(|synced| synced.chat.id).collect();
-        assert_eq!(seen, [ids(&named), vec![unnamed]].concat());
+        // As many bytes in two messages, so that they don't have to come.
+        let double = weighing(&scene, 6000).await;
+        scene.says_in(double, Member, &"x".repeat(6000)).await;
+        chats.push(double);
+        // What has changed, and the newest pages of chats that are new to the client: with the message that the group
+        // was made, which weighs some 330 bytes.
+        for (named, pages) in [(true, &[2, 1, 1, 1, 2, 1][..]), (false, &[1, 1, 1, 1, 1, 1, 1, 1])] {
+            let known = known(&scene, if named { &chats } else { &[] }).await;
+            let sync = Sync { chats: known, limit: Some(4), cursor: None };
+            let answers = all_pages(&scene, sync, false).await;
+            let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
+            assert_eq!(told, pages, "{named}");
+            let synced: Vec<ChatSync> = answers.into_iter().flat_map(|answer| answer.chats).collect();
+            assert_eq!(synced.iter().map(|synced| synced.chat.id).collect::<Vec<_>>(), chats);
+            // A single message comes however heavy it is, and of a chat that has more than an answer the newest ones.
+            let limited: Vec<bool> = synced.iter().map(|synced| synced.limited).collect();
+            assert_eq!(limited, [false, false, false, false, !named, false, !named, true], "{named}");
+            assert!(synced.iter().all(|synced| synced.messages.last().unwrap().body.is_some()));
+        }
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_any_more_comes_as_a_page_of_what_there_is_room_for() {
-        let scene = Scene::with(without_limit_of_the_text()).await;
-        let mut named = Vec::new();
-        for weight in [1000, 1000, 1000, 1000, 996] {
-            named.push((weighing(&scene, weight).await, Revision::new(1)));
+    async fn an_answer_is_bounded_in_chats() {
+        let scene = with_little_room().await;
+        let mut chats = Vec::new();
+        for _ in 0..10 {
+            chats.push(scene.makes_group(Member, []).await);
         }
-        // There is room for four more, and five have changed.
-        let chat = weighing(&scene, 1).await;
+        let sync = Sync { chats: known(&scene, &[]).await, limit: Some(1), cursor: None };
+        for adds in [true, false] {
+            let answers = all_pages(&scene, sync.clone(), adds).await;
+            let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
+            assert_eq!(told, [4, 4, 2]);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_knows_nothing_of_cursors_is_given_the_rest_when_it_asks_again() {
+        let scene = with_little_room().await;
+        let mut chats = Vec::new();
+        for _ in 0..10 {
+            chats.push(weighing(&scene, 3000).await);
+        }
+        let mut sync = Sync { chats: known(&scene, &[]).await, limit: Some(4), cursor: None };
+        let mut told = Vec::new();
+        loop {
+            let answer = scene.ask(Member, sync.clone()).await;
+            if answer.chats.is_empty() {
+                break;
+            }
+            sync.chats.extend(answer.chats.iter().map(|synced| (synced.chat.id, synced.chat.revision)));
+            told.extend(answer.chats.into_iter().map(|synced| synced.chat.id));
+        }
+        assert_eq!(told, chats);
+    }
+
+    #[tokio::test]
+    async fn each_answer_names_the_chats_to_be_removed_up_to_its_end() {
+        let scene = with_little_room().await;
+        let before = scene.makes_group(Owner, []).await;
+        let mut chats = Vec::new();
         for _ in 0..4 {
-            scene.says_in(chat, Member, "hello").await;
+            chats.push(scene.makes_group(Member, []).await);
         }
-        named.push((chat, Revision::new(1)));
-        named.push((weighing(&scene, 1).await, Revision::new(1)));
-        let chats = synced(&scene, &named, 200).await;
-        let expected = [(1, false), (1, false), (1, false), (1, false), (1, false), (4, true), (0, true)];
-        assert_eq!(shape(&chats), expected);
-        assert_eq!(chats[5].messages.last().unwrap().seq.get(), 6, "the newest");
+        let between = scene.makes_group(Owner, []).await;
+        chats.push(scene.makes_group(Member, []).await);
+        let after = scene.makes_group(Owner, []).await;
+        let mut known = known(&scene, &[]).await;
+        known.extend([before, between, after].map(|chat| (chat, Revision::new(1))));
+        let answers = all_pages(&scene, Sync { chats: known, limit: None, cursor: None }, false).await;
+        let removed: Vec<_> = answers.iter().map(|answer| &answer.removed[..]).collect();
+        assert_eq!(removed, [&[before][..], &[between, after]]);
+        assert_eq!(answers.iter().map(|answer| answer.chats.len()).sum::<usize>(), chats.len());
     }
 
     #[tokio::test]
     async fn what_there_is_no_room_for_is_not_read() {
-        let scene = Scene::with(without_limit_of_the_text()).await;
-        // Fifty are read in the first step, and the rest in a second one.
-        let mut named = vec![(weighing(&scene, MESSAGES_IN_ALL).await, Revision::new(1))];
-        for _ in 0..50 {
-            named.push((weighing(&scene, 1).await, Revision::new(1)));
+        let scene = with_little_room().await;
+        let mut chats = Vec::new();
+        for _ in 0..20 {
+            chats.push(weighing(&scene, 6000).await);
         }
-        let (changes, views) = (scene.store.calls("changes"), scene.store.calls("chat_views") + 2);
-        let chats = synced(&scene, &named, 200).await;
-        assert_eq!(ids(&named), chats.iter().map(|synced| synced.chat.id).collect::<Vec<_>>());
-        assert_eq!(scene.store.calls("changes") - changes, 1);
-        assert_eq!(scene.store.calls("chat_views") - views, 2);
-        // Nor is it asked what has changed in chats of which the client has nothing.
-        synced(&scene, &[], 200).await;
-        assert_eq!(scene.store.calls("changes") - changes, 1);
+        let sync = Sync { chats: known(&scene, &chats).await, limit: Some(4), cursor: None };
+        let read = |method| scene.store.calls(method);
+        let before = [read("changes"), read("chat_views"), read("history")];
+        let answer = scene.ask(Member, sync).await;
+        assert_eq!(answer.chats.len(), 1);
+        let after = [read("changes"), read("chat_views"), read("history")];
+        // One step finds that there is no room for the second chat, and the next one that this is still so.
+        assert_eq!([after[0] - before[0], after[1] - before[1], after[2] - before[2]], [2, 2, 0]);
     }
 
     #[test]
@@ -448,13 +587,5 @@ mod tests {
             assert_eq!((wanted.since.map(Revision::get), wanted.changes), (usable, changes), "{known:?}");
             assert_eq!(wanted.is_new, known.is_none(), "{known:?}");
         }
-    }
-
-    fn shape(chats: &[ChatSync]) -> Vec<(usize, bool)> {
-        chats.iter().map(|synced| (synced.messages.len(), synced.limited)).collect()
-    }
-
-    fn ids(named: &[(ChatId, Revision)]) -> Vec<ChatId> {
-        named.iter().map(|(chat, _)| *chat).collect()
     }
 }

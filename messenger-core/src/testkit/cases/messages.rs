@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::{
     domain::{ChatId, Revision, Seq, UserId},
     ports::{
-        Anchor, Appended, Changes, Content, DeleteMessage, EditMessage, MessageRecord, NewMessage,
+        Anchor, Appended, Budget, Changes, Content, DeleteMessage, EditMessage, MessageRecord, NewMessage,
         StoreErrorKind, StoreResult,
     },
     testkit::{Pace, World, check_chat, error_kind, expected_text, race, while_racing},
@@ -218,7 +218,7 @@ pub async fn history_pages_in_both_directions(world: &World) {
     let around = seqs.flat_map(|seq| [Anchor::Before(seq), Anchor::After(seq), Anchor::Around(seq)]);
     for anchor in around.chain([Anchor::Newest]) {
         for limit in [0, 1, 2, 5, 20, 50] {
-            let page = world.store.history(chat, bob, anchor, limit).await.unwrap();
+            let page = world.store.history(chat, bob, anchor, Budget::of_messages(limit)).await.unwrap();
             assert_eq!(page.last_seq, Seq::new(20));
             let expected = match anchor.range(Seq::new(20), limit) {
                 Some((low, high)) => &all[low.get() as usize - 1..high.get() as usize],
@@ -228,8 +228,67 @@ pub async fn history_pages_in_both_directions(world: &World) {
         }
     }
     let empty = world.direct(ada, world.user("cleo").await).await;
-    let page = world.store.history(empty, ada, Anchor::Newest, 10).await.unwrap();
+    let page = world.store.history(empty, ada, Anchor::Newest, Budget::of_messages(10)).await.unwrap();
     assert_eq!((page.last_seq, page.messages.len()), (Seq::ZERO, 0));
+}
+
+pub async fn history_beyond_the_budget_is_cut(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let chat = world.direct(ada, bob).await;
+    let all = of_all_weights(world, chat, ada).await;
+    let total: usize = all.iter().map(MessageRecord::weight).sum();
+    let seqs = (0..=all.len() as u64 + 2).map(Seq::new).chain([Seq::MAX]);
+    let around = seqs.flat_map(|seq| [Anchor::Before(seq), Anchor::After(seq), Anchor::Around(seq)]);
+    for anchor in around.chain([Anchor::Newest]) {
+        for messages in [0, 3, 50] {
+            for bytes in [0, 255, 256, 1000, 3000, total / 2, total - 1, total, usize::MAX] {
+                let budget = Budget { messages, bytes };
+                let page = world.store.history(chat, bob, anchor, budget).await.unwrap();
+                assert_eq!(page.last_seq.get(), all.len() as u64);
+                assert_eq!(page.messages, nearest(&all, anchor, budget), "{anchor:?}, {budget:?}");
+            }
+        }
+    }
+}
+
+/// Texts of every kind and of very different weights, by place.
+async fn of_all_weights(world: &World, chat: ChatId, sender: UserId) -> Vec<MessageRecord> {
+    for length in [1, 3000, 10, 2, 700, 40_000, 1, 1, 2500, 300, 9000, 1] {
+        let mut text = world.text(chat, sender, "");
+        // Two bytes a character, and then what is no text at all.
+        text.body = match length {
+            300 => Content::from(&*"ä".repeat(150)),
+            _ => Content((0..length).map(|n| (n % 256) as u8).collect()),
+        };
+        world.append(&text).await.unwrap();
+    }
+    let all = check_chat(&*world.store, chat, sender).await;
+    world.delete(&all[1]).await;
+    world.edit(&all[3], &"longer than before ".repeat(100)).await;
+    check_chat(&*world.store, chat, sender).await
+}
+
+/// Which of the messages, which are all there are, are on a page.
+fn nearest(all: &[MessageRecord], anchor: Anchor, budget: Budget) -> Vec<MessageRecord> {
+    let last = Seq::new(all.len() as u64);
+    let Some((low, high)) = anchor.range(last, budget.messages) else { return vec![] };
+    let mut page: Vec<_> = all.iter().filter(|m| (low..=high).contains(&m.seq)).cloned().collect();
+    let place = i128::from(anchor.place().get());
+    page.sort_by_key(|message| {
+        let seq = i128::from(message.seq.get());
+        ((seq - place).abs(), -seq)
+    });
+    let mut weight = 0;
+    let mut taken = vec![];
+    for message in page {
+        weight += 256 + message.body.as_ref().map_or(0, |body| body.0.len());
+        if weight > budget.bytes && !taken.is_empty() {
+            break;
+        }
+        taken.push(message);
+    }
+    taken.sort_by_key(|message| message.seq);
+    taken
 }
 
 pub async fn history_of_a_stranger_is_not_member(world: &World) {
@@ -237,10 +296,19 @@ pub async fn history_of_a_stranger_is_not_member(world: &World) {
     let group = world.group([ada, bob]).await;
     world.remove(group, ada, &[bob]).await;
     for (chat, user) in [(group, cleo), (group, bob), (world.id(), ada)] {
-        let answer = world.store.history(chat, user, Anchor::Newest, 10).await;
+        let answer = world.store.history(chat, user, Anchor::Newest, Budget::of_messages(10)).await;
         assert_eq!(error_kind(answer), StoreErrorKind::NotMember);
     }
-    assert_eq!(world.store.history(group, ada, Anchor::Newest, 10).await.unwrap().messages.len(), 2);
+    assert_eq!(
+        world
+            .store
+            .history(group, ada, Anchor::Newest, Budget::of_messages(10))
+            .await
+            .unwrap()
+            .messages
+            .len(),
+        2
+    );
 }
 
 pub async fn edit_message_keeps_place_and_gives_a_new_revision(world: &World) {
@@ -404,14 +472,15 @@ pub async fn changes_carry_new_edited_and_deleted_messages(world: &World) {
     let head = world.store.roster(chat).await.unwrap().chat;
     let expected = [three, two, one, four];
     for (since, skipped) in [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (5, 3), (6, 4), (7, 4)] {
-        let changes = world.store.changes(&[(chat, Revision::new(since))], 100).await.unwrap();
+        let changes =
+            world.store.changes(&[(chat, Revision::new(since))], Budget::of_messages(100)).await.unwrap();
         let messages = expected[skipped..].to_vec();
         assert_eq!(changes, [Changes { chat: head.clone(), messages, truncated: false }], "since {since}");
     }
 
     let title = world.store.change_roster(world.change_by(other, ada).await).await.unwrap();
     let both = [(other, Revision::new(1)), (chat, Revision::new(5))];
-    let mut changes = world.store.changes(&both, 100).await.unwrap();
+    let mut changes = world.store.changes(&both, Budget::of_messages(100)).await.unwrap();
     changes.sort_by_key(|changes| changes.chat.id);
     let [direct, group] = &changes[..] else { panic!("two chats, each once") };
     assert_eq!((&direct.chat, &direct.messages[..]), (&head, &expected[3..]));
@@ -442,11 +511,16 @@ pub async fn changes_are_of_one_moment(world: &World) {
     };
     let writers: [futures::future::BoxFuture<'static, ()>; 2] = [Box::pin(sender), Box::pin(editor)];
     while_racing(pace, writers, async || {
-        let changes = world.store.changes(&[(chat, Revision::ZERO)], 1000).await.unwrap().remove(0);
+        let changes = world
+            .store
+            .changes(&[(chat, Revision::ZERO)], Budget::of_messages(1000))
+            .await
+            .unwrap()
+            .remove(0);
         let last = changes.messages.last().map_or(Revision::ZERO, |message| message.revision);
         assert_eq!(last, changes.chat.revision, "the last change is that of the head");
         assert_eq!(changes.messages.len() as u64, changes.chat.last_seq.get(), "no message is missing");
-        let history = world.store.history(chat, ada, Anchor::Newest, 5).await.unwrap();
+        let history = world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(5)).await.unwrap();
         let last = history.messages.last().map(|message| message.seq);
         assert_eq!(last, Some(history.last_seq));
     })
@@ -462,7 +536,7 @@ pub async fn changes_beyond_the_limit_are_truncated(world: &World) {
     let all = check_chat(&*world.store, chat, ada).await;
     for limit in 0..=6 {
         let since = [(chat, Revision::ZERO), (short, Revision::ZERO)];
-        let mut changes = world.store.changes(&since, limit).await.unwrap();
+        let mut changes = world.store.changes(&since, Budget::of_messages(limit)).await.unwrap();
         changes.sort_by_key(|changes| changes.chat.id);
         assert_eq!(changes[0].messages, all[..limit.min(5)]);
         assert_eq!(changes[0].truncated, limit < 5);
@@ -471,14 +545,57 @@ pub async fn changes_beyond_the_limit_are_truncated(world: &World) {
     }
 }
 
+pub async fn changes_beyond_the_budget_are_truncated(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (first, second, short) =
+        (world.direct(ada, bob).await, world.group([ada, bob]).await, world.group([bob]).await);
+    let mut known = vec![];
+    for chat in [first, second] {
+        known.push((chat, of_all_weights(world, chat, ada).await));
+    }
+    known.push((short, check_chat(&*world.store, short, bob).await));
+    for (_, messages) in &mut known {
+        messages.sort_by_key(|message| message.revision);
+    }
+    known.sort_by_key(|(chat, _)| *chat);
+    let total: usize = known.iter().flat_map(|(_, messages)| messages).map(MessageRecord::weight).sum();
+    // In the order of the ids, in whichever order they are asked for.
+    let since: Vec<_> = known.iter().rev().map(|(chat, _)| (*chat, Revision::new(1))).collect();
+    for messages in [0, 1, 5, 100] {
+        for bytes in [0, 500, 3000, 12_000, 50_000, 70_000, total - 1, total] {
+            let budget = Budget { messages, bytes };
+            let mut found = world.store.changes(&since, budget).await.unwrap();
+            found.sort_by_key(|changes| changes.chat.id);
+            let (mut weight, mut is_full) = (0, false);
+            for (changes, (chat, all)) in found.iter().zip(&known) {
+                let mut expected = vec![];
+                for message in all.iter().filter(|message| message.revision > Revision::new(1)).take(messages)
+                {
+                    let fits = weight == 0 || weight + message.weight() <= bytes;
+                    is_full |= !fits;
+                    if !is_full {
+                        weight += message.weight();
+                        expected.push(message.clone());
+                    }
+                }
+                let last = expected.last().map_or(Revision::new(1), |message| message.revision);
+                assert_eq!(changes.chat.id, *chat);
+                assert_eq!(changes.messages, expected, "{budget:?}");
+                assert_eq!(changes.truncated, last < changes.chat.revision, "{budget:?}");
+            }
+            assert_eq!(found.len(), 3, "each chat is there, though there is no room for what has changed");
+        }
+    }
+}
+
 pub async fn changes_skip_unknown_chats(world: &World) {
     let chat = world.group([world.user("ada").await]).await;
     let mut since: Vec<_> = (0..3000).map(|_| (world.id(), Revision::ZERO)).collect();
     since.push((chat, Revision::ZERO));
-    let changes = world.store.changes(&since, 10).await.unwrap();
+    let changes = world.store.changes(&since, Budget::of_messages(10)).await.unwrap();
     assert_eq!(changes.len(), 1);
     assert_eq!((changes[0].chat.id, changes[0].messages.len()), (chat, 1));
-    assert_eq!(world.store.changes(&[], 10).await.unwrap(), []);
+    assert_eq!(world.store.changes(&[], Budget::of_messages(10)).await.unwrap(), []);
 }
 
 fn new(answer: StoreResult<Appended>) -> MessageRecord {

@@ -4,7 +4,7 @@ mod racing;
 
 use crate::{
     domain::Seq,
-    ports::{Anchor, MoveMarker, StoreErrorKind},
+    ports::{Anchor, Budget, MoveMarker, StoreErrorKind},
     testkit::{World, error_kind},
 };
 
@@ -37,7 +37,7 @@ pub async fn closed_store_is_unavailable(world: &World) {
         error_kind(world.store.list_chats(ada, None, 10).await),
         error_kind(world.store.open_direct(world.new_direct(ada, bob)).await),
         error_kind(world.store.append_messages(&[message]).await),
-        error_kind(world.store.history(chat, ada, Anchor::Newest, 10).await),
+        error_kind(world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(10)).await),
         error_kind(world.store.move_markers(&[step]).await),
     ] {
         assert_eq!(kind, StoreErrorKind::Unavailable);

@@ -5,7 +5,8 @@ use futures::future::BoxFuture;
 use crate::{
     domain::{ChatId, Revision, Seq, Title, UserId},
     ports::{
-        Anchor, Content, EditMessage, MoveMarker, RosterChange, StoreErrorKind, StoreResult, UpdateUser,
+        Anchor, Budget, Content, EditMessage, MoveMarker, RosterChange, StoreErrorKind, StoreResult,
+        UpdateUser,
     },
     testkit::{World, cases::users::update, check_chat, race},
 };
@@ -106,7 +107,13 @@ impl Scene {
     async fn edit_and_erase(self: Arc<Self>, n: usize) {
         for round in 0..ROUNDS {
             let chat = self.chats[(n + round) % 3];
-            let changes = self.world.store.changes(&[(chat, Revision::ZERO)], 1000).await.unwrap().remove(0);
+            let changes = self
+                .world
+                .store
+                .changes(&[(chat, Revision::ZERO)], Budget::of_messages(1000))
+                .await
+                .unwrap()
+                .remove(0);
             let text = changes.messages.iter().rev().find(|m| m.body.is_some() && m.sender == self.people[0]);
             if let Some(text) = text {
                 let (body, edited_at) = (Content::from("edited"), self.world.tick());
@@ -115,7 +122,12 @@ impl Scene {
             }
             let at = self.world.tick();
             self.world.store.erase_messages(chat, self.people[1], at, 2).await.unwrap();
-            let page = self.world.store.history(chat, self.people[0], Anchor::Newest, 10).await.unwrap();
+            let page = self
+                .world
+                .store
+                .history(chat, self.people[0], Anchor::Newest, Budget::of_messages(10))
+                .await
+                .unwrap();
             assert_eq!(page.messages.last().map_or(Seq::ZERO, |message| message.seq), page.last_seq);
         }
     }

@@ -1,7 +1,7 @@
 use super::{Play, sorted};
 use crate::{
     domain::{ChatId, Revision, Seq, UserId, Username},
-    ports::{Anchor, ChatHead, LoginKey, Memberships, NamePlace, Store, StoreResult},
+    ports::{Anchor, Budget, ChatHead, LoginKey, Memberships, NamePlace, Store, StoreResult},
     testkit::{check_chat, model::step::Pick},
 };
 
@@ -13,12 +13,14 @@ impl Play {
     pub(super) async fn look(&self, who: Pick, chat: Pick, place: Pick, limit: Pick) {
         let (user, chat, limit) = (self.user(who), self.chat(chat), usize::from(limit % 8));
         let seq = Seq::new(place.into());
+        // Of a few messages, of one and of many.
+        let budget = Budget { messages: limit, bytes: 300 * usize::from(place) };
         for anchor in [Anchor::Newest, Anchor::Before(seq), Anchor::After(seq), Anchor::Around(seq)] {
-            let _ = self.ask(async |store| store.history(chat, user, anchor, limit).await).await;
+            let _ = self.ask(async |store| store.history(chat, user, anchor, budget).await).await;
         }
         let _ = self.ask(async |store| store.membership(chat, user).await).await;
         let since = [(chat, Revision::new(place.into()))];
-        self.ask(async |store| store.changes(&since, limit).await).await.unwrap();
+        self.ask(async |store| store.changes(&since, budget).await).await.unwrap();
 
         let page = self.ask(async |store| store.list_chats(user, None, limit).await).await.unwrap();
         let after = page.last().map(|view| view.activity());
@@ -76,7 +78,9 @@ impl Play {
 
     async fn compare_chat(&self, chat: ChatId) {
         self.ask(async |store| store.roster(chat).await).await.unwrap();
-        self.ask(async |store| store.changes(&[(chat, Revision::ZERO)], ALL).await).await.unwrap();
+        self.ask(async |store| store.changes(&[(chat, Revision::ZERO)], Budget::of_messages(ALL)).await)
+            .await
+            .unwrap();
         for user in &self.users {
             self.ask(async |store| Ok(check_chat(store, chat, *user).await)).await.unwrap();
         }
