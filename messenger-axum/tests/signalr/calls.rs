@@ -2,8 +2,9 @@
 
 use messenger_axum::signalr::SignalROptions;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::support::{Service, Socket, invocation, ping, seconds};
+use crate::support::{RECORD_END, Service, Socket, are_answered, invocation, many_calls, ping, seconds};
 
 fn failed(id: &str, error: &str) -> Option<Value> {
     Some(json!({"type": 3, "invocationId": id, "error": error}))
@@ -206,4 +207,23 @@ async fn what_is_of_no_use_is_passed_over() {
         socket.say(nothing).await;
     }
     assert_eq!(socket.call("Echo", json!([1])).await["result"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_are_answered_at_once_keep_nothing_waiting_behind_them() {
+    let (service, world) = Service::new(SignalROptions::new().allow_stateful_reconnects(true));
+    let plain = Socket::start(&service).await;
+    let (stateful, _) = Socket::start_stateful(&service).await;
+    for mut socket in [plain, stateful] {
+        let began = Instant::now();
+        world.gate.notify_one();
+        let all: String = many_calls().iter().map(|call| format!("{call}{RECORD_END}")).collect();
+        socket.send(all).await;
+        let mut answers = Vec::new();
+        while answers.len() <= 1000 {
+            answers.push(socket.hear().await.unwrap());
+        }
+        are_answered(&answers);
+        assert_eq!(began.elapsed().as_secs(), 0);
+    }
 }

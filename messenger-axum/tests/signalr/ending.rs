@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     hub::{TestHub, World},
-    support::{Service, Socket, invocation, seconds},
+    support::{RECORD_END, Service, Socket, invocation, many_calls, seconds},
 };
 
 fn close_for_a_fault() -> Value {
@@ -158,6 +158,18 @@ async fn what_a_client_sent_before_it_left_is_done() {
         world.gate.notify_one();
     }
     world.has(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_sent_behind_many_calls_is_done_too() {
+    let (service, world) = Service::new(SignalROptions::new());
+    let mut socket = Socket::start(&service).await;
+    world.gate.notify_one();
+    let all: String = many_calls().iter().map(|call| format!("{call}{RECORD_END}")).collect();
+    socket.send(all).await;
+    drop(socket);
+    world.has(0).await;
+    assert_eq!(world.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,9 @@ use messenger_axum::signalr::{Goodbye, SignalROptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{PATIENCE, Service, handshake, invocation, ping, seconds};
+use crate::support::{
+    PATIENCE, Service, are_answered, handshake, invocation, many_calls, ping, records, seconds,
+};
 
 /// The text of an event stream, as it comes.
 struct Events(BodyDataStream);
@@ -103,4 +105,20 @@ async fn what_was_posted_before_the_stream_was_lost_is_done() {
     world.gate.notify_one();
     world.began(2).await;
     world.has(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_that_are_answered_at_once_keep_nothing_waiting_behind_them() {
+    let (service, world) = Service::new(SignalROptions::new());
+    let (mut events, token) = Events::start(&service).await;
+    let began = Instant::now();
+    world.gate.notify_one();
+    assert_eq!(service.post(&token, &many_calls()).await, 200);
+    let mut answers = Vec::new();
+    while answers.len() <= 1000 {
+        let some = events.next().await.unwrap();
+        answers.extend(some.split_terminator("\r\n\r\n").flat_map(|event| records(&event["data: ".len()..])));
+    }
+    are_answered(&answers);
+    assert_eq!(began.elapsed().as_secs(), 0);
 }

@@ -5,7 +5,7 @@ use messenger_axum::signalr::{Goodbye, SignalROptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Service, handshake, invocation, seconds};
+use crate::support::{Service, are_answered, handshake, invocation, many_calls, seconds};
 
 const OK: StatusCode = StatusCode::OK;
 const NO_MORE: StatusCode = StatusCode::NO_CONTENT;
@@ -240,4 +240,21 @@ async fn a_handshake_that_is_none_is_answered_by_a_poll() {
     let refused = json!({"error": "The protocol 'xml' is not supported."});
     assert_eq!(service.poll(&token).await, (OK, vec![refused]));
     assert_eq!(service.poll(&token).await, (NO_MORE, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_that_are_answered_at_once_keep_nothing_waiting_behind_them() {
+    let (service, world) = Service::new(SignalROptions::new());
+    let token = service.polling("").await;
+    let began = Instant::now();
+    world.gate.notify_one();
+    assert_eq!(service.post(&token, &many_calls()).await, OK);
+    let mut answers = Vec::new();
+    while answers.len() <= 1000 {
+        let (status, some) = service.poll(&token).await;
+        assert!(status == OK && !some.is_empty());
+        answers.extend(some);
+    }
+    are_answered(&answers);
+    assert_eq!(began.elapsed().as_secs(), 0);
 }

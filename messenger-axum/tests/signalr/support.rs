@@ -159,7 +159,24 @@ pub(crate) fn invocation(id: &str, target: &str, arguments: &Value) -> Value {
     json!({"type": 1, "invocationId": id, "target": target, "arguments": arguments})
 }
 
-fn records(text: &str) -> Vec<Value> {
+/// Calls that are answered as soon as they are looked at, and one behind them that takes its time, if only a little.
+pub(crate) fn many_calls() -> Vec<Value> {
+    let answered = (0..1000).map(|id| match id % 2 {
+        0 => invocation(&id.to_string(), "Echo", &json!([id])),
+        _ => invocation(&id.to_string(), "Nothing", &json!([])),
+    });
+    answered.chain([invocation("last", "Place", &json!([]))]).collect()
+}
+
+/// Whether these are the answers to [`many_calls`], in order.
+#[track_caller]
+pub(crate) fn are_answered(answers: &[Value]) {
+    let ids: Vec<_> = answers.iter().map(|answer| answer["invocationId"].as_str().unwrap()).collect();
+    let asked: Vec<_> = (0..1000).map(|id| id.to_string()).chain(["last".to_owned()]).collect();
+    assert_eq!(ids, asked);
+}
+
+pub(crate) fn records(text: &str) -> Vec<Value> {
     text.split_terminator(RECORD_END).map(|record| serde_json::from_str(record).unwrap()).collect()
 }
 

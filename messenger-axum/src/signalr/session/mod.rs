@@ -201,12 +201,13 @@ impl<H: Hub> Session<H> {
     /// Does all that is ready, and writes the outcome at once.
     async fn work_through<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         loop {
-            let more = self.work_off().await?;
+            self.work_off().await?;
             // What can be done without waiting, so that its answer is written with the rest.
             let progress = poll_fn(|task| Poll::Ready(self.calls.poll_progress(task).is_ready())).await;
             self.write_ready(out).await?;
-            // What the client says has its turn also while there is much to tell it.
-            if !more && (!progress || out.is_full()) {
+            // Only now, because answers that have been written make room for more. What the client says has its turn
+            // also while there is much to tell it.
+            if !self.may_take_more() && (!progress || out.is_full()) {
                 break;
             }
         }

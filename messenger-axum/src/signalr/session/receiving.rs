@@ -17,8 +17,8 @@ use crate::signalr::{
 
 impl<H: Hub> Session<H> {
     /// Takes the messages that are whole. What may not be begun yet waits; what is about the connection itself, or
-    /// what something under way waits for, does not wait behind it. Whether there is anything left that may be taken.
-    pub(super) async fn work_off(&mut self) -> Step<bool> {
+    /// what something under way waits for, does not wait behind it.
+    pub(super) async fn work_off(&mut self) -> Step {
         self.work_off_waiting().await?;
         while let Some(record) = self.records.next(Framing::from(self.protocol))? {
             let message = self.protocol.read(&record)?;
@@ -38,8 +38,12 @@ impl<H: Hub> Session<H> {
                 Place::Calls => self.waiting.add_call(record, is_item),
             }
         }
-        self.work_off_waiting().await?;
-        Ok(self.may_take() && !self.waiting.calls.is_empty())
+        self.work_off_waiting().await
+    }
+
+    /// Whether something waits that may be taken now. Nothing else wakes the session for it.
+    pub(super) fn may_take_more(&self) -> bool {
+        self.may_take() && !self.waiting.calls.is_empty()
     }
 
     async fn work_off_waiting(&mut self) -> Step {
@@ -74,7 +78,8 @@ impl<H: Hub> Session<H> {
             if self.work_off().await.is_err() {
                 break;
             }
-            if is_more {
+            // With the answers to those that are done dropped, there is room for others.
+            if is_more || !self.calls.ready.is_empty() {
                 continue;
             }
             if self.waiting.calls.is_empty() {
