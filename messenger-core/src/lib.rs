@@ -16,6 +16,7 @@ mod passwords;
 mod policy;
 pub mod ports;
 pub mod queries;
+mod tasks;
 #[cfg(test)]
 mod testing;
 #[cfg(feature = "testkit")]

@@ -26,6 +26,7 @@ use crate::{
         Bus, BusMessage, ChatRecord, Fingerprint, Hint, MarkerMoved, MoveMarker, NewMessage, NodeId,
         Presence, Store, StoreErrorKind, StoreResult, Topic,
     },
+    tasks,
 };
 
 /// Something that changes what is stored, or tells others something. It handles itself.
@@ -230,14 +231,7 @@ impl Messenger {
             return cx.execute(command).await;
         }
         // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
-        match self.inner.work.commands.spawn(cx.execute(command)).await {
-            Ok(answer) => answer,
-            // As if it had panicked here. Its message may quote what somebody wrote, so it belongs in no error.
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::unavailable()),
-            },
-        }
+        tasks::answer_of(self.inner.work.commands.spawn(cx.execute(command)).await)
     }
 
     /// Does a command of a connection that may have many under way. `placed` is set as soon as the next request of
@@ -258,17 +252,20 @@ impl Messenger {
         cx.execute(command).await
     }
 
-    /// Answers a query.
+    /// Answers a query. Once begun it goes on also while this future is not polled, and it ends when that is dropped.
     ///
     /// # Errors
     /// Those of the query; [`Error::Unavailable`] when the store can't be reached in time.
     pub async fn query<Q: Query>(&self, actor: &Actor, query: Q) -> Result<Q::Output> {
         let cx = Cx::new(*actor, self.clone());
-        cx.allow(Q::NAME).await?;
-        let begun = Instant::now();
-        let answer = query.run(&cx).await;
-        self.inner.meters.record(Q::NAME, begun, &answer);
-        answer
+        tasks::driven(async move {
+            cx.allow(Q::NAME).await?;
+            let begun = Instant::now();
+            let answer = query.run(&cx).await;
+            cx.messenger.inner.meters.record(Q::NAME, begun, &answer);
+            answer
+        })
+        .await
     }
 
     /// The person that a session token stands for.
@@ -641,10 +638,9 @@ impl Cx {
     }
 
     async fn allow(&self, operation: &'static str) -> Result<()> {
-        match &self.messenger.inner.policy {
-            Some(policy) => policy.allow(&self.actor, operation).await,
-            None => Ok(()),
-        }
+        let Some(policy) = self.policy().cloned() else { return Ok(()) };
+        let actor = self.actor;
+        tasks::driven(async move { policy.allow(&actor, operation).await }).await
     }
 
     /// Tells the others what has been done so far.
@@ -679,8 +675,8 @@ impl Cx {
         self.messenger.limits()
     }
 
-    pub(crate) fn policy(&self) -> Option<&dyn Policy> {
-        self.messenger.inner.policy.as_deref()
+    pub(crate) fn policy(&self) -> Option<&Arc<dyn Policy>> {
+        self.messenger.inner.policy.as_ref()
     }
 
     pub(crate) fn sends(&self) -> &Lanes<NewMessage, Sent> {

@@ -74,6 +74,11 @@ impl CatchUp {
         Self { behind: VecDeque::from([behind]), ..Self::default() }
     }
 
+    /// A client that is to be shown a chat.
+    pub(super) fn shown(chat: ChatId) -> Self {
+        Self { added: VecDeque::from([chat]), ..Self::default() }
+    }
+
     /// Its end is told once more, because the client has asked once more.
     pub(super) fn end_once_more(&mut self) {
         self.ends += 1;
@@ -132,7 +137,7 @@ impl CatchUp {
         plan
     }
 
-    /// Reads the next step into `ready`; false when all has been sent. Dropping the future loses nothing.
+    /// Reads the next step into `ready`; false when all has been sent.
     pub(super) async fn read_more(&mut self, hub: &Hub, link: &Arc<Link>) -> Result<bool> {
         if !self.behind.is_empty() {
             self.read_changes(hub, link).await?;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Delivery, Ending, Hub, Link,
@@ -20,6 +21,7 @@ use crate::{
     Actor,
     domain::{ChatId, ConnectionId, Event, MarkMove, Presence, Revision, Typing, UserId},
     error::{Error, Result},
+    tasks,
 };
 
 /// For the next part of a resume.
@@ -47,6 +49,8 @@ pub struct Connection {
     catch_up: Option<Box<CatchUp>>,
     /// What the client has by the parts of a resume that is not whole yet.
     named: HashMap<ChatId, Revision>,
+    /// The catch-up while its next step is being read: to its end, whether or not anybody waits for it.
+    reading: Option<AbortOnDropHandle<(Box<CatchUp>, Result<bool>)>>,
     hold: Option<Pin<Box<Sleep>>>,
     /// Whether a change of a chat has gone out.
     has_told_changes: bool,
@@ -75,6 +79,7 @@ impl Connection {
             inbox: VecDeque::new(),
             catch_up: None,
             named: HashMap::new(),
+            reading: None,
             hold,
             has_told_changes: false,
             ping: false,
@@ -108,6 +113,8 @@ impl Connection {
     /// [`Error::Unavailable`] if the store can't be read; then nothing has been sent.
     pub async fn resume(&mut self, chats: Option<HashMap<ChatId, Revision>>) -> Result<()> {
         let parts = self.take_parts();
+        // What is being read says what the client is given, and must not say so after the new plan.
+        self.end_reading().await?;
         match (chats, &mut self.catch_up) {
             (Some(mut chats), _) => {
                 chats.extend(parts);
@@ -188,23 +195,15 @@ impl Connection {
             if let Some(signal) = self.try_next() {
                 return signal;
             }
-            if self.catch_up.is_some() {
+            if self.is_catching_up() {
                 if self.advance_catch_up().await.is_err() {
                     return Signal::End(Ending::TooFarBehind);
                 }
                 continue;
             }
             if let Some(Item::Show(chat, revision)) = self.inbox.front() {
-                match self.show(*chat, *revision).await {
-                    // Taken from the inbox only now: if this future is dropped before, it is done again.
-                    Ok(event) => {
-                        self.inbox.pop_front();
-                        if let Some(event) = event {
-                            return Signal::Event(Arc::new(Delivery::new(event)));
-                        }
-                    }
-                    Err(_) => return Signal::End(Ending::TooFarBehind),
-                }
+                self.catch_up = Some(Box::new(self.showing(*chat, *revision)));
+                self.inbox.pop_front();
                 continue;
             }
             let found = poll_fn(|task| self.poll_mailbox(task)).await;
@@ -229,6 +228,9 @@ impl Connection {
             let event = catch_up.ready.pop_front()?;
             self.has_told_changes |= event.change().is_some();
             return Some(Signal::Event(Arc::new(Delivery::new(event))));
+        }
+        if self.reading.is_some() {
+            return None;
         }
         loop {
             let told = match self.inbox.pop_front() {
@@ -322,23 +324,40 @@ impl Connection {
         }
     }
 
+    const fn is_catching_up(&self) -> bool {
+        self.catch_up.is_some() || self.reading.is_some()
+    }
+
     async fn advance_catch_up(&mut self) -> Result<()> {
-        let Some(catch_up) = &mut self.catch_up else { return Ok(()) };
-        if !catch_up.read_more(&self.hub, &self.link).await? {
-            self.catch_up = None;
+        if let Some(mut catch_up) = self.catch_up.take() {
+            let (hub, link) = (Arc::clone(&self.hub), Arc::clone(&self.link));
+            self.reading = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                let more = catch_up.read_more(&hub, &link).await;
+                (catch_up, more)
+            })));
+        }
+        self.end_reading().await
+    }
+
+    /// Waits until the step is read that is being read. Dropping the future loses nothing.
+    async fn end_reading(&mut self) -> Result<()> {
+        let Some(reading) = &mut self.reading else { return Ok(()) };
+        let read = reading.await;
+        self.reading = None;
+        let (catch_up, more) = tasks::answer_of(read.map(Ok))?;
+        if more? {
+            self.catch_up = Some(catch_up);
         }
         Ok(())
     }
 
-    /// The event that shows a chat that is new to the client. `None` if it is not, and then what the client lacks of it
-    /// is sent; or if it is no longer the person's, and then the word of that waits behind this.
-    async fn show(&mut self, chat: ChatId, revision: Revision) -> Result<Option<Event>> {
-        if let Some(has) = self.link.told(chat) {
-            self.catch_up = Some(Box::new(CatchUp::one(&self.hub, chat, has, revision)));
-            return Ok(None);
+    /// Shows a chat that is new to the client. If it is not, what the client lacks of it is sent; if it is no longer
+    /// the person's, the word of that waits behind this.
+    fn showing(&self, chat: ChatId, revision: Revision) -> CatchUp {
+        match self.link.told(chat) {
+            Some(has) => CatchUp::one(&self.hub, chat, has, revision),
+            None => CatchUp::shown(chat),
         }
-        let shown = self.hub.show(&self.link, &[chat]).await?.pop();
-        Ok(shown.map(|chat| Event::ChatAdded { chat: Box::new(chat) }))
     }
 }
 

@@ -662,17 +662,22 @@ async fn a_hole_in_a_mailbox_is_filled_from_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_lost_by_who_stops_waiting() {
+async fn what_is_read_for_a_client_is_read_to_the_end_while_nobody_waits() {
     let scene = scene(Limits::default()).await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
     let add = AddMembers { chat_id: scene.group, user_ids: scene.ids([Who::Stranger]) };
     scene.must(Who::Owner, add).await;
-    let (_hold, held) = tokio::sync::oneshot::channel::<()>();
-    scene.store.afterwards("chat_views", async move { _ = held.await });
-    // The chat has been read, and nobody waits for it any more.
+    let (read, is_read) = tokio::sync::oneshot::channel::<()>();
+    scene.store.afterwards("chat_views", async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        _ = read.send(());
+    });
+    // Reading it takes longer than anybody waits.
     assert!(timeout(Duration::from_secs(1), event(&mut stranger)).await.is_err());
+    timeout(SOON, is_read).await.expect("it is read").unwrap();
+    let calls = scene.store.calls("chat_views");
     let Event::ChatAdded { chat } = event(&mut stranger).await else { panic!() };
-    assert_eq!(chat.id, scene.group);
+    assert_eq!((chat.id, scene.store.calls("chat_views")), (scene.group, calls));
 }
 
 #[tokio::test(start_paused = true)]

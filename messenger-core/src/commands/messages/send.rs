@@ -10,9 +10,10 @@ use crate::{
     error::{Checks, Error, Result},
     messenger::{Command, Cx, Outcome, Sent},
     ports::{
-        Appended, BusMessage, Content, Fingerprint, Hint, MessageRecord, NewMessage, StoreErrorKind,
+        Appended, BusMessage, Content, Fingerprint, Hint, MessageRecord, NewMessage, Store, StoreErrorKind,
         StoreResult, Topic,
     },
+    tasks,
 };
 
 /// Sends a message. It is answered when the message is durable. With a client id, a repetition is answered with the
@@ -66,12 +67,16 @@ impl SendMessage {
         checks.finish()?;
         let body = body.ok_or_else(|| Error::invalid("body", "is missing"))?;
         if let Some(reply_to) = self.reply_to {
-            check_reply(cx, self.chat_id, user, reply_to).await?;
+            let store = Arc::clone(cx.messenger().store());
+            tasks::driven(check_reply(store, self.chat_id, user, reply_to)).await?;
         }
         // Of what the client asked for, whatever a policy makes of it.
         let client_id = client_id.map(|id| (id, fingerprint(self.chat_id, &body, self.reply_to)));
         let body = match cx.policy() {
-            Some(policy) => policy.text(cx.actor(), self.chat_id, body).await?,
+            Some(policy) => {
+                let (policy, actor, chat) = (Arc::clone(policy), *cx.actor(), self.chat_id);
+                tasks::driven(async move { policy.text(&actor, chat, body).await }).await?
+            }
             None => body,
         };
         Ok(NewMessage {
@@ -86,9 +91,9 @@ impl SendMessage {
     }
 }
 
-async fn check_reply(cx: &Cx, chat: ChatId, user: UserId, reply_to: MessageId) -> Result<()> {
-    cx.store().membership(chat, user).await?;
-    match cx.store().message(chat, reply_to).await {
+async fn check_reply(store: Arc<dyn Store>, chat: ChatId, user: UserId, reply_to: MessageId) -> Result<()> {
+    store.membership(chat, user).await?;
+    match store.message(chat, reply_to).await {
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             Err(Error::invalid("replyTo", "must be a message of the same chat"))
         }

@@ -1,0 +1,72 @@
+//! Work in tasks of its own.
+
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::error::{Error, Result};
+
+/// Does work that has something of which there are few, such as a connection to the store, as long as it lasts. Whoever
+/// polls this future may stop to do so for a long time, for example while a client does not take what is written to it;
+/// the work goes on. It is given up when the future is dropped.
+pub(crate) async fn driven<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    answer_of(AbortOnDropHandle::new(tokio::spawn(work)).await)
+}
+
+/// What has come of a task.
+pub(crate) fn answer_of<T>(ended: Result<Result<T>, JoinError>) -> Result<T> {
+    match ended {
+        Ok(answer) => answer,
+        // As if it had panicked here. Its message may quote what somebody wrote, so it belongs in no error.
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::unavailable()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use futures::FutureExt as _;
+    use tokio::{sync::Semaphore, time::sleep};
+
+    use super::*;
+
+    /// Work that has one of few things for a second.
+    async fn with_one_of(few: Arc<Semaphore>) -> Result<()> {
+        let _one = few.acquire().await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_begun_goes_on_while_nobody_polls_it() {
+        let few = Arc::new(Semaphore::new(1));
+        let mut left_alone = Box::pin(driven(with_one_of(Arc::clone(&few))));
+        assert!(left_alone.as_mut().now_or_never().is_none());
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(few.available_permits(), 1);
+        assert_eq!(left_alone.now_or_never().unwrap().ok(), Some(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_wants_any_more_is_given_up() {
+        let few = Arc::new(Semaphore::new(1));
+        let mut begun = Box::pin(driven(with_one_of(Arc::clone(&few))));
+        assert!(begun.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+        assert_eq!(few.available_permits(), 0);
+        drop(begun);
+        tokio::task::yield_now().await;
+        assert_eq!(few.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "as if it were here")]
+    async fn a_panic_is_passed_on() {
+        let _ = driven::<()>(async { panic!("as if it were here") }).await;
+    }
+}
