@@ -1,6 +1,10 @@
 //! The SignalR door, `/hub`: the chat as a hub.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -11,16 +15,16 @@ use axum::{
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use messenger_core::{
-    Actor, ChatId, Error, Event, Message, Result, Seq, Signal,
+    Actor, Error, Event, Result, Signal,
     hub::{Delivery, Ending, FrameSlot},
-    queries::GetHistory,
 };
-use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::{
     caller::{Begun, Called, Caller, is_own},
     door::Door,
     fields::Fields,
+    history::Reader,
     operation::Answer,
     origin,
     problem::{Problem, Refusal},
@@ -29,6 +33,7 @@ use crate::{
         self, Asking, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Protocol,
         Push, Refused,
     },
+    unsent::Account,
 };
 
 /// The bytes of events in the two protocols.
@@ -37,13 +42,12 @@ const MESSAGE_PACK: FrameSlot = FrameSlot::new(2);
 
 /// Requests refused for their rate, before the connection is closed; each other one makes up for one.
 const REFUSALS: u32 = 200;
-/// Messages that are read at a time for a stream of the history.
-const PAGE: u32 = 200;
 
 /// The routes of the hub.
 pub(crate) fn routes(door: &Door) -> Router<Door> {
     let hub = ChatHub { door: door.clone() };
-    let hub = signalr::router(hub, door.options.signalr.clone()).layer(map_response(as_problem));
+    let hub = signalr::counted_router(hub, door.options.signalr.clone(), Arc::clone(&door.unsent));
+    let hub = hub.layer(map_response(as_problem));
     Router::new().nest("/hub", hub)
 }
 
@@ -67,6 +71,15 @@ impl PartialEq for Person {
     fn eq(&self, other: &Self) -> bool {
         // Nobody is logged in as nobody, so there are two people to compare.
         matches!((self.0.user(), other.0.user()), (Ok(one), Ok(two)) if one == two)
+    }
+}
+
+impl Eq for Person {}
+
+impl Hash for Person {
+    /// As a person is counted at the other doors.
+    fn hash<S: Hasher>(&self, state: &mut S) {
+        self.0.user().ok().hash(state);
     }
 }
 
@@ -96,14 +109,18 @@ impl Hub for ChatHub {
     async fn connect(&self, person: Person, caller: signalr::Caller) -> Result<Client, HubError> {
         let connection = self.door.messenger.connect(&person.0).await.map_err(|error| told(&error))?;
         let protocol = caller.protocol();
+        let account = Arc::clone(caller.account());
         let caller = Caller { door: self.door.clone(), connection };
-        Ok(Client { caller, protocol, refusals: 0, ending: None })
+        Ok(Client { caller, account, protocol, page: None, refusals: 0, ending: None })
     }
 }
 
 /// A connection to the chat.
 struct Client {
     caller: Caller,
+    account: Arc<Account>,
+    /// For the one page of a history that may wait here; only with streams.
+    page: Option<Arc<Semaphore>>,
     protocol: Protocol,
     refusals: u32,
     ending: Option<Goodbye>,
@@ -200,49 +217,22 @@ impl Client {
     /// Every message of a chat after one seq and before another, oldest first.
     fn stream_history(&mut self, json: &[u8]) -> Invoked {
         self.caller.connection.go_live();
-        let (door, actor, protocol) =
-            (self.caller.door.clone(), *self.caller.connection.actor(), self.protocol);
-        let range: Result<Range> = Fields::of_json(&[], json).read();
-        let range = match range {
-            Ok(range) => range,
-            Err(error) => return Invoked::Stream(stream::iter([Err(told(&error))]).boxed()),
+        let reader = Reader {
+            door: self.caller.door.clone(),
+            actor: *self.caller.connection.actor(),
+            protocol: self.protocol,
+            account: Arc::clone(&self.account),
+            turn: Arc::clone(self.page.get_or_insert_with(|| Arc::new(Semaphore::new(1)))),
         };
-        let pages = stream::try_unfold(Some(range), move |rest: Option<Range>| {
-            let door = door.clone();
-            async move {
-                let Some(Range { chat_id, after, before }) = rest else { return Ok(None) };
-                let after = after.unwrap_or(Seq::new(0));
-                let query =
-                    GetHistory { chat_id, before: None, after: Some(after), around: None, limit: Some(PAGE) };
-                let page = door.messenger.query(&actor, query).await?;
-                let in_range = |message: &Message| before.is_none_or(|before| message.seq < before);
-                let last = page.items.last().map(|last| last.seq);
-                let more = page.has_more_after && page.items.last().is_some_and(in_range);
-                let items: Vec<Message> = page.items.into_iter().filter(in_range).collect();
-                let rest = last.filter(|_| more).map(|last| Range { chat_id, after: Some(last), before });
-                Ok::<_, Error>(Some((items, rest)))
-            }
-        });
-        let messages = pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten();
-        let items = messages.map(move |message: Result<Message>| match message {
-            Ok(message) => Ok(protocol.payload(&message)?),
-            Err(error) => Err(told(&error)),
-        });
-        Invoked::Stream(items.boxed())
+        match Fields::of_json(&[], json).read() {
+            Ok(range) => Invoked::Stream(reader.stream(range).map_err(|error| told(&error)).boxed()),
+            Err(error) => Invoked::Stream(stream::iter([Err(told(&error))]).boxed()),
+        }
     }
 }
 
 /// Streams the messages of a chat; no command or query, because those have one result.
 const STREAM_HISTORY: &str = "StreamHistory";
-
-/// What is to be streamed of a chat.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Range {
-    chat_id: ChatId,
-    after: Option<Seq>,
-    before: Option<Seq>,
-}
 
 /// What is refused before it has begun: in the form of what was asked for.
 fn refused(invocation: &Invocation<'_>, error: &Error) -> Invoked {

@@ -8,9 +8,11 @@ use messenger_core::{Actor, Error, Messenger, Result, context::Context};
 use crate::{
     admission::Admission,
     client::{self, Client},
+    history::Readers,
     limits::Limiter,
     operation::Access,
     options::Options,
+    unsent::{Account, Unsent},
 };
 
 /// The messenger with what the router keeps of its own; a cheap clone.
@@ -22,6 +24,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limiter,
     pub(crate) admission: Admission,
     pub(crate) options: Options,
+    pub(crate) unsent: Arc<Unsent>,
+    pub(crate) readers: Readers,
     /// Gives out the ids of requests.
     pub(crate) context: Context,
 }
@@ -38,7 +42,15 @@ impl Door {
     pub(crate) fn new(messenger: Messenger, options: Options) -> Self {
         let limits = Limiter::new(options.rate_limits);
         let admission = Admission::new(&options);
-        Self(Arc::new(Inner { messenger, limits, admission, options, context: Context::system() }))
+        Self(Arc::new(Inner {
+            messenger,
+            limits,
+            admission,
+            unsent: Unsent::new(options.unsent),
+            readers: Readers::default(),
+            options,
+            context: Context::system(),
+        }))
     }
 
     /// Does this, unless it takes longer than a request may.
@@ -85,7 +97,12 @@ impl Door {
         Client::at(self.address(parts))
     }
 
-    fn address(&self, parts: &Parts) -> Option<IpAddr> {
+    /// Where it is counted what waits for a connection of this person.
+    pub(crate) fn account_of(&self, actor: &Actor) -> Arc<Account> {
+        self.unsent.account(&actor.user().ok())
+    }
+
+    pub(crate) fn address(&self, parts: &Parts) -> Option<IpAddr> {
         client::address(&parts.extensions, &parts.headers, self.options.trusted_proxies)
     }
 

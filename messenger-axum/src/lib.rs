@@ -7,6 +7,7 @@ mod client;
 mod door;
 mod fields;
 mod health;
+mod history;
 mod layers;
 mod limits;
 mod login;
@@ -20,6 +21,8 @@ mod rest;
 mod router;
 mod rpc;
 pub mod signalr;
+mod unsent;
+mod web_socket;
 mod writing;
 mod ws;
 
@@ -27,7 +30,7 @@ pub use health::health;
 pub use layers::{REQUEST_DURATION, REQUESTS};
 pub use login::Login;
 pub use openapi::openapi;
-pub use options::{Options, Rate, RateLimits};
+pub use options::{Options, Rate, RateLimits, UnsentLimits};
 pub use problem::Problem;
 pub use router::{not_found, router};
 #[cfg(any(test, fuzzing))]

@@ -33,6 +33,7 @@ pub struct Options {
     pub(crate) trusted_proxies: usize,
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) docs: bool,
+    pub(crate) unsent: UnsentLimits,
     pub(crate) signalr: SignalROptions,
 }
 
@@ -53,6 +54,7 @@ impl Default for Options {
             trusted_proxies: 0,
             origins: Vec::new(),
             docs: true,
+            unsent: UnsentLimits::default(),
             signalr: SignalROptions::new().allow_stateful_reconnects(true),
         }
     }
@@ -181,6 +183,13 @@ impl Options {
         self
     }
 
+    /// How much may wait to be written to sockets of both kinds.
+    #[must_use]
+    pub const fn unsent(mut self, limits: UnsentLimits) -> Self {
+        self.unsent = limits;
+        self
+    }
+
     /// How the SignalR hub behaves: as ASP.NET Core's does by default, with stateful reconnect allowed.
     #[must_use]
     pub fn signalr(mut self, options: SignalROptions) -> Self {
@@ -202,6 +211,26 @@ impl Options {
 pub(crate) struct BodyRate {
     pub(crate) bytes_per_second: u32,
     pub(crate) grace: Duration,
+}
+
+/// How many bytes may wait for clients that do not take what is written to their sockets: answers, items of streams with
+/// the pages they come from, and what was gathered to be written. Events are not counted, for they are shared by all who
+/// are told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnsentLimits {
+    /// Of one connection, before the next of its requests is begun (4 MiB). One answer may be longer.
+    pub per_connection: usize,
+    /// Of one person, on this node (16 MiB). Beyond it the connection of theirs is ended that has most, as one that is
+    /// too far behind.
+    pub per_person: usize,
+    /// On this node (64 MiB). Beyond it the person's connection is ended who has most.
+    pub in_all: usize,
+}
+
+impl Default for UnsentLimits {
+    fn default() -> Self {
+        Self { per_connection: 4 << 20, per_person: 16 << 20, in_all: 64 << 20 }
+    }
 }
 
 /// How often one caller may ask. Beyond it the answer is 429 `rateLimited` with `Retry-After`.

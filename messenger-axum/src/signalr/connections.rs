@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use axum::extract::ws::WebSocket;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -13,6 +12,7 @@ use tokio::{
 };
 
 use super::{options::Transport, transports::Pipe};
+use crate::{unsent::Account, web_socket::WebSocket};
 
 /// Connections that may wait for their transport at the same time.
 const WAITING: usize = 10_000;
@@ -28,6 +28,7 @@ pub(super) struct Entry<U> {
     token: String,
     public_id: Arc<str>,
     pub(super) user: U,
+    pub(super) account: Arc<Account>,
     place: Mutex<Place>,
     pipe: OnceLock<Arc<Pipe>>,
     task: OnceLock<AbortHandle>,
@@ -74,13 +75,19 @@ impl<U> Connections<U> {
     }
 
     /// A new connection, which waits for its start; `None` if too many do.
-    pub(super) fn add(&self, user: U, stateful: bool) -> Option<(Arc<Entry<U>>, oneshot::Receiver<Start>)> {
+    pub(super) fn add(
+        &self,
+        user: U,
+        account: Arc<Account>,
+        stateful: bool,
+    ) -> Option<(Arc<Entry<U>>, oneshot::Receiver<Start>)> {
         let waiting = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
         let (start, started) = oneshot::channel();
         let entry = Arc::new(Entry {
             token: random_id(),
             public_id: random_id().into(),
             user,
+            account,
             place: Mutex::new(Place::Nowhere { start, stateful, _waiting: waiting }),
             pipe: OnceLock::new(),
             task: OnceLock::new(),
@@ -235,15 +242,20 @@ fn random_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{options::UnsentLimits, unsent::Unsent};
 
     fn connections() -> Arc<Connections<()>> {
         Arc::new(Connections::new())
     }
 
+    fn account() -> Arc<Account> {
+        Unsent::new(UnsentLimits::default()).account(&())
+    }
+
     #[test]
     fn what_is_over_is_not_found() {
         let connections = connections();
-        let (entry, _started) = connections.add((), true).unwrap();
+        let (entry, _started) = connections.add((), account(), true).unwrap();
         let seat = Seat { connections: Arc::clone(&connections), entry: Arc::clone(&entry) };
         assert!(connections.find(entry.token()).is_some());
         drop(seat);
@@ -255,15 +267,15 @@ mod tests {
     #[test]
     fn only_so_many_wait_for_their_start() {
         let connections = connections();
-        let mut waiting: Vec<_> = (0..WAITING).map_while(|_| connections.add((), false)).collect();
-        assert_eq!((waiting.len(), connections.add((), false).is_some()), (WAITING, false));
+        let mut waiting: Vec<_> = (0..WAITING).map_while(|_| connections.add((), account(), false)).collect();
+        assert_eq!((waiting.len(), connections.add((), account(), false).is_some()), (WAITING, false));
         // Those that have begun don't wait.
         let (begun, _) = &waiting[0];
         assert!(begun.claim_socket().is_ok());
-        assert!(connections.add((), false).is_some());
+        assert!(connections.add((), account(), false).is_some());
         // And those that are over neither.
         let (over, _) = waiting.pop().unwrap();
         drop(Seat { connections: Arc::clone(&connections), entry: over });
-        assert!(connections.add((), false).is_some());
+        assert!(connections.add((), account(), false).is_some());
     }
 }

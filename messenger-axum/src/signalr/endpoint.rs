@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{FromRequestParts as _, Request, ws::WebSocketUpgrade},
+    extract::Request,
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -22,10 +22,8 @@ use super::{
     session,
     transports::{Pipe, PipeLine, Polled, SocketLine},
 };
-use crate::{door::bearer, writing::WRITE_BUFFER};
+use crate::{door::bearer, unsent::Unsent, web_socket::Upgrade};
 
-/// The WebSocket's own read buffer; the library's default of 128 KiB would be most of what an idle socket costs.
-const READ_BUFFER: usize = 1024;
 /// Bytes of one WebSocket message or one post, which may hold many hub messages.
 const MOST_AT_ONCE: usize = 1024 * 1024;
 /// For the body of a post.
@@ -37,6 +35,7 @@ const ENDING_WAIT: Duration = Duration::from_secs(7);
 pub(super) struct Shared<H: Hub> {
     pub(super) hub: H,
     pub(super) options: SignalROptions,
+    unsent: Arc<Unsent>,
     connections: Arc<Connections<H::User>>,
 }
 
@@ -64,8 +63,18 @@ impl<H: Hub> Drop for Endpoint<H> {
 /// The host sees to cross-origin requests (a CORS layer around it), and that no layer limits the time of these routes
 /// or compresses or gathers what they answer.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: impl Hub, options: SignalROptions) -> Router<S> {
+    let unsent = Unsent::new(options.unsent);
+    counted_router(hub, options, unsent)
+}
+
+/// The same, where what waits is counted together with that of others.
+pub(crate) fn counted_router<S: Clone + Send + Sync + 'static>(
+    hub: impl Hub,
+    options: SignalROptions,
+    unsent: Arc<Unsent>,
+) -> Router<S> {
     let options = options.bounded();
-    let shared = Shared { hub, options, connections: Arc::new(Connections::new()) };
+    let shared = Shared { hub, options, unsent, connections: Arc::new(Connections::new()) };
     let endpoint = Arc::new(Endpoint(Arc::new(shared)));
     let negotiator = Arc::clone(&endpoint);
     Router::new()
@@ -155,7 +164,7 @@ impl<H: Hub> Shared<H> {
             Err(response) => return Err(unauthorized(response)),
         };
         match parts.method {
-            Method::GET if is_upgrade(&parts.headers) => self.web_socket(&mut parts, id, user).await,
+            Method::GET if is_upgrade(&parts.headers) => self.web_socket(&mut parts, id, user),
             Method::GET if accepts_events(&parts.headers) => self.events(&*self.own(id, &user)?),
             Method::GET => self.poll(self.own(id, &user)?).await,
             Method::POST => self.post(&*self.own(id, &user)?, body).await,
@@ -178,7 +187,8 @@ impl<H: Hub> Shared<H> {
 
     /// A connection that has been negotiated; its task waits for a transport.
     fn begin(self: &Arc<Self>, user: H::User, stateful: bool) -> Option<Arc<Entry<H::User>>> {
-        let (entry, started) = self.connections.add(user, stateful)?;
+        let account = self.unsent.account(&user);
+        let (entry, started) = self.connections.add(user, account, stateful)?;
         let shared = Arc::clone(self);
         let seat = Seat { connections: Arc::clone(&self.connections), entry: Arc::clone(&entry) };
         let task = tokio::spawn(async move {
@@ -203,23 +213,18 @@ impl<H: Hub> Shared<H> {
         Some(entry)
     }
 
-    async fn web_socket(self: &Arc<Self>, parts: &mut Parts, id: Option<&str>, user: H::User) -> Answer {
+    fn web_socket(self: &Arc<Self>, parts: &mut Parts, id: Option<&str>, user: H::User) -> Answer {
         self.must_offer(Transport::WebSockets)?;
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await.map_err(|_| {
-            No::Refused(StatusCode::BAD_REQUEST, "A WebSocket handshake (RFC 6455) is expected.")
-        })?;
+        const NO_HANDSHAKE: No =
+            No::Refused(StatusCode::BAD_REQUEST, "A WebSocket handshake (RFC 6455) is expected.");
+        let upgrade = Upgrade::of(parts).ok_or(NO_HANDSHAKE)?;
         let entry = match id {
             Some(_) => self.own(id, &user)?,
             None => self.begin(user, false).ok_or(TOO_MANY)?,
         };
         let place = entry.claim_socket().map_err(no_place)?;
-        let upgrade = upgrade
-            .read_buffer_size(READ_BUFFER)
-            // No limit to what it may hold: each record is written before the next, however long it is.
-            .write_buffer_size(WRITE_BUFFER)
-            .max_message_size(MOST_AT_ONCE)
-            .max_frame_size(MOST_AT_ONCE);
-        Ok(upgrade.on_upgrade(async move |socket| match place {
+        let account = Arc::clone(&entry.account);
+        Ok(upgrade.answer(MOST_AT_ONCE, account, async move |socket| match place {
             // Either is dropped, and the socket with it, if the connection has ended meanwhile.
             ForSocket::First(start, others) => drop(start.send(Start::Socket(Box::new(socket), others))),
             ForSocket::Other(others) => drop(others.send(socket).await),
@@ -310,7 +315,10 @@ impl<H: Hub> Shared<H> {
 
     fn pipe<'e>(&self, entry: &'e Entry<H::User>) -> &'e Arc<Pipe> {
         let options = &self.options;
-        entry.pipe(|| Pipe::new(options.application_max_buffer_size, options.transport_max_buffer_size))
+        entry.pipe(|| {
+            let account = Arc::clone(&entry.account);
+            Pipe::new(options.application_max_buffer_size, options.transport_max_buffer_size, account)
+        })
     }
 
     fn must_offer(&self, transport: Transport) -> Result<(), No> {

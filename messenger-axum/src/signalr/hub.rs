@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    hash::Hash,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -16,6 +17,7 @@ use super::{
     protocol::{Argument, ArgumentError, EncodeError, Payload, Protocol},
     uploads::Upload,
 };
+use crate::unsent::Account;
 
 /// What clients connect to.
 ///
@@ -24,7 +26,7 @@ use super::{
 #[async_trait]
 pub trait Hub: Send + Sync + 'static {
     /// Who a client is.
-    type User: Clone + PartialEq + Send + Sync + 'static;
+    type User: Clone + Eq + Hash + Send + Sync + 'static;
     /// What is kept of a connection.
     type Client: HubClient;
 
@@ -107,7 +109,8 @@ pub enum Invoked {
     Work(BoxFuture<'static, Result<Payload, HubError>>, Option<Arc<AtomicBool>>),
     /// A result that is there already.
     Done(Result<Payload, HubError>),
-    /// Items; only from methods that are [streaming](HubMethod::streaming).
+    /// Items; only from methods that are [streaming](HubMethod::streaming). They are asked for only while something can be
+    /// written to the client: what must not wait for that, such as a read of a database, is best in a task of its own.
     Stream(BoxStream<'static, Result<Payload, HubError>>),
 }
 
@@ -180,12 +183,18 @@ pub struct Caller {
     pub(super) id: Arc<str>,
     pub(super) protocol: Protocol,
     pub(super) asks: Asks,
+    pub(super) account: Arc<Account>,
 }
 
 impl Caller {
     /// The connection's id, which is no secret.
     pub fn connection_id(&self) -> &str {
         &self.id
+    }
+
+    /// Where it is counted what waits for this client.
+    pub(crate) const fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// How values for this client are encoded.

@@ -20,6 +20,7 @@ mod transports;
 mod uploads;
 
 pub use ask::AskError;
+pub(crate) use endpoint::counted_router;
 pub use endpoint::{Refused, router};
 pub use hub::{Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Push};
 pub use options::{SignalROptions, Transport};

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::options::UnsentLimits;
+
 /// How a SignalR endpoint behaves: the options of ASP.NET Core under their names (`HubOptions`,
 /// `HttpConnectionDispatcherOptions`), with their defaults.
 ///
@@ -32,6 +34,7 @@ pub struct SignalROptions {
     pub(super) poll_timeout: Duration,
     pub(super) disconnect_timeout: Duration,
     pub(super) minimum_protocol_version: u32,
+    pub(super) unsent: UnsentLimits,
 }
 
 /// How bytes get from the client to the server and back.
@@ -65,6 +68,7 @@ impl Default for SignalROptions {
             poll_timeout: Duration::from_secs(90),
             disconnect_timeout: Duration::from_secs(15),
             minimum_protocol_version: 0,
+            unsent: UnsentLimits::default(),
         }
     }
 }
@@ -211,6 +215,14 @@ impl SignalROptions {
         self
     }
 
+    /// How much may wait to be written to clients, for all connections of this endpoint together. The chat has
+    /// [`Options::unsent`](crate::Options::unsent) instead, for sockets of both kinds.
+    #[must_use]
+    pub const fn unsent(mut self, limits: UnsentLimits) -> Self {
+        self.unsent = limits;
+        self
+    }
+
     /// With times that can be added to now, and intervals that are some time.
     pub(super) fn bounded(mut self) -> Self {
         const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -278,7 +290,8 @@ mod tests {
             .close_timeout(time(11))
             .poll_timeout(time(12))
             .disconnect_timeout(time(13))
-            .minimum_protocol_version(1);
+            .minimum_protocol_version(1)
+            .unsent(UnsentLimits { per_connection: 1, per_person: 2, in_all: 3 });
         let SignalROptions {
             keep_alive_interval,
             web_socket_keep_alive_interval,
@@ -297,6 +310,7 @@ mod tests {
             poll_timeout,
             disconnect_timeout,
             minimum_protocol_version,
+            unsent,
         } = options.bounded();
         let times = [
             keep_alive_interval,
@@ -319,6 +333,7 @@ mod tests {
         assert_eq!(sizes, [5, 6, 7, 8, 9]);
         assert!(enable_detailed_errors && allow_stateful_reconnects);
         assert_eq!((transports, minimum_protocol_version), (vec![Transport::LongPolling], 1));
+        assert_eq!(unsent, UnsentLimits { per_connection: 1, per_person: 2, in_all: 3 });
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! JSON-RPC 2.0 (jsonrpc.org/specification), as bytes.
 
-use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
 use messenger_core::{
     Error, Event,
@@ -9,7 +8,7 @@ use messenger_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Problem;
+use crate::{Problem, web_socket::Message};
 
 /// The bytes of events in this protocol.
 const SLOT: FrameSlot = FrameSlot::new(0);
@@ -158,8 +157,9 @@ fn write_error(id: &Id, code: i32, message: &str, data: Option<&Problem>) -> Vec
 }
 
 /// The answers to a batch, in one frame.
-pub(super) fn batch(answers: &[Vec<u8>]) -> Vec<u8> {
-    let mut frame = vec![b'['];
+pub(super) fn batch(answers: &[Bytes]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(answers.iter().map(|answer| 1 + answer.len()).sum::<usize>() + 1);
+    frame.push(b'[');
     for (index, answer) in answers.iter().enumerate() {
         if index > 0 {
             frame.push(b',');
@@ -191,5 +191,5 @@ fn encode(event: &Event) -> Bytes {
 /// A text message of bytes that this module wrote.
 pub(super) fn text(bytes: impl Into<Bytes>) -> Message {
     // What `serde_json` writes is UTF-8, and so is what is copied from a text frame.
-    Message::Text(Utf8Bytes::try_from(bytes.into()).unwrap_or_default())
+    Message::Text(bytes.into())
 }

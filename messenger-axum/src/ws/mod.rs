@@ -6,29 +6,24 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
-    extract::{
-        State,
-        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
-    },
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::request::Parts;
-use messenger_core::{Error, Result};
+use messenger_core::Error;
 
 use crate::{
     Problem,
     door::{Door, bearer},
     origin,
-    writing::WRITE_BUFFER,
+    web_socket::Upgrade,
 };
 
 use session::Session;
-
-/// The WebSocket's own read buffer; the library's default of 128 KiB would be most of what an idle socket costs.
-const READ_BUFFER: usize = 1024;
 
 /// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and not the
 /// limit of requests at once; the limit of time only until they are open.
@@ -36,14 +31,12 @@ pub(crate) fn routes() -> Router<Door> {
     Router::new().route("/ws", get(open))
 }
 
-async fn open(
-    State(door): State<Door>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    parts: Parts,
-) -> Response {
+async fn open(State(door): State<Door>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let upgrade = Upgrade::of(&mut parts);
     let connected = async {
-        let upgrade =
-            upgrade.map_err(|_| Error::Malformed("A WebSocket handshake (RFC 6455) is expected.".into()))?;
+        let upgrade = upgrade
+            .ok_or_else(|| Error::Malformed("A WebSocket handshake (RFC 6455) is expected.".into()))?;
         origin::check(&parts, &door.options)?;
         let token = bearer(&parts.headers).or_else(|| from_query(parts.uri.query()?));
         let actor = door.log_in(&parts, token, true).await?;
@@ -55,14 +48,9 @@ async fn open(
             Ok(connected) => connected,
             Err(error) => return Problem::report(&error).into_response(),
         };
-    let largest = door.options.frame_limit;
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        // No limit to what it may hold: each answer is written before the next, however long it is.
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(largest)
-        .max_frame_size(largest)
-        .on_upgrade(move |socket| Session::new(door, connection).run(socket))
+    let account = door.account_of(connection.actor());
+    let session = Session::new(door.clone(), connection, Arc::clone(&account));
+    upgrade.answer(door.options.frame_limit, account, move |socket| session.run(socket))
 }
 
 /// A token is base64url, which is not escaped in a query; anything else is no token.

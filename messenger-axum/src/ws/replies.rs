@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use messenger_core::Result;
 
 use super::frames::{self, Id};
-use crate::operation::Answer;
+use crate::{operation::Answer, unsent::Account};
 
 /// Bytes of answers to a batch after which no more of its requests are begun: they wait for each other.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -14,6 +15,7 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Reply {
     id: Option<Id>,
     batch: Option<Arc<Batch>>,
+    account: Arc<Account>,
 }
 
 /// The answers to a batch, until all are there.
@@ -23,7 +25,7 @@ pub(super) struct Batch {
 
 struct Answers {
     missing: usize,
-    ready: Vec<Vec<u8>>,
+    ready: Vec<Bytes>,
     bytes: usize,
 }
 
@@ -33,10 +35,10 @@ impl Batch {
     }
 
     /// Takes an answer, or none for a notification. The frame, once it was the last, if there is anything in it.
-    fn add(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    fn add(&self, answer: Option<Bytes>) -> Option<Vec<u8>> {
         let mut answers = self.lock();
         answers.missing -= 1;
-        answers.bytes += answer.as_ref().map_or(0, Vec::len);
+        answers.bytes += answer.as_ref().map_or(0, Bytes::len);
         answers.ready.extend(answer);
         (answers.missing == 0 && !answers.ready.is_empty()).then(|| frames::batch(&answers.ready))
     }
@@ -48,8 +50,8 @@ impl Batch {
 }
 
 impl Reply {
-    pub(super) fn to(id: Option<Id>, batch: Option<Arc<Batch>>) -> Self {
-        Self { id, batch }
+    pub(super) fn to(id: Option<Id>, batch: Option<Arc<Batch>>, account: &Arc<Account>) -> Self {
+        Self { id, batch, account: Arc::clone(account) }
     }
 
     /// Whether the answers to its batch are so long already that there is no room for this one.
@@ -58,7 +60,7 @@ impl Reply {
     }
 
     /// The frame to be sent, if there is one now.
-    pub(super) fn with(self, answer: &Result<Answer>) -> Option<Vec<u8>> {
+    pub(super) fn with(self, answer: &Result<Answer>) -> Option<Bytes> {
         self.with_frame(|id| match answer {
             Ok(answer) => frames::answer(id, &answer.json()),
             Err(error) => frames::refusal(id, error),
@@ -66,10 +68,11 @@ impl Reply {
     }
 
     /// The same, for an answer that is already encoded.
-    pub(super) fn with_frame(self, write: impl FnOnce(&Id) -> Vec<u8>) -> Option<Vec<u8>> {
-        let answer = self.id.as_ref().map(write);
+    pub(super) fn with_frame(self, write: impl FnOnce(&Id) -> Vec<u8>) -> Option<Bytes> {
+        let counted = |frame: Vec<u8>| self.account.counted(frame.into());
+        let answer = self.id.as_ref().map(write).map(counted);
         match self.batch {
-            Some(batch) => batch.add(answer),
+            Some(batch) => batch.add(answer).map(counted),
             None => answer,
         }
     }

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
-use axum::extract::ws::{CloseFrame, Message};
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use messenger_core::{
@@ -21,6 +20,8 @@ use crate::{
     door::Door,
     pipeline::Pipeline,
     signalr::Protocol,
+    unsent::Account,
+    web_socket::{Fault as SocketFault, Message},
     writing::{NotWritten, Writer},
 };
 
@@ -62,7 +63,8 @@ type Step<T = ()> = std::result::Result<T, End>;
 /// A socket's connection to the hub, and its requests.
 pub(super) struct Session {
     caller: Caller,
-    requests: Pipeline<Option<Vec<u8>>>,
+    account: Arc<Account>,
+    requests: Pipeline<Option<Bytes>>,
     /// Requests of frames that were read and may not be begun yet.
     waiting: VecDeque<Owned>,
     refusals: u32,
@@ -77,9 +79,10 @@ struct Owned {
 }
 
 impl Session {
-    pub(super) fn new(door: Door, connection: Connection) -> Self {
+    pub(super) fn new(door: Door, connection: Connection, account: Arc<Account>) -> Self {
         Self {
             caller: Caller { door, connection },
+            account,
             requests: Pipeline::default(),
             waiting: VecDeque::new(),
             refusals: 0,
@@ -91,7 +94,7 @@ impl Session {
     pub(super) async fn run<S, E>(mut self, mut socket: S)
     where
         S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
-        E: std::error::Error + Send + Sync + 'static,
+        E: Into<SocketFault>,
     {
         let end = loop {
             if let Err(end) = self.turn(&mut socket).await {
@@ -115,7 +118,7 @@ impl Session {
     async fn turn<S, E>(&mut self, socket: &mut S) -> Step
     where
         S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
-        E: std::error::Error + Send + Sync + 'static,
+        E: Into<SocketFault>,
     {
         let may_read = self.requests.may_begin() && self.waiting.is_empty();
         // A client is not silent that is not listened to.
@@ -124,10 +127,11 @@ impl Session {
         tokio::select! {
             signal = self.caller.connection.next() => out.signal(signal, &mut self.heard).await?,
             () = poll_fn(|task| self.requests.poll_progress(task)) => {}
+            () = poll_fn(|task| self.account.poll_cut(task)) => return Err(UNREAD),
             message = out.writer.line.next(), if may_read => {
                 let Some(message) = message else { return Err(End::Lost) };
                 self.heard = true;
-                self.receive(message.map_err(|error| broken(&error))?).await?;
+                self.receive(message.map_err(broken)?).await?;
             }
         }
         loop {
@@ -157,9 +161,12 @@ impl Session {
 
     async fn receive(&mut self, message: Message) -> Step {
         match message {
-            Message::Text(text) => self.receive_text(text.as_str()).await,
+            Message::Text(text) => match str::from_utf8(&text) {
+                Ok(text) => self.receive_text(text).await,
+                Err(_) => Err(End::Close(close::NOT_UTF8, "Text must be UTF-8.")),
+            },
             Message::Binary(_) => Err(End::Close(close::UNSUPPORTED, "Only text frames are understood.")),
-            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Ping(_) | Message::Pong => Ok(()),
             Message::Close(_) => Err(End::Close(close::DONE, "")),
         }
     }
@@ -167,16 +174,16 @@ impl Session {
     async fn receive_text(&mut self, text: &str) -> Step {
         match frames::read(text) {
             Frame::One(Ok(request)) => {
-                let reply = Reply::to(request.id.clone(), None);
+                let reply = Reply::to(request.id.clone(), None, &self.account);
                 self.begin(reply, &request.method, request.params).await
             }
             Frame::One(Err(fault)) => {
-                self.requests.ready.push_back(Some(frames::fault(&Id::null(), fault)));
+                self.requests.ready.push_back(Some(frames::fault(&Id::null(), fault).into()));
                 self.count_refusal()
             }
             Frame::Batch(requests) if requests.len() > BATCH => {
                 let too_many = Error::Malformed(format!("A batch may have at most {BATCH} requests."));
-                self.requests.ready.push_back(Some(frames::refusal(&Id::null(), &too_many)));
+                self.requests.ready.push_back(Some(frames::refusal(&Id::null(), &too_many).into()));
                 self.count_refusal()
             }
             Frame::Batch(requests) => self.receive_batch(requests),
@@ -189,12 +196,13 @@ impl Session {
             let batch = Some(Arc::clone(&batch));
             match request {
                 Ok(Request { id, method, params }) => self.waiting.push_back(Owned {
-                    reply: Reply::to(id, batch),
+                    reply: Reply::to(id, batch, &self.account),
                     method: method.into_owned(),
                     params: params.map(ToOwned::to_owned),
                 }),
                 Err(fault) => {
-                    let answer = Reply::to(Some(Id::null()), batch).with_frame(|id| frames::fault(id, fault));
+                    let reply = Reply::to(Some(Id::null()), batch, &self.account);
+                    let answer = reply.with_frame(|id| frames::fault(id, fault));
                     self.requests.ready.push_back(answer);
                     self.count_refusal()?;
                 }
@@ -250,7 +258,7 @@ impl Session {
     async fn finish<S, E>(&mut self, socket: &mut S, refusal: &Error)
     where
         S: Sink<Message, Error = E> + Unpin + Send,
-        E: std::error::Error + Send + Sync + 'static,
+        E: Into<SocketFault>,
     {
         let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.requests.poll_idle(task))).await;
         for Owned { reply, .. } in self.waiting.drain(..) {
@@ -278,7 +286,7 @@ struct Out<'s, S> {
 impl<'s, S, E> Out<'s, S>
 where
     S: Sink<Message, Error = E> + Unpin + Send,
-    E: std::error::Error + Send + Sync + 'static,
+    E: Into<SocketFault>,
 {
     fn new(socket: &'s mut S) -> Self {
         Self { writer: Writer::new(socket, WRITE_WAIT) }
@@ -317,31 +325,25 @@ where
     }
 }
 
-fn not_written<E: std::error::Error + 'static>(why: NotWritten<E>) -> End {
+fn not_written<E: Into<SocketFault>>(why: NotWritten<E>) -> End {
     match why {
         NotWritten::Slow => SLOW,
-        NotWritten::Broken(error) => broken(&error),
+        NotWritten::Broken(error) => broken(error),
     }
 }
 
 /// The frame that says so reaches a client that begins to read again.
 const SLOW: End = End::Close(close::TOO_FAR_BEHIND, "Too slow; connect again and resume.");
+const UNREAD: End = End::Close(close::TOO_FAR_BEHIND, "Too much is unread; connect again and resume.");
 
 /// What a failure of the socket means.
-fn broken(error: &(dyn std::error::Error + 'static)) -> End {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<tungstenite::Error>() {
-            return match error {
-                tungstenite::Error::Capacity(_) => End::Close(close::TOO_BIG, "The frame is too big."),
-                tungstenite::Error::Utf8(_) => End::Close(close::NOT_UTF8, "Text must be UTF-8."),
-                tungstenite::Error::Protocol(_) => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
-                _ => End::Lost,
-            };
-        }
-        cause = error.source();
+fn broken(fault: impl Into<SocketFault>) -> End {
+    match fault.into() {
+        SocketFault::TooBig => End::Close(close::TOO_BIG, "The frame is too big."),
+        SocketFault::Protocol => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
+        // What has been begun can't be ended, and behind it there is no closing frame.
+        SocketFault::Unread | SocketFault::Lost => End::Lost,
     }
-    End::Lost
 }
 
 /// The closing handshake (RFC 6455, section 7): says why, and waits a moment for the client to say so too. Dropping
@@ -351,15 +353,16 @@ where
     S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
 {
     let goodbye = async {
-        let frame = CloseFrame { code, reason: reason.into() };
-        // Fails if the client has said goodbye first; then the answer to that goes out with the next read.
-        let _ = socket.send(Message::Close(Some(frame))).await;
+        // Nothing is sent if the client has said goodbye first, for that has been answered.
+        let _ = socket.send(Message::close(code, reason)).await;
         while let Some(Ok(message)) = socket.next().await {
             if matches!(message, Message::Close(_)) {
+                // So that the other half is written that was still to be.
+                let _ = socket.flush().await;
                 return;
             }
         }
-        if matches!(code, close::PROTOCOL | close::NOT_UTF8 | close::TOO_BIG) {
+        if matches!(code, close::PROTOCOL | close::TOO_BIG) {
             // Nothing can be read after such a fault, so there is only time that can be given.
             std::future::pending::<()>().await;
         }

@@ -1,7 +1,6 @@
 //! Sessions over channels, on a clock that stands still while there is something to do.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use axum::extract::ws::Message;
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use messenger_core::{
@@ -21,7 +19,11 @@ use tokio::{
 };
 
 use super::session::Session;
-use crate::{Options, door::Door};
+use crate::{
+    Options,
+    door::Door,
+    web_socket::{Fault, Message},
+};
 
 /// A socket whose client is at the other ends of two channels.
 struct Wire {
@@ -30,7 +32,7 @@ struct Wire {
 }
 
 impl Stream for Wire {
-    type Item = std::result::Result<Message, Infallible>;
+    type Item = std::result::Result<Message, Fault>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(ready!(self.received.poll_recv(task)).map(Ok))
@@ -38,23 +40,23 @@ impl Stream for Wire {
 }
 
 impl Sink<Message> for Wire {
-    type Error = Infallible;
+    type Error = Fault;
 
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> std::result::Result<(), Infallible> {
+    fn start_send(self: Pin<&mut Self>, message: Message) -> std::result::Result<(), Fault> {
         // A client that is lost takes nothing in.
         let _ = self.sent.send(message);
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }
 }
@@ -90,7 +92,10 @@ async fn connect(slow: Duration) -> (Client, impl Future<Output = ()>) {
     let door = Door::new(messenger, Options::new().timeout(2 * slow));
     let (say, received) = mpsc::unbounded_channel();
     let (sent, hear) = mpsc::unbounded_channel();
-    (Client { say, hear }, Session::new(door, connection).run(Wire { received, sent }))
+    (
+        Client { say, hear },
+        Session::new(door.clone(), connection, door.account_of(&ada)).run(Wire { received, sent }),
+    )
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -108,7 +113,7 @@ async fn a_client_that_only_answers_pings_stays() {
     let answers = async {
         while let Some(message) = client.hear.recv().await {
             assert!(matches!(message, Message::Ping(_)), "{message:?}");
-            client.say.send(Message::Pong(Bytes::new())).unwrap();
+            client.say.send(Message::Pong).unwrap();
         }
     };
     let stays = timeout(LONG, async { tokio::join!(session, answers) });
@@ -119,14 +124,18 @@ async fn a_client_that_only_answers_pings_stays() {
 async fn a_client_that_is_not_listened_to_is_not_taken_for_silent() {
     let (mut client, session) = connect(LONG).await;
     let session = tokio::spawn(session);
-    client.say.send(Message::text(r#"{"jsonrpc":"2.0","id":1,"method":"GetMe"}"#)).unwrap();
+    client
+        .say
+        .send(Message::Text(Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"GetMe"}"#)))
+        .unwrap();
     // Nothing is read while the call is under way that others must not overtake.
     let answer = loop {
         match client.hear.recv().await.expect("the session goes on") {
-            Message::Ping(_) => client.say.send(Message::Pong(Bytes::new())).unwrap(),
+            Message::Ping(_) => client.say.send(Message::Pong).unwrap(),
             other => break other,
         }
     };
-    assert!(answer.into_text().unwrap().contains("ada"));
+    let Message::Text(answer) = answer else { panic!("{answer:?}") };
+    assert!(str::from_utf8(&answer).unwrap().contains("ada"));
     session.abort();
 }

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     pipeline::Pipeline,
+    unsent::Account,
     writing::{NotWritten, Writer},
 };
 
@@ -65,6 +66,7 @@ impl From<Malformed> for End {
 struct Session<H: Hub> {
     shared: Arc<Shared<H>>,
     client: H::Client,
+    account: Arc<Account>,
     protocol: Protocol,
     records: Records,
     waiting: Waiting,
@@ -96,7 +98,9 @@ pub(super) async fn run<H: Hub, L: Line>(
     }
     let asks = Asks::default();
     let asked = Asked::new(asks.clone());
-    let caller = Caller { id: seat.public_id(), protocol: agreed.protocol, asks };
+    let account = Arc::clone(&seat.entry.account);
+    let caller =
+        Caller { id: seat.public_id(), protocol: agreed.protocol, asks, account: Arc::clone(&account) };
     let connecting = timeout(shared.options.handshake_timeout, shared.hub.connect(user, caller)).await;
     // Only now, so that a client which has started misses nothing of what happens from then on.
     if !Box::pin(opening::accept(&mut line, &shared.options)).await {
@@ -110,6 +114,7 @@ pub(super) async fn run<H: Hub, L: Line>(
                     .then(|| Box::new(Reliable::new(shared.options.stateful_reconnect_buffer_size))),
                 shared: Arc::clone(&shared),
                 client,
+                account,
                 protocol: agreed.protocol,
                 records,
                 waiting: Waiting::default(),
@@ -185,6 +190,7 @@ impl<H: Hub> Session<H> {
         // Without anything to read from, only another socket can come.
         let may_read = !self.attached || self.has_room();
         let may_write = self.may_write();
+        let may_wait_for_room = !self.waiting.is_empty() && !self.account.has_room();
         let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
         tokio::select! {
             push = self.client.next(), if may_write => self.push(&mut out, push).await?,
@@ -193,6 +199,8 @@ impl<H: Hub> Session<H> {
             step = poll_fn(|task| self.streams.poll_next(task)), if may_write => self.stream(&mut out, step).await?,
             ask = poll_fn(|task| self.asked.poll_next(task)), if may_write => self.ask(&mut out, ask).await?,
             () = self.uploads.make_room() => {}
+            () = poll_fn(|task| self.account.poll_room(task)), if may_wait_for_room => {}
+            () = poll_fn(|task| self.account.poll_cut(task)) => return Err(self.cut(out.line)),
             () = poll_fn(|task| self.times.poll_due(task)) => self.on_time(&mut out).await?,
         }
         self.work_through(&mut out).await
@@ -278,7 +286,7 @@ impl<H: Hub> Session<H> {
 
     async fn stream<L: Line>(&mut self, out: &mut Writer<'_, L>, step: streams::Step) -> Step {
         let record = match step {
-            streams::Step::Item(id, item) => self.protocol.stream_item(&id, &item),
+            streams::Step::Item(id, item) => self.account.counted(self.protocol.stream_item(&id, &item)),
             streams::Step::End(id, end) => self.end_of_stream(&id, end),
         };
         self.send(out, record).await
@@ -319,11 +327,18 @@ impl<H: Hub> Session<H> {
     fn written<L: Line>(&mut self, line: &mut L, written: &Result<(), NotWritten<Gone>>) -> Step {
         match written {
             Ok(()) => Ok(()),
+            Err(_) if self.account.is_cut() => Err(self.cut(line)),
             Err(NotWritten::Slow) if self.reliable.is_none() => {
                 Err(End::Fault("The client is too slow.".into()))
             }
             Err(_) => self.lost(line),
         }
+    }
+
+    /// The client is not waited for, because what waits for it is too much for others.
+    fn cut<L: Line>(&self, line: &mut L) -> End {
+        line.give_up();
+        End::Fault("Too much waits for the client.".into())
     }
 
     /// The line is lost: the end, or with stateful reconnect the beginning of a time in which the client may come back.
@@ -375,6 +390,9 @@ impl<H: Hub> Session<H> {
 
     /// Answers what is under way if there is time for that, and forgets the client. What it is told at last.
     async fn conclude<L: Line>(mut self: Box<Self>, line: &mut L, end: End) -> Option<Goodbye> {
+        if matches!(end, End::Lost) {
+            line.give_up();
+        }
         if matches!(end, End::Lost | End::Left) {
             // Who sends and leaves without waiting for answers has sent it all the same.
             let _ = timeout(DRAIN_WAIT, self.work_off_rest(line)).await;

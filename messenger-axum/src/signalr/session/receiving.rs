@@ -1,6 +1,6 @@
 //! What the client says, one message after the other.
 
-use std::{borrow::Cow, collections::VecDeque, future::poll_fn};
+use std::{borrow::Cow, collections::VecDeque, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
@@ -95,7 +95,10 @@ impl<H: Hub> Session<H> {
 
     /// Whether the next invocation may be taken: it may be begun, and what it comes to finds room.
     pub(super) fn may_take(&self) -> bool {
-        self.calls.may_begin() && self.calls.ready.len() < ANSWERS && !self.uploads.is_full()
+        self.calls.may_begin()
+            && self.calls.ready.len() < ANSWERS
+            && !self.uploads.is_full()
+            && self.account.has_room()
     }
 
     fn place_of(&self, message: &Message<'_>) -> Place {
@@ -213,14 +216,13 @@ impl<H: Hub> Session<H> {
                         let (id, target) = (id.to_owned(), target.to_owned());
                         let (protocol, detailed) =
                             (self.protocol, self.shared.options.enable_detailed_errors);
+                        let account = Arc::clone(&self.account);
                         let answer = async move {
                             let texts = Texts { method: &target, detailed };
                             let outcome = work.await;
                             let outcome = outcome.as_ref().map_err(|error| texts.failed(error));
-                            Some(protocol.completion(
-                                &id,
-                                outcome.as_ref().map(|value| *value).map_err(|text| &**text),
-                            ))
+                            let outcome = outcome.as_ref().map(|value| *value).map_err(|text| &**text);
+                            Some(account.counted(protocol.completion(&id, outcome)))
                         };
                         self.calls.begin(Box::pin(answer), placed, waits);
                     }
@@ -252,7 +254,7 @@ impl<H: Hub> Session<H> {
 
     fn answer(&self, id: &str, target: &str, result: &Result<Payload, HubError>) -> Bytes {
         match result {
-            Ok(value) => self.protocol.completion(id, Ok(value)),
+            Ok(value) => self.account.counted(self.protocol.completion(id, Ok(value))),
             Err(error) => self.protocol.completion(id, Err(&self.texts(target).failed(error))),
         }
     }
@@ -319,6 +321,11 @@ impl Items {
 impl Waiting {
     pub(super) const fn bytes(&self) -> usize {
         self.items.bytes + self.calls_bytes
+    }
+
+    /// Whether no call waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
     }
 
     fn add_call(&mut self, record: Bytes, is_item: bool) {

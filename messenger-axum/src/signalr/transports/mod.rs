@@ -27,7 +27,11 @@ pub(super) trait Line:
     /// What it runs over is given up; another may come.
     fn detach(&mut self);
 
-    /// Since when no request of the client has been there to answer, for transports that need one.
+    /// What was written and not taken is taken back, for a client that is not waited for any more.
+    fn give_up(&mut self);
+
+    /// Since when no request of the client has been there to answer, or its answer has not been read, for transports
+    /// that need one.
     fn idle_since(&self) -> Option<Instant>;
 
     /// Ends it in the way of the transport, after what was written; waits so long at most for the client to notice.

@@ -1,13 +1,13 @@
 use std::{
     collections::VecDeque,
-    convert::Infallible,
+    io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::{Sink, Stream};
 use tokio::{
     sync::Notify,
@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{Gone, Line, Outgoing, Received};
-use crate::signalr::options::Transport;
+use crate::{signalr::options::Transport, unsent::Account};
+
+/// Bytes of a body that are given out at a time. What the server's HTTP has of a body it keeps until that is read.
+const PIECE: usize = 8 * 1024;
 
 /// A connection whose client makes requests: what it posts waits here for the session, and what the session writes
 /// for the next poll or for the event stream.
@@ -29,6 +32,7 @@ pub(in crate::signalr) struct Pipe {
     buried: Notify,
     most_in: usize,
     most_out: usize,
+    account: Arc<Account>,
 }
 
 struct State {
@@ -38,6 +42,10 @@ struct State {
     ended: Option<Received>,
     written: VecDeque<Bytes>,
     written_bytes: usize,
+    /// What the answer that is being given has taken of it, and not given out.
+    taken: Weak<Taken>,
+    /// When the client was last there, for an answer that is being given.
+    moved_at: Option<Instant>,
     /// The session will write no more.
     finished: bool,
     is_buried: bool,
@@ -59,13 +67,15 @@ pub(in crate::signalr) enum Polled {
 }
 
 impl Pipe {
-    pub(in crate::signalr) fn new(most_in: usize, most_out: usize) -> Self {
+    pub(in crate::signalr) fn new(most_in: usize, most_out: usize, account: Arc<Account>) -> Self {
         let state = State {
             posted: VecDeque::new(),
             posted_bytes: 0,
             ended: None,
             written: VecDeque::new(),
             written_bytes: 0,
+            taken: Weak::new(),
+            moved_at: None,
             finished: false,
             is_buried: false,
             poll: 0,
@@ -80,6 +90,7 @@ impl Pipe {
             buried: Notify::new(),
             most_in,
             most_out,
+            account,
         }
     }
 
@@ -131,6 +142,7 @@ impl Pipe {
         let mut state = self.lock();
         state.poll += 1;
         state.idle_since = None;
+        state.moved_at = None;
         let number = state.poll;
         // Whoever waited is answered.
         wake(state.client.take(), state);
@@ -153,21 +165,32 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// All that is written, for the answer that is being given; nothing if another is given by now.
-    fn take(&self, number: u64) -> VecDeque<Bytes> {
+    /// Takes all that is written, for the answer that is being given; nothing if another is given by now.
+    fn take(&self, number: u64, taken: &Arc<Taken>) {
         let mut state = self.lock();
         if state.poll != number {
-            return VecDeque::new();
+            return;
         }
         state.written_bytes = 0;
-        let written = std::mem::take(&mut state.written);
+        taken.lock().records.append(&mut state.written);
+        state.written = VecDeque::new();
+        state.taken = Arc::downgrade(taken);
         wake(state.session.take(), state);
-        written
+    }
+
+    /// What the client has not read is nobody's any more.
+    fn give_up(&self) {
+        let mut state = self.lock();
+        state.written = VecDeque::new();
+        state.written_bytes = 0;
+        if let Some(taken) = state.taken.upgrade() {
+            taken.lock().give_up();
+        }
     }
 
     /// What is written as an event stream (the WHATWG's HTML standard, section 9.2). Its end is the client's.
     pub(in crate::signalr) fn events(self: &Arc<Self>) -> Events {
-        Events { turn: self.begin_poll(), begun: false }
+        Events { turn: self.begin_poll(), begun: false, taken: Arc::default() }
     }
 
     /// Nothing more is written, and nothing more that is posted is taken.
@@ -229,12 +252,70 @@ struct Turn {
     number: u64,
 }
 
+impl Turn {
+    /// The client takes the answer.
+    fn moves(&self) {
+        let mut state = self.pipe.lock();
+        if state.poll == self.number {
+            state.moved_at = Some(Instant::now());
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.pipe.lock();
         if state.poll == self.number {
+            state.moved_at = None;
             state.idle_since = Some(Instant::now());
         }
+    }
+}
+
+/// What an answer has taken and is giving out.
+#[derive(Default)]
+struct Taken(Mutex<Rest>);
+
+#[derive(Default)]
+struct Rest {
+    records: VecDeque<Bytes>,
+    /// Of a long record.
+    begun: Bytes,
+    /// Whether something was taken back that had been begun.
+    is_torn: bool,
+}
+
+impl Taken {
+    fn lock(&self) -> MutexGuard<'_, Rest> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rest {
+    /// The next piece, of records in the form in which they go out; nothing at the end.
+    fn next(&mut self, form: impl Fn(Bytes) -> Bytes) -> Option<io::Result<Bytes>> {
+        if self.is_torn {
+            return Some(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut piece = BytesMut::new();
+        while piece.len() < PIECE {
+            if self.begun.is_empty() {
+                let Some(record) = self.records.pop_front() else { break };
+                self.begun = form(record);
+            }
+            let count = self.begun.len().min(PIECE - piece.len());
+            piece.put_slice(&self.begun[..count]);
+            self.begun.advance(count);
+            if self.begun.is_empty() {
+                self.begun = Bytes::new();
+            }
+        }
+        (!piece.is_empty()).then(|| Ok(piece.freeze()))
+    }
+
+    fn give_up(&mut self) {
+        *self = Self { is_torn: !self.begun.is_empty() || !self.records.is_empty(), ..Self::default() };
     }
 }
 
@@ -245,12 +326,17 @@ pub(in crate::signalr) struct Written {
 }
 
 impl Written {
-    pub(in crate::signalr) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        futures::stream::once(async move {
-            let written = self.turn.pipe.take(self.turn.number);
-            let mut body = BytesMut::with_capacity(written.iter().map(Bytes::len).sum());
-            body.extend(written);
-            Ok(body.freeze())
+    pub(in crate::signalr) fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> {
+        let mut taken = None;
+        futures::stream::poll_fn(move |_| {
+            let taken = taken.get_or_insert_with(|| {
+                let taken = Arc::default();
+                self.turn.pipe.take(self.turn.number, &taken);
+                taken
+            });
+            let piece = taken.lock().next(|record| record);
+            self.turn.moves();
+            Poll::Ready(piece)
         })
     }
 }
@@ -259,10 +345,11 @@ impl Written {
 pub(in crate::signalr) struct Events {
     turn: Turn,
     begun: bool,
+    taken: Arc<Taken>,
 }
 
 impl Stream for Events {
-    type Item = Result<Bytes, Infallible>;
+    type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if !self.begun {
@@ -270,10 +357,16 @@ impl Stream for Events {
             // A browser says that the stream is open only once something has come.
             return Poll::Ready(Some(Ok(Bytes::from_static(b":\r\n"))));
         }
-        match self.turn.pipe.poll_written(self.turn.number, task) {
-            Poll::Ready(true) => Poll::Ready(Some(Ok(as_events(&self.turn.pipe.take(self.turn.number))))),
-            Poll::Ready(false) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+        let pipe = &self.turn.pipe;
+        loop {
+            let form = |record: Bytes| pipe.account.counted(as_event(&record));
+            if let Some(piece) = self.taken.lock().next(form) {
+                return Poll::Ready(Some(piece));
+            }
+            match std::task::ready!(pipe.poll_written(self.turn.number, task)) {
+                true => pipe.take(self.turn.number, &self.taken),
+                false => return Poll::Ready(None),
+            }
         }
     }
 }
@@ -284,19 +377,16 @@ impl Drop for Events {
     }
 }
 
-/// Each record as an event of its own; a line break in it makes two lines of it.
-fn as_events(records: &VecDeque<Bytes>) -> Bytes {
-    let length = records.iter().map(|record| record.len() + 10).sum();
-    let mut events = BytesMut::with_capacity(length);
-    for record in records {
-        for line in record.split(|byte| *byte == b'\n') {
-            events.put_slice(b"data: ");
-            events.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
-            events.put_slice(b"\r\n");
-        }
-        events.put_slice(b"\r\n");
+/// A record as an event of its own; a line break in it makes two lines of it.
+fn as_event(record: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(record.len() + 10);
+    for line in record.split(|byte| *byte == b'\n') {
+        event.put_slice(b"data: ");
+        event.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        event.put_slice(b"\r\n");
     }
-    events.freeze()
+    event.put_slice(b"\r\n");
+    event.freeze()
 }
 
 /// The session's end of a pipe.
@@ -343,7 +433,8 @@ impl Sink<Outgoing> for PipeLine {
         }
         if state.written_bytes >= self.pipe.most_out {
             state.session = Some(task.waker().clone());
-            return Poll::Pending;
+            drop(state);
+            return self.pipe.account.poll_cut(task).map(|()| Err(Gone));
         }
         Poll::Ready(Ok(()))
     }
@@ -375,8 +466,16 @@ impl Line for PipeLine {
 
     fn detach(&mut self) {}
 
+    fn give_up(&mut self) {
+        self.pipe.give_up();
+    }
+
     fn idle_since(&self) -> Option<Instant> {
-        if self.transport == Transport::LongPolling { self.pipe.lock().idle_since } else { None }
+        if self.transport != Transport::LongPolling {
+            return None;
+        }
+        let state = self.pipe.lock();
+        state.idle_since.or(state.moved_at)
     }
 
     /// What was written is fetched by the next polls, the last of which is told that it was the last; an event stream

@@ -4,7 +4,6 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::{
@@ -13,7 +12,10 @@ use tokio::{
 };
 
 use super::{Gone, Line, Outgoing, Received};
-use crate::signalr::options::Transport;
+use crate::{
+    signalr::options::Transport,
+    web_socket::{Fault, Message, WebSocket},
+};
 
 /// Normal closure (RFC 6455, section 7.4.1).
 const DONE: u16 = 1000;
@@ -59,7 +61,7 @@ impl SocketLine {
     fn poll_writing(
         &mut self,
         task: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), axum::Error>>,
+        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), Fault>>,
     ) -> Poll<Result<(), Gone>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Err(Gone)) };
         match poll(Pin::new(socket), task) {
@@ -82,11 +84,10 @@ impl Stream for SocketLine {
         }
         let Some(socket) = &mut self.socket else { return Poll::Pending };
         let received = match ready!(socket.poll_next_unpin(task)) {
-            Some(Ok(Message::Text(text))) => Received::Data(text.into()),
-            Some(Ok(Message::Binary(bytes))) => Received::Data(bytes),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Alive,
+            Some(Ok(Message::Text(bytes) | Message::Binary(bytes))) => Received::Data(bytes),
+            Some(Ok(Message::Ping(_) | Message::Pong)) => Received::Alive,
             Some(Ok(Message::Close(_))) => Received::Ended,
-            Some(Err(error)) if is_unreadable(&error) => {
+            Some(Err(Fault::TooBig | Fault::Protocol)) => {
                 self.broken = true;
                 Received::Broken
             }
@@ -94,24 +95,6 @@ impl Stream for SocketLine {
         };
         Poll::Ready(Some(received))
     }
-}
-
-/// Whether the client has sent what is no frame or too long, and was not simply lost.
-fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
-    use tungstenite::{Error, error::ProtocolError};
-
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<Error>() {
-            return match error {
-                Error::Capacity(_) | Error::Utf8(_) => true,
-                Error::Protocol(fault) => !matches!(fault, ProtocolError::ResetWithoutClosingHandshake),
-                _ => false,
-            };
-        }
-        cause = error.source();
-    }
-    false
 }
 
 impl Sink<Outgoing> for SocketLine {
@@ -125,7 +108,7 @@ impl Sink<Outgoing> for SocketLine {
         let message = match outgoing {
             Outgoing::Record(record) if self.binary => Message::Binary(record),
             // A record of a text protocol is UTF-8.
-            Outgoing::Record(record) => Message::Text(Utf8Bytes::try_from(record).map_err(|_| Gone)?),
+            Outgoing::Record(record) => Message::Text(record),
             Outgoing::Ping => Message::Ping(Bytes::new()),
         };
         self.socket.as_mut().ok_or(Gone)?.start_send_unpin(message).map_err(|_| Gone)
@@ -153,6 +136,13 @@ impl Line for SocketLine {
         self.socket = None;
     }
 
+    fn give_up(&mut self) {
+        // What has been begun can't be ended.
+        if self.socket.as_ref().is_some_and(WebSocket::is_behind) {
+            self.socket = None;
+        }
+    }
+
     fn idle_since(&self) -> Option<Instant> {
         None
     }
@@ -160,12 +150,12 @@ impl Line for SocketLine {
     async fn finish(&mut self, wait: Duration) {
         let Some(mut socket) = self.socket.take() else { return };
         let goodbye = async {
-            let frame = CloseFrame { code: DONE, reason: Utf8Bytes::from_static("") };
-            // Fails if the client has said goodbye first; the answer to that goes out with the next read.
-            let _ = socket.send(Message::Close(Some(frame))).await;
+            // Nothing is sent if the client has said goodbye first, for that has been answered.
+            let _ = socket.send(Message::close(DONE, "")).await;
             // Dropping the socket with unread bytes in it could take what was written last away from the client.
             while let Some(Ok(message)) = socket.next().await {
                 if matches!(message, Message::Close(_)) {
+                    let _ = socket.flush().await;
                     return;
                 }
             }

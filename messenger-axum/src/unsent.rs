@@ -1,0 +1,296 @@
+//! What waits to be written to sockets, counted in bytes: for each connection, each person, and all together.
+//!
+//! What is counted is what a connection has for itself: answers, items of streams and the pages they come from, and
+//! what a client that is slow has not taken of what was gathered for it. Events are shared by all who are told of them,
+//! and have bounds of their own.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher as _, Hash, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+
+use crate::options::UnsentLimits;
+
+/// What is shorter is not counted: there is a bound to how many of these wait, and counting costs more than they do.
+const SMALL: usize = 1024;
+
+/// All that waits on this node.
+pub(crate) struct Unsent {
+    limits: UnsentLimits,
+    people: Mutex<People>,
+    // Keyed, so that nobody can choose to count as somebody else.
+    hasher: RandomState,
+    gauge: metrics::Gauge,
+}
+
+#[derive(Default)]
+struct People {
+    bytes: usize,
+    /// Those for whom something waits.
+    waiting: HashMap<PersonKey, Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: usize,
+    connections: Vec<(Arc<Account>, usize)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct PersonKey(u64);
+
+/// What waits for one connection.
+pub(crate) struct Account {
+    all: Arc<Unsent>,
+    person: PersonKey,
+    bytes: AtomicUsize,
+    is_cut: AtomicBool,
+    /// Of the task of the connection.
+    waker: AtomicWaker,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("bytes", &self.bytes)
+            .field("is_cut", &self.is_cut)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are counted until this is dropped.
+pub(crate) struct Share {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Unsent {
+    pub(crate) fn new(limits: UnsentLimits) -> Arc<Self> {
+        let gauge = metrics::gauge!("messenger_unsent_bytes");
+        Arc::new(Self { limits, people: Mutex::default(), hasher: RandomState::new(), gauge })
+    }
+
+    /// For a connection of this person.
+    pub(crate) fn account(self: &Arc<Self>, person: &impl Hash) -> Arc<Account> {
+        Arc::new(Account {
+            all: Arc::clone(self),
+            person: PersonKey(self.hasher.hash_one(person)),
+            bytes: AtomicUsize::new(0),
+            is_cut: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, People> {
+        // Nothing panics while it holds the lock.
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl People {
+    fn add(&mut self, account: &Arc<Account>, bytes: usize) {
+        let person = self.waiting.entry(account.person).or_default();
+        self.bytes += bytes;
+        person.bytes += bytes;
+        match person.connections.iter_mut().find(|(known, _)| Arc::ptr_eq(known, account)) {
+            Some((_, held)) => *held += bytes,
+            None => person.connections.push((Arc::clone(account), bytes)),
+        }
+    }
+
+    fn remove(&mut self, account: &Arc<Account>, bytes: usize) {
+        // One that was cut is not here any more.
+        let Some(person) = self.waiting.get_mut(&account.person) else { return };
+        let mut connections = person.connections.iter_mut();
+        let Some(index) = connections.position(|(known, _)| Arc::ptr_eq(known, account)) else { return };
+        self.bytes -= bytes;
+        person.bytes -= bytes;
+        person.connections[index].1 -= bytes;
+        if person.connections[index].1 == 0 {
+            person.connections.swap_remove(index);
+        }
+        if person.connections.is_empty() {
+            self.waiting.remove(&account.person);
+        }
+    }
+
+    /// Who has to go, so that what waits is within bounds: of the people with the most, the connection with the most.
+    fn one_too_many(&mut self, limits: &UnsentLimits, last: &Account) -> Option<Arc<Account>> {
+        let person = match self.waiting.get(&last.person) {
+            Some(person) if person.bytes > limits.per_person => last.person,
+            _ if self.bytes > limits.in_all => {
+                *self.waiting.iter().max_by_key(|(_, person)| person.bytes).map(|(key, _)| key)?
+            }
+            _ => return None,
+        };
+        let connections = &self.waiting.get(&person)?.connections;
+        let (account, bytes) = connections.iter().max_by_key(|(_, bytes)| *bytes)?.clone();
+        self.remove(&account, bytes);
+        Some(account)
+    }
+}
+
+impl Account {
+    /// Counts so many bytes until the share is dropped. If that is too much, those who hold most are ended.
+    pub(crate) fn share(self: &Arc<Self>, bytes: usize) -> Share {
+        self.all.gauge.increment(bytes as f64);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut cut = Vec::new();
+        let mut people = self.all.lock();
+        if !self.is_cut() {
+            people.add(self, bytes);
+            while let Some(account) = people.one_too_many(&self.all.limits, self) {
+                account.is_cut.store(true, Ordering::Release);
+                cut.push(account);
+            }
+        }
+        drop(people);
+        for account in cut {
+            metrics::counter!("messenger_connections_too_slow_total").increment(1);
+            account.waker.wake();
+        }
+        Share { account: Arc::clone(self), bytes }
+    }
+
+    /// The same bytes, counted until the last copy of them is gone.
+    pub(crate) fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        struct Counted {
+            bytes: Bytes,
+            _share: Share,
+        }
+
+        impl AsRef<[u8]> for Counted {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+
+        if bytes.len() < SMALL {
+            return bytes;
+        }
+        let _share = self.share(bytes.len());
+        Bytes::from_owner(Counted { bytes, _share })
+    }
+
+    /// Whether so little waits that there may be more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) < self.all.limits.per_connection
+    }
+
+    /// Ready when [there is room](Self::has_room). Only for the task of the connection.
+    pub(crate) fn poll_room(&self, task: &Context<'_>) -> Poll<()> {
+        self.waker.register(task.waker());
+        if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether the connection is to be ended, for what waits for it is too much.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+
+    /// Ready when the connection is to be ended. Only for the task of the connection.
+    pub(crate) fn poll_cut(&self, task: &Context<'_>) -> Poll<()> {
+        if self.is_cut() {
+            return Poll::Ready(());
+        }
+        self.waker.register(task.waker());
+        if self.is_cut() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.account.all.gauge.decrement(self.bytes as f64);
+        self.account.all.lock().remove(&self.account, self.bytes);
+        let before = self.account.bytes.fetch_sub(self.bytes, Ordering::Release);
+        let most = self.account.all.limits.per_connection;
+        if before >= most && before - self.bytes < most {
+            self.account.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const LIMITS: UnsentLimits = UnsentLimits { per_connection: 100, per_person: 1000, in_all: 2500 };
+
+    fn is_cut(account: &Account) -> bool {
+        std::future::poll_fn(|task| account.poll_cut(task)).now_or_never().is_some()
+    }
+
+    #[test]
+    fn who_holds_most_of_what_is_too_much_for_a_person_is_ended() {
+        let all = Unsent::new(LIMITS);
+        let [little, most, other] = ["ada", "ada", "bob"].map(|name| all.account(&name));
+        let _other = other.share(1000);
+        let held = [little.share(400), most.share(600)];
+        assert!(![&little, &most, &other].into_iter().any(|account| is_cut(account)));
+        let more = little.share(1);
+        assert_eq!([&little, &most, &other].map(|account| is_cut(account)), [false, true, false]);
+        // What it held counts no more, and neither does what it takes yet.
+        let _more = [most.share(5000), little.share(599)];
+        assert!(!is_cut(&little));
+        drop((held, more));
+        assert_eq!(all.lock().bytes, 1000 + 599);
+    }
+
+    #[test]
+    fn who_holds_most_of_what_is_too_much_in_all_is_ended() {
+        let all = Unsent::new(LIMITS);
+        let people = ["ada", "bob", "eve"].map(|name| all.account(&name));
+        let _held = [900, 1000, 600]
+            .map(|bytes| bytes)
+            .into_iter()
+            .zip(&people)
+            .map(|(bytes, account)| account.share(bytes))
+            .collect::<Vec<_>>();
+        assert!(!people.iter().any(|account| is_cut(account)));
+        let _more = all.account(&"dan").share(1);
+        assert_eq!(people.each_ref().map(|account| is_cut(account)), [false, true, false]);
+    }
+
+    #[test]
+    fn what_is_gone_is_not_counted() {
+        let all = Unsent::new(LIMITS);
+        let account = all.account(&"ada");
+        let answer = account.counted(Bytes::from(vec![b'x'; 2000]));
+        // It is alone, and too much for a person.
+        assert!(is_cut(&account));
+        drop(answer);
+        let account = all.account(&"ada");
+        let small = account.counted(Bytes::from(vec![b'x'; SMALL - 1]));
+        assert!(account.has_room());
+        let share = account.share(100);
+        assert!(!account.has_room());
+        drop((small, share));
+        assert!(account.has_room() && all.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_is_woken() {
+        let all = Unsent::new(LIMITS);
+        let account = all.account(&"ada");
+        let share = account.share(150);
+        let waits = tokio::spawn({
+            let account = Arc::clone(&account);
+            async move { std::future::poll_fn(|task| account.poll_room(task)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(share);
+        waits.await.unwrap();
+    }
+}

@@ -1,0 +1,250 @@
+//! WebSockets (RFC 6455), as they are served: with memory only for what is under way, because most of them are silent
+//! most of the time.
+
+mod decoder;
+mod outbox;
+mod upgrade;
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::{Sink, Stream};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    unsent::{Account, Share},
+    writing::WRITE_BUFFER,
+};
+
+use decoder::Decoder;
+use outbox::Outbox;
+pub(crate) use upgrade::Upgrade;
+
+/// What is read at a time while nothing is known of what comes.
+const READ: usize = 2 * 1024;
+/// Room that is made at a time for a long frame.
+const STEP: usize = 16 * 1024;
+
+/// A message in either direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// UTF-8, says who sends it.
+    Text(Bytes),
+    Binary(Bytes),
+    /// From the client it has been answered already.
+    Ping(Bytes),
+    Pong,
+    /// The end, with its code and words for people, if it has any.
+    Close(Bytes),
+}
+
+impl Message {
+    /// The end, for this reason: a code and at most 123 bytes of words.
+    pub(crate) fn close(code: u16, words: &str) -> Self {
+        let mut payload = BytesMut::with_capacity(2 + words.len());
+        payload.put_u16(code);
+        payload.put_slice(words.as_bytes());
+        Self::Close(payload.freeze())
+    }
+}
+
+/// Why a socket is no good any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("the connection is lost")]
+    Lost,
+    #[error("too much waits to be written")]
+    Unread,
+    #[error("a message is too big")]
+    TooBig,
+    #[error("this is no frame of a WebSocket")]
+    Protocol,
+}
+
+impl From<io::Error> for Fault {
+    fn from(_: io::Error) -> Self {
+        Self::Lost
+    }
+}
+
+/// The server's end of a WebSocket.
+pub(crate) struct WebSocket<Io = TokioIo<Upgraded>> {
+    io: Io,
+    decoder: Decoder,
+    outbox: Outbox,
+    /// The answer to the client's last ping, until there is room for it.
+    pong: Option<Bytes>,
+    /// Whether the closing frame of either side has come or gone.
+    is_closed_by_client: bool,
+    is_closed_by_server: bool,
+    account: Arc<Account>,
+    /// Of what was gathered for a client that does not take it.
+    share: Option<Share>,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
+    /// Messages from the client may have `limit` bytes.
+    pub(crate) fn new(io: Io, limit: usize, account: Arc<Account>) -> Self {
+        Self {
+            io,
+            decoder: Decoder::new(limit),
+            outbox: Outbox::default(),
+            pong: None,
+            is_closed_by_client: false,
+            is_closed_by_server: false,
+            account,
+            share: None,
+        }
+    }
+
+    /// Whether something has not been written.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.outbox.len() > 0
+    }
+
+    fn poll_outbox(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.outbox.len() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let written = self.outbox.poll_write(&mut self.io, task);
+        if written.is_ready() {
+            self.share = None;
+        } else if self.share.is_none() {
+            self.share = Some(self.account.share(self.outbox.copied()));
+        }
+        match written {
+            Poll::Ready(written) => Poll::Ready(Ok(written?)),
+            // Only here: a client that takes all that is written to it holds nothing.
+            Poll::Pending => self.account.poll_cut(task).map(|()| Err(Fault::Unread)),
+        }
+    }
+
+    fn push(&mut self, message: Message) {
+        let (first, payload) = match message {
+            Message::Text(text) => (outbox::TEXT, text),
+            Message::Binary(bytes) => (outbox::BINARY, bytes),
+            Message::Ping(payload) => (outbox::PING, payload),
+            Message::Pong => (outbox::PONG, Bytes::new()),
+            Message::Close(payload) => (outbox::CLOSE, payload),
+        };
+        // Behind the closing frame there is nothing.
+        if self.is_closed_by_server {
+            return;
+        }
+        self.is_closed_by_server = first == outbox::CLOSE;
+        self.outbox.push(first, payload);
+    }
+
+    /// Answers what the protocol itself wants answered.
+    fn answer(&mut self, message: &Message) {
+        match message {
+            Message::Ping(payload) => self.pong = Some(payload.clone()),
+            Message::Close(payload) => {
+                self.is_closed_by_client = true;
+                self.push(Message::Close(payload.clone()));
+            }
+            _ => {}
+        }
+        self.push_pong();
+    }
+
+    fn push_pong(&mut self) {
+        // A client that takes no answers may ask as often as it likes.
+        if self.outbox.len() < WRITE_BUFFER
+            && !self.is_closed_by_server
+            && let Some(payload) = self.pong.take()
+        {
+            self.outbox.push(outbox::PONG, payload);
+        }
+    }
+
+    /// Ready when something has come; false at the end.
+    fn poll_read(&mut self, task: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if let Some((received, missing)) = self.decoder.missing()
+            && missing > READ
+        {
+            // Room for what comes, and not for all that is announced.
+            received.reserve(missing.min(STEP));
+            return read_into(&mut self.io, received, missing, task);
+        }
+        // Not on the heap, where it would be kept while nothing comes.
+        let mut room = [const { MaybeUninit::uninit() }; READ];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.io).poll_read(task, &mut read))?;
+        self.decoder.push(read.filled());
+        Poll::Ready(Ok(!read.filled().is_empty()))
+    }
+}
+
+fn read_into(
+    io: &mut (impl AsyncRead + Unpin),
+    received: &mut BytesMut,
+    most: usize,
+    task: &mut Context<'_>,
+) -> Poll<io::Result<bool>> {
+    let mut room = received.limit(most);
+    let count = ready!(tokio_util::io::poll_read_buf(Pin::new(io), task, &mut room))?;
+    Poll::Ready(Ok(count > 0))
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
+    type Item = Result<Message, Fault>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if this.is_closed_by_client {
+                // The answer to its closing frame is the last.
+                let _ = ready!(this.poll_outbox(task));
+                return Poll::Ready(None);
+            }
+            match this.decoder.next() {
+                Ok(Some(message)) => {
+                    this.answer(&message);
+                    return Poll::Ready(Some(Ok(message)));
+                }
+                Ok(None) => {}
+                Err(fault) => return Poll::Ready(Some(Err(fault))),
+            }
+            this.push_pong();
+            if let Poll::Ready(Err(fault)) = this.poll_outbox(task) {
+                return Poll::Ready(Some(Err(fault)));
+            }
+            match ready!(this.poll_read(task)) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Ready(Some(Err(Fault::Lost))),
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<Io> {
+    type Error = Fault;
+
+    fn poll_ready(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.outbox.len() < WRITE_BUFFER { Poll::Ready(Ok(())) } else { self.poll_outbox(task) }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Fault> {
+        self.push(message);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        ready!(self.poll_outbox(task))?;
+        Pin::new(&mut self.io).poll_flush(task).map_err(Fault::from)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.poll_flush(task)
+    }
+}
