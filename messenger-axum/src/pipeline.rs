@@ -15,6 +15,9 @@ use futures::{Stream as _, future::BoxFuture, stream::FuturesUnordered};
 /// Calls under way at once; while there are more, no other is begun.
 const AT_ONCE: usize = 64;
 
+/// Places that an empty queue of answers keeps.
+const KEPT: usize = 8;
+
 /// A call that has been begun.
 struct Begun<T> {
     work: BoxFuture<'static, T>,
@@ -62,6 +65,13 @@ impl<T> Pipeline<T> {
     pub(crate) fn release(&mut self) {
         if let Some(first) = self.first.take() {
             self.released.push(first.work);
+        }
+    }
+
+    /// Gives back what a burst took, once nothing of it is left.
+    pub(crate) fn shrink(&mut self) {
+        if self.ready.is_empty() && self.ready.capacity() > KEPT {
+            self.ready = VecDeque::new();
         }
     }
 

@@ -17,6 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
+use tokio::time::Instant;
 
 use crate::options::UnsentLimits;
 
@@ -42,7 +43,14 @@ struct People {
 #[derive(Default)]
 struct Waiting {
     bytes: usize,
-    connections: Vec<(Arc<Account>, usize)>,
+    connections: Vec<Holding>,
+}
+
+/// What one connection holds, and since when it holds anything.
+struct Holding {
+    account: Arc<Account>,
+    bytes: usize,
+    since: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,9 +109,12 @@ impl People {
         let person = self.waiting.entry(account.person).or_default();
         self.bytes += bytes;
         person.bytes += bytes;
-        match person.connections.iter_mut().find(|(known, _)| Arc::ptr_eq(known, account)) {
-            Some((_, held)) => *held += bytes,
-            None => person.connections.push((Arc::clone(account), bytes)),
+        match person.connections.iter_mut().find(|holding| Arc::ptr_eq(&holding.account, account)) {
+            Some(holding) => holding.bytes += bytes,
+            None => {
+                let account = Arc::clone(account);
+                person.connections.push(Holding { account, bytes, since: Instant::now() });
+            }
         }
     }
 
@@ -111,11 +122,13 @@ impl People {
         // One that was cut is not here any more.
         let Some(person) = self.waiting.get_mut(&account.person) else { return };
         let mut connections = person.connections.iter_mut();
-        let Some(index) = connections.position(|(known, _)| Arc::ptr_eq(known, account)) else { return };
+        let Some(index) = connections.position(|holding| Arc::ptr_eq(&holding.account, account)) else {
+            return;
+        };
         self.bytes -= bytes;
         person.bytes -= bytes;
-        person.connections[index].1 -= bytes;
-        if person.connections[index].1 == 0 {
+        person.connections[index].bytes -= bytes;
+        if person.connections[index].bytes == 0 {
             person.connections.swap_remove(index);
         }
         if person.connections.is_empty() {
@@ -123,17 +136,24 @@ impl People {
         }
     }
 
-    /// Who has to go, so that what waits is within bounds: of the people with the most, the connection with the most.
+    /// Who has to go, so that what waits is within bounds: who holds most, for longest. A client that reads holds what
+    /// it is sent for a moment only.
     fn one_too_many(&mut self, limits: &UnsentLimits, last: &Account) -> Option<Arc<Account>> {
-        let person = match self.waiting.get(&last.person) {
-            Some(person) if person.bytes > limits.per_person => last.person,
-            _ if self.bytes > limits.in_all => {
-                *self.waiting.iter().max_by_key(|(_, person)| person.bytes).map(|(key, _)| key)?
+        let of_one = self.waiting.get(&last.person).filter(|person| person.bytes > limits.per_person);
+        let connections: Vec<&Holding> = match of_one {
+            Some(person) => person.connections.iter().collect(),
+            None if self.bytes > limits.in_all => {
+                self.waiting.values().flat_map(|person| &person.connections).collect()
             }
-            _ => return None,
+            None => return None,
         };
-        let connections = &self.waiting.get(&person)?.connections;
-        let (account, bytes) = connections.iter().max_by_key(|(_, bytes)| *bytes)?.clone();
+        let now = Instant::now();
+        let cost = |holding: &&Holding| (now - holding.since).as_secs_f64() * holding.bytes as f64;
+        let by_cost = |one: &&Holding, other: &&Holding| {
+            cost(one).total_cmp(&cost(other)).then(one.bytes.cmp(&other.bytes))
+        };
+        let most = connections.into_iter().max_by(by_cost)?;
+        let (account, bytes) = (Arc::clone(&most.account), most.bytes);
         self.remove(&account, bytes);
         Some(account)
     }
@@ -221,6 +241,8 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt as _;
 
     use super::*;
@@ -231,13 +253,18 @@ mod tests {
         std::future::poll_fn(|task| account.poll_cut(task)).now_or_never().is_some()
     }
 
-    #[test]
-    fn who_holds_most_of_what_is_too_much_for_a_person_is_ended() {
+    async fn a_second_later() {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_most_for_longest_of_what_is_too_much_for_a_person_is_ended() {
         let all = Unsent::new(LIMITS);
         let [little, most, other] = ["ada", "ada", "bob"].map(|name| all.account(&name));
         let _other = other.share(1000);
         let held = [little.share(400), most.share(600)];
         assert!(![&little, &most, &other].into_iter().any(|account| is_cut(account)));
+        a_second_later().await;
         let more = little.share(1);
         assert_eq!([&little, &most, &other].map(|account| is_cut(account)), [false, true, false]);
         // What it held counts no more, and neither does what it takes yet.
@@ -247,19 +274,19 @@ mod tests {
         assert_eq!(all.lock().bytes, 1000 + 599);
     }
 
-    #[test]
-    fn who_holds_most_of_what_is_too_much_in_all_is_ended() {
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_most_for_longest_of_what_is_too_much_in_all_is_ended() {
         let all = Unsent::new(LIMITS);
-        let people = ["ada", "bob", "eve"].map(|name| all.account(&name));
-        let _held = [900, 1000, 600]
-            .map(|bytes| bytes)
-            .into_iter()
-            .zip(&people)
-            .map(|(bytes, account)| account.share(bytes))
-            .collect::<Vec<_>>();
-        assert!(!people.iter().any(|account| is_cut(account)));
-        let _more = all.account(&"dan").share(1);
-        assert_eq!(people.each_ref().map(|account| is_cut(account)), [false, true, false]);
+        let [slow, deaf, reads] = ["ada", "bob", "eve"].map(|name| all.account(&name));
+        let _held = [slow.share(700), deaf.share(800)];
+        a_second_later().await;
+        let read = reads.share(1000);
+        assert!(![&slow, &deaf, &reads].into_iter().any(|account| is_cut(account)));
+        drop(read);
+        // It holds more than anybody, and has done so for a moment.
+        let _read = reads.share(1000);
+        let _last = all.account(&"dan").share(1);
+        assert_eq!([&slow, &deaf, &reads].map(|account| is_cut(account)), [false, true, false]);
     }
 
     #[test]

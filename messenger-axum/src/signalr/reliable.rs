@@ -49,8 +49,8 @@ impl Reliable {
         for record in self.unconfirmed.drain(..count as usize) {
             self.bytes -= record.len();
         }
-        if self.unconfirmed.is_empty() {
-            self.unconfirmed.shrink_to(16);
+        if self.unconfirmed.len() < self.unconfirmed.capacity() / 8 {
+            self.unconfirmed.shrink_to(16.max(2 * self.unconfirmed.len()));
         }
         count > 0
     }

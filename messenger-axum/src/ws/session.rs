@@ -156,6 +156,11 @@ impl Session {
         }
         out.flush().await?;
         self.heard |= out.writer.has_taken();
+        self.requests.shrink();
+        if self.waiting.is_empty() {
+            // A batch is rare.
+            self.waiting = VecDeque::new();
+        }
         Ok(())
     }
 

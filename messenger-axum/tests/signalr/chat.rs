@@ -1,10 +1,17 @@
 //! The chat's hub.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::Router;
-use messenger_axum::{Options, router};
+use http_body_util::BodyExt as _;
+use messenger_axum::{Options, UnsentLimits, router};
 use messenger_core::{
     Actor, ChatId, MessageBody, Messenger, Password, PasswordCost, Policy, Result, Settings, Timestamp,
     commands::{CreateGroupChat, RegisterUser, SendMessage},
@@ -44,15 +51,32 @@ fn built(policy: Option<Arc<dyn Policy>>) -> Messenger {
     }
 }
 
-/// What each read needs for a moment, and of which there are two: like connections to a store.
-struct Few(Semaphore);
+/// What each read needs for a moment, and of which there are few: like connections to a store.
+struct Few {
+    free: Semaphore,
+    /// How often the history was read, and how often at once.
+    pages: AtomicUsize,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Few {
+    fn new(few: usize) -> Arc<Self> {
+        let [pages, now, most] = [0; 3].map(AtomicUsize::new);
+        Arc::new(Self { free: Semaphore::new(few), pages, now, most })
+    }
+}
 
 #[async_trait]
 impl Policy for Few {
     async fn allow(&self, _: &Actor, operation: &'static str) -> Result<()> {
         if operation.starts_with("Get") {
-            let _one = self.0.acquire().await.unwrap();
+            let _one = self.free.acquire().await.unwrap();
+            let is_page = usize::from(operation == "GetHistory");
+            self.pages.fetch_add(is_page, Relaxed);
+            self.most.fetch_max(self.now.fetch_add(is_page, Relaxed) + is_page, Relaxed);
             sleep(Duration::from_millis(10)).await;
+            self.now.fetch_sub(is_page, Relaxed);
         }
         Ok(())
     }
@@ -66,6 +90,7 @@ impl Policy for Few {
 struct Busy {
     service: Service,
     messenger: Messenger,
+    few: Arc<Few>,
     /// Who reads it all, by the query with which they connect.
     reader: String,
     other: Actor,
@@ -74,7 +99,13 @@ struct Busy {
 
 impl Busy {
     async fn new(options: Options) -> Self {
-        let messenger = built(Some(Arc::new(Few(Semaphore::new(2)))));
+        Self::with(2, options).await
+    }
+
+    /// With a store that does so many reads at once.
+    async fn with(reads: usize, options: Options) -> Self {
+        let few = Few::new(reads);
+        let messenger = built(Some(Arc::clone(&few) as Arc<dyn Policy>));
         let [(_, reader), (_, other)] =
             [register(&messenger, "ada").await, register(&messenger, "bob").await];
         let token = |query: &str| query.split_once('=').unwrap().1.to_owned();
@@ -90,7 +121,7 @@ impl Busy {
         }
         let options = options.rate_limits(None);
         let app = Router::new().nest("/api/v1", router(messenger.clone(), options));
-        Self { service: Service::of(app, "/api/v1/hub"), messenger, reader, other, chat }
+        Self { service: Service::of(app, "/api/v1/hub"), messenger, few, reader, other, chat }
     }
 
     /// Records that begin so many streams of all that is in the chat.
@@ -101,6 +132,52 @@ impl Busy {
             begin
         };
         (0..count).map(begin).collect()
+    }
+
+    /// A connection by long polling of the reader, its handshake done and its next poll not yet made; its query.
+    async fn polling(&self) -> String {
+        let query = format!("?id={}&{}", self.service.token(&self.and_reader()).await, &self.reader[1..]);
+        assert_eq!(self.service.request("GET", &query, "*/*", String::new()).await.status(), 200);
+        self.post(&query, &[handshake("json", 1)]).await;
+        query
+    }
+
+    async fn post(&self, query: &str, records: &[Value]) {
+        let body = records.iter().map(|record| format!("{record}{RECORD_END}")).collect();
+        assert_eq!(self.service.request("POST", query, "*/*", body).await.status(), 200);
+    }
+
+    /// One that may come back on another socket.
+    async fn stateful(&self) -> Socket {
+        let token = self.service.token(&format!("&useStatefulReconnect=true{}", self.and_reader())).await;
+        let query = format!("?id={token}{}", self.and_reader());
+        let mut socket = Socket::open(&self.service, &query).await.unwrap();
+        socket.shake_hands(2).await;
+        socket
+    }
+
+    fn and_reader(&self) -> String {
+        format!("&{}", &self.reader[1..])
+    }
+
+    /// Calls for a page of the chat, 200 kB each.
+    fn pages(&self, count: usize) -> Vec<Value> {
+        let page = |id: usize| {
+            let fields = json!([{"chatId": self.chat, "limit": 200}]);
+            invocation(&id.to_string(), "GetHistory", &fields)
+        };
+        (0..count).map(page).collect()
+    }
+
+    /// Waits until so many are connected, for no longer than a second.
+    async fn has_connections(&self, count: usize) {
+        let connections = async {
+            while self.messenger.connections() != count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let in_time = timeout(seconds(1), connections).await.is_ok();
+        assert!(in_time, "{} are connected", self.messenger.connections());
     }
 
     /// How long another one waits for an answer, a few seconds later.
@@ -168,17 +245,8 @@ const ONE_READ: Duration = Duration::from_millis(20);
 async fn streams_that_nobody_polls_for_keep_nothing_from_others() {
     for count in [4, 64] {
         let busy = Busy::new(Options::new()).await;
-        let token = busy.service.token(&format!("&{}", &busy.reader[1..])).await;
-        let ask = |body: &[Value]| {
-            let body = body.iter().map(|record| format!("{record}{RECORD_END}")).collect();
-            let query = format!("?id={token}&{}", &busy.reader[1..]);
-            async move { (query, body) }
-        };
-        let (query, hands) = ask(&[handshake("json", 1)]).await;
-        assert_eq!(busy.service.request("GET", &query, "*/*", String::new()).await.status(), 200);
-        assert_eq!(busy.service.request("POST", &query, "*/*", hands).await.status(), 200);
-        let (query, streams) = ask(&busy.streams(count)).await;
-        assert_eq!(busy.service.request("POST", &query, "*/*", streams).await.status(), 200);
+        let query = busy.polling().await;
+        busy.post(&query, &busy.streams(count)).await;
         let waited = busy.others_wait().await;
         assert!(waited <= ONE_READ, "{count}: {waited:?}");
     }
@@ -202,10 +270,7 @@ async fn streams_to_a_socket_that_takes_nothing_keep_nothing_from_others() {
 async fn streams_of_a_connection_that_may_come_back_keep_nothing_from_others() {
     for count in [4, 64] {
         let busy = Busy::new(Options::new()).await;
-        let token = busy.service.token(&format!("&useStatefulReconnect=true&{}", &busy.reader[1..])).await;
-        let query = format!("?id={token}&{}", &busy.reader[1..]);
-        let mut lost = Socket::open(&busy.service, &query).await.unwrap();
-        lost.shake_hands(2).await;
+        let mut lost = busy.stateful().await;
         for stream in busy.streams(count) {
             lost.say(stream).await;
         }
@@ -213,4 +278,107 @@ async fn streams_of_a_connection_that_may_come_back_keep_nothing_from_others() {
         let waited = busy.others_wait().await;
         assert!(waited <= ONE_READ, "{count}: {waited:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_has_one_page_of_its_streams_and_a_person_reads_few_at_once() {
+    let busy = Busy::with(100, Options::new()).await;
+    let mut stalled = Vec::new();
+    for _ in 0..10 {
+        let mut socket = Socket::open(&busy.service, &busy.reader).await.unwrap();
+        socket.shake_hands(1).await;
+        for stream in busy.streams(20) {
+            socket.say(stream).await;
+        }
+        stalled.push(socket);
+    }
+    sleep(seconds(5)).await;
+    assert_eq!((busy.few.pages.load(Relaxed), busy.few.most.load(Relaxed)), (10, 4));
+    // Who reads gets it all.
+    stalled.truncate(1);
+    let mut reader = stalled.remove(0);
+    let mut count = 0;
+    while count < 20 * 501 {
+        let record = reader.hear_more().await.unwrap();
+        count += usize::from(record["type"] == 2);
+    }
+    assert_eq!(busy.few.pages.load(Relaxed), 9 + 20 * 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_too_much_waits_for_a_connection_nothing_else_of_it_is_begun() {
+    let unsent = UnsentLimits { per_connection: 300_000, ..UnsentLimits::default() };
+    let busy = Busy::new(Options::new().unsent(unsent)).await;
+    let mut silent = busy.stateful().await;
+    for page in busy.pages(50) {
+        silent.say(page).await;
+    }
+    sleep(seconds(5)).await;
+    // What is written it has not confirmed, and what comes next may wait only up to the bound.
+    assert_eq!(busy.few.pages.load(Relaxed), 2);
+    // With each confirmation there is room for another.
+    for number in 1..=50 {
+        // The server confirms, too.
+        while silent.hear_more().await.unwrap()["type"] != 3 {}
+        silent.say(json!({"type": 8, "sequenceId": number})).await;
+    }
+    assert_eq!(busy.few.pages.load(Relaxed), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_too_much_waits_in_all_those_go_who_hold_most() {
+    let unsent = UnsentLimits { in_all: 500_000, ..UnsentLimits::default() };
+    let busy = Busy::new(Options::new().unsent(unsent)).await;
+    let mut reads = Socket::open(&busy.service, &busy.reader).await.unwrap();
+    reads.shake_hands(1).await;
+    let mut deaf = Vec::new();
+    for count in 1..=4 {
+        let mut socket = Socket::open(&busy.service, &busy.reader).await.unwrap();
+        socket.shake_hands(1).await;
+        socket.say(busy.pages(1).remove(0)).await;
+        sleep(Duration::from_millis(100)).await;
+        deaf.push(socket);
+        // Two hold what there is room for, and each that comes takes the place of another.
+        busy.has_connections(1 + count.min(2)).await;
+    }
+    let page = busy.pages(1)[0]["arguments"].clone();
+    assert_eq!(reads.call("GetHistory", page).await["result"]["items"].as_array().unwrap().len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_has_to_go_is_broken_off_and_the_next_brings_the_end() {
+    let unsent = UnsentLimits { per_person: 500_000, ..UnsentLimits::default() };
+    let busy = Busy::new(Options::new().unsent(unsent)).await;
+    let query = busy.polling().await;
+    let poll = || busy.service.request("GET", &query, "*/*", String::new());
+    assert_eq!(poll().await.into_body().collect().await.unwrap().to_bytes(), "{}\u{1e}");
+    busy.post(&query, &busy.pages(1)).await;
+    let mut torn = poll().await.into_body();
+    assert!(torn.frame().await.unwrap().is_ok());
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut socket = Socket::open(&busy.service, &busy.reader).await.unwrap();
+        socket.shake_hands(1).await;
+        socket.say(busy.pages(1).remove(0)).await;
+        others.push(socket);
+    }
+    busy.has_connections(2).await;
+    let end = poll().await.into_body().collect().await.unwrap().to_bytes();
+    let close = json!({"type": 7, "error": "Connection closed with an error.", "allowReconnect": true});
+    let end: Value = serde_json::from_slice(end.strip_suffix(b"\x1e").unwrap()).unwrap();
+    assert_eq!(end, close);
+    assert!(torn.frame().await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_poll_that_is_not_read_does_not_keep_the_connection() {
+    let busy = Busy::new(Options::new()).await;
+    let query = busy.polling().await;
+    busy.post(&query, &busy.pages(2)).await;
+    sleep(seconds(1)).await;
+    let unread = busy.service.request("GET", &query, "*/*", String::new()).await;
+    busy.has_connections(1).await;
+    sleep(seconds(31)).await;
+    busy.has_connections(0).await;
+    drop(unread);
 }

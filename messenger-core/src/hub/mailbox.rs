@@ -10,6 +10,9 @@ use std::{
 use super::Delivery;
 use crate::domain::{ChatId, Revision};
 
+/// Places that an empty queue keeps: most of what comes, comes a little at a time.
+const KEPT: usize = 16;
+
 /// What waits for one connection. Bounded: when it is full the connection ends, so that nobody else waits for it
 /// and nothing is left out in silence.
 #[derive(Debug)]
@@ -136,13 +139,16 @@ impl Mailbox {
         let overdue = hold && state.items.len() * 2 >= self.capacity;
         let nothing = (state.items.is_empty() || hold) && !overdue && !state.ping && state.ending.is_none();
         if nothing {
+            // What a burst took is given back once there is nothing more of it.
+            shrink(inbox);
+            shrink(&mut state.items);
             if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
                 state.waker = Some(task.waker().clone());
             }
             return Poll::Pending;
         }
         if !hold && !state.items.is_empty() {
-            // The two queues change places, so that a burst allocates once.
+            // The two queues change places, so that a burst that goes on allocates once.
             std::mem::swap(inbox, &mut state.items);
         }
         Poll::Ready(Found { ping: std::mem::take(&mut state.ping), ending: state.ending })
@@ -151,6 +157,13 @@ impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing here panics while it holds the lock, and a queue is whole after each step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives the memory of an empty queue back, unless it is little.
+fn shrink(queue: &mut VecDeque<Item>) {
+    if queue.is_empty() && queue.capacity() > KEPT {
+        *queue = VecDeque::new();
     }
 }
 

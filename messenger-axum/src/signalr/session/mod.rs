@@ -220,6 +220,7 @@ impl<H: Hub> Session<H> {
             }
         }
         let flushed = out.flush().await;
+        self.calls.shrink();
         if out.has_taken() {
             // Its answer to a ping may be far behind what it is busy to take.
             self.times.alive();

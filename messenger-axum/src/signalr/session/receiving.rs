@@ -310,6 +310,9 @@ impl Items {
     fn pop(&mut self) -> Option<Bytes> {
         let record = self.records.pop_front()?;
         self.bytes -= record.len();
+        if self.records.is_empty() {
+            self.records = VecDeque::new();
+        }
         Some(record)
     }
 
@@ -338,6 +341,9 @@ impl Waiting {
         if let Some(record) = self.calls.pop_front() {
             self.calls_bytes -= record.len();
             self.items_among_calls -= usize::from(is_item);
+            if self.calls.is_empty() {
+                self.calls = VecDeque::new();
+            }
         }
     }
 }

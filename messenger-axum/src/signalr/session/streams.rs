@@ -62,6 +62,9 @@ impl Streams {
                 Poll::Ready(Some(Ok(item))) => Step::Item(stream.id.clone(), item),
                 Poll::Ready(end) => {
                     let Running { id, method, .. } = self.running.swap_remove(index);
+                    if self.running.is_empty() {
+                        self.running = Vec::new();
+                    }
                     let failed = end.and_then(Result::err);
                     Step::End(id, failed.map_or(Ok(()), |error| Err((method, error))))
                 }

@@ -119,7 +119,10 @@ impl Pipe {
     pub(in crate::signalr) async fn poll(self: &Arc<Self>, wait: Duration) -> Polled {
         let turn = self.begin_poll();
         match timeout(wait, std::future::poll_fn(|task| self.poll_written(turn.number, task))).await {
-            Ok(true) => Polled::Data(Written { turn }),
+            Ok(true) => {
+                turn.moves();
+                Polled::Data(Written { turn })
+            }
             Ok(false) => {
                 let mut state = self.lock();
                 if state.finished && state.poll == turn.number {
