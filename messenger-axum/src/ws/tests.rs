@@ -11,18 +11,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use messenger_core::{
-    Actor, ChatId, MessageBody, Messenger, Policy, Result, doc::register, memory::MemoryStore,
+    Actor, ChatId, MessageBody, Messenger, Policy, Result,
+    commands::{CreateGroupChat, SendMessage},
+    doc::register,
+    memory::MemoryStore,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
     time::{sleep, timeout},
 };
 
 use super::session::Session;
 use crate::{
-    Options,
+    Options, UnsentLimits,
     door::Door,
-    web_socket::{Fault, Message},
+    web_socket::{Fault, Message, WebSocket},
 };
 
 /// A socket whose client is at the other ends of two channels.
@@ -138,4 +142,45 @@ async fn a_client_that_is_not_listened_to_is_not_taken_for_silent() {
     let Message::Text(answer) = answer else { panic!("{answer:?}") };
     assert!(str::from_utf8(&answer).unwrap().contains("ada"));
     session.abort();
+}
+
+/// A text frame of a client, masked with zeros; for a short text.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_too_much_waits_in_all_the_one_that_has_read_nothing_for_longest_goes_at_once() {
+    let messenger = Messenger::in_memory();
+    let ada = register(&messenger, "ada").await;
+    let group = CreateGroupChat { title: "Tea".into(), member_ids: vec![], client_id: None };
+    let chat = messenger.execute(&ada, group).await.unwrap().value.id;
+    for _ in 0..20 {
+        let send = SendMessage { chat_id: chat, body: "x".repeat(8000), client_id: None, reply_to: None };
+        messenger.execute(&ada, send).await.unwrap();
+    }
+    // One page has 160 kB.
+    let unsent = UnsentLimits { in_all: 400_000, ..UnsentLimits::default() };
+    let door = Door::new(messenger, Options::new().unsent(unsent));
+    let ask = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"GetHistory","params":{{"chatId":"{chat}"}}}}"#);
+    let mut deaf = Vec::new();
+    for _ in 0..3 {
+        let (mut client, server) = tokio::io::duplex(1000);
+        let account = door.account_of(&ada);
+        let connection = door.messenger.connect(&ada).await.unwrap();
+        let socket = WebSocket::new(server, 1000, Arc::clone(&account));
+        let session = Session::new(door.clone(), connection, account).run(socket);
+        let session = tokio::spawn(session);
+        client.write_all(&frame(&ask)).await.unwrap();
+        sleep(Duration::from_millis(10)).await;
+        deaf.push((client, session));
+    }
+    let are_over: Vec<bool> = deaf.iter().map(|(_, session)| session.is_finished()).collect();
+    assert_eq!(are_over, [true, false, false]);
+    // The answer is torn, so there is no closing frame behind it.
+    let mut got = Vec::new();
+    deaf[0].0.read_to_end(&mut got).await.unwrap();
+    assert!(got.len() <= 1000, "{}", got.len());
 }
