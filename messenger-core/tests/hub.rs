@@ -295,7 +295,15 @@ async fn a_revision_from_the_future_or_too_far_behind_resets_the_chat() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_read_is_ended_and_holds_up_nobody() {
-    let cluster = Cluster::with(1, HubSettings { mailbox: 16, ..HubSettings::default() });
+    let few = HubSettings { mailbox: 16, ..HubSettings::default() };
+    let short = HubSettings { mailbox_bytes: 100, ..HubSettings::default() };
+    for settings in [few, short] {
+        is_ended_and_holds_up_nobody(settings).await;
+    }
+}
+
+async fn is_ended_and_holds_up_nobody(settings: HubSettings) {
+    let cluster = Cluster::with(1, settings);
     let node = &cluster.nodes[0];
     let (ada, bob) = (cluster.person("ada").await, cluster.person("bob").await);
     let chat = cluster.group(&ada, &[&bob]).await;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Chat, ChatId, Message, Presence, Revision, Seq, Title, UserId};
+use super::{Chat, ChatId, Message, MessageBody, Presence, Revision, Seq, Title, UserId};
 
 /// What a connection is told without asking.
 ///
@@ -121,6 +121,16 @@ impl Event {
     /// What the event says, to be serialised without its name.
     pub const fn payload(&self) -> Payload<'_> {
         Payload(self)
+    }
+
+    /// What somebody has written, if the event has it in full.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::MessageCreated(change) | Self::MessageEdited(change) => {
+                change.message.body.as_ref().map(MessageBody::as_str)
+            }
+            _ => None,
+        }
     }
 
     /// The change of a chat that this event tells of, if it is one.

@@ -19,6 +19,8 @@ const KEPT: usize = 16;
 pub(super) struct Mailbox {
     state: Mutex<State>,
     capacity: usize,
+    /// Of all that waits, as far as texts make it long.
+    most_bytes: usize,
     /// Whether there is a ping or an ending that has not been looked at.
     urgent: AtomicBool,
 }
@@ -26,6 +28,7 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
+    bytes: usize,
     ping: bool,
     ending: Option<Ending>,
     waker: Option<Waker>,
@@ -46,6 +49,14 @@ impl Item {
     /// An event that is no change of a chat.
     pub(super) fn of(delivery: &Arc<Delivery>) -> Self {
         Self::Event(Arc::clone(delivery), Revision::ZERO)
+    }
+
+    /// Bytes of text in it, which is what can be long.
+    fn text(&self) -> usize {
+        match self {
+            Self::Event(delivery, _) => delivery.event().text().map_or(0, str::len),
+            Self::Show(..) | Self::Removed(..) => 0,
+        }
     }
 }
 
@@ -68,8 +79,10 @@ pub(super) struct Found {
 }
 
 impl Mailbox {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), capacity: capacity.max(1), urgent: AtomicBool::new(false) }
+    pub(super) fn new(capacity: usize, most_bytes: usize) -> Self {
+        let capacity = capacity.max(1);
+        let most_bytes = most_bytes.max(1);
+        Self { state: Mutex::default(), capacity, most_bytes, urgent: AtomicBool::new(false) }
     }
 
     /// Puts something in, or ends the connection if there is no room.
@@ -78,12 +91,16 @@ impl Mailbox {
         if state.ending.is_some() {
             return;
         }
-        if state.items.len() >= self.capacity {
-            state.items = VecDeque::new();
+        let bytes = state.bytes + item.text();
+        // One text may be longer than all that may wait.
+        let is_full = state.items.len() >= self.capacity || (bytes > self.most_bytes && state.bytes > 0);
+        if is_full {
+            (state.items, state.bytes) = (VecDeque::new(), 0);
             state.ending = Some(Ending::TooFarBehind);
             self.urgent.store(true, Ordering::Relaxed);
             metrics::counter!("messenger_connections_too_slow_total").increment(1);
         } else {
+            state.bytes = bytes;
             state.items.push_back(item);
         }
         wake(state);
@@ -122,7 +139,11 @@ impl Mailbox {
 
     /// Whether so much waits that holding it back any longer would end the connection.
     pub(super) fn is_half_full(&self) -> bool {
-        self.lock().items.len() * 2 >= self.capacity
+        self.is_half(&self.lock())
+    }
+
+    fn is_half(&self, state: &State) -> bool {
+        state.items.len() * 2 >= self.capacity || state.bytes * 2 >= self.most_bytes
     }
 
     /// Moves what waits into `inbox`, which is empty. Pending while there is nothing.
@@ -136,7 +157,7 @@ impl Mailbox {
         task: &mut Context<'_>,
     ) -> Poll<Found> {
         let mut state = self.lock();
-        let overdue = hold && state.items.len() * 2 >= self.capacity;
+        let overdue = hold && self.is_half(&state);
         let nothing = (state.items.is_empty() || hold) && !overdue && !state.ping && state.ending.is_none();
         if nothing {
             // What a burst took is given back once there is nothing more of it.
@@ -150,6 +171,7 @@ impl Mailbox {
         if !hold && !state.items.is_empty() {
             // The two queues change places, so that a burst that goes on allocates once.
             std::mem::swap(inbox, &mut state.items);
+            state.bytes = 0;
         }
         Poll::Ready(Found { ping: std::mem::take(&mut state.ping), ending: state.ending })
     }

@@ -79,6 +79,9 @@ const NAMED_IN_ALL: usize = 1_000_000;
 pub struct HubSettings {
     /// Events that may wait for one connection; a connection with more is ended.
     pub mailbox: usize,
+    /// Bytes of messages' texts that may wait for one connection; a connection with more is ended. One text may be
+    /// longer.
+    pub mailbox_bytes: usize,
     /// How long a new connection is given to say [`Connection::resume`] before live events go out.
     pub resume_grace: Duration,
     /// How often a connection is asked to show that it lives.
@@ -101,6 +104,7 @@ impl Default for HubSettings {
     fn default() -> Self {
         Self {
             mailbox: 4096,
+            mailbox_bytes: 4 << 20,
             resume_grace: Duration::from_secs(1),
             ping_interval: Duration::from_secs(30),
             sweep_interval: Duration::from_secs(10),
@@ -209,7 +213,12 @@ impl Hub {
     pub(crate) async fn join(self: &Arc<Self>, actor: &Actor) -> Result<Connection> {
         let user = actor.user()?;
         let id: ConnectionId = self.context.id();
-        let link = Arc::new(Link::new(id, user, actor, Mailbox::new(self.settings.mailbox)));
+        let link = Arc::new(Link::new(
+            id,
+            user,
+            actor,
+            Mailbox::new(self.settings.mailbox, self.settings.mailbox_bytes),
+        ));
         // Known by its person before the chats are read, so that a chat added meanwhile is not missed.
         if !self.register(&link) {
             return Err(Error::RateLimited(self.settings.ping_interval));
