@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::join_all;
 use messenger_core::{
     ChatId, TokenHash, UserId,
-    ports::{Anchor, Store},
+    ports::{Anchor, Budget, Store},
     testkit::World,
 };
 use messenger_sqlx::{PostgresStore, SqliteStore};
@@ -51,7 +51,8 @@ impl Scene {
     }
 
     async fn page(self) {
-        let page = self.store.history(self.chat, self.user, Anchor::Newest, 50).await.unwrap();
+        let page =
+            self.store.history(self.chat, self.user, Anchor::Newest, Budget::of_messages(50)).await.unwrap();
         assert_eq!(page.messages.len(), 50);
     }
 }

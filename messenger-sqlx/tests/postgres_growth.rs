@@ -9,8 +9,8 @@ mod support;
 use messenger_core::{
     ChatId, DisplayName, MessageId, Revision, Seq, SessionId, TokenHash, UserId, Username,
     ports::{
-        Anchor, ChatStore as _, LoginKey, MessageStore as _, NamePlace, SessionStore as _, Store as _,
-        StoreResult, UserStore as _,
+        Anchor, Budget, ChatStore as _, LoginKey, MessageStore as _, NamePlace, SessionStore as _,
+        Store as _, StoreResult, UserStore as _,
     },
     testkit::World,
 };
@@ -174,9 +174,9 @@ impl Scene {
         let middle = Seq::new(30);
         for anchor in [Anchor::Newest, Anchor::Before(middle), Anchor::After(middle), Anchor::Around(middle)]
         {
-            count("history", store.history(chat, ada, anchor, PAGE).await.map(drop));
+            count("history", store.history(chat, ada, anchor, Budget::of_messages(PAGE)).await.map(drop));
         }
-        count("changes", store.changes(&[(chat, Revision::ZERO)], PAGE).await.map(drop));
+        count("changes", store.changes(&[(chat, Revision::ZERO)], Budget::of_messages(PAGE)).await.map(drop));
         all
     }
 }

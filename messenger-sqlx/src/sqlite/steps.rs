@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use messenger_core::{
     ChatId, Revision, Role, Seq, SessionId, SystemEvent, Timestamp, TokenHash, UserId, Username,
     ports::{
-        Anchor, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NamePlace,
+        Anchor, Budget, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NamePlace,
         RosterChange, Store, StoreResult, UpdateUser,
     },
     testkit::World,
@@ -23,6 +23,7 @@ use super::{SqliteStore, errors::store_error};
 /// Everybody has a username and a display name that begin with this.
 const PREFIX: &str = "na";
 const PAGE: usize = 20;
+const WHOLE: Budget = Budget::of_messages(PAGE);
 
 struct Scene {
     world: World,
@@ -188,12 +189,12 @@ const READS: &[Intent] = &intents! {
     "revisions": |s| s.world.store.revisions(&s.chats[..3]);
     "chats_ever_joined": |s| s.world.store.chats_ever_joined(s.people[0]);
     "message": |s| s.world.store.message(s.chats[0], s.messages[0].id);
-    "history, newest": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::Newest, PAGE);
-    "history, before": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::Before(Seq::new(50)), PAGE);
-    "history, after": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::After(Seq::new(20)), PAGE);
-    "history, around": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::Around(Seq::new(30)), PAGE);
-    "changes, of many": |s| async { s.world.store.changes(&[(s.chats[0], Revision::ZERO)], PAGE).await };
-    "changes, none": |s| async { s.world.store.changes(&[(s.chats[0], Revision::new(1 << 40))], PAGE).await };
+    "history, newest": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::Newest, WHOLE);
+    "history, before": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::Before(Seq::new(50)), WHOLE);
+    "history, after": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::After(Seq::new(20)), WHOLE);
+    "history, around": |s| s.world.store.history(s.chats[0], s.people[0], Anchor::Around(Seq::new(30)), WHOLE);
+    "changes, of many": |s| async { s.world.store.changes(&[(s.chats[0], Revision::ZERO)], WHOLE).await };
+    "changes, none": |s| async { s.world.store.changes(&[(s.chats[0], Revision::new(1 << 40))], WHOLE).await };
 };
 
 /// Not `erase_messages`: it goes through the messages of a chat, for there is no index for so rare an errand.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::{
     domain::{ChatId, Revision, Role, Seq, SystemEvent, UserId},
     ports::{
-        Anchor, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewSession,
+        Anchor, Budget, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewSession,
         NewUser, RosterChange, Store, StoreErrorKind, StoreResult, UpdateUser,
     },
     testkit::{World, world::erased_names},
@@ -120,7 +120,7 @@ impl Scene {
         let served = async {
             for _ in 0..3 {
                 store.user(dan).await?;
-                store.history(chat, dan, Anchor::Newest, 10).await?;
+                store.history(chat, dan, Anchor::Newest, Budget::of_messages(10)).await?;
                 store.append_messages(&[self.world.text(chat, dan, "hello")]).await?;
                 store.ping().await?;
             }
@@ -194,10 +194,10 @@ impl Scene {
             }),
             self.intent("message", async |scene, store, _| store.message(scene.chat, scene.message.id).await),
             self.intent("history", async |scene, store, _| {
-                store.history(scene.chat, scene.people[0], Anchor::Newest, 10).await
+                store.history(scene.chat, scene.people[0], Anchor::Newest, Budget::of_messages(10)).await
             }),
             self.intent("changes", async |scene, store, _| {
-                store.changes(&[(scene.chat, Revision::ZERO)], 10).await
+                store.changes(&[(scene.chat, Revision::ZERO)], Budget::of_messages(10)).await
             }),
         ]
     }
