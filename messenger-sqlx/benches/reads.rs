@@ -83,7 +83,7 @@ fn measure(criterion: &mut Criterion, runtime: &Runtime, engine: &str, store: Ar
         bencher.iter(|| run(boxed(crowd(|| scene.clone().look_up()))));
     });
     group.bench_function("page, 64 at once", |bencher| {
-        bencher.iter(|| run(boxed(crowd(|| scene.clone().page()))))
+        bencher.iter(|| run(boxed(crowd(|| scene.clone().page()))));
     });
     group.finish();
     runtime.block_on(scene.store.close());

@@ -115,7 +115,9 @@ async fn plan(store: &SqliteStore, text: &'static str) -> Vec<String> {
     for statement in statements.filter(|text| !text.starts_with("BEGIN") && *text != "COMMIT") {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let details = store.all(sqlx::query(explain), |columns| {
-            (columns.next_column(), columns.next_column(), columns.next_column());
+            for _ in 0..3 {
+                columns.next_column();
+            }
             columns.text().map(str::to_owned)
         });
         steps.extend(details.await.unwrap());

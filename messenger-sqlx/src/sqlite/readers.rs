@@ -147,3 +147,67 @@ impl fmt::Debug for Reader {
         f.debug_struct("Reader").field("over", &self.over).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::SqliteStore;
+
+    const ENDLESS: &str =
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+
+    async fn endless(store: &SqliteStore) -> StoreResult<Option<i64>> {
+        store.one(sqlx::query(ENDLESS), |columns| columns.integer()).await
+    }
+
+    async fn one(store: &SqliteStore) -> StoreResult<Option<i64>> {
+        store.one(sqlx::query("SELECT 1"), |columns| columns.integer()).await
+    }
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::builder(directory.path().join("chat.db")).readers(1).open().await.unwrap();
+        for _ in 0..3 {
+            let mut read = Box::pin(endless(&store));
+            assert!(poll!(&mut read).is_pending());
+            // Until it has begun.
+            while store.readers.turns.free() > 0 || !store.readers.free().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            drop(read);
+            assert_eq!(one(&store).await.unwrap(), Some(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_whose_time_is_over_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let builder = SqliteStore::builder(directory.path().join("chat.db")).readers(1);
+        let store = builder.timeout(Duration::from_millis(100)).open().await.unwrap();
+        let error = endless(&store).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        while store.readers.turns.free() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(one(&store).await.unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_after_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::builder(directory.path().join("chat.db")).readers(1).open().await.unwrap();
+        let failed = store.one(sqlx::query("SELECT abs(-9223372036854775808)"), |columns| columns.integer());
+        failed.await.unwrap_err();
+        // What the reader makes of a row fails while SQLite has more of them.
+        let rows = sqlx::query(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9999) SELECT i FROM n",
+        );
+        let failed = store.all(rows, |_| -> StoreResult<()> { Err(StoreErrorKind::Corrupt.into()) }).await;
+        assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Corrupt);
+        assert_eq!(store.readers.free().len(), 1);
+        assert_eq!(one(&store).await.unwrap(), Some(1));
+    }
+}

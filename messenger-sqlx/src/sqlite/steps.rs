@@ -1,9 +1,12 @@
 //! That what an intent costs goes by what it answers, and not by how much is stored: counted in steps of SQLite's
 //! machine, in a small database whose tables were counted, and again when it has grown a thousandfold since.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -24,6 +27,8 @@ use super::{SqliteStore, errors::store_error};
 const PREFIX: &str = "na";
 const PAGE: usize = 20;
 const WHOLE: Budget = Budget::of_messages(PAGE);
+/// More than it takes to write all that the database grows by, also on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 struct Scene {
     world: World,
@@ -68,7 +73,7 @@ impl Scene {
         execute(&store, "ANALYZE").await;
         store.close().await;
 
-        let store = Arc::new(SqliteStore::builder(&path).readers(1).open().await.unwrap());
+        let store = Arc::new(SqliteStore::builder(&path).readers(1).timeout(PATIENCE).open().await.unwrap());
         world.store = Arc::clone(&store) as Arc<dyn Store>;
         let steps = Arc::new(AtomicU64::new(0));
         let scene =
