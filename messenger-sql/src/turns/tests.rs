@@ -111,7 +111,7 @@ async fn who_was_told_that_time_is_over_leaves_the_work_its_seat_until_it_ends()
             drop(seat);
             Ok(())
         };
-        caller.answer_with(soon(), work, || drop(overs.fetch_add(1, SeqCst))).await;
+        caller.answer_with(soon(), work, || _ = overs.fetch_add(1, SeqCst)).await;
     });
     assert_eq!(cause(slow.await), "the database did not answer in time");
     assert_eq!(over.load(SeqCst), 1);
