@@ -70,7 +70,7 @@ impl Door {
                 Ok(Actor::anonymous())
             }
             Access::Session => {
-                let _turn = self.admission.lookups.take(self.client(parts)).await?;
+                let _turn = self.admission.lookups.take(self.client(parts), 0).await?;
                 self.log_in(parts, bearer(&parts.headers), true).await
             }
         }

@@ -90,7 +90,7 @@ impl Options {
         self
     }
 
-    /// Bytes of bodies that have come in part (64 MiB in all, of which one network may have a quarter and one person a
+    /// Bytes of bodies that have come in part, and again of those whose requests wait for their turn (64 MiB in all, of which one network may have a quarter and one person a
     /// sixteenth). Where that is used up, the body that has been waited for longest is 408 `tooSlow` if that is more than
     /// a second, and else the one that comes is refused: 429 `rateLimited` for the share of a client, 503
     /// `unavailable` for the whole.

@@ -58,7 +58,17 @@ impl Procedure {
     ) -> BoxFuture<'static, Result<Answer>> {
         let fields = Fields::of_json(&[], json);
         let writing = Writing::Value(protocol);
-        self.0.run(door, &Call { actor, client: Client::of(&actor), fields, writing, placed: Some(placed) })
+        self.0.run(
+            door,
+            &Call {
+                actor,
+                client: Client::of(&actor),
+                bytes: json.len(),
+                fields,
+                writing,
+                placed: Some(placed),
+            },
+        )
     }
 }
 

@@ -35,12 +35,13 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(options: &Options) -> Self {
-        let turns = |(at_once, waiting)| Turns::new(Bounds::shared(at_once), Bounds::shared(waiting));
+        let unread = Bounds::shared(options.unread_limit);
+        let turns = |(at_once, waiting)| Turns::new(Bounds::shared(at_once), Bounds::shared(waiting), unread);
         Self {
             lookups: turns(options.concurrency),
             work: turns(options.concurrency),
             passwords: turns(options.password_concurrency),
-            bodies: Places::new(Bounds::shared(BODIES), Bounds::shared(options.unread_limit), None),
+            bodies: Places::new(Bounds::shared(BODIES), unread, None),
             answers: Places::new(
                 Bounds::shared(ANSWERS),
                 Bounds::shared(options.unsent_limit),

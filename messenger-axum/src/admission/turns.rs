@@ -14,13 +14,14 @@ use super::{
 };
 use crate::client::Client;
 
-/// Lets so many requests be worked on at once, and so many more wait for that. Clients that wait take turns with each
-/// other, however many requests each has.
+/// Lets so many requests be worked on at once, and so many more wait for that, of so many bytes. Clients that wait take
+/// turns with each other, however many requests each has.
 pub(crate) struct Turns(Mutex<State>);
 
 struct State {
     running: Ledger,
     waiting: Ledger,
+    waiting_bytes: Ledger,
     /// What each client has waiting, in the order in which it came; none is empty.
     lanes: HashMap<Client, VecDeque<Waiter>>,
     /// Those clients, the next one first.
@@ -30,6 +31,7 @@ struct State {
 
 struct Waiter {
     id: u64,
+    bytes: usize,
     grant: oneshot::Sender<Turn>,
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    pub(super) fn new(running: Bounds, waiting: Bounds) -> Arc<Self> {
+    pub(super) fn new(running: Bounds, waiting: Bounds, waiting_bytes: Bounds) -> Arc<Self> {
         // Nothing could ever be done with none.
         let running = Bounds {
             all: running.all.max(1),
@@ -51,18 +53,19 @@ impl Turns {
         Arc::new(Self(Mutex::new(State {
             running: Ledger::new(running),
             waiting: Ledger::new(waiting),
+            waiting_bytes: Ledger::new(waiting_bytes),
             lanes: HashMap::new(),
             order: VecDeque::new(),
             next_id: 0,
         })))
     }
 
-    /// Waits for a turn; dropped meanwhile, the place in the queue is given up.
+    /// Waits for a turn of a request of so many bytes; dropped meanwhile, the place in the queue is given up.
     ///
     /// # Errors
     /// `rateLimited` if too many requests of the person or network wait already, `unavailable` if too many of all do.
-    pub(crate) async fn take(self: &Arc<Self>, client: Client) -> Result<Turn> {
-        let mut waiting = match self.enter(client)? {
+    pub(crate) async fn take(self: &Arc<Self>, client: Client, bytes: usize) -> Result<Turn> {
+        let mut waiting = match self.enter(client, bytes)? {
             Ok(turn) => return Ok(turn),
             Err(waiting) => waiting,
         };
@@ -70,18 +73,18 @@ impl Turns {
         (&mut waiting.granted).await.map_err(|_| Error::unavailable())
     }
 
-    fn enter(self: &Arc<Self>, client: Client) -> Result<Result<Turn, Waiting>> {
+    fn enter(self: &Arc<Self>, client: Client, bytes: usize) -> Result<Result<Turn, Waiting>> {
         let mut state = self.lock();
         // Whoever waits has no room in a scope of its own, so that nobody is overtaken here.
         let Some(busy) = state.running.full(client, 1) else {
             state.running.add(client, 1);
             return Ok(Ok(Turn { turns: Arc::clone(self), client }));
         };
-        if let Some(scope) = state.waiting.full(client, 1) {
+        if let Some(scope) = state.waiting.full(client, 1).or(state.waiting_bytes.full(client, bytes)) {
             // Whose own share is used up is not told that all is.
             return Err(refused(if busy == Scope::All { scope } else { busy }));
         }
-        let (id, granted) = state.wait(client);
+        let (id, granted) = state.wait(client, bytes);
         Ok(Err(Waiting { turns: Arc::clone(self), client, id, granted }))
     }
 
@@ -102,7 +105,7 @@ impl Turns {
 }
 
 impl State {
-    fn wait(&mut self, client: Client) -> (u64, oneshot::Receiver<Turn>) {
+    fn wait(&mut self, client: Client, bytes: usize) -> (u64, oneshot::Receiver<Turn>) {
         let (grant, granted) = oneshot::channel();
         let id = self.next_id;
         self.next_id += 1;
@@ -110,8 +113,9 @@ impl State {
         if lane.is_empty() {
             self.order.push_back(client);
         }
-        lane.push_back(Waiter { id, grant });
+        lane.push_back(Waiter { id, bytes, grant });
         self.waiting.add(client, 1);
+        self.waiting_bytes.add(client, bytes);
         (id, granted)
     }
 
@@ -144,19 +148,26 @@ impl State {
         } else {
             self.order.push_back(client);
         }
-        self.waiting.remove(client, usize::from(waiter.is_some()));
-        waiter
+        self.waits_no_more(client, waiter)
     }
 
     fn leave(&mut self, client: Client, id: u64) {
         let Some(lane) = self.lanes.get_mut(&client) else { return };
         let Some(at) = lane.iter().position(|waiter| waiter.id == id) else { return };
-        lane.remove(at);
+        let waiter = lane.remove(at);
         if lane.is_empty() {
             self.lanes.remove(&client);
             self.order.retain(|other| *other != client);
         }
-        self.waiting.remove(client, 1);
+        self.waits_no_more(client, waiter);
+    }
+
+    fn waits_no_more(&mut self, client: Client, waiter: Option<Waiter>) -> Option<Waiter> {
+        if let Some(waiter) = &waiter {
+            self.waiting.remove(client, 1);
+            self.waiting_bytes.remove(client, waiter.bytes);
+        }
+        waiter
     }
 }
 
@@ -197,12 +208,12 @@ mod tests {
 
     fn turns(running: usize, waiting: usize) -> Arc<Turns> {
         let bounds = |all| Bounds { all, network: all, person: all };
-        Turns::new(bounds(running), bounds(waiting))
+        Turns::new(bounds(running), bounds(waiting), bounds(100))
     }
 
     fn take(turns: &Arc<Turns>, client: Client) -> BoxFuture<'static, Result<Turn>> {
         let turns = Arc::clone(turns);
-        let mut take = async move { turns.take(client).await }.boxed();
+        let mut take = async move { turns.take(client, 10).await }.boxed();
         match (&mut take).now_or_never() {
             Some(taken) => futures::future::ready(taken).boxed(),
             None => take,
@@ -217,19 +228,20 @@ mod tests {
     fn who_has_many_waiting_keeps_others_waiting_for_one() {
         let turns = turns(1, 100);
         let mut running = granted(&mut take(&turns, client(1, 1)));
-        let mut greedy: Vec<_> = (0..50).map(|_| take(&turns, client(1, 1))).collect();
+        let mut greedy: Vec<_> = (0..9).map(|_| take(&turns, client(1, 1))).collect();
         let mut modest = take(&turns, client(2, 2));
         running.take();
         running = granted(&mut greedy[0]);
         assert!(running.is_some());
         running.take();
-        assert!(granted(&mut modest).is_some(), "fifty others came before");
+        assert!(granted(&mut modest).is_some(), "nine others came before");
     }
 
     #[test]
     fn a_person_and_a_network_leave_room_for_others() {
         let turns = Turns::new(
             Bounds { all: 4, network: 2, person: 1 },
+            Bounds { all: 100, network: 100, person: 100 },
             Bounds { all: 100, network: 100, person: 100 },
         );
         let _first = granted(&mut take(&turns, client(1, 1))).unwrap();
@@ -246,19 +258,24 @@ mod tests {
 
     #[test]
     fn the_queue_has_bounds_of_its_own() {
-        let turns =
-            Turns::new(Bounds { all: 1, network: 1, person: 1 }, Bounds { all: 3, network: 2, person: 1 });
+        let turns = Turns::new(
+            Bounds { all: 1, network: 1, person: 1 },
+            Bounds { all: 3, network: 2, person: 1 },
+            Bounds { all: 1000, network: 25, person: 15 },
+        );
         let _running = granted(&mut take(&turns, client(9, 9))).unwrap();
-        let code = |client| match turns.enter(client) {
+        let code = |client, bytes| match turns.enter(client, bytes) {
             Err(error) => error.code(),
             Ok(_) => "waits",
         };
         let _one = take(&turns, client(1, 1));
-        assert_eq!(code(client(1, 1)), "rateLimited");
+        assert_eq!(code(client(1, 1), 0), "rateLimited");
+        assert_eq!(code(client(1, 2), 16), "rateLimited", "a person has 15 bytes, and the network 25");
+        assert_eq!(code(client(1, 2), 15), "waits");
         let _two = take(&turns, client(1, 2));
-        assert_eq!(code(client(1, 3)), "rateLimited");
+        assert_eq!(code(client(1, 3), 0), "rateLimited");
         let _three = take(&turns, client(2, 4));
-        assert_eq!(code(client(3, 5)), "unavailable");
+        assert_eq!(code(client(3, 5), 0), "unavailable");
     }
 
     #[test]
@@ -275,7 +292,7 @@ mod tests {
         drop(gone);
         drop(granted(&mut last).unwrap());
         let state = turns.lock();
-        assert!(state.running.is_empty() && state.waiting.is_empty());
+        assert!(state.running.is_empty() && state.waiting.is_empty() && state.waiting_bytes.is_empty());
         assert!(state.lanes.is_empty() && state.order.is_empty());
     }
 }

@@ -57,6 +57,8 @@ type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Result<Answer>>;
 pub(crate) struct Call<'a> {
     pub(crate) actor: Actor,
     pub(crate) client: Client,
+    /// Of the body, or of what stands for it.
+    pub(crate) bytes: usize,
     pub(crate) fields: Fields<'a>,
     pub(crate) writing: Writing,
     /// For a connection that may have many calls under way: set as soon as its next one may begin.

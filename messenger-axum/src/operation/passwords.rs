@@ -20,7 +20,7 @@ pub(super) fn register<F: Form<<RegisterUser as Command>::Output>>(
         Ok(command) => command,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor, client, writing) = (door.clone(), call.actor, call.client, call.writing);
+    let (door, actor, client, writing) = (door.clone(), call.actor, (call.client, call.bytes), call.writing);
     async move { F::answer(in_turn(&door, actor, client, command).await?, writing) }.boxed()
 }
 
@@ -60,7 +60,7 @@ where
         Ok(read) => read,
         Err(error) => return future::ready(Err(error)).boxed(),
     };
-    let (door, actor, client, writing) = (door.clone(), call.actor, call.client, call.writing);
+    let (door, actor, client, writing) = (door.clone(), call.actor, (call.client, call.bytes), call.writing);
     async move {
         let output = in_turn(&door, actor, client, command).await;
         if !matches!(output, Err(Error::InvalidCredentials)) {
@@ -71,7 +71,12 @@ where
     .boxed()
 }
 
-async fn in_turn<C: Command>(door: &Door, actor: Actor, client: Client, command: C) -> Result<C::Output> {
-    let _turn = door.admission.passwords.take(client).await?;
+async fn in_turn<C: Command>(
+    door: &Door,
+    actor: Actor,
+    (client, bytes): (Client, usize),
+    command: C,
+) -> Result<C::Output> {
+    let _turn = door.admission.passwords.take(client, bytes).await?;
     door.messenger.execute(&actor, command).await
 }

@@ -52,15 +52,19 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
     } else {
         Fields::of_json(&path, &body)
     };
-    let call = Call { actor, client, fields, writing: Writing::Pieces, placed: None };
+    let bytes = body.len();
+    let call = Call { actor, client, bytes, fields, writing: Writing::Pieces, placed: None };
     let answer = door.in_time(work(door, operation, &call)).await?;
     Ok(respond(door, operation, client, answer)?)
 }
 
 async fn work(door: &Door, operation: &Operation, call: &Call<'_>) -> Outcome<Answer> {
     // Work on passwords takes a turn of another kind by itself.
-    let _turn =
-        if operation.has_own_turns { None } else { Some(door.admission.work.take(call.client).await?) };
+    let _turn = if operation.has_own_turns {
+        None
+    } else {
+        Some(door.admission.work.take(call.client, call.bytes).await?)
+    };
     operation.run(door, call).await
 }
 
