@@ -16,8 +16,10 @@ use std::{env, process::ExitCode, time::Duration};
 use cli::Task;
 use error::{Sentence, ServerError};
 
+/// What a burst took goes back to the system within seconds, also when nothing more is asked for.
+#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match cli::task(env::args_os()).and_then(run) {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Client, Server};
+use crate::support::{Client, PATIENCE, Server};
 
 /// More than the requests that are worked on at a time.
 const STUCK: usize = 600;
@@ -85,8 +85,27 @@ fn answers_that_nobody_reads_hold_little_memory() {
         most = most.max(server.memory().saturating_sub(before));
         std::thread::sleep(Duration::from_millis(50));
     }
-    drop(clients);
     assert!(most < 128 << 20, "{} MiB more", most >> 20);
+    drop(clients);
+    let dropped = Instant::now();
+    while server.memory() > before + (16 << 20) {
+        assert!(dropped.elapsed() < PATIENCE, "{} MiB", server.memory() >> 20);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_a_password_is_given_back() {
+    let server = Server::in_memory([]);
+    for name in ["ada", "bob", "cyd"] {
+        server.register(name);
+    }
+    let asked = Instant::now();
+    while server.memory() > 16 << 20 {
+        assert!(asked.elapsed() < Duration::from_secs(3), "{} MiB", server.memory() >> 20);
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A chat of these people, and the path of its newest page, some 6 MB.

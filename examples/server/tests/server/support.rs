@@ -144,11 +144,11 @@ impl Server {
         answer.json()["token"].as_str().unwrap().to_owned()
     }
 
-    /// Bytes of memory that the process holds at the moment.
+    /// Bytes of memory that the process holds at the moment, without what it has of files.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         let kib: usize = line.trim_end_matches("kB").trim().parse().unwrap();
         kib * 1024
     }
