@@ -104,7 +104,7 @@ impl Default for HubSettings {
     fn default() -> Self {
         Self {
             mailbox: 4096,
-            mailbox_bytes: 4 << 20,
+            mailbox_bytes: 8 << 20,
             resume_grace: Duration::from_secs(1),
             ping_interval: Duration::from_secs(30),
             sweep_interval: Duration::from_secs(10),
