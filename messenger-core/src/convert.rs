@@ -1,5 +1,7 @@
 //! From what is stored to what goes over the wire.
 
+mod note;
+
 use crate::{
     domain::{
         Chat, ChatUpdate, DisplayName, EmailAddress, Event, Me, Member, Message, MessageBody, MessageChange,
@@ -10,6 +12,12 @@ use crate::{
         UserRecord,
     },
 };
+
+/// What a list shows of the last message of a chat: characters of its text, and people of what the chat says itself.
+const SHOWN_TEXT: usize = 256;
+const SHOWN_PEOPLE: usize = 16;
+/// Bytes of its body that are read for that. Of four bytes at most for a character, and 39 for an id, there is enough.
+pub(crate) const PREVIEW: usize = 4 * SHOWN_TEXT;
 
 pub(crate) fn user(record: UserRecord) -> User {
     User {
@@ -43,7 +51,7 @@ pub(crate) fn message(record: MessageRecord) -> StoreResult<Message> {
     let (body, system) = match (record.kind, record.body) {
         (_, None) => (None, None),
         (MessageKind::Text, Some(content)) => (Some(MessageBody::trusted(content.into_text()?)), None),
-        (MessageKind::System, Some(content)) => (None, Some(read_note(&content)?)),
+        (MessageKind::System, Some(content)) => (None, Some(note::whole(&content)?)),
     };
     Ok(Message {
         id: record.id,
@@ -59,7 +67,37 @@ pub(crate) fn message(record: MessageRecord) -> StoreResult<Message> {
         edited_at: record.edited_at,
         deleted_at: record.deleted_at,
         system,
+        truncated: false,
     })
+}
+
+/// A message as a list of chats shows it; `is_cut` if its body goes on behind what was read.
+fn preview(mut record: MessageRecord, is_cut: bool) -> StoreResult<Message> {
+    let body = record.body.take();
+    let mut shown = message(record)?;
+    let Some(body) = body else { return Ok(shown) };
+    if shown.kind == MessageKind::Text {
+        let text = beginning(&body, is_cut)?;
+        let end = text.char_indices().nth(SHOWN_TEXT).map_or(text.len(), |(end, _)| end);
+        shown.body = Some(MessageBody::trusted(&text[..end]));
+        shown.truncated = is_cut || end < text.len();
+    } else {
+        let mut note = if is_cut { note::beginning(&body)? } else { note::whole(&body)? };
+        shown.truncated = is_cut || note.user_ids.len() > SHOWN_PEOPLE;
+        note.user_ids.truncate(SHOWN_PEOPLE);
+        shown.system = Some(note);
+    }
+    Ok(shown)
+}
+
+/// The text, without a character that was cut in two.
+fn beginning(content: &Content, is_cut: bool) -> StoreResult<&str> {
+    let end = match std::str::from_utf8(&content.0) {
+        Err(error) if is_cut && error.error_len().is_none() => error.valid_up_to(),
+        _ => content.0.len(),
+    };
+    let text = std::str::from_utf8(&content.0[..end]);
+    text.map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error))
 }
 
 pub(crate) fn messages(records: Vec<MessageRecord>) -> StoreResult<Vec<Message>> {
@@ -67,7 +105,7 @@ pub(crate) fn messages(records: Vec<MessageRecord>) -> StoreResult<Vec<Message>>
 }
 
 pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
-    let ChatView { chat, me, peer, last_message } = view;
+    let ChatView { chat, me, peer, last_message, is_cut } = view;
     Ok(Chat {
         id: chat.id,
         kind: chat.kind,
@@ -83,7 +121,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             muted_until: me.muted_until,
         },
         peer: peer.map(user),
-        last_message: last_message.map(message).transpose()?,
+        last_message: last_message.map(|last| preview(last, is_cut)).transpose()?,
     })
 }
 
@@ -116,10 +154,6 @@ pub(crate) fn chat_update(chat: &ChatRecord, message: Message) -> ChatUpdate {
 pub(crate) fn write_note(note: &SystemNote) -> Content {
     // Ids, a title and a role always serialise.
     Content(serde_json::to_vec(note).unwrap_or_default())
-}
-
-fn read_note(content: &Content) -> StoreResult<SystemNote> {
-    serde_json::from_slice(&content.0).map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error))
 }
 
 /// What an erased account is called.
@@ -218,6 +252,42 @@ mod tests {
     }
 
     #[test]
+    fn a_list_shows_256_characters_of_a_text_and_says_if_there_are_more() {
+        // Of one to four bytes, and such that the last one read is cut in two.
+        for text in ["x".repeat(300), "ä".repeat(300), "a".to_owned() + &"☕".repeat(400), "🦀".repeat(300)]
+        {
+            let read = &text.as_bytes()[..text.len().min(PREVIEW)];
+            let shown = preview(self::text(read), text.len() > PREVIEW).unwrap();
+            let expected: String = text.chars().take(256).collect();
+            assert_eq!((shown.body.unwrap().as_str(), shown.truncated), (&*expected, true));
+        }
+        for text in ["hello".to_owned(), "x".repeat(256), "🦀".repeat(256)] {
+            let shown = preview(self::text(text.as_bytes()), false).unwrap();
+            assert_eq!((shown.body.unwrap().as_str(), shown.truncated), (&*text, false));
+        }
+        let deleted = MessageRecord { body: None, deleted_at: Some(AT), ..self::text(b"") };
+        assert_eq!(preview(deleted.clone(), false).unwrap(), message(deleted).unwrap());
+        // A text that is broken, and not cut.
+        assert!(preview(self::text(&[b'a', 0xf0, 0x9f]), false).is_err());
+        assert!(preview(self::text(&[b'a', 0xff, b'a']), true).is_err());
+    }
+
+    #[test]
+    fn a_list_shows_16_people_of_what_the_chat_says_itself() {
+        for (count, shown, truncated) in [(1, 1, false), (16, 16, false), (17, 16, true), (1000, 16, true)] {
+            let user_ids: Vec<UserId> = (0..count).map(|n| UserId::from_bytes([n as u8; 16])).collect();
+            let event = SystemEvent::MembersRemoved;
+            let note = SystemNote { event, user_ids: user_ids.clone(), title: None, role: None };
+            let Content(written) = write_note(&note);
+            let read = Content(written[..written.len().min(PREVIEW)].to_vec());
+            let message = preview(system(read), written.len() > PREVIEW).unwrap();
+            let note = message.system.unwrap();
+            assert_eq!((note.event, &note.user_ids[..]), (event, &user_ids[..shown]), "{count}");
+            assert_eq!(message.truncated, truncated, "{count}");
+        }
+    }
+
+    #[test]
     fn unread_is_what_was_written_less_what_was_read() {
         for (read_texts, unread) in [(0, 3), (2, 1), (3, 0), (4, 0)] {
             let me = MemberRecord {
@@ -229,7 +299,7 @@ mod tests {
                 delivered_seq: Seq::ZERO,
                 muted_until: None,
             };
-            let view = ChatView { chat: chat_record(), me, peer: None, last_message: None };
+            let view = ChatView { chat: chat_record(), me, peer: None, last_message: None, is_cut: false };
             assert_eq!(chat(view).unwrap().me.unread, unread, "{read_texts}");
         }
     }

@@ -9,7 +9,7 @@ use messenger_core::{
     },
 };
 use messenger_sql::{
-    columns::{CHAT, MEMBER, MESSAGE, USER, integer, role, rows},
+    columns::{CHAT, MEMBER, USER, cut_at, integer, last_message, role, rows},
     records::system_message,
 };
 
@@ -56,7 +56,7 @@ impl Sql {
             open_direct: procedure(schema, "open_direct"),
             create_group: procedure(schema, "create_group"),
             change_roster: procedure(schema, "change_roster"),
-            views: view(schema, hold, &format!("{schema}.messenger_unpack_ids(@P2)"), "").into(),
+            views: view(schema, hold, &format!("{schema}.messenger_unpack_ids(@P3)"), ("", "@P2")).into(),
             page: page(schema, hold).into(),
             membership: format!(
                 "SELECT {CHAT}, {MEMBER} FROM {schema}.messenger_chats AS c {hold}
@@ -103,10 +103,12 @@ impl Sql {
     }
 }
 
-/// Those of the chats `a` that have the person `@P1` as a member, as the person sees them.
-fn view(schema: &Schema, hold: &str, chats: &str, order: &str) -> String {
+/// Those of the chats `a` that have the person `@P1` as a member, as the person sees them, in this order, and with so many
+/// bytes of the last message's body.
+fn view(schema: &Schema, hold: &str, chats: &str, (order, preview): (&str, &str)) -> String {
+    let last_message = last_message("DATALENGTH", "SUBSTRING", preview);
     format!(
-        "SELECT {CHAT}, {MEMBER}, {USER}, {MESSAGE} FROM {chats} AS a
+        "SELECT {CHAT}, {MEMBER}, {USER}, {last_message} FROM {chats} AS a
         JOIN {schema}.messenger_chats AS c {hold} ON c.id = a.id
         JOIN {schema}.messenger_members AS p ON p.chat_id = c.id AND p.user_id = {} AND p.left_at IS NULL
         LEFT JOIN {schema}.messenger_users AS u ON u.id = {PEER}
@@ -128,7 +130,7 @@ fn page(schema: &Schema, hold: &str) -> String {
             ORDER BY d.activity_at DESC, d.id DESC
         )"
     );
-    view(schema, hold, &chats, "ORDER BY c.activity_at DESC, c.id DESC")
+    view(schema, hold, &chats, ("ORDER BY c.activity_at DESC, c.id DESC", "@P5"))
 }
 
 #[async_trait]
@@ -173,8 +175,10 @@ impl ChatStore for MssqlStore {
         opened.await?.ok_or_else(|| StoreErrorKind::Other.into())
     }
 
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        let call = Call::statement(Arc::clone(&self.sql().chats.views)).id("@P1", user);
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {
+        let call = Call::statement(Arc::clone(&self.sql().chats.views))
+            .id("@P1", user)
+            .number("@P2", cut_at(preview).into());
         self.listed(call, &distinct(chats), |columns| columns.chat_view()).await
     }
 
@@ -183,13 +187,15 @@ impl ChatStore for MssqlStore {
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>> {
         let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
         let call = Call::statement(Arc::clone(&self.sql().chats.page))
             .id("@P1", user)
             .number("@P2", after.at)
             .id("@P3", after.chat)
-            .number("@P4", rows(limit));
+            .number("@P4", rows(limit))
+            .number("@P5", cut_at(preview).into());
         self.all(call, |columns| columns.chat_view()).await
     }
 

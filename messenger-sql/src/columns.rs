@@ -27,6 +27,13 @@ pub const MEMBER: &str = "p.user_id, p.role, p.joined_at, p.read_seq, p.read_tex
 pub const MESSAGE: &str = "m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, \
     m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at";
 
+/// Of the last message of a chat, `m`: by how much its body is longer than what is wanted of it, and [`MESSAGE`] with no
+/// more of the body than that. `length` and `cut` are the engine's functions, and `preview` is a parameter.
+pub fn last_message(length: &str, cut: &str, preview: &str) -> String {
+    let message = MESSAGE.replace("m.body", &format!("{cut}(m.body, 1, {preview})"));
+    format!("{length}(m.body) - {preview}, {message}")
+}
+
 const USER_WIDTH: usize = 12;
 const CHAT_WIDTH: usize = 9;
 
@@ -167,14 +174,11 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// Chat, member, peer and last message, as the last thing of a row.
+    /// Chat, member, peer and what [`last_message`] lists, as the last thing of a row.
     pub fn chat_view(&mut self) -> StoreResult<ChatView> {
-        Ok(ChatView {
-            chat: self.chat()?,
-            me: self.member()?,
-            peer: self.optional_user()?,
-            last_message: self.optional_message()?,
-        })
+        let (chat, me, peer) = (self.chat()?, self.member()?, self.optional_user()?);
+        let is_cut = self.optional_integer()?.is_some_and(|more| more > 0);
+        Ok(ChatView { chat, me, peer, last_message: self.optional_message()?, is_cut })
     }
 
     /// What [`MESSAGE`] lists.
@@ -340,6 +344,12 @@ pub fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// How many bytes of a body are asked for. More than a GiB is all of it.
+pub fn cut_at(preview: usize) -> i32 {
+    const MOST: i32 = 1 << 30;
+    i32::try_from(preview).map_or(MOST, |preview| preview.min(MOST))
+}
+
 /// What a message weighs, as [`MessageRecord::weight`] says, where `length` is that of its stored body or NULL. A
 /// statement takes a message if its weight and those before it fit, or if there are none before it.
 pub fn weight(length: &str) -> String {
@@ -465,6 +475,22 @@ mod tests {
         for number in [0, 1, 1 << 53] {
             assert_eq!(Columns::of(&Values(vec![Integer(integer(number))])).number().unwrap(), number);
         }
+    }
+
+    #[test]
+    fn a_preview_is_at_most_a_gib() {
+        for (preview, cut) in
+            [(0, 0), (1024, 1024), (1 << 30, 1 << 30), ((1 << 30) + 1, 1 << 30), (usize::MAX, 1 << 30)]
+        {
+            assert_eq!(cut_at(preview), cut);
+        }
+    }
+
+    #[test]
+    fn of_a_last_message_the_body_alone_is_another() {
+        let list = last_message("length", "substr", "$5");
+        let whole = list.replace("substr(m.body, 1, $5)", "m.body");
+        assert_eq!(whole, format!("length(m.body) - $5, {MESSAGE}"));
     }
 
     #[test]

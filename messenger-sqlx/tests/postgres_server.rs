@@ -223,7 +223,7 @@ async fn callers_who_go_away_at_any_moment_leave_no_transaction_open() {
                         );
                     }
                     1 => drop(cut_short(world.store.create_group(world.new_group(ada, &[bob])), polls).await),
-                    _ => drop(cut_short(world.store.list_chats(ada, None, 10), polls).await),
+                    _ => drop(cut_short(world.store.list_chats(ada, None, 10, usize::MAX), polls).await),
                 }
             })
         });

@@ -1,8 +1,9 @@
 /** A system message as a sentence. `nameOf(userId)` gives a name, or “You”. */
 export function systemSentence(message, nameOf) {
   const { event, userIds = [], title, role } = message.system ?? {};
+  const more = message.truncated ? ['others'] : [];
   const actor = message.senderId ? nameOf(message.senderId) : 'Someone';
-  const others = list(userIds.map(nameOf).map(asObject));
+  const others = list([...userIds.map(nameOf).map(asObject), ...more]);
   switch (event) {
     case 'created':
       return `${actor} created the group${title ? ` “${title}”` : ''}`;

@@ -21,6 +21,7 @@ pub use realtime::SetTyping;
 pub use users::{EraseMe, UpdateProfile};
 
 use crate::{
+    convert,
     domain::{Chat, ChatId, Event, SystemEvent, UserId},
     error::{Error, Result},
     messenger::Cx,
@@ -44,8 +45,9 @@ pub(crate) fn told(chat: ChatId, event: Event) -> BusMessage {
 
 /// A chat as one of its members sees it.
 pub(crate) async fn view(cx: &Cx, chat: ChatId, user: UserId) -> Result<Chat> {
-    let view = cx.store().chat_views(user, &[chat]).await?.pop().ok_or(Error::NotFound("chat"))?;
-    Ok(crate::convert::chat(view)?)
+    let view =
+        cx.store().chat_views(user, &[chat], convert::PREVIEW).await?.pop().ok_or(Error::NotFound("chat"))?;
+    Ok(convert::chat(view)?)
 }
 
 #[cfg(test)]

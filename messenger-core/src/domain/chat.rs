@@ -27,7 +27,8 @@ pub struct Chat {
     /// The other one, in a direct chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<User>,
-    /// The message at `lastSeq`.
+    /// The message at `lastSeq`, as a list shows it: with the first 256 characters of its text, or the first 16 people of
+    /// a system message. If there is more, it is `truncated`: its whole is read with the history, or by its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_message: Option<Message>,
 }

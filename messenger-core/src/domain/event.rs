@@ -209,6 +209,7 @@ mod tests {
             edited_at: None,
             deleted_at: None,
             system: None,
+            truncated: false,
         }
     }
 

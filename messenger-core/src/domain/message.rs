@@ -41,6 +41,10 @@ pub struct Message {
     /// What happened to the chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemNote>,
+    /// Whether there is more to its text, or to its list of people, than is here: so it may be as the last message of a
+    /// chat, and nowhere else. Absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// Written by a person, or by the chat itself.

@@ -263,7 +263,7 @@ impl Hub {
         let mut shown: Vec<Chat> = Vec::with_capacity(chats.len());
         let mut left = chats.to_vec();
         for _ in 0..ATTEMPTS {
-            let views = self.store.chat_views(link.user, &left).await?;
+            let views = self.store.chat_views(link.user, &left, convert::PREVIEW).await?;
             left.clear();
             for view in views {
                 let peer = view.peer.as_ref().map(|peer| peer.id);

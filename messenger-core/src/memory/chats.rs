@@ -9,7 +9,7 @@ use super::{MemoryStore, State, users::distinct};
 use crate::{
     domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, Title, UserId},
     ports::{
-        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership,
+        Activity, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberRecord, Membership,
         Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
         StoreErrorKind, StoreResult, Unique,
     },
@@ -52,9 +52,9 @@ impl ChatStore for MemoryStore {
         Ok(Opened { chat: group.id, created: true, fingerprint })
     }
 
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {
         let state = self.lock()?;
-        Ok(distinct(chats).filter_map(|chat| state.view(state.chats.get(&chat)?, user)).collect())
+        Ok(distinct(chats).filter_map(|chat| state.view(state.chats.get(&chat)?, user, preview)).collect())
     }
 
     async fn list_chats(
@@ -62,9 +62,11 @@ impl ChatStore for MemoryStore {
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>> {
         let state = self.lock()?;
-        let mut views: Vec<_> = state.chats_of(user).filter_map(|chat| state.view(chat, user)).collect();
+        let mut views: Vec<_> =
+            state.chats_of(user).filter_map(|chat| state.view(chat, user, preview)).collect();
         views.retain(|view| after.is_none_or(|after| view.activity() < after));
         views.sort_by_key(|view| Reverse(view.activity()));
         views.truncate(limit);
@@ -209,12 +211,21 @@ impl State {
         self.joined.get(&user).into_iter().flatten().filter_map(|chat| self.chats.get(chat))
     }
 
-    fn view(&self, chat: &ChatState, user: UserId) -> Option<ChatView> {
+    fn view(&self, chat: &ChatState, user: UserId, preview: usize) -> Option<ChatView> {
+        let mut is_cut = false;
+        let last_message = chat.messages.last().map(|StoredMessage { record, .. }| {
+            let body = record.body.as_ref().map(|body| {
+                is_cut = body.0.len() > preview;
+                Content(body.0.iter().take(preview).copied().collect())
+            });
+            MessageRecord { body, ..record.clone() }
+        });
         Some(ChatView {
             chat: chat.record.clone(),
             me: chat.member(user)?.clone(),
             peer: chat.peer_of(user).and_then(|peer| self.users.get(peer)).cloned(),
-            last_message: chat.messages.last().map(|stored| stored.record.clone()),
+            last_message,
+            is_cut,
         })
     }
 }

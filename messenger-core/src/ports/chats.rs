@@ -32,16 +32,20 @@ pub trait ChatStore: Send + Sync + 'static {
     /// - `create_group_counts_a_membership_for_everyone`
     async fn create_group(&self, group: NewGroup) -> StoreResult<Opened>;
 
-    /// The chats that have these ids and this person as a member, in no particular order, as the person sees them.
+    /// The chats that have these ids and this person as a member, in no particular order, as the person sees them. Of
+    /// the body of each last message no more than the first `preview` bytes are given: a wrapper that seals bodies asks
+    /// for all of them.
     ///
     /// # Behavior
     /// - `chat_views_skip_chats_of_others`
     /// - `chat_views_show_peer_last_message_and_unread`
+    /// - `chat_views_cut_the_last_message`: and say so; a page of [`ChatStore::list_chats`] likewise.
     /// - `chat_views_are_of_one_moment`: chat, marks and last message of a view agree, also while others write;
     ///   chat and member of a [`Membership`] likewise.
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>>;
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>>;
 
-    /// At most `limit` of the person's chats, newest [activity](ChatView::activity) first, beginning after `after`.
+    /// At most `limit` of the person's chats, newest [activity](ChatView::activity) first, beginning after `after`;
+    /// `preview` as for [`ChatStore::chat_views`].
     ///
     /// # Behavior
     /// - `list_chats_has_the_newest_activity_first`
@@ -51,6 +55,7 @@ pub trait ChatStore: Send + Sync + 'static {
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>>;
 
     /// The person's place in the chat.
@@ -234,8 +239,10 @@ pub struct ChatView {
     pub me: MemberRecord,
     /// The other one, in a direct chat.
     pub peer: Option<UserRecord>,
-    /// The message at `last_seq`.
+    /// The message at `last_seq`, with as much of its body as was asked for.
     pub last_message: Option<MessageRecord>,
+    /// Whether the last message's body goes on.
+    pub is_cut: bool,
 }
 
 impl ChatView {

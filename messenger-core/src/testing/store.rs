@@ -210,8 +210,8 @@ impl ChatStore for TestStore {
         self.enter("create_group").await?.create_group(group).await
     }
 
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        let views = self.enter("chat_views").await?.chat_views(user, chats).await;
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {
+        let views = self.enter("chat_views").await?.chat_views(user, chats, preview).await;
         self.leave("chat_views").await;
         views
     }
@@ -221,8 +221,9 @@ impl ChatStore for TestStore {
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>> {
-        self.enter("list_chats").await?.list_chats(user, after, limit).await
+        self.enter("list_chats").await?.list_chats(user, after, limit, preview).await
     }
 
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {

@@ -19,7 +19,7 @@ pub async fn check_chat(store: &dyn Store, chat: ChatId, user: UserId) -> Vec<Me
         let [changes] = &changes[..] else { panic!("the chat is there once") };
         let messages = check_messages(changes);
         let roster = store.roster(chat).await.unwrap();
-        let views = store.chat_views(user, &[chat]).await.unwrap();
+        let views = store.chat_views(user, &[chat], usize::MAX).await.unwrap();
         let history = store.history(chat, user, Anchor::After(Seq::ZERO), Budget::of_messages(ALL)).await;
         let again = store.roster(chat).await.unwrap();
         if roster != again || again.chat != changes.chat {

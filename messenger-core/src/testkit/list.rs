@@ -57,6 +57,7 @@ macro_rules! __messenger_store_cases {
                 create_group_counts_a_membership_for_everyone
                 chat_views_skip_chats_of_others
                 chat_views_show_peer_last_message_and_unread
+                chat_views_cut_the_last_message
                 chat_views_are_of_one_moment
                 list_chats_has_the_newest_activity_first
                 list_chats_pages_without_gap_or_repetition

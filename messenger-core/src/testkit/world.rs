@@ -228,7 +228,7 @@ impl World {
 
     /// The chat as this member sees it.
     pub async fn view(&self, chat: ChatId, user: UserId) -> ChatView {
-        let mut views = self.store.chat_views(user, &[chat]).await.expect("the chat is read");
+        let mut views = self.store.chat_views(user, &[chat], usize::MAX).await.expect("the chat is read");
         assert_eq!(views.len(), 1, "the person is a member");
         views.remove(0)
     }

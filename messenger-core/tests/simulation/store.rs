@@ -227,16 +227,17 @@ impl ChatStore for SimStore {
         let opened = |opened: &Opened| self.opened(opened, ChatKind::Group, &members);
         self.write(self.inner.create_group(group), opened).await
     }
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        self.read(self.inner.chat_views(user, chats)).await
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {
+        self.read(self.inner.chat_views(user, chats, preview)).await
     }
     async fn list_chats(
         &self,
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>> {
-        self.read(self.inner.list_chats(user, after, limit)).await
+        self.read(self.inner.list_chats(user, after, limit, preview)).await
     }
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {
         self.read(self.inner.membership(chat, user)).await

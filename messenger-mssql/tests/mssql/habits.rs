@@ -52,7 +52,7 @@ async fn ids_are_ordered_by_their_bytes() {
     chats.sort_unstable_by(|a, b| b.cmp(a));
     let (mut listed, mut after) = (vec![], None);
     loop {
-        let page = world.store.list_chats(ada, after, 3).await.unwrap();
+        let page = world.store.list_chats(ada, after, 3, usize::MAX).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.activity());
         listed.extend(page.iter().map(|view| view.chat.id));

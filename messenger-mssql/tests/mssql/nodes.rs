@@ -171,7 +171,7 @@ impl Node {
     }
 
     async fn read(&self) {
-        let views = self.world.store.list_chats(self.people[1], None, CHATS).await.unwrap();
+        let views = self.world.store.list_chats(self.people[1], None, CHATS, usize::MAX).await.unwrap();
         assert_eq!(views.len(), CHATS);
         let since: Vec<_> = self.chats.iter().map(|chat| (*chat, Revision::ZERO)).collect();
         for changes in self.world.store.changes(&since, Budget::of_messages(1000)).await.unwrap() {

@@ -8,7 +8,7 @@ use messenger_core::{
     },
 };
 use messenger_sql::{
-    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    columns::{CHAT, MEMBER, USER, chat_kind, cut_at, last_message, role, rows},
     records::new_chat,
 };
 use sqlx::SqlStr;
@@ -91,7 +91,7 @@ impl Sql {
                     member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at)
                 WHERE id = $1"
             )),
-            views: statement(view(schema, "unnest($2::uuid[]) AS a (id)", "")),
+            views: statement(view(schema, "unnest($2::uuid[]) AS a (id)", "", "$3")),
             page: statement(page(schema)),
             membership: statement(format!(
                 "SELECT {CHAT}, {MEMBER} FROM {schema}.messenger_members AS p
@@ -136,10 +136,12 @@ fn head(schema: &Schema, id: &str) -> String {
     format!("SELECT * FROM {schema}.messenger_chats AS h WHERE h.id = {id} OFFSET 0")
 }
 
-/// Those of the chats `a` that have the person `$1` as a member, as the person sees them.
-fn view(schema: &Schema, chats: &str, order: &str) -> String {
+/// Those of the chats `a` that have the person `$1` as a member, as the person sees them, with so many bytes of the last
+/// message's body.
+fn view(schema: &Schema, chats: &str, order: &str, preview: &str) -> String {
+    let last_message = last_message("octet_length", "substr", preview);
     format!(
-        "SELECT {CHAT}, {MEMBER}, {USER}, {MESSAGE} FROM {chats}
+        "SELECT {CHAT}, {MEMBER}, {USER}, {last_message} FROM {chats}
         JOIN LATERAL ({}) AS c ON true
         JOIN LATERAL (
             SELECT * FROM {schema}.messenger_members AS q
@@ -164,7 +166,7 @@ fn page(schema: &Schema) -> String {
         ) AS a",
         head(schema, "p.chat_id")
     );
-    view(schema, &chats, "ORDER BY a.activity_at DESC, a.id DESC")
+    view(schema, &chats, "ORDER BY a.activity_at DESC, a.id DESC", "$5")
 }
 
 #[async_trait]
@@ -207,8 +209,8 @@ impl ChatStore for PostgresStore {
         .await
     }
 
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        let query = self.query(&self.sql().chats.views).id(user).bind(distinct(chats));
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {
+        let query = self.query(&self.sql().chats.views).id(user).bind(distinct(chats)).bind(cut_at(preview));
         self.all(query, |columns| columns.chat_view()).await
     }
 
@@ -217,10 +219,11 @@ impl ChatStore for PostgresStore {
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>> {
         let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
         let query = self.query(&self.sql().chats.page).id(user).bind(after.at).id(after.chat);
-        self.all(query.bind(rows(limit)), |columns| columns.chat_view()).await
+        self.all(query.bind(rows(limit)).bind(cut_at(preview)), |columns| columns.chat_view()).await
     }
 
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {

@@ -10,7 +10,7 @@ use messenger_core::{
     },
 };
 use messenger_sql::{
-    columns::{CHAT, MEMBER, MESSAGE, USER, chat_kind, role, rows},
+    columns::{CHAT, MEMBER, USER, chat_kind, cut_at, last_message, role, rows},
     records::new_chat,
 };
 use sqlx::SqliteConnection;
@@ -29,7 +29,7 @@ pub(super) static BY_ID: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {CHAT} FROM messenger_chats AS c WHERE c.id = $1"));
 
 pub(super) static BY_IDS: LazyLock<String> =
-    LazyLock::new(|| view("SELECT unhex(value) FROM json_each($2)", ""));
+    LazyLock::new(|| view("SELECT unhex(value) FROM json_each($2)", "", "$3"));
 
 /// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with all that is shown.
 pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
@@ -38,13 +38,16 @@ pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
         WHERE p.user_id = $1 AND p.left_at IS NULL AND (c.activity_at, c.id) < ($2, $3)
         ORDER BY c.activity_at DESC, c.id DESC LIMIT $4",
         "ORDER BY c.activity_at DESC, c.id DESC",
+        "$5",
     )
 });
 
-/// Those of the chats that have the person `$1` as a member, as the person sees them.
-fn view(chats: &str, order: &str) -> String {
+/// Those of the chats that have the person `$1` as a member, as the person sees them, with so many bytes of the last
+/// message's body.
+fn view(chats: &str, order: &str, preview: &str) -> String {
+    let last_message = last_message("length", "substr", preview);
     format!(
-        "SELECT {CHAT}, {MEMBER}, {USER}, {MESSAGE}
+        "SELECT {CHAT}, {MEMBER}, {USER}, {last_message}
         FROM messenger_chats AS c
         CROSS JOIN messenger_members AS p ON p.chat_id = c.id AND p.user_id = $1 AND p.left_at IS NULL
         LEFT JOIN messenger_users AS u ON u.id = {PEER}
@@ -119,9 +122,9 @@ impl ChatStore for SqliteStore {
             .await
     }
 
-    async fn chat_views(&self, user: UserId, chats: &[ChatId]) -> StoreResult<Vec<ChatView>> {
-        self.all(sqlx::query(BY_IDS.as_str()).id(user).bind(json_ids(chats)), |columns| columns.chat_view())
-            .await
+    async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {
+        let query = sqlx::query(BY_IDS.as_str()).id(user).bind(json_ids(chats)).bind(cut_at(preview));
+        self.all(query, |columns| columns.chat_view()).await
     }
 
     async fn list_chats(
@@ -129,10 +132,11 @@ impl ChatStore for SqliteStore {
         user: UserId,
         after: Option<Activity>,
         limit: usize,
+        preview: usize,
     ) -> StoreResult<Vec<ChatView>> {
         let after = after.unwrap_or(Activity { at: i64::MAX, chat: ChatId::from_bytes([0xff; 16]) });
-        let query = sqlx::query(PAGE.as_str()).id(user).bind(after.at).id(after.chat).bind(rows(limit));
-        self.all(query, |columns| columns.chat_view()).await
+        let query = sqlx::query(PAGE.as_str()).id(user).bind(after.at).id(after.chat);
+        self.all(query.bind(rows(limit)).bind(cut_at(preview)), |columns| columns.chat_view()).await
     }
 
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership> {

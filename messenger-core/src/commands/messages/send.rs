@@ -217,6 +217,7 @@ mod tests {
             edited_at: None,
             deleted_at: None,
             system: None,
+            truncated: false,
         };
         assert_eq!((&sent.value, sent.created), (&expected, true));
         assert_eq!(scene.message(Owner, &expected).await, expected);

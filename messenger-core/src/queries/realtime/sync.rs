@@ -166,7 +166,7 @@ impl<'c> Reading<'c> {
     async fn read(&mut self, wanted: &[Wanted]) -> Result<usize> {
         let mut changes = self.changes(wanted).await?;
         let ids: Vec<ChatId> = wanted.iter().map(|wanted| wanted.chat).collect();
-        let views = self.cx.store().chat_views(self.user, &ids).await?;
+        let views = self.cx.store().chat_views(self.user, &ids, convert::PREVIEW).await?;
         let mut views: HashMap<ChatId, ChatView> =
             views.into_iter().map(|view| (view.chat.id, view)).collect();
         for (place, wanted) in wanted.iter().enumerate() {

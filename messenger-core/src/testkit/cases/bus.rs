@@ -419,6 +419,7 @@ fn message_created(context: &Context, chat: ChatId) -> BusMessage {
         edited_at: None,
         deleted_at: None,
         system: None,
+        truncated: false,
     };
     let event = Event::MessageCreated(MessageChange { chat_id: chat, revision, message });
     BusMessage { topics: vec![Topic::Chat(chat)], hint: Arc::new(Hint::Event(event)) }

@@ -38,6 +38,6 @@ async fn members(world: &World, chat: ChatId) -> Vec<UserId> {
 }
 
 async fn list(world: &World, user: UserId, after: Option<Activity>, limit: usize) -> Vec<ChatId> {
-    let views = world.store.list_chats(user, after, limit).await.unwrap();
+    let views = world.store.list_chats(user, after, limit, usize::MAX).await.unwrap();
     views.into_iter().map(|view| view.chat.id).collect()
 }

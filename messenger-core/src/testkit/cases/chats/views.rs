@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::list;
 use crate::{
     domain::{ChatId, Seq, Timestamp},
-    ports::{Activity, ChatView, DirectChat, StoreErrorKind},
+    ports::{Activity, ChatView, Content, DirectChat, MessageRecord, StoreErrorKind},
     testkit::{Pace, World, error_kind, while_racing},
 };
 
@@ -14,10 +14,10 @@ pub async fn chat_views_skip_chats_of_others(world: &World) {
     world.remove(left, bob, &[ada]).await;
     let mut asked: Vec<ChatId> = (0..3000).map(|_| world.id()).collect();
     asked.extend([theirs, left, mine]);
-    let views = world.store.chat_views(ada, &asked).await.unwrap();
+    let views = world.store.chat_views(ada, &asked, usize::MAX).await.unwrap();
     assert_eq!(views.iter().map(|view| view.chat.id).collect::<Vec<_>>(), [mine]);
-    assert_eq!(world.store.chat_views(ada, &[]).await.unwrap(), []);
-    assert_eq!(world.store.chat_views(world.id(), &[mine]).await.unwrap(), []);
+    assert_eq!(world.store.chat_views(ada, &[], usize::MAX).await.unwrap(), []);
+    assert_eq!(world.store.chat_views(world.id(), &[mine], usize::MAX).await.unwrap(), []);
 }
 
 pub async fn chat_views_show_peer_last_message_and_unread(world: &World) {
@@ -35,6 +35,7 @@ pub async fn chat_views_show_peer_last_message_and_unread(world: &World) {
         me: roster.members[0].clone(),
         peer: Some(world.record(bob).await),
         last_message: Some(last.clone()),
+        is_cut: false,
     };
     assert_eq!(world.view(direct, ada).await, view);
     assert_eq!((view.chat.texts, view.me.read_texts), (2, 0));
@@ -52,6 +53,37 @@ pub async fn chat_views_show_peer_last_message_and_unread(world: &World) {
     assert_eq!(world.view(direct, ada).await.peer, Some(world.record(bob).await), "also when erased");
 }
 
+pub async fn chat_views_cut_the_last_message(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (direct, group) = (world.direct(ada, bob).await, world.group([ada, bob]).await);
+    let mut text = world.text(direct, bob, "");
+    // Long, and no text at all.
+    text.body = Content((0..40_000).map(|n| (n % 256) as u8).collect());
+    world.append(&text).await.unwrap();
+    for preview in [0, 1, 1000, 39_999, 40_000, usize::MAX] {
+        let mut views = world.store.chat_views(ada, &[direct, group], preview).await.unwrap();
+        let mut page = world.store.list_chats(ada, None, 10, preview).await.unwrap();
+        views.sort_by_key(|view| view.chat.id);
+        page.sort_by_key(|view| view.chat.id);
+        assert_eq!(views, page);
+        for view in views {
+            let whole = world.view(view.chat.id, ada).await;
+            let Content(body) = whole.last_message.as_ref().and_then(|last| last.body.clone()).unwrap();
+            let is_cut = body.len() > preview;
+            let cut = Some(Content(body.into_iter().take(preview).collect()));
+            let last_message = whole.last_message.map(|last| MessageRecord { body: cut, ..last });
+            assert_eq!(view, ChatView { last_message, is_cut, ..view.clone() }, "{preview}");
+        }
+    }
+    let deleted = world.view(direct, ada).await.last_message.unwrap();
+    let deleted = world.delete(&deleted).await;
+    let empty = world.direct(ada, world.user("cleo").await).await;
+    for (chat, last_message) in [(direct, Some(deleted)), (empty, None)] {
+        let view = world.store.chat_views(ada, &[chat], 10).await.unwrap().remove(0);
+        assert_eq!((view.last_message, view.is_cut), (last_message, false));
+    }
+}
+
 pub async fn list_chats_has_the_newest_activity_first(world: &World) {
     let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
     let first = world.direct(ada, bob).await;
@@ -67,7 +99,7 @@ pub async fn list_chats_has_the_newest_activity_first(world: &World) {
     assert_eq!(list(world, ada, None, 10).await, [second, first, third], "a change of a message is none");
     assert_eq!(list(world, bob, None, 10).await, [second, first, others]);
 
-    let views = world.store.list_chats(ada, None, 10).await.unwrap();
+    let views = world.store.list_chats(ada, None, 10, usize::MAX).await.unwrap();
     for view in views {
         assert_eq!(view, world.view(view.chat.id, ada).await);
     }
@@ -100,7 +132,7 @@ pub async fn list_chats_pages_without_gap_or_repetition(world: &World) {
         let (mut found, mut after) = (vec![], None);
         // One page more than are full, which is empty or not.
         for _ in 0..=chats.len() / limit {
-            let page = world.store.list_chats(ada, after, limit).await.unwrap();
+            let page = world.store.list_chats(ada, after, limit, usize::MAX).await.unwrap();
             assert!(page.len() <= limit && page.is_sorted_by(|a, b| a.activity() > b.activity()));
             after = page.last().map(|last| last.activity()).or(after);
             found.extend(page.iter().map(|view| view.chat.id));

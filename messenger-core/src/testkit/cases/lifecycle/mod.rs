@@ -34,7 +34,7 @@ pub async fn closed_store_is_unavailable(world: &World) {
         error_kind(world.store.user(ada).await),
         error_kind(world.store.create_user(user, session).await),
         error_kind(world.store.sessions(ada).await),
-        error_kind(world.store.list_chats(ada, None, 10).await),
+        error_kind(world.store.list_chats(ada, None, 10, usize::MAX).await),
         error_kind(world.store.open_direct(world.new_direct(ada, bob)).await),
         error_kind(world.store.append_messages(&[message]).await),
         error_kind(world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(10)).await),

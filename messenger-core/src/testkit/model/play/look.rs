@@ -22,9 +22,10 @@ impl Play {
         let since = [(chat, Revision::new(place.into()))];
         self.ask(async |store| store.changes(&since, budget).await).await.unwrap();
 
-        let page = self.ask(async |store| store.list_chats(user, None, limit).await).await.unwrap();
+        let page =
+            self.ask(async |store| store.list_chats(user, None, limit, usize::MAX).await).await.unwrap();
         let after = page.last().map(|view| view.activity());
-        self.ask(async |store| store.list_chats(user, after, limit).await).await.unwrap();
+        self.ask(async |store| store.list_chats(user, after, limit, usize::MAX).await).await.unwrap();
 
         let prefix = ["", "user", "user1", "dr. user1", "name 1", "erased", "nobody"][usize::from(place) % 7];
         let (name, key) =
@@ -62,9 +63,9 @@ impl Play {
         self.ask(async |store| store.user(user).await).await.unwrap();
         self.ask(async |store| store.sessions(user).await).await.unwrap();
         self.ask(async |store| memberships(store, user).await).await.unwrap();
-        self.ask(async |store| store.list_chats(user, None, ALL).await).await.unwrap();
+        self.ask(async |store| store.list_chats(user, None, ALL, usize::MAX).await).await.unwrap();
         self.ask(async |store| {
-            let mut views = store.chat_views(user, &self.chats).await?;
+            let mut views = store.chat_views(user, &self.chats, usize::MAX).await?;
             views.sort_by_key(|view| view.chat.id);
             Ok(views)
         })
