@@ -42,7 +42,7 @@ struct Crowded {
 
 impl Crowded {
     async fn new(api: &Api) -> Self {
-        let person = api.register("ada").await;
+        let mut person = api.register("ada").await;
         let mut users = Vec::new();
         for n in 0..200 {
             let other = api.register(&format!("{n:03}{}", "x".repeat(29))).await;
@@ -57,7 +57,7 @@ impl Crowded {
         let login = json!({"login": "ada", "password": "correct horse"}).to_string();
         let token =
             api.call("POST", "/auth/login", "", login).await.is(200)["token"].as_str().unwrap().to_owned();
-        let person = Person { token, ..person };
+        person.token = token;
         let group = json!({"title": crabs(128), "memberIds": users});
         let created = person.post("/chats/group", group).await;
         fits("CreateGroupChat", &created);
