@@ -83,8 +83,17 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             muted_until: me.muted_until,
         },
         peer: peer.map(user),
-        last_message: last_message.map(message).transpose()?,
+        last_message: last_message.and_then(readable),
     })
+}
+
+/// A message beside which there is more to be shown, which must not be hidden if this one can't be read.
+fn readable(record: MessageRecord) -> Option<Message> {
+    let id = record.id;
+    let read = message(record).inspect_err(|error| {
+        tracing::error!(%id, error = error as &dyn std::error::Error, "a message can't be read");
+    });
+    read.ok()
 }
 
 /// The event that tells of a message's latest state to somebody who knows the chat up to `since`.

@@ -159,7 +159,12 @@ impl CatchUp {
                 // It grew meanwhile.
                 self.reset.push_back(found.chat.id);
             } else if let Some(behind) = step.iter().find(|behind| behind.chat == found.chat.id) {
-                self.take(found, *behind, link)?;
+                let chat = behind.chat;
+                if let Err(error) = self.take(found, *behind, link) {
+                    // The client would connect again and again, and have no chat at all.
+                    tracing::error!(%chat, error = &error as &dyn std::error::Error, "a chat can't be read");
+                    self.reset.push_back(chat);
+                }
             }
         }
         Ok(())

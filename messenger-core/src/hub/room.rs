@@ -3,9 +3,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Delivery, Link, mailbox::Item};
+use super::{Delivery, Ending, Link, mailbox::Item};
 use crate::{
-    domain::{ChatId, Event, Revision, SystemEvent, SystemNote, UserId},
+    domain::{ChatId, Event, MessageKind, Revision, SystemEvent, SystemNote, UserId},
     ports::{Changes, ChatRecord, MessageRecord, Roster},
 };
 
@@ -67,6 +67,8 @@ pub(super) struct Outcome {
     pub(super) old: bool,
     /// The room was closed before anything was done in it.
     pub(super) closed: bool,
+    /// A change could not be read that may have brought people in or taken them out.
+    pub(super) unreadable: bool,
 }
 
 impl Room {
@@ -127,6 +129,25 @@ impl Room {
         state.is_idle()
     }
 
+    /// Ends the connections in the room, and leaves it empty.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        state.parked.clear();
+        for link in state.seats.drain(..) {
+            link.mailbox.end(Ending::TooFarBehind);
+        }
+    }
+
+    /// Takes back a seat that the client was never told of. Answers whether the room is idle then.
+    pub(super) fn unseat(&self, link: &Link) -> bool {
+        let mut state = self.lock();
+        if let Some(place) = link.places().chats.get_mut(&self.chat) {
+            place.unseat();
+        }
+        state.seats.retain(|other| other.id != link.id);
+        state.is_idle()
+    }
+
     /// A change of the chat has been announced.
     ///
     /// `links_of` says which connections people have to this node.
@@ -152,7 +173,7 @@ impl Room {
             state.parked.insert(revision, delivery);
             gap = true;
         }
-        Outcome { gap, idle: state.is_idle(), old, closed: false }
+        Outcome { gap, idle: state.is_idle(), old, ..Outcome::default() }
     }
 
     /// What the store has after [`delivered`](Self::delivered) or an earlier revision: all of it.
@@ -171,9 +192,13 @@ impl Room {
         }
         let since = state.delivered;
         for message in messages.into_iter().filter(|message| message.revision > since) {
-            let revision = message.revision;
-            if let Some(delivery) = read_for(since, &chat, message) {
-                state.deliver(self.chat, revision, &delivery, &links_of);
+            let (revision, kind) = (message.revision, message.kind);
+            match read_for(since, &chat, message) {
+                Some(delivery) => state.deliver(self.chat, revision, &delivery, &links_of),
+                None if kind == MessageKind::System => {
+                    return Outcome { unreadable: true, idle: state.is_idle(), ..Outcome::default() };
+                }
+                None => {}
             }
         }
         state.delivered = state.delivered.max(chat.revision);
