@@ -337,3 +337,111 @@ impl State {
         Outcome { gap: !self.parked.is_empty(), idle: self.is_idle(), ..Outcome::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+
+    use super::*;
+    use crate::{
+        Actor,
+        context::Context,
+        domain::{ChatKind, Seq, Timestamp},
+        hub::mailbox::Mailbox,
+        ports::MemberRecord,
+    };
+
+    fn room(delivered: u64) -> Room {
+        Room::new(Context::system().id(), Revision::new(delivered))
+    }
+
+    fn link() -> Arc<Link> {
+        let context = Context::system();
+        let user = context.id();
+        Arc::new(Link::new(context.id(), user, &Actor::on_behalf_of(user), Mailbox::new(16)))
+    }
+
+    fn event() -> Arc<Delivery> {
+        Arc::new(Delivery::new(Event::CaughtUp {}))
+    }
+
+    fn nobody(_: UserId) -> Vec<Arc<Link>> {
+        Vec::new()
+    }
+
+    fn chat(room: &Room, revision: u64) -> ChatRecord {
+        ChatRecord {
+            id: room.chat,
+            kind: ChatKind::Group,
+            title: None,
+            created_at: Timestamp::from_micros(0),
+            revision: Revision::new(revision),
+            last_seq: Seq::new(revision),
+            texts: 0,
+            member_count: 1,
+            roster_version: 1,
+        }
+    }
+
+    fn nothing_since(room: &Room, revision: u64) -> Changes {
+        Changes { chat: chat(room, revision), messages: vec![], truncated: false }
+    }
+
+    fn roster(room: &Room, revision: u64) -> Roster {
+        Roster { chat: chat(room, revision), members: Vec::<MemberRecord>::new() }
+    }
+
+    fn waits(link: &Link) -> usize {
+        let (mut inbox, waker) = (Default::default(), noop_waker());
+        let _ = link.mailbox.poll_take(&mut inbox, false, &mut std::task::Context::from_waker(&waker));
+        inbox.len()
+    }
+
+    #[test]
+    fn in_a_room_that_is_closed_nothing_is_done() {
+        let room = room(3);
+        assert!(room.close_if_idle());
+        let outcomes = [
+            room.announce(Revision::new(4), event(), nobody),
+            room.repair(nothing_since(&room, 4), |_, _, _| None, nobody),
+            room.skip_to(&roster(&room, 4), nobody),
+        ];
+        for outcome in outcomes {
+            assert_eq!(outcome, Outcome { closed: true, ..Outcome::default() });
+        }
+        assert_eq!(room.delivered().get(), 3);
+    }
+
+    #[test]
+    fn what_becomes_of_a_change_depends_on_its_place() {
+        let (room, link) = (room(3), link());
+        assert_eq!(room.enter(&link, Revision::new(3), false), Entered::Now { since: Revision::new(3) });
+        let announce = |revision| room.announce(Revision::new(revision), event(), nobody);
+        for revision in [2, 3] {
+            assert_eq!(announce(revision), Outcome { old: true, ..Outcome::default() });
+        }
+        assert_eq!(announce(4), Outcome::default());
+        assert_eq!(announce(6), Outcome { gap: true, ..Outcome::default() });
+        assert_eq!(waits(&link), 1);
+        // The store has no more than that: one is missing still.
+        let repaired = room.repair(nothing_since(&room, 4), |_, _, _| None, nobody);
+        assert_eq!(repaired, Outcome { gap: true, ..Outcome::default() });
+        assert_eq!(announce(5), Outcome::default());
+        assert_eq!((waits(&link), room.delivered().get()), (2, 6));
+        assert!(room.leave(&link));
+        assert_eq!(announce(7), Outcome { idle: true, ..Outcome::default() });
+        let repaired = room.repair(nothing_since(&room, 8), |_, _, _| None, nobody);
+        assert_eq!(repaired, Outcome { idle: true, ..Outcome::default() });
+    }
+
+    #[test]
+    fn nobody_is_shown_a_chat_in_which_nothing_was_missed() {
+        let (room, link) = (room(3), link());
+        room.enter(&link, Revision::new(3), false);
+        assert_eq!(room.skip_to(&roster(&room, 3), nobody), Outcome::default());
+        assert_eq!((waits(&link), room.delivered().get()), (0, 3));
+        // Who is no member any more is told so, and nobody is left.
+        assert_eq!(room.skip_to(&roster(&room, 4), nobody), Outcome { idle: true, ..Outcome::default() });
+        assert_eq!((waits(&link), room.delivered().get()), (1, 4));
+    }
+}
