@@ -121,8 +121,17 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             muted_until: me.muted_until,
         },
         peer: peer.map(user),
-        last_message: last_message.map(|last| preview(last, is_cut)).transpose()?,
+        last_message: last_message.and_then(|last| readable(last, is_cut)),
     })
+}
+
+/// A message beside which there is more to be shown, which must not be hidden if this one can't be read.
+fn readable(record: MessageRecord, is_cut: bool) -> Option<Message> {
+    let id = record.id;
+    let read = preview(record, is_cut).inspect_err(|error| {
+        tracing::error!(%id, error = error as &dyn std::error::Error, "a message can't be read");
+    });
+    read.ok()
 }
 
 /// The event that tells of a message's latest state to somebody who knows the chat up to `since`.

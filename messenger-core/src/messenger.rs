@@ -550,7 +550,7 @@ fn start_tellers(lanes: usize, hub: &Arc<Hub>, (tasks, stop): &Owned) -> Tellers
             tasks.spawn(async move {
                 let mut batches = Vec::new();
                 while next_of(&mut queue, &stop, &mut batches).await {
-                    batches.drain(..).for_each(|messages| hub.tell(messages));
+                    batches.drain(..).for_each(|messages| hub.tell_or_compare(messages));
                 }
             });
             teller

@@ -189,8 +189,17 @@ impl CatchUp {
             let is_stuck = place == 0 && found.messages.is_empty();
             if !is_last && (is_stuck || self.has_too_much(&found, budget.messages)) {
                 self.reset.push_back(behind.chat);
-            } else if self.take(found, behind, link)? && !is_last {
-                return Ok(());
+            } else {
+                match self.take(found, behind, link) {
+                    Ok(true) if !is_last => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => {
+                        // The client would connect again and again, and have no chat at all.
+                        let chat = behind.chat;
+                        tracing::error!(%chat, error = &error as &dyn std::error::Error, "a chat can't be read");
+                        self.reset.push_back(chat);
+                    }
+                }
             }
             self.behind.pop_front();
             self.part = Part::default();

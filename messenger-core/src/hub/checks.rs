@@ -1,7 +1,7 @@
 //! Comparing what this node has told with what is stored.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -11,7 +11,7 @@ use super::{AT_ONCE, Delivery, Ending, Entered, Hub, Link, delivery::Read, fitti
 use crate::{
     convert,
     domain::{ChatId, Revision, UserId},
-    error::Result,
+    error::{Error, Result},
     ports::{Budget, Changes, ChatRecord, MessageRecord, StoreErrorKind, Topic},
 };
 
@@ -136,8 +136,14 @@ impl Hub {
     async fn check_chats(&self, chats: &[ChatId]) -> Result<()> {
         let most = self.limits.catch_up as u64;
         let (mut behind, mut far_behind) = (Vec::new(), Vec::new());
+        let delivered = |chat: &ChatId| Some((*chat, self.room(*chat)?.delivered()));
+        let before: HashMap<ChatId, Revision> = chats.iter().filter_map(delivered).collect();
         for (chat, head) in self.store.revisions(chats).await? {
             let Some(room) = self.room(chat) else { continue };
+            if before.get(&chat).is_some_and(|before| *before > head) {
+                self.give_up(chat, &room);
+                continue;
+            }
             let delivered = room.delivered();
             match head.get().saturating_sub(delivered.get()) {
                 0 => {}
@@ -149,9 +155,17 @@ impl Hub {
             far_behind.extend(self.repair_some(some).await?);
         }
         for chat in far_behind {
-            self.skip(chat).await?;
+            unless_unavailable(self.skip(chat).await)?;
         }
         Ok(())
+    }
+
+    /// The room has given out what the store does not have, as after a failover that lost commits. Who was in it
+    /// connects again, and is shown what there is.
+    fn give_up(&self, chat: ChatId, room: &Room) {
+        tracing::error!(%chat, "a chat has fewer changes than were told of it");
+        room.give_up();
+        self.close_room(chat);
     }
 
     /// Answers with those of which more is missing than was thought. What a room is given is all that it lacks, so that
@@ -174,10 +188,12 @@ impl Hub {
             let mut later = HashSet::new();
             for changes in read {
                 let is_too_much = changes.messages.len() >= self.limits.catch_up || changes.chat.id == first;
+                let chat = changes.chat.id;
                 match changes.truncated {
-                    true if is_too_much => far_behind.push(changes.chat.id),
-                    true => drop(later.insert(changes.chat.id)),
-                    false => self.repair(changes),
+                    true if is_too_much => far_behind.push(chat),
+                    true => drop(later.insert(chat)),
+                    false if self.repair(changes) => {}
+                    false => far_behind.push(chat),
                 }
             }
             left.retain(|behind| later.contains(&behind.chat));
@@ -201,12 +217,14 @@ impl Hub {
         }
     }
 
-    fn repair(&self, changes: Changes) {
-        let Some(room) = self.room(changes.chat.id) else { return };
+    /// False if only the members can say who is to be told what.
+    fn repair(&self, changes: Changes) -> bool {
+        let Some(room) = self.room(changes.chat.id) else { return true };
         let chat = changes.chat.id;
         let outcome = room.repair(changes, read_for, |user| self.links_of(user));
         metrics::counter!("messenger_rooms_repaired_total").increment(1);
         self.follow_up(chat, &outcome);
+        !outcome.unreadable
     }
 
     /// Too much was missed of this chat to be sent.
@@ -226,7 +244,7 @@ impl Hub {
             let behind = |link: &Arc<Link>| link.lacks_chats(count);
             let links: Vec<_> = self.links_of(user).into_iter().filter(behind).collect();
             if !links.is_empty() {
-                self.enter_missed_chats(user, &links).await?;
+                unless_unavailable(self.enter_missed_chats(user, &links).await)?;
             }
         }
         Ok(())
@@ -235,13 +253,17 @@ impl Hub {
     async fn enter_missed_chats(&self, user: UserId, links: &[Arc<Link>]) -> Result<()> {
         let memberships = self.store.memberships(user).await?;
         for link in links {
-            let mut stale = false;
+            let (mut stale, mut lags) = (false, false);
             for head in &memberships.chats {
-                stale |= self.enter(link, head, true) == Entered::Stale;
+                let entered = self.enter(link, head, true);
+                stale |= entered == Entered::Stale;
+                // Perhaps the room has yet to say that the person went and came back.
+                lags |= entered == Entered::Before
+                    && self.room(head.chat).is_none_or(|room| room.delivered() < head.revision);
             }
             if stale {
                 self.checks.want(&[], &[user]);
-            } else {
+            } else if !lags {
                 link.has_entered(memberships.count);
             }
         }
@@ -263,6 +285,17 @@ impl Hub {
             }
         }
         Ok(())
+    }
+}
+
+/// A chat or a person that can't be read must not keep the others from being told.
+fn unless_unavailable(read: Result<()>) -> Result<()> {
+    match read {
+        Err(error) if !matches!(error, Error::Unavailable(_)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a chat or a person can't be read");
+            Ok(())
+        }
+        read => read,
     }
 }
 

@@ -97,6 +97,13 @@ impl Connection {
         &self.actor
     }
 
+    /// From now on the client has its time to say what it has.
+    pub(super) fn hold_back(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.as_mut().reset(Instant::now() + self.hub.settings.resume_grace);
+        }
+    }
+
     /// Lets events out. Called with the first request that is not a resume; without one, events are held back for
     /// [`HubSettings::resume_grace`](super::HubSettings::resume_grace), so that a resume can still come first.
     pub fn go_live(&mut self) {
@@ -173,6 +180,13 @@ impl Connection {
             }
         }
         drop(places);
+        if !self.inbox.is_empty() || !self.link.mailbox.is_empty() {
+            // What waits may be of a time before the answer, which then has to come once more, after it.
+            for presence in present.iter().filter(|presence| new.contains(&presence.user_id)) {
+                let delivery = Arc::new(Delivery::new(Event::PresenceChanged(*presence)));
+                self.link.mailbox.push(Item::of(&delivery));
+            }
+        }
         Ok(present)
     }
 

@@ -106,6 +106,10 @@ impl Mailbox {
         wake(state);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Asks the connection to show that it lives.
     pub(super) fn ping(&self) {
         let mut state = self.lock();

@@ -223,10 +223,12 @@ impl Hub {
         if !self.register(&link) {
             return Err(Error::RateLimited(self.settings.ping_interval));
         }
-        let connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
+        let mut connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
         let live_from_here = |places: &mut Places, chats: &[(ChatId, Revision)]| {
             for (chat, revision) in chats {
-                places.chats.entry(*chat).or_default().give(*revision);
+                let place = places.chats.entry(*chat).or_default();
+                place.seat(*revision);
+                place.give(*revision);
             }
         };
         self.enter_all(&link, live_from_here).await?;
@@ -238,6 +240,7 @@ impl Hub {
             // Presence is worth less than the connection; the lease is taken with the next renewal.
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "presence was not taken"),
         }
+        connection.hold_back();
         Ok(connection)
     }
 
@@ -267,10 +270,14 @@ impl Hub {
         link: &Arc<Link>,
         begin: impl FnOnce(&mut Places, &[(ChatId, Revision)]) -> T,
     ) -> Result<T> {
+        let mut taken = Taken { hub: self, link, chats: Vec::new() };
         for _ in 0..ATTEMPTS {
             let memberships = self.store.memberships(link.user).await?;
             let enter = |head: &ChatHead| match self.enter(link, head, false) {
-                Entered::Now { since } => Some((head.chat, since)),
+                Entered::Now { since } => {
+                    taken.chats.push(head.chat);
+                    Some((head.chat, since))
+                }
                 Entered::Before => Some((head.chat, head.revision)),
                 Entered::Stale | Entered::Gone => None,
             };
@@ -279,6 +286,7 @@ impl Hub {
             let mut places = link.places();
             if entered.iter().all(|(chat, revision)| places.is_seated_since(*chat, *revision)) {
                 link.has_entered(memberships.count);
+                taken.chats.clear();
                 return Ok(begin(&mut places, &entered));
             }
         }
@@ -295,7 +303,12 @@ impl Hub {
         if link.places().chats.get(&head.chat).is_some_and(|place| place.has_seat()) {
             return Entered::Before;
         }
-        self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision, show))
+        let entered = self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision, show));
+        if entered == Entered::Gone {
+            // It may have been made for this one.
+            self.close_room(head.chat);
+        }
+        entered
     }
 
     /// Does something in the room of a chat, which is made if it is not there: one that has given out all up to
@@ -489,6 +502,16 @@ impl Hub {
         self.checks.subscribe(topic, true);
     }
 
+    /// Tells the bus once more of all topics that are wanted.
+    fn want_all_topics(&self) {
+        self.topic_wanted(Topic::Nodes);
+        let chats = self.rooms.iter().map(|room| Topic::Chat(*room.key())).collect::<Vec<_>>();
+        let people = self.users.iter().map(|links| *links.key()).collect::<Vec<_>>();
+        let watched = self.watched.iter().map(|watched| *watched.key()).collect::<Vec<_>>();
+        let people = people.into_iter().chain(watched).map(Topic::User);
+        chats.into_iter().chain(people).for_each(|topic| self.topic_wanted(topic));
+    }
+
     fn topic_unwanted(&self, topic: Topic) {
         // Whoever comes to need it has a place in the map before they say so behind this lock: either it is seen here,
         // or their word comes after this one.
@@ -508,9 +531,36 @@ impl Hub {
         self.abroad.tell(messages);
     }
 
+    /// The same; if that panics, all there is to be told is looked up, and the lane that waits for this goes on.
+    pub(crate) fn tell_or_compare(&self, messages: Vec<BusMessage>) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.tell(messages))).is_err() {
+            tracing::error!("what was stored could not be told");
+            self.compare_all();
+            self.abroad.has_lost();
+        }
+    }
+
     fn group(&self, id: ConnectionId) -> &Mutex<Vec<Arc<Link>>> {
         let bytes = id.as_bytes();
         &self.wheel[usize::from(u16::from_be_bytes([bytes[14], bytes[15]])) % self.wheel.len()]
+    }
+}
+
+/// Seats that a client is about to be told of; when it is not, they are given back, or the next look would find that it
+/// has everything.
+struct Taken<'a> {
+    hub: &'a Hub,
+    link: &'a Link,
+    chats: Vec<ChatId>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for chat in self.chats.drain(..) {
+            if self.hub.room(chat).is_some_and(|room| room.unseat(self.link)) {
+                self.hub.close_room(chat);
+            }
+        }
     }
 }
 

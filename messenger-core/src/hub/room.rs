@@ -3,9 +3,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Delivery, Link, mailbox::Item};
+use super::{Delivery, Ending, Link, mailbox::Item};
 use crate::{
-    domain::{ChatId, Event, Revision, SystemEvent, SystemNote, UserId},
+    domain::{ChatId, Event, MessageKind, Revision, SystemEvent, SystemNote, UserId},
     ports::{Changes, ChatRecord, MessageRecord, Roster},
 };
 
@@ -67,6 +67,8 @@ pub(super) struct Outcome {
     pub(super) old: bool,
     /// The room was closed before anything was done in it.
     pub(super) closed: bool,
+    /// A change could not be read that may have brought people in or taken them out.
+    pub(super) unreadable: bool,
 }
 
 impl Room {
@@ -127,6 +129,25 @@ impl Room {
         state.is_idle()
     }
 
+    /// Ends the connections in the room, and leaves it empty.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        state.parked.clear();
+        for link in state.seats.drain(..) {
+            link.mailbox.end(Ending::TooFarBehind);
+        }
+    }
+
+    /// Takes back a seat that the client was never told of. Answers whether the room is idle then.
+    pub(super) fn unseat(&self, link: &Link) -> bool {
+        let mut state = self.lock();
+        if let Some(place) = link.places().chats.get_mut(&self.chat) {
+            place.unseat();
+        }
+        state.seats.retain(|other| other.id != link.id);
+        state.is_idle()
+    }
+
     /// A change of the chat has been announced.
     ///
     /// `links_of` says which connections people have to this node.
@@ -152,7 +173,7 @@ impl Room {
             state.parked.insert(revision, delivery);
             gap = true;
         }
-        Outcome { gap, idle: state.is_idle(), old, closed: false }
+        Outcome { gap, idle: state.is_idle(), old, ..Outcome::default() }
     }
 
     /// What the store has after [`delivered`](Self::delivered) or an earlier revision: all of it.
@@ -171,9 +192,13 @@ impl Room {
         }
         let since = state.delivered;
         for message in messages.into_iter().filter(|message| message.revision > since) {
-            let revision = message.revision;
-            if let Some(delivery) = read_for(since, &chat, message) {
-                state.deliver(self.chat, revision, &delivery, &links_of);
+            let (revision, kind) = (message.revision, message.kind);
+            match read_for(since, &chat, message) {
+                Some(delivery) => state.deliver(self.chat, revision, &delivery, &links_of),
+                None if kind == MessageKind::System => {
+                    return Outcome { unreadable: true, idle: state.is_idle(), ..Outcome::default() };
+                }
+                None => {}
             }
         }
         state.delivered = state.delivered.max(chat.revision);
@@ -310,5 +335,113 @@ impl State {
     fn after_repair(&mut self, chat: ChatId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) -> Outcome {
         self.deliver_parked(chat, links_of);
         Outcome { gap: !self.parked.is_empty(), idle: self.is_idle(), ..Outcome::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+
+    use super::*;
+    use crate::{
+        Actor,
+        context::Context,
+        domain::{ChatKind, Seq, Timestamp},
+        hub::mailbox::Mailbox,
+        ports::MemberRecord,
+    };
+
+    fn room(delivered: u64) -> Room {
+        Room::new(Context::system().id(), Revision::new(delivered))
+    }
+
+    fn link() -> Arc<Link> {
+        let context = Context::system();
+        let user = context.id();
+        Arc::new(Link::new(context.id(), user, &Actor::on_behalf_of(user), Mailbox::new(16, 1 << 20)))
+    }
+
+    fn event() -> Arc<Delivery> {
+        Arc::new(Delivery::new(Event::CaughtUp {}))
+    }
+
+    fn nobody(_: UserId) -> Vec<Arc<Link>> {
+        Vec::new()
+    }
+
+    fn chat(room: &Room, revision: u64) -> ChatRecord {
+        ChatRecord {
+            id: room.chat,
+            kind: ChatKind::Group,
+            title: None,
+            created_at: Timestamp::from_micros(0),
+            revision: Revision::new(revision),
+            last_seq: Seq::new(revision),
+            texts: 0,
+            member_count: 1,
+            roster_version: 1,
+        }
+    }
+
+    fn nothing_since(room: &Room, revision: u64) -> Changes {
+        Changes { chat: chat(room, revision), messages: vec![], truncated: false }
+    }
+
+    fn roster(room: &Room, revision: u64) -> Roster {
+        Roster { chat: chat(room, revision), members: Vec::<MemberRecord>::new() }
+    }
+
+    fn waits(link: &Link) -> usize {
+        let (mut inbox, waker) = (Default::default(), noop_waker());
+        let _ = link.mailbox.poll_take(&mut inbox, false, &mut std::task::Context::from_waker(&waker));
+        inbox.len()
+    }
+
+    #[test]
+    fn in_a_room_that_is_closed_nothing_is_done() {
+        let room = room(3);
+        assert!(room.close_if_idle());
+        let outcomes = [
+            room.announce(Revision::new(4), event(), nobody),
+            room.repair(nothing_since(&room, 4), |_, _, _| None, nobody),
+            room.skip_to(&roster(&room, 4), nobody),
+        ];
+        for outcome in outcomes {
+            assert_eq!(outcome, Outcome { closed: true, ..Outcome::default() });
+        }
+        assert_eq!(room.delivered().get(), 3);
+    }
+
+    #[test]
+    fn what_becomes_of_a_change_depends_on_its_place() {
+        let (room, link) = (room(3), link());
+        assert_eq!(room.enter(&link, Revision::new(3), false), Entered::Now { since: Revision::new(3) });
+        let announce = |revision| room.announce(Revision::new(revision), event(), nobody);
+        for revision in [2, 3] {
+            assert_eq!(announce(revision), Outcome { old: true, ..Outcome::default() });
+        }
+        assert_eq!(announce(4), Outcome::default());
+        assert_eq!(announce(6), Outcome { gap: true, ..Outcome::default() });
+        assert_eq!(waits(&link), 1);
+        // The store has no more than that: one is missing still.
+        let repaired = room.repair(nothing_since(&room, 4), |_, _, _| None, nobody);
+        assert_eq!(repaired, Outcome { gap: true, ..Outcome::default() });
+        assert_eq!(announce(5), Outcome::default());
+        assert_eq!((waits(&link), room.delivered().get()), (2, 6));
+        assert!(room.leave(&link));
+        assert_eq!(announce(7), Outcome { idle: true, ..Outcome::default() });
+        let repaired = room.repair(nothing_since(&room, 8), |_, _, _| None, nobody);
+        assert_eq!(repaired, Outcome { idle: true, ..Outcome::default() });
+    }
+
+    #[test]
+    fn nobody_is_shown_a_chat_in_which_nothing_was_missed() {
+        let (room, link) = (room(3), link());
+        room.enter(&link, Revision::new(3), false);
+        assert_eq!(room.skip_to(&roster(&room, 3), nobody), Outcome::default());
+        assert_eq!((waits(&link), room.delivered().get()), (0, 3));
+        // Who is no member any more is told so, and nobody is left.
+        assert_eq!(room.skip_to(&roster(&room, 4), nobody), Outcome { idle: true, ..Outcome::default() });
+        assert_eq!((waits(&link), room.delivered().get()), (1, 4));
     }
 }

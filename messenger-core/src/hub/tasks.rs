@@ -1,13 +1,15 @@
 //! What the hub does by itself: listening to the bus, comparing with the store, presence, pings.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,20 +28,32 @@ impl Hub {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let hub = Arc::clone(self);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.listen().await }));
-        let hub = Arc::clone(self);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.keep_topics().await }));
-        let hub = Arc::clone(self);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.check_what_is_wanted().await }));
-        let hub = Arc::clone(self);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.sweep_at_intervals().await }));
-        let hub = Arc::clone(self);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.keep_presence().await }));
-        let hub = Arc::clone(self);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.tick_each_second().await }));
+        let work: [fn(Arc<Self>) -> BoxFuture<'static, ()>; 7] = [
+            |hub| Box::pin(async move { hub.listen().await }),
+            |hub| Box::pin(async move { hub.keep_topics().await }),
+            |hub| Box::pin(async move { hub.check_what_is_wanted().await }),
+            |hub| Box::pin(async move { hub.sweep_at_intervals().await }),
+            |hub| Box::pin(async move { hub.keep_presence().await }),
+            |hub| Box::pin(async move { hub.ping_at_intervals().await }),
+            |hub| Box::pin(async move { hub.keep_leases().await }),
+        ];
+        for work in work {
+            let hub = Arc::clone(self);
+            tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.go_on_with(work).await }));
+        }
         let (hub, stop) = (Arc::clone(self), stop.clone());
         tasks.spawn(async move { hub.publish(abroad, &stop).await });
+    }
+
+    /// Does work that has no end. If it panics, as a host's bus or presence may, it is begun anew: without it, connections
+    /// would be told less for as long as the node lives, and nobody would know.
+    async fn go_on_with(self: Arc<Self>, work: impl Fn(Arc<Self>) -> BoxFuture<'static, ()>) {
+        while AssertUnwindSafe(work(Arc::clone(&self))).catch_unwind().await.is_err() {
+            tracing::error!("a task of the hub has panicked, and is begun anew");
+            self.want_all_topics();
+            self.compare_all();
+            sleep(RETRY).await;
+        }
     }
 
     async fn listen(&self) {
@@ -151,21 +165,32 @@ impl Hub {
         }
     }
 
-    /// One turn of the wheel: a group of connections is pinged and its leases are renewed; who has gone is announced.
-    async fn tick_each_second(&self) {
-        let mut ticks =
-            tokio::time::interval_at(Instant::now() + Duration::from_secs(1), Duration::from_secs(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let renewals = (self.settings.lease / 3).as_secs().max(1);
+    /// Each second a group of connections is pinged.
+    async fn ping_at_intervals(&self) {
+        let mut ticks = each_second();
         for turn in 0_u64.. {
             ticks.tick().await;
             self.ping_group(turn);
+        }
+    }
+
+    /// Each second the leases of a group of connections are renewed, and who has gone is announced.
+    async fn keep_leases(&self) {
+        let mut ticks = each_second();
+        let renewals = (self.settings.lease / 3).as_secs().max(1);
+        let mut has_failed = false;
+        for turn in 0_u64.. {
+            ticks.tick().await;
+            // What has failed may have lasted longer than a lease, and nobody is offline for that.
+            let renewals = if has_failed { 1 } else { renewals };
             let done = async {
                 self.renew_leases(turn, renewals).await?;
                 self.release_departed().await?;
                 self.announce_offline().await
             };
-            if let Err(error) = done.await {
+            let done = done.await;
+            has_failed = done.is_err();
+            if let Err(error) = done {
                 tracing::warn!(error = &error as &dyn std::error::Error, "presence was not kept up");
             }
         }
@@ -233,7 +258,11 @@ impl Hub {
         seen.extend(all.iter().map(|lease| (lease.user, now)));
         let mut released = Ok(());
         for some in all.chunks(AT_ONCE) {
-            released = released.and(within(self.presence.release(some)).await.map_err(unreachable));
+            released = within(self.presence.release(some)).await.map_err(unreachable);
+            if released.is_err() {
+                // They end by themselves, and a node that stops does not wait for each in turn.
+                break;
+            }
         }
         for some in seen.chunks(AT_ONCE) {
             self.store.set_last_seen(some).await?;
@@ -265,19 +294,178 @@ impl Hub {
 
     async fn publish_all(&self, messages: Vec<BusMessage>) -> Result<(), BusError> {
         if !messages.is_empty() {
-            within(self.bus.publish(self.node, &messages)).await?;
+            self.publish_once(&messages).await?;
         }
         if self.abroad.lost.any.swap(false, Ordering::AcqRel) {
             let gap = BusMessage { topics: vec![Topic::Nodes], hint: Arc::new(Hint::Invalidate {}) };
-            within(self.bus.publish(self.node, &[gap])).await?;
+            self.publish_once(&[gap]).await?;
         }
         Ok(())
     }
+
+    async fn publish_once(&self, messages: &[BusMessage]) -> Result<(), BusError> {
+        let published = AssertUnwindSafe(within(self.bus.publish(self.node, messages))).catch_unwind().await;
+        published.unwrap_or_else(|_| Err(BusError("the bus has panicked".into())))
+    }
+}
+
+fn each_second() -> Interval {
+    let second = Duration::from_secs(1);
+    let mut ticks = interval_at(Instant::now() + second, second);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Messenger, doc};
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use async_trait::async_trait;
+    use tokio::time::{Instant, timeout};
+
+    use crate::{
+        Messenger, PasswordCost, Settings, UserId,
+        commands::CreateGroupChat,
+        context::Context,
+        doc,
+        hub::{HubSettings, Signal},
+        memory::{MemoryBus, MemoryPresence, MemoryStore},
+        ports::{
+            Bus, BusError, BusMessage, Lease, NodeId, Presence, PresenceError, PresenceState, Subscription,
+            Topic, WentOffline,
+        },
+    };
+
+    /// A bus that panics so many times in each method.
+    struct Panics {
+        inner: Arc<MemoryBus>,
+        publish: AtomicUsize,
+        subscribe: AtomicUsize,
+        join: AtomicUsize,
+    }
+
+    fn may_panic(left: &AtomicUsize) {
+        let less = |left: usize| left.checked_sub(1);
+        assert!(left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err(), "as a bug would");
+    }
+
+    #[async_trait]
+    impl Bus for Panics {
+        async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
+            may_panic(&self.join);
+            self.inner.join(node).await
+        }
+
+        async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
+            may_panic(&self.publish);
+            self.inner.publish(from, messages).await
+        }
+
+        async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
+            may_panic(&self.subscribe);
+            self.inner.subscribe(node, topics).await
+        }
+
+        async fn unsubscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
+            self.inner.unsubscribe(node, topics).await
+        }
+    }
+
+    /// Presence that answers nothing.
+    struct Hangs;
+
+    #[async_trait]
+    impl Presence for Hangs {
+        async fn renew(&self, _: &[Lease], _: Duration) -> Result<Vec<UserId>, PresenceError> {
+            std::future::pending().await
+        }
+
+        async fn release(&self, _: &[Lease]) -> Result<(), PresenceError> {
+            std::future::pending().await
+        }
+
+        async fn sweep(&self, _: Duration, _: usize) -> Result<Vec<WentOffline>, PresenceError> {
+            std::future::pending().await
+        }
+
+        async fn query(&self, _: &[UserId]) -> Result<Vec<PresenceState>, PresenceError> {
+            std::future::pending().await
+        }
+    }
+
+    /// Without sweeps, which would make good for everything.
+    fn settings() -> Settings {
+        let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+        Settings {
+            hub,
+            password_cost: PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() },
+            ..Settings::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bus_that_panics_once_goes_on_to_be_used() {
+        let (store, inner) = (Arc::new(MemoryStore::new()), Arc::new(MemoryBus::new()));
+        let presence = Arc::new(MemoryPresence::new(Arc::clone(Context::system().clock())));
+        let node = |[publish, subscribe, join]: [usize; 3]| {
+            let [publish, subscribe, join] = [publish, subscribe, join].map(AtomicUsize::new);
+            let bus = Panics { inner: Arc::clone(&inner), publish, subscribe, join };
+            let store = Arc::clone(&store);
+            let builder = Messenger::builder(store).presence(Arc::clone(&presence) as _).bus(Arc::new(bus));
+            builder.settings(settings()).build().unwrap()
+        };
+        let mut people = 0;
+        for (here, there) in [([1, 0, 0], [0, 0, 0]), ([0, 0, 0], [0, 1, 0]), ([0, 0, 0], [0, 0, 1])] {
+            let (here, there) = (node(here), node(there));
+            people += 1;
+            let names = ["ada", "bob"].map(|name| format!("{name}{people}"));
+            let (ada, bob) = (doc::register(&here, &names[0]).await, doc::register(&here, &names[1]).await);
+            let mut connection = there.connect(&bob).await.unwrap();
+            connection.resume(None).await.unwrap();
+            let mut heard = 0;
+            for _ in 0..3 {
+                let title = "tea".into();
+                let create =
+                    CreateGroupChat { title, member_ids: vec![bob.user().unwrap()], client_id: None };
+                here.execute(&ada, create).await.unwrap();
+                while let Ok(Signal::Event(told)) = timeout(Duration::from_secs(5), connection.next()).await {
+                    heard += usize::from(told.event().name() == "chatAdded");
+                }
+            }
+            assert_eq!(heard, 3);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_presence_keeps_nobody_from_being_pinged_and_no_node_from_stopping() {
+        let builder = Messenger::builder(Arc::new(MemoryStore::new())).presence(Arc::new(Hangs));
+        let messenger = builder.settings(settings()).build().unwrap();
+        let mut connections = Vec::new();
+        for n in 0..12 {
+            let person = doc::register(&messenger, &format!("person{n}")).await;
+            for _ in 0..100 {
+                connections.push(messenger.connect(&person).await.unwrap());
+            }
+        }
+        connections[0].go_live();
+        let (begun, mut pings) = (Instant::now(), 0);
+        while let Ok(signal) = timeout(Duration::from_secs(100), connections[0].next()).await {
+            pings += usize::from(matches!(signal, Signal::Ping));
+            if begun.elapsed() > Duration::from_secs(300) {
+                break;
+            }
+        }
+        assert!(pings >= 9, "{pings} in 300 s");
+        let begun = Instant::now();
+        messenger.close().await;
+        assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn when_people_were_last_seen_is_stored_when_the_node_stops() {

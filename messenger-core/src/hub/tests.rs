@@ -16,8 +16,8 @@ use crate::{
     domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, UserId},
     error::Error,
     ports::{
-        BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage, NewSystemMessage,
-        RosterChange, StoreErrorKind, Topic,
+        Budget, BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage,
+        NewSystemMessage, RosterChange, StoreErrorKind, Topic,
     },
     testing::{Scene, Setup, Who},
 };
@@ -816,4 +816,179 @@ async fn a_chat_that_grows_beyond_what_is_sent_of_one_while_it_is_read_is_reset(
 fn told_of(event: Event) -> String {
     let revision = event.change().map_or(0, |(_, revision)| revision.get());
     format!("{} {revision}", event.name())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_for_a_connection_that_goes_while_its_chats_are_read() {
+    let scene = scene(Limits::default()).await;
+    let stranger = scene.caught_up(Who::Stranger).await;
+    scene.elsewhere(&[Who::Stranger], &[]).await;
+    let (leave, left) = tokio::sync::oneshot::channel::<()>();
+    scene.store.afterwards("memberships", async move { _ = left.await });
+    scene.messenger.hub().compare(&[Topic::User(scene.id(Who::Stranger))]);
+    tokio::time::sleep(UNTIL_TOLD).await;
+    drop(stranger);
+    leave.send(()).unwrap();
+    scene.wants([Topic::Nodes]).await;
+    assert!(scene.messenger.hub().rooms.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_before_the_room_says_that_they_went_is_let_in_again() {
+    let scene = scene(Limits::default()).await;
+    let mut member = scene.caught_up(Who::OtherMember).await;
+    let known = scene.revision().await;
+    scene.elsewhere(&[], &[Who::OtherMember]).await;
+    let back = scene.elsewhere(&[Who::OtherMember], &[]).await;
+    scene.messenger.hub().compare(&[Topic::User(scene.id(Who::OtherMember))]);
+    tokio::time::sleep(UNTIL_TOLD).await;
+    // The removal arrives late, and the word that they are back is lost.
+    let read = scene.store.changes(&[(scene.group, known)], Budget::of_messages(10)).await.unwrap().remove(0);
+    let removal = convert::event(read.messages[0].clone(), &read.chat, known).unwrap();
+    let news = BusMessage { topics: vec![Topic::Chat(scene.group)], hint: Hint::Event(removal).into() };
+    scene.messenger.hub().apply(&news);
+    let mut all = told(&mut member).await;
+    scene.messenger.hub().compare_all();
+    all.extend(told(&mut member).await);
+    assert_eq!(all, ["chatRemoved".to_owned(), format!("chatAdded {back}")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_does_not_contradict_what_is_answered_of_presence() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let admin = scene.id(Who::Admin);
+    let there = scene.connect(Who::Admin).await;
+    assert!(stranger.watch(&[admin]).await.unwrap()[0].online);
+    drop(there);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.clock.advance(Duration::from_secs(10));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // It has yet to take the word that the admin has gone.
+    stranger.unwatch(&[admin]).await.unwrap();
+    let _there = scene.connect(Who::Admin).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(stranger.watch(&[admin]).await.unwrap()[0].online);
+    let mut known = true;
+    while let Ok(Signal::Event(delivery)) = timeout(Duration::from_secs(5), stranger.next()).await {
+        if let Event::PresenceChanged(presence) = delivery.event() {
+            known = presence.online;
+        }
+    }
+    assert!(known);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_has_its_time_to_resume_once_it_is_connected() {
+    let scene = scene(Limits::default()).await;
+    scene.store.afterwards("memberships", async { tokio::time::sleep(Duration::from_secs(2)).await });
+    let mut member = scene.connect(Who::Member).await;
+    scene.says(Who::Owner, "live").await;
+    assert!(timeout(Duration::from_millis(900), member.next()).await.is_err());
+    assert!(timeout(Duration::from_millis(200), member.next()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_that_fails_keeps_no_seat_that_the_client_does_not_know_of() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let back = scene.elsewhere(&[Who::Stranger], &[]).await;
+    let (hub, link) = (scene.messenger.hub(), scene.link(&stranger));
+    // What was read is too old for one chat, and can't be read again.
+    let other = scene.makes_group(Who::Owner, [Who::Stranger, Who::Left]).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    told(&mut stranger).await;
+    hub.exit(&link, other);
+    link.places().chats.remove(&other);
+    let (messenger, actor, user_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.id(Who::Left));
+    scene.store.afterwards("memberships", async move {
+        messenger.execute(&actor, RemoveMember { chat_id: other, user_id }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    scene.store.fail_after("memberships", 1, StoreErrorKind::Unavailable);
+    assert!(stranger.resume(Some(HashMap::new())).await.is_err());
+    hub.compare_all();
+    assert!(told(&mut stranger).await.contains(&format!("chatAdded {back}")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_removed_by_a_change_that_cannot_be_read_hears_of_the_end() {
+    let scene = scene(Limits::default()).await;
+    let mut member = scene.caught_up(Who::OtherMember).await;
+    let mut owner = scene.caught_up(Who::Owner).await;
+    let roster = scene.store.roster(scene.group).await.unwrap();
+    let context = scene.messenger.context();
+    let message = NewSystemMessage {
+        id: context.id(),
+        sender: scene.id(Who::Owner),
+        note: Content(b"sealed with a key that is lost".to_vec()),
+        at: context.now(),
+    };
+    let change = RosterChange {
+        chat: scene.group,
+        expected: roster.chat.roster_version,
+        add: vec![],
+        remove: scene.ids([Who::OtherMember]),
+        roles: vec![],
+        title: None,
+        messages: vec![message],
+    };
+    let head = scene.store.change_roster(change).await.unwrap().chat.revision;
+    scene.messenger.hub().compare_all();
+    tokio::time::sleep(UNTIL_TOLD).await;
+    scene.says(Who::Owner, "without them").await;
+    assert_eq!(told(&mut member).await, ["chatRemoved"]);
+    // The others are shown the chat anew, without what can't be read.
+    assert_eq!(told(&mut owner).await, [format!("chatReset {}", head.next())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_of_one_chat_or_person_keeps_no_other_waiting() {
+    let scene = scene(Limits { catch_up: 3, ..Limits::default() }).await;
+    let chats = [scene.group, scene.makes_group(Who::Owner, []).await];
+    let mut owner = scene.caught_up(Who::Owner).await;
+    for chat in chats {
+        for _ in 0..5 {
+            scene.says_elsewhere(chat).await;
+        }
+    }
+    let before = scene.store.calls("roster");
+    scene.store.fail("roster", StoreErrorKind::Corrupt, 1);
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut owner).await.len(), 1);
+    assert_eq!(scene.store.calls("roster") - before, 2);
+
+    let mut people = [scene.caught_up(Who::Stranger).await, scene.caught_up(Who::Left).await];
+    scene.elsewhere(&[Who::Stranger, Who::Left], &[]).await;
+    scene.store.fail("memberships", StoreErrorKind::Corrupt, 1);
+    scene.messenger.hub().compare(&[Who::Stranger, Who::Left].map(|who| Topic::User(scene.id(who))));
+    let mut heard = 0;
+    for connection in &mut people {
+        heard += told(connection).await.len();
+    }
+    assert_eq!(heard, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_told_more_than_there_is_connects_anew() {
+    let scene = scene(Limits::default()).await;
+    let mut owner = scene.caught_up(Who::Owner).await;
+    let head = scene.revision().await;
+    // As after a failover that lost the last commit.
+    let room = scene.messenger.hub().room(scene.group).unwrap();
+    let mut lost = scene.system_message().await;
+    lost.revision = head.next().next();
+    let note = SystemNote { event: SystemEvent::MembersRemoved, ..lost.system.clone().unwrap() };
+    lost.system = Some(note);
+    let (chat_id, revision) = (scene.group, lost.revision);
+    let update = crate::domain::ChatUpdate { chat_id, revision, title: None, member_count: 1, message: lost };
+    let delivery = std::sync::Arc::new(Delivery::new(Event::ChatUpdated(update)));
+    let mut next = scene.revision().await;
+    while next < revision {
+        next = next.next();
+        room.announce(next, std::sync::Arc::clone(&delivery), |_| vec![]);
+    }
+    scene.messenger.hub().compare_all();
+    assert_eq!(told(&mut owner).await.last(), Some(&"TooFarBehind".to_owned()));
+    assert!(scene.messenger.connect(&scene.actor(Who::Member)).await.is_ok());
 }

@@ -68,8 +68,12 @@ impl Hub {
             watch.asked = false;
             if !watch.peer {
                 places.watched.remove(user);
+                // Under the lock, or somebody who watches the person anew would be forgotten here.
+                let was_last = self.forget_watcher(link, *user);
                 drop(places);
-                self.unwatch(link, *user);
+                if was_last {
+                    self.topic_unwanted(Topic::User(*user));
+                }
             }
         }
     }
@@ -100,12 +104,17 @@ impl Hub {
     }
 
     pub(super) fn unwatch(&self, link: &Link, user: UserId) {
+        if self.forget_watcher(link, user) {
+            self.topic_unwanted(Topic::User(user));
+        }
+    }
+
+    /// Answers whether nobody here watches the person any more.
+    fn forget_watcher(&self, link: &Link, user: UserId) -> bool {
         if let Some(mut watched) = self.watched.get_mut(&user) {
             watched.links.retain(|other| other.id != link.id);
         }
-        if self.watched.remove_if(&user, |_, watched| watched.links.is_empty()).is_some() {
-            self.topic_unwanted(Topic::User(user));
-        }
+        self.watched.remove_if(&user, |_, watched| watched.links.is_empty()).is_some()
     }
 
     /// Whether these people are there, in the same order; an unknown person is not.

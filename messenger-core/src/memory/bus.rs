@@ -126,7 +126,9 @@ impl Bus for MemoryBus {
 
     async fn unsubscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
         if let Some(node) = self.reach(node)?.nodes.get_mut(&node) {
-            node.topics.retain(|topic| !topics.contains(topic));
+            for topic in topics {
+                node.topics.remove(topic);
+            }
         }
         Ok(())
     }

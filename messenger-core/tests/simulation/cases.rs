@@ -344,3 +344,24 @@ fn who_was_connected_to_a_node_that_has_stopped_is_not_there_for_long() {
     let at = when(&outcome, 0, "presenceChanged bob offline");
     assert!(at < 8.5, "5 s after the node stopped, and not when a lease has run out: {at}");
 }
+
+#[test]
+fn who_is_looked_up_before_the_room_hears_that_they_went_comes_back() {
+    for late in [500, 1000, 2000] {
+        let outcome = play(
+            &setup(2),
+            &[
+                (0, group(&[1])),
+                (100, Connect { device: 1, node: 0, how: How::All }),
+                (100, DelayBus { node: 0, time: Duration::from_millis(50) }),
+                (0, remove_bob()),
+                (60, LoseOnBus { node: 0, messages: 2 }),
+                (0, add_bob()),
+                (60, Connect { device: 3, node: 0, how: How::All }),
+                (200, Vanish { device: 3 }),
+                (late, Nothing),
+            ],
+        );
+        assert_eq!(told(&outcome, 1), ["caughtUp", "chatRemoved #0", "chatAdded #0 at 3"]);
+    }
+}

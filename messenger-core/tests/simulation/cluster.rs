@@ -152,7 +152,7 @@ impl Cluster {
         let messenger = nodes[node].messenger.take()?;
         nodes[node].store.faults().dead = true;
         nodes[node].presence.kill();
-        self.network.kill(node);
+        self.network.kill(node, self.network.life(node));
         Some(messenger)
     }
 

@@ -40,6 +40,8 @@ struct End {
     /// So many messages are lost without a word.
     lose: usize,
     dead: bool,
+    /// Which of the processes that took this place one after the other it is.
+    life: u64,
 }
 
 impl Network {
@@ -49,7 +51,8 @@ impl Network {
 
     /// The bus as this node reaches it.
     pub(crate) fn bus(self: &Arc<Self>, node: usize) -> Arc<dyn Bus> {
-        Arc::new(SimBus { network: Arc::clone(self), node })
+        let life = self.ends()[node].life;
+        Arc::new(SimBus { network: Arc::clone(self), node, life })
     }
 
     fn ends(&self) -> MutexGuard<'_, Vec<End>> {
@@ -79,16 +82,30 @@ impl Network {
         self.ends()[node].end();
     }
 
-    /// The node is no more: what it says from now on is said to nobody.
-    pub(crate) fn kill(&self, node: usize) {
+    pub(crate) fn life(&self, node: usize) -> u64 {
+        self.ends()[node].life
+    }
+
+    /// The process is no more: what it says from now on is said to nobody.
+    pub(crate) fn kill(&self, node: usize, life: u64) {
         let end = &mut self.ends()[node];
+        if end.life != life {
+            return;
+        }
         end.dead = true;
         end.end();
     }
 
     /// Another process takes the node's place.
     pub(crate) fn revive(&self, node: usize) {
-        self.ends()[node] = End::default();
+        let mut ends = self.ends();
+        let life = ends[node].life + 1;
+        ends[node] = End { life, ..End::default() };
+    }
+
+    /// What each node wants to hear of.
+    pub(crate) fn topics(&self) -> Vec<Vec<Topic>> {
+        self.ends().iter().map(|end| end.topics.iter().copied().collect()).collect()
     }
 
     /// From now on nothing goes wrong.
@@ -121,6 +138,7 @@ impl End {
 struct SimBus {
     network: Arc<Network>,
     node: usize,
+    life: u64,
 }
 
 impl SimBus {
@@ -129,7 +147,7 @@ impl SimBus {
         let time = self.network.record.millis(0, 3);
         sleep(time).await;
         let ends = self.network.ends();
-        if ends[self.node].is_cut() || ends[self.node].dead {
+        if ends[self.node].is_cut() || ends[self.node].dead || ends[self.node].life != self.life {
             return Err(BusError("the bus is out of reach".into()));
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use messenger_core::{
     Actor, ChatId, Command, Error, Messenger, Result, Revision, UserId, commands::*, hub::HubSettings,
+    ports::Topic,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -133,12 +134,13 @@ impl Run {
     fn stop(&mut self, node: usize) {
         let Some(messenger) = self.cluster.take(node) else { return };
         let cluster = Arc::clone(&self.cluster);
+        let life = cluster.network.life(node);
         self.work.spawn(async move {
             let closed = timeout(Duration::from_secs(60), messenger.close()).await;
             if closed.is_err() {
                 cluster.record.wrong(format!("node {node} did not close"));
             }
-            cluster.network.kill(node);
+            cluster.network.kill(node, life);
         });
         self.restart_later(node);
     }
@@ -291,6 +293,21 @@ impl Run {
         sleep(lease + offline_grace + sweep_interval + Duration::from_secs(2)).await;
         self.report(true).await;
         self.check_acknowledged();
+        self.check_that_nothing_is_kept().await;
+    }
+
+    /// When nobody is connected any more, no node wants to hear of anybody.
+    async fn check_that_nothing_is_kept(&self) {
+        for device in &self.devices {
+            // It may have ended.
+            let _ = device.send(Order::Vanish);
+        }
+        sleep(Duration::from_secs(25)).await;
+        for (node, topics) in self.cluster.network.topics().into_iter().enumerate() {
+            if topics.iter().any(|topic| *topic != Topic::Nodes) {
+                self.cluster.record.wrong(format!("node {node} wants {topics:?} for nobody"));
+            }
+        }
     }
 
     async fn report(&self, presence: bool) {
