@@ -162,8 +162,8 @@ impl Scene {
         count("session_by_token", store.session_by_token(&self.token).await.map(drop));
         count("sessions", store.sessions(ada).await.map(drop));
         count("existing_sessions", store.existing_sessions(&[self.session]).await.map(drop));
-        count("chat_views", store.chat_views(ada, &self.chats[1..4]).await.map(drop));
-        count("list_chats", store.list_chats(ada, None, 5).await.map(drop));
+        count("chat_views", store.chat_views(ada, &self.chats[1..4], 100).await.map(drop));
+        count("list_chats", store.list_chats(ada, None, 5, 100).await.map(drop));
         count("membership", store.membership(chat, ada).await.map(drop));
         count("roster", store.roster(chat).await.map(drop));
         count("memberships", store.memberships(ada).await.map(drop));

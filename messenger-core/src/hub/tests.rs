@@ -774,7 +774,7 @@ async fn a_message_that_changes_between_two_steps_is_new_only_to_a_client_that_w
         .resume(Some(HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)])))
         .await
         .unwrap();
-    let mut names = vec![told_of(event(&mut connection).await)];
+    let mut names = vec![told_of(&event(&mut connection).await)];
     // The first was told already, and the last was not.
     let (messenger, owner) = (scene.messenger.clone(), scene.actor(Who::Owner));
     let (first, last) = (messages[0].clone(), messages[7].clone());
@@ -784,7 +784,7 @@ async fn a_message_that_changes_between_two_steps_is_new_only_to_a_client_that_w
             messenger.execute(&owner, edit).await.unwrap();
         }
     });
-    names.extend(until_caught_up(&mut connection).await.into_iter().map(told_of));
+    names.extend(until_caught_up(&mut connection).await.iter().map(told_of));
     let created = |n: u64| format!("messageCreated {}", known.get() + n);
     let edited = [format!("messageEdited {}", known.get() + 9), created(10)];
     assert_eq!(names, [(1..=7).map(created).collect::<Vec<_>>(), edited.into()].concat());
@@ -813,7 +813,7 @@ async fn a_chat_that_grows_beyond_what_is_sent_of_one_while_it_is_read_is_reset(
     assert!(events.len() < 12, "{}", events.len());
 }
 
-fn told_of(event: Event) -> String {
+fn told_of(event: &Event) -> String {
     let revision = event.change().map_or(0, |(_, revision)| revision.get());
     format!("{} {revision}", event.name())
 }

@@ -185,8 +185,8 @@ const READS: &[Intent] = &intents! {
     "session_by_token": |s| s.world.store.session_by_token(&s.token);
     "sessions": |s| s.world.store.sessions(s.people[0]);
     "existing_sessions": |s| async { s.world.store.existing_sessions(&[s.session]).await };
-    "chat_views": |s| s.world.store.chat_views(s.people[0], &s.chats[1..4]);
-    "list_chats": |s| s.world.store.list_chats(s.people[0], None, 5);
+    "chat_views": |s| s.world.store.chat_views(s.people[0], &s.chats[1..4], 100);
+    "list_chats": |s| s.world.store.list_chats(s.people[0], None, 5, 100);
     "membership": |s| s.world.store.membership(s.chats[0], s.people[0]);
     "roster": |s| s.world.store.roster(s.chats[0]);
     "memberships": |s| s.world.store.memberships(s.people[0]);

@@ -179,10 +179,10 @@ impl Scene {
     fn reads_of_chats(self: &Arc<Self>) -> [Intent; 9] {
         [
             self.intent("chat_views", async |scene, store, _| {
-                store.chat_views(scene.people[0], &[scene.chat]).await
+                store.chat_views(scene.people[0], &[scene.chat], 100).await
             }),
             self.intent("list_chats", async |scene, store, _| {
-                store.list_chats(scene.people[0], None, 10).await
+                store.list_chats(scene.people[0], None, 10, 100).await
             }),
             self.intent("membership", async |scene, store, _| {
                 store.membership(scene.chat, scene.people[0]).await
