@@ -420,10 +420,9 @@ mod tests {
             let builder = Messenger::builder(store).presence(Arc::clone(&presence) as _).bus(Arc::new(bus));
             builder.settings(settings()).build().unwrap()
         };
-        let mut people = 0;
-        for (here, there) in [([1, 0, 0], [0, 0, 0]), ([0, 0, 0], [0, 1, 0]), ([0, 0, 0], [0, 0, 1])] {
+        let panics = [([1, 0, 0], [0, 0, 0]), ([0, 0, 0], [0, 1, 0]), ([0, 0, 0], [0, 0, 1])];
+        for (people, (here, there)) in panics.into_iter().enumerate() {
             let (here, there) = (node(here), node(there));
-            people += 1;
             let names = ["ada", "bob"].map(|name| format!("{name}{people}"));
             let (ada, bob) = (doc::register(&here, &names[0]).await, doc::register(&here, &names[1]).await);
             let mut connection = there.connect(&bob).await.unwrap();
