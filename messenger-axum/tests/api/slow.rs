@@ -118,7 +118,7 @@ async fn what_the_head_says_is_refused_without_the_body() {
 async fn talkative(api: &Api) -> (Person, String) {
     let ada = api.register("ada").await;
     let chat = ada.group(&[]).await;
-    for _ in 0..40 {
+    for _ in 0..30 {
         ada.says(&chat, &"x".repeat(7500)).await;
     }
     (ada, format!("/chats/{chat}/messages?limit=50"))
@@ -145,7 +145,7 @@ async fn a_long_answer_comes_whole_and_with_its_length() {
     }
     assert_eq!(whole.len(), length);
     let page: serde_json::Value = serde_json::from_slice(&whole).unwrap();
-    assert_eq!(page["items"].as_array().unwrap().len(), 41);
+    assert_eq!(page["items"].as_array().unwrap().len(), 31);
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,7 +70,7 @@ fn answers_that_nobody_reads_hold_little_memory() {
     let people = ["ada", "bob", "cyd", "dan"].map(|name| server.register(name));
     let page = long_page(&server, &people);
     let before = server.memory();
-    let clients: Vec<Client> = (0..60)
+    let clients: Vec<Client> = (0..400)
         .map(|at| {
             let mut client = server.connect();
             client.send(&head("GET", &page, &people[at % people.len()], 0));
@@ -85,7 +85,7 @@ fn answers_that_nobody_reads_hold_little_memory() {
         most = most.max(server.memory().saturating_sub(before));
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(most < 128 << 20, "{} MiB more", most >> 20);
+    assert!(most < 64 << 20, "{} MiB more", most >> 20);
     drop(clients);
     let dropped = Instant::now();
     while server.memory() > before + (16 << 20) {
@@ -108,7 +108,7 @@ fn the_memory_of_a_password_is_given_back() {
     }
 }
 
-/// A chat of these people, and the path of its newest page, some 6 MB.
+/// A chat of these people, and the path of its newest page: as much text as fits in.
 #[cfg(target_os = "linux")]
 fn long_page(server: &Server, people: &[String]) -> String {
     let ids: Vec<String> = people
@@ -122,7 +122,7 @@ fn long_page(server: &Server, people: &[String]) -> String {
     let chat = server.request("POST", "/api/v1/chats/group", Some(&people[0]), Some(&group)).json();
     let page = format!("/chats/{}/messages", chat["id"].as_str().unwrap());
     let message = json!({"body": "🦀".repeat(8000)});
-    for _ in 0..200 {
+    for _ in 0..10 {
         let sent = server.request("POST", &format!("/api/v1{page}"), Some(&people[0]), Some(&message));
         assert_eq!(sent.status(), 201);
     }
