@@ -444,4 +444,63 @@ mod tests {
         assert_eq!(room.skip_to(&roster(&room, 4), nobody), Outcome { idle: true, ..Outcome::default() });
         assert_eq!((waits(&link), room.delivered().get()), (1, 4));
     }
+
+    fn message(room: &Room, kind: MessageKind, revision: u64) -> MessageRecord {
+        let context = Context::system();
+        MessageRecord {
+            id: context.id(),
+            chat: room.chat,
+            seq: Seq::new(revision),
+            revision: Revision::new(revision),
+            created_revision: Revision::new(revision),
+            kind,
+            sender: context.id(),
+            body: None,
+            client_id: None,
+            fingerprint: None,
+            reply_to: None,
+            created_at: Timestamp::from_micros(0),
+            edited_at: None,
+            deleted_at: None,
+        }
+    }
+
+    #[test]
+    fn what_was_given_out_is_not_repaired_and_what_cannot_be_read_is_passed_over_or_asked_for() {
+        let (room, link) = (room(3), link());
+        room.enter(&link, Revision::new(3), false);
+        let read = |unreadable: u64| {
+            move |_, _: &ChatRecord, message: MessageRecord| {
+                (message.revision.get() != unreadable).then(event)
+            }
+        };
+        let text = |revision| message(&room, MessageKind::Text, revision);
+        let repair = |messages: Vec<MessageRecord>, unreadable| {
+            let head = messages.iter().map(|message| message.revision.get()).max().unwrap();
+            let changes = Changes { chat: chat(&room, head), messages, truncated: false };
+            room.repair(changes, read(unreadable), nobody)
+        };
+        assert_eq!(repair(vec![text(3), text(4)], 0), Outcome::default());
+        assert_eq!(waits(&link), 1);
+        // One text less does no harm beyond itself.
+        assert_eq!(repair(vec![text(5), text(6)], 5), Outcome::default());
+        assert_eq!((waits(&link), room.delivered().get()), (1, 6));
+        // A note may have said who is in the chat.
+        let unreadable = repair(vec![text(7), message(&room, MessageKind::System, 8), text(9)], 8);
+        assert_eq!(unreadable, Outcome { unreadable: true, ..Outcome::default() });
+        assert_eq!((waits(&link), room.delivered().get()), (1, 7));
+    }
+
+    #[test]
+    fn only_so_many_changes_wait_for_one_that_is_missing() {
+        let (room, link) = (room(3), link());
+        room.enter(&link, Revision::new(3), false);
+        let parked = || room.lock().parked.len();
+        for revision in 0..PARKED_AT_MOST as u64 {
+            room.announce(Revision::new(5 + revision), event(), nobody);
+        }
+        assert_eq!(parked(), PARKED_AT_MOST);
+        let one_more = room.announce(Revision::new(5 + PARKED_AT_MOST as u64), event(), nobody);
+        assert_eq!((one_more.gap, parked()), (true, 1));
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     error::{Checks, Error, Result},
     messenger::{Command, Cx, Outcome, Sent},
     ports::{
-        Appended, BusMessage, Content, Fingerprint, Hint, MessageRecord, NewMessage, Store, StoreErrorKind,
+        Appended, BusMessage, Content, Fingerprint, Hint, MessageRecord, NewMessage, StoreErrorKind,
         StoreResult, Topic,
     },
     tasks,
@@ -67,8 +67,7 @@ impl SendMessage {
         checks.finish()?;
         let body = body.ok_or_else(|| Error::invalid("body", "is missing"))?;
         if let Some(reply_to) = self.reply_to {
-            let store = Arc::clone(cx.messenger().store());
-            tasks::driven(check_reply(store, self.chat_id, user, reply_to)).await?;
+            check_reply(cx, self.chat_id, user, reply_to).await?;
         }
         // Of what the client asked for, whatever a policy makes of it.
         let client_id = client_id.map(|id| (id, fingerprint(self.chat_id, &body, self.reply_to)));
@@ -91,9 +90,9 @@ impl SendMessage {
     }
 }
 
-async fn check_reply(store: Arc<dyn Store>, chat: ChatId, user: UserId, reply_to: MessageId) -> Result<()> {
-    store.membership(chat, user).await?;
-    match store.message(chat, reply_to).await {
+async fn check_reply(cx: &Cx, chat: ChatId, user: UserId, reply_to: MessageId) -> Result<()> {
+    cx.store().membership(chat, user).await?;
+    match cx.store().message(chat, reply_to).await {
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             Err(Error::invalid("replyTo", "must be a message of the same chat"))
         }
