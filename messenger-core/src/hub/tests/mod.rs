@@ -1,0 +1,166 @@
+//! What a connection is told when something happens at a certain moment: while a chat is read for it, while the bus takes
+//! nothing, at a limit.
+
+mod comparing;
+mod connecting;
+mod resuming;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{
+    Connection, Delivery, Ending, Entered, HubSettings, Item, Link, NAMED_BY_ONE, NAMED_IN_ALL, Signal,
+    fitting,
+};
+use crate::{
+    Limits, PageLimits, Settings,
+    commands::*,
+    convert,
+    domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, UserId},
+    error::Error,
+    ports::{
+        Budget, BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage,
+        NewSystemMessage, RosterChange, StoreErrorKind, Topic,
+    },
+    testing::{Scene, Setup, Who},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+/// A task of its own tells what a command has done.
+const UNTIL_TOLD: Duration = Duration::from_millis(10);
+
+/// A scene in which no sweep makes good for anything.
+async fn scene(limits: Limits) -> Scene {
+    let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+    Scene::with(Setup { limits, settings: Settings { hub, ..Settings::default() }, ..Setup::default() }).await
+}
+
+impl Scene {
+    async fn connect(&self, who: Who) -> Connection {
+        self.messenger.connect(&self.actor(who)).await.unwrap()
+    }
+
+    /// A connection that has everything.
+    async fn caught_up(&self, who: Who) -> Connection {
+        let mut connection = self.connect(who).await;
+        connection.resume(Some(HashMap::new())).await.unwrap();
+        until_caught_up(&mut connection).await;
+        // What is compared for every new connection has been.
+        tokio::time::sleep(UNTIL_TOLD).await;
+        connection
+    }
+
+    fn link(&self, connection: &Connection) -> std::sync::Arc<Link> {
+        std::sync::Arc::clone(&connection.link)
+    }
+
+    /// Another node brings somebody into the group, or takes them out, and this one does not hear of it.
+    async fn elsewhere(&self, add: &[Who], remove: &[Who]) -> Revision {
+        let roster = self.store.roster(self.group).await.unwrap();
+        let ids = |who: &[Who]| who.iter().map(|who| self.id(*who)).collect::<Vec<_>>();
+        let event = if add.is_empty() { SystemEvent::MembersRemoved } else { SystemEvent::MembersAdded };
+        let user_ids = if add.is_empty() { ids(remove) } else { ids(add) };
+        let note = SystemNote { event, user_ids, title: None, role: None };
+        let context = self.messenger.context();
+        let message = NewSystemMessage {
+            id: context.id(),
+            sender: self.id(Who::Owner),
+            note: convert::write_note(&note),
+            at: context.now(),
+        };
+        let change = RosterChange {
+            chat: self.group,
+            expected: roster.chat.roster_version,
+            add: ids(add),
+            remove: ids(remove),
+            roles: Vec::<(UserId, Role)>::new(),
+            title: None,
+            messages: vec![message],
+        };
+        self.store.change_roster(change).await.unwrap().chat.revision
+    }
+
+    /// Another node stores a message of the owner's, and this one does not hear of it.
+    async fn says_elsewhere(&self, chat: ChatId) {
+        self.says_at_length_elsewhere(chat, 9).await;
+    }
+
+    /// The same, of a text of so many bytes.
+    async fn says_at_length_elsewhere(&self, chat: ChatId, length: usize) {
+        let context = self.messenger.context();
+        let message = NewMessage {
+            id: context.id(),
+            chat,
+            sender: self.id(Who::Owner),
+            body: Content::from(&*"x".repeat(length)),
+            client_id: None,
+            reply_to: None,
+            created_at: context.now(),
+        };
+        self.store.append_messages(&[message]).await.unwrap().remove(0).unwrap();
+    }
+
+    async fn revision(&self) -> Revision {
+        self.store.roster(self.group).await.unwrap().chat.revision
+    }
+
+    /// Until the node has told the bus of these topics, and of no others.
+    async fn wants(&self, topics: impl IntoIterator<Item = Topic>) {
+        let expected: BTreeSet<Topic> = topics.into_iter().collect();
+        let wanted = async {
+            while self.bus.topics() != expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = timeout(SOON, wanted).await.is_ok();
+        assert!(in_time, "{:?} are wanted, and not {expected:?}", self.bus.topics());
+    }
+}
+
+async fn event(connection: &mut Connection) -> Event {
+    loop {
+        match timeout(SOON, connection.next()).await.expect("an event comes") {
+            Signal::Event(delivery) => return delivery.event().clone(),
+            Signal::Ping => {}
+            Signal::End(ending) => panic!("ended: {ending:?}"),
+        }
+    }
+}
+
+async fn until_caught_up(connection: &mut Connection) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        match event(connection).await {
+            Event::CaughtUp {} => return events,
+            event => events.push(event),
+        }
+    }
+}
+
+/// What the client was told of chats until now, in a word each.
+async fn told(connection: &mut Connection) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Ok(signal) = timeout(Duration::from_secs(5), connection.next()).await {
+        let delivery = match signal {
+            Signal::Event(delivery) => delivery,
+            Signal::Ping => continue,
+            Signal::End(ending) => {
+                told.push(format!("{ending:?}"));
+                break;
+            }
+        };
+        match (delivery.event(), delivery.event().change()) {
+            (Event::PresenceChanged(_), _) => {}
+            (event @ (Event::ChatAdded { chat } | Event::ChatReset { chat }), _) => {
+                told.push(format!("{} {}", event.name(), chat.revision));
+            }
+            (event, Some((_, revision))) => told.push(format!("{} {revision}", event.name())),
+            (event, None) => told.push(event.name().to_owned()),
+        }
+    }
+    told
+}

@@ -1,0 +1,284 @@
+//! What a client is told that says what it has.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_have_missed_so_much_and_no_more() {
+    let scene = scene(Limits { catch_up: 3, ..Limits::default() }).await;
+    let known = scene.revision().await;
+    let chats =
+        |revision: Revision| Some(HashMap::from([(scene.group, revision), (scene.direct, Revision::ZERO)]));
+    for said in 0..5_u64 {
+        let mut connection = scene.connect(Who::Member).await;
+        connection.resume(chats(known)).await.unwrap();
+        let told = told(&mut connection).await;
+        let head = known.get() + said;
+        let expected: Vec<String> = if said <= 3 {
+            (known.get() + 1..=head).map(|revision| format!("messageCreated {revision}")).collect()
+        } else {
+            vec![format!("chatReset {head}")]
+        };
+        assert_eq!(told[..told.len() - 1], expected, "{said} were missed");
+        assert_eq!(told[told.len() - 1], "caughtUp");
+        scene.says(Who::Owner, "one more").await;
+    }
+    // A revision that there is not is from elsewhere.
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume(chats(Revision::new(known.get() + 6))).await.unwrap();
+    assert_eq!(told(&mut connection).await, [format!("chatReset {}", known.get() + 5), "caughtUp".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_have_missed_so_much_in_all_chats_and_no_more() {
+    let scene = scene(Limits { catch_up: 2, ..Limits::default() }).await;
+    let mut chats = HashMap::new();
+    for _ in 0..21 {
+        let chat = scene.makes_group(Who::Stranger, []).await;
+        chats.insert(chat, Revision::new(1));
+        for _ in 0..2 {
+            scene.says_in(chat, Who::Stranger, "missed").await;
+        }
+    }
+    // Twenty times what may be missed of one.
+    for (named, resets) in [(20, 0), (21, 1)] {
+        let some = chats.iter().take(named).map(|(chat, revision)| (*chat, *revision)).collect();
+        let mut connection = scene.connect(Who::Stranger).await;
+        connection.resume(Some(some)).await.unwrap();
+        let told = told(&mut connection).await;
+        assert_eq!(told.iter().filter(|what| what.starts_with("chatReset")).count(), resets);
+        assert_eq!(told.iter().filter(|what| what.starts_with("messageCreated")).count(), 40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_up_to_date_is_not_reset_however_much_was_missed_of_other_chats() {
+    let scene = scene(Limits { catch_up: 2, ..Limits::default() }).await;
+    let mut named = HashMap::new();
+    for n in 0..25 {
+        let chat = scene.makes_group(Who::Stranger, []).await;
+        named.insert(chat, Revision::new(if n % 2 == 0 { 1 } else { 4 }));
+        for _ in 0..3 {
+            scene.says_in(chat, Who::Stranger, "hello").await;
+        }
+    }
+    let count_resets = async |connection: &mut Connection, named: &HashMap<ChatId, Revision>| {
+        connection.resume(Some(named.clone())).await.unwrap();
+        told(connection).await.iter().filter(|what| what.starts_with("chatReset")).count()
+    };
+    let mut connection = scene.connect(Who::Stranger).await;
+    assert_eq!(count_resets(&mut connection, &named).await, 13);
+    // Once a change has gone out, nothing can be sent in order of what was before.
+    let (chat, revision) = named.iter_mut().find(|(_, revision)| revision.get() == 4).unwrap();
+    scene.says_in(*chat, Who::Stranger, "live").await;
+    *revision = revision.next();
+    assert_eq!(told(&mut connection).await, ["messageCreated 5"]);
+    assert_eq!(count_resets(&mut connection, &named).await, 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_in_parts_is_one_resume() {
+    let scene = scene(Limits::default()).await;
+    let mut chats = Vec::new();
+    for _ in 0..4 {
+        chats.push(scene.makes_group(Who::Stranger, []).await);
+    }
+    for chat in &chats {
+        scene.says_in(*chat, Who::Stranger, "missed").await;
+    }
+    let has = |chat: usize, revision: u64| HashMap::from([(chats[chat], Revision::new(revision))]);
+    let mut connection = scene.connect(Who::Stranger).await;
+    connection.resume_part(has(0, 1)).unwrap();
+    // Longer than what is told is held back for one that says nothing.
+    assert_eq!(told(&mut connection).await, Vec::<String>::new());
+    connection.resume_part(has(1, 2)).unwrap();
+    // What was said first counts.
+    connection.resume_part(has(0, 2)).unwrap();
+    scene.says_in(chats[3], Who::Stranger, "meanwhile").await;
+    assert_eq!(told(&mut connection).await, Vec::<String>::new());
+    connection.resume(Some(has(2, 1))).await.unwrap();
+    let told_then = told(&mut connection).await;
+    assert_eq!(told_then, ["messageCreated 2", "messageCreated 2", "chatAdded 3", "caughtUp"]);
+    // It is over with the last one.
+    connection.resume(Some(has(3, 3))).await.unwrap();
+    let told_then = told(&mut connection).await;
+    assert_eq!(told_then, ["chatAdded 2", "chatAdded 2", "chatAdded 2", "caughtUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parts_of_a_resume_hold_nothing_back_for_long() {
+    let scene = scene(Limits::default()).await;
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume_part(HashMap::new()).unwrap();
+    scene.says(Who::Owner, "hello").await;
+    let begun = tokio::time::Instant::now();
+    while !matches!(connection.next().await, Signal::Event(_)) {}
+    let waited = begun.elapsed();
+    assert!((SOON..Duration::from_secs(31)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_and_all_name_only_so_many_chats_in_parts() {
+    let scene = scene(Limits::default()).await;
+    let context = scene.messenger.context();
+    let some = |count: usize| {
+        (0..count).map(|_| (context.id(), Revision::new(1))).collect::<HashMap<ChatId, Revision>>()
+    };
+    let is_kept = |count: usize| {
+        let kept = scene.messenger.hub().named.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(kept, count);
+    };
+    let mut connections = [scene.connect(Who::Member).await, scene.connect(Who::Member).await];
+    connections[0].resume_part(some(NAMED_BY_ONE - 10)).unwrap();
+    connections[1].resume_part(some(10)).unwrap();
+    is_kept(NAMED_BY_ONE);
+    let refused = connections[1].resume_part(some(1)).unwrap_err();
+    assert!(matches!(refused, Error::Invalid(_)), "{refused}");
+    // Those of the connection that wanted more are forgotten, and those of the other are kept.
+    is_kept(NAMED_BY_ONE - 10);
+    // Somebody else has as many.
+    let mut other = scene.connect(Who::Owner).await;
+    other.resume_part(some(NAMED_BY_ONE)).unwrap();
+    is_kept(2 * NAMED_BY_ONE - 10);
+    other.resume(Some(HashMap::new())).await.unwrap();
+    is_kept(NAMED_BY_ONE - 10);
+    drop(connections);
+    is_kept(0);
+    scene.messenger.hub().named.store(NAMED_IN_ALL, std::sync::atomic::Ordering::Relaxed);
+    let refused = other.resume_part(some(1)).unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    is_kept(NAMED_IN_ALL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_each_resume_is_told() {
+    let scene = scene(Limits::default()).await;
+    let mut connection = scene.connect(Who::Stranger).await;
+    connection.resume(Some(HashMap::new())).await.unwrap();
+    connection.resume(None).await.unwrap();
+    connection.resume(None).await.unwrap();
+    assert_eq!(told(&mut connection).await, ["caughtUp", "caughtUp", "caughtUp"]);
+}
+
+/// A client that catches up is read four messages of 1,000 bytes at a time.
+async fn with_short_steps() -> Scene {
+    let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
+    scene(Limits { page, ..Limits::default() }).await
+}
+
+const LONG: usize = 1000 - crate::ports::MessageRecord::BASE_WEIGHT;
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_is_read_in_steps_of_so_many_bytes() {
+    let scene = with_short_steps().await;
+    let known = scene.revision().await;
+    for _ in 0..10 {
+        scene.says(Who::Owner, &"x".repeat(LONG)).await;
+        scene.says_in(scene.direct, Who::Owner, &"x".repeat(LONG)).await;
+    }
+    let mut connection = scene.connect(Who::Member).await;
+    let chats = HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)]);
+    let before = scene.store.calls("changes");
+    connection.resume(Some(chats)).await.unwrap();
+    let events = until_caught_up(&mut connection).await;
+    for (chat, since) in [(scene.group, known), (scene.direct, Revision::ZERO)] {
+        let of_chat = events.iter().filter_map(Event::change).filter(|(of, _)| *of == chat);
+        let revisions: Vec<u64> = of_chat.map(|(_, revision)| revision.get()).collect();
+        assert_eq!(revisions, (since.get() + 1..=since.get() + 10).collect::<Vec<_>>());
+    }
+    assert!(events.iter().all(|event| event.name() == "messageCreated"), "{events:?}");
+    // Two and a half for each chat, and the rest of one with the beginning of the other.
+    assert_eq!(scene.store.calls("changes") - before, 5);
+    // Live from there.
+    scene.says(Who::Owner, "and now").await;
+    assert_eq!(told(&mut connection).await, [format!("messageCreated {}", known.get() + 11)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_changes_between_two_steps_is_new_only_to_a_client_that_was_not_told_of_it() {
+    let scene = with_short_steps().await;
+    let known = scene.revision().await;
+    let mut messages = Vec::new();
+    for _ in 0..8 {
+        messages.push(scene.says(Who::Owner, &"x".repeat(LONG)).await);
+    }
+    let mut connection = scene.connect(Who::Member).await;
+    connection
+        .resume(Some(HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)])))
+        .await
+        .unwrap();
+    let mut names = vec![told_of(&event(&mut connection).await)];
+    // The first was told already, and the last was not.
+    let (messenger, owner) = (scene.messenger.clone(), scene.actor(Who::Owner));
+    let (first, last) = (messages[0].clone(), messages[7].clone());
+    scene.store.meanwhile("changes", async move {
+        for message in [first, last] {
+            let edit = EditMessage { chat_id: message.chat_id, message_id: message.id, body: "short".into() };
+            messenger.execute(&owner, edit).await.unwrap();
+        }
+    });
+    names.extend(until_caught_up(&mut connection).await.iter().map(told_of));
+    let created = |n: u64| format!("messageCreated {}", known.get() + n);
+    let edited = [format!("messageEdited {}", known.get() + 9), created(10)];
+    assert_eq!(names, [(1..=7).map(created).collect::<Vec<_>>(), edited.into()].concat());
+    assert_eq!(told(&mut connection).await, Vec::<String>::new(), "nothing comes twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_grows_beyond_what_is_sent_of_one_while_it_is_read_is_reset() {
+    let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
+    let scene = scene(Limits { page, catch_up: 10, ..Limits::default() }).await;
+    let known = scene.revision().await;
+    for _ in 0..10 {
+        scene.says(Who::Owner, &"x".repeat(LONG)).await;
+    }
+    let mut connection = scene.connect(Who::Member).await;
+    connection
+        .resume(Some(HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)])))
+        .await
+        .unwrap();
+    event(&mut connection).await;
+    for _ in 0..10 {
+        scene.says_at_length_elsewhere(scene.group, LONG).await;
+    }
+    let events = until_caught_up(&mut connection).await;
+    assert_eq!(events.last().map(Event::name), Some("chatReset"));
+    assert!(events.len() < 12, "{}", events.len());
+}
+
+fn told_of(event: &Event) -> String {
+    let revision = event.change().map_or(0, |(_, revision)| revision.get());
+    format!("{} {revision}", event.name())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_has_its_time_to_resume_once_it_is_connected() {
+    let scene = scene(Limits::default()).await;
+    scene.store.afterwards("memberships", async { tokio::time::sleep(Duration::from_secs(2)).await });
+    let mut member = scene.connect(Who::Member).await;
+    scene.says(Who::Owner, "live").await;
+    assert!(timeout(Duration::from_millis(900), member.next()).await.is_err());
+    assert!(timeout(Duration::from_millis(200), member.next()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_that_fails_keeps_no_seat_that_the_client_does_not_know_of() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let back = scene.elsewhere(&[Who::Stranger], &[]).await;
+    let (hub, link) = (scene.messenger.hub(), scene.link(&stranger));
+    // What was read is too old for one chat, and can't be read again.
+    let other = scene.makes_group(Who::Owner, [Who::Stranger, Who::Left]).await;
+    let _owner = scene.caught_up(Who::Owner).await;
+    told(&mut stranger).await;
+    hub.exit(&link, other);
+    link.places().chats.remove(&other);
+    let (messenger, actor, user_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.id(Who::Left));
+    scene.store.afterwards("memberships", async move {
+        messenger.execute(&actor, RemoveMember { chat_id: other, user_id }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+    scene.store.fail_after("memberships", 1, StoreErrorKind::Unavailable);
+    assert!(stranger.resume(Some(HashMap::new())).await.is_err());
+    hub.compare_all();
+    assert!(told(&mut stranger).await.contains(&format!("chatAdded {back}")));
+}
