@@ -272,3 +272,18 @@ async fn what_waits_does_not_contradict_what_is_answered_of_presence() {
     }
     assert!(known);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_added_by_a_change_that_the_room_began_after_is_let_in() {
+    let scene = scene(Limits::default()).await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    let known = scene.revision().await;
+    let added = scene.elsewhere(&[Who::Stranger], &[]).await;
+    // The room begins with what this one has read, and then the word of the adding arrives.
+    let _member = scene.connect(Who::Member).await;
+    let read = scene.store.changes(&[(scene.group, known)], Budget::of_messages(10)).await.unwrap().remove(0);
+    let adding = convert::event(read.messages[0].clone(), &read.chat, known).unwrap();
+    let news = BusMessage { topics: vec![Topic::Chat(scene.group)], hint: Hint::Event(adding).into() };
+    scene.messenger.hub().apply(&news);
+    assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
+}
