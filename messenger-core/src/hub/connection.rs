@@ -180,12 +180,10 @@ impl Connection {
             }
         }
         drop(places);
-        if !self.inbox.is_empty() || !self.link.mailbox.is_empty() {
-            // What waits may be of a time before the answer, which then has to come once more, after it.
-            for presence in present.iter().filter(|presence| new.contains(&presence.user_id)) {
-                let delivery = Arc::new(Delivery::new(Event::PresenceChanged(*presence)));
-                self.link.mailbox.push(Item::of(&delivery));
-            }
+        // What waits for the client may be of a time before this answer: behind it the answer is news once more.
+        for presence in present.iter().filter(|presence| new.contains(&presence.user_id)) {
+            let delivery = Arc::new(Delivery::new(Event::PresenceChanged(*presence)));
+            self.link.mailbox.push(Item::of(&delivery));
         }
         Ok(present)
     }

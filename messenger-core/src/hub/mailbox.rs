@@ -106,10 +106,6 @@ impl Mailbox {
         wake(state);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().items.is_empty()
-    }
-
     /// Asks the connection to show that it lives.
     pub(super) fn ping(&self) {
         let mut state = self.lock();
