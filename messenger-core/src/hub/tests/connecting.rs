@@ -287,3 +287,22 @@ async fn who_is_added_by_a_change_that_the_room_began_after_is_let_in() {
     scene.messenger.hub().apply(&news);
     assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_is_forgotten_and_nobody_else() {
+    let scene = scene(Limits::default()).await;
+    let hub = scene.messenger.hub();
+    let mut connections = Vec::new();
+    for n in 0..100 {
+        assert_eq!(scene.messenger.connections(), n);
+        connections.push(scene.connect(Who::Stranger).await);
+    }
+    // So many that some are pinged together.
+    drop(connections.split_off(50));
+    assert_eq!(scene.messenger.connections(), 50);
+    let here: BTreeSet<_> = connections.iter().map(Connection::id).collect();
+    let pinged = hub.wheel.iter().flat_map(|group| leases(group));
+    assert_eq!(pinged.map(|lease| lease.connection).collect::<BTreeSet<_>>(), here);
+    let of_person = hub.links_of(scene.id(Who::Stranger));
+    assert_eq!(of_person.iter().map(|link| link.id).collect::<BTreeSet<_>>(), here);
+}

@@ -282,3 +282,33 @@ async fn a_resume_that_fails_keeps_no_seat_that_the_client_does_not_know_of() {
     hub.compare_all();
     assert!(told(&mut stranger).await.contains(&format!("chatAdded {back}")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_of_chats_in_which_nothing_was_missed() {
+    let scene = scene(Limits::default()).await;
+    let known = HashMap::from([(scene.group, scene.revision().await), (scene.direct, Revision::ZERO)]);
+    let mut connection = scene.connect(Who::Member).await;
+    let before = scene.store.calls("changes") + scene.store.calls("chat_views");
+    connection.resume(Some(known)).await.unwrap();
+    assert_eq!(told(&mut connection).await, ["caughtUp"]);
+    assert_eq!(scene.store.calls("changes") + scene.store.calls("chat_views"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_removed_while_what_they_missed_is_read_is_sent_what_was_theirs() {
+    let scene = scene(Limits::default()).await;
+    let known = scene.revision().await;
+    let theirs = scene.says(Who::Owner, "with them").await;
+    let mut connection = scene.connect(Who::OtherMember).await;
+    let (messenger, owner, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
+    let user_id = scene.id(Who::OtherMember);
+    scene.store.meanwhile("changes", async move {
+        messenger.execute(&owner, RemoveMember { chat_id, user_id }).await.unwrap();
+        let body = "without them".into();
+        let send = SendMessage { chat_id, body, client_id: None, reply_to: None };
+        messenger.execute(&owner, send).await.unwrap();
+    });
+    connection.resume(Some(HashMap::from([(scene.group, known)]))).await.unwrap();
+    let created = format!("messageCreated {}", theirs.revision);
+    assert_eq!(told(&mut connection).await, [created, "chatRemoved".into(), "caughtUp".into()]);
+}
