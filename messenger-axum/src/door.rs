@@ -69,17 +69,17 @@ impl Door {
                 self.limits.login(self.address(parts))?;
                 Ok(Actor::anonymous())
             }
-            Access::Session => {
-                let _turn = self.admission.lookups.take(self.client(parts), 0).await?;
-                self.log_in(parts, bearer(&parts.headers), true).await
-            }
+            Access::Session => self.log_in(parts, bearer(&parts.headers), true).await,
         }
     }
 
     /// Who has this token. It counts as a request of the person if it `asks` for something.
     pub(crate) async fn log_in(&self, parts: &Parts, token: Option<&str>, asks: bool) -> Result<Actor> {
         let found = match token {
-            Some(token) => self.messenger.authenticate(token).await,
+            Some(token) => {
+                let _turn = self.admission.lookups.take(self.client(parts), 0).await?;
+                self.messenger.authenticate(token).await
+            }
             None => Err(Error::Unauthenticated),
         };
         match found {

@@ -162,6 +162,11 @@ impl People {
 impl Account {
     /// Counts so many bytes until the share is dropped. If that is too much, those who hold most are ended.
     pub(crate) fn share(self: &Arc<Self>, bytes: usize) -> Share {
+        self.count(bytes);
+        Share { account: Arc::clone(self), bytes }
+    }
+
+    fn count(self: &Arc<Self>, bytes: usize) {
         self.all.gauge.increment(bytes as f64);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut cut = Vec::new();
@@ -178,7 +183,18 @@ impl Account {
             metrics::counter!("messenger_connections_too_slow_total").increment(1);
             account.waker.wake();
         }
-        Share { account: Arc::clone(self), bytes }
+    }
+
+    /// Counts something that grows, unless it is small: so many bytes of it from now on, if they are more than before.
+    pub(crate) fn keep_counted(self: &Arc<Self>, share: &mut Option<Share>, bytes: usize) {
+        if bytes < SMALL {
+            *share = None;
+            return;
+        }
+        match share {
+            Some(share) => share.grow_to(bytes),
+            None => *share = Some(self.share(bytes)),
+        }
     }
 
     /// The same bytes, counted until the last copy of them is gone.
@@ -224,6 +240,15 @@ impl Account {
         }
         self.waker.register(task.waker());
         if self.is_cut() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Share {
+    fn grow_to(&mut self, bytes: usize) {
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
+            self.account.count(more);
+            self.bytes = bytes;
+        }
     }
 }
 

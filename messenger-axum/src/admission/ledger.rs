@@ -50,6 +50,11 @@ impl Ledger {
         Scope::of(client).find(|scope| self.held(*scope).saturating_add(more) > self.bound(*scope))
     }
 
+    /// Whether there is nothing left for anybody.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.held(Scope::All) >= self.bounds.all
+    }
+
     pub(super) fn held(&self, scope: Scope) -> usize {
         self.held.get(&scope).copied().unwrap_or(0)
     }

@@ -156,9 +156,12 @@ impl State {
     fn make_room(&mut self, client: Client, number: usize, bytes: usize) -> Result<(), Scope> {
         while let Some(scope) = self.full(client, number, bytes) {
             let now = Instant::now();
+            // Of two bounds that are reached it is the number, which every one that goes makes room in.
+            let lacks_bytes = self.number.full(client, number).is_none();
             let oldest = self.taken.iter().take_while(|((moved, _), _)| now - *moved >= PATIENCE);
-            let in_the_way =
-                oldest.map(|(key, taken)| (*key, taken)).find(|(_, taken)| scope.covers(taken.client));
+            let in_the_way = oldest
+                .map(|(key, taken)| (*key, taken))
+                .find(|(_, taken)| scope.covers(taken.client) && (taken.bytes > 0 || !lacks_bytes));
             let Some((key, _)) = in_the_way else { return Err(scope) };
             self.push_out(key);
         }
@@ -188,16 +191,19 @@ impl State {
 impl Place {
     /// So many bytes more have come from the client. It does not count as a move: it is a client's business to be
     /// done, and not to be busy.
-    pub(crate) fn grow(&mut self, more: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// As [`check`](Places::check); `Lost` if the place is.
+    pub(crate) fn grow(&mut self, more: usize) -> Result<Result<(), Lost>> {
         let mut state = self.places.lock();
-        let Some(taken) = state.taken.get(&self.key) else { return Ok(()) };
+        let Some(taken) = state.taken.get(&self.key) else { return Ok(Err(Lost)) };
         let client = taken.client;
         state.make_room(client, 0, more).map_err(refused)?;
         // It may have been the one in the way.
-        let Some(taken) = state.taken.get_mut(&self.key) else { return Ok(()) };
+        let Some(taken) = state.taken.get_mut(&self.key) else { return Ok(Err(Lost)) };
         taken.bytes += more;
         state.bytes.add(client, more);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The next piece for the client, which has moved. `None` if that was all.
@@ -243,6 +249,8 @@ mod tests {
     use futures::FutureExt as _;
     use messenger_core::UserId;
     use tokio::time::advance;
+
+    use messenger_core::Error;
 
     use super::*;
 
@@ -295,6 +303,22 @@ mod tests {
         assert!(stuck.lost().now_or_never().is_some());
         assert!(stuck.next_piece().is_err());
         assert_eq!(code(&places.enter(client(4, 4), pieces(4))), "unavailable", "these have moved just now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_no_bytes_does_not_give_way_where_bytes_are_missing() {
+        let places = places(Bounds { all: 60, network: 60, person: 60 });
+        let empty: Vec<_> = (0..3).map(|n| places.enter(client(1, n), VecDeque::new()).unwrap()).collect();
+        advance(PATIENCE).await;
+        let mut full = places.enter(client(2, 10), VecDeque::new()).unwrap();
+        full.grow(60).unwrap().unwrap();
+        let mut more = places.enter(client(3, 11), VecDeque::new()).unwrap();
+        assert!(matches!(more.grow(1), Err(Error::Unavailable(_))));
+        assert!(empty.iter().all(|place| place.lost().now_or_never().is_none()));
+        // And when its time has come, the one that is in the way does; it takes no more then.
+        advance(PATIENCE).await;
+        more.grow(1).unwrap().unwrap();
+        assert!(full.grow(1).unwrap().is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -122,20 +122,15 @@ impl State {
     /// Those who have room now, counted as running.
     fn grants(&mut self) -> Vec<(oneshot::Sender<Turn>, Client)> {
         let mut grants = Vec::new();
-        let mut passed = 0;
-        while passed < self.order.len()
-            && let Some(client) = self.order.pop_front()
+        // Who is passed over keeps its place, or others of its network could stay ahead of it for good.
+        while !self.running.is_used_up()
+            && let Some(at) = self.order.iter().position(|client| self.running.full(*client, 1).is_none())
+            && let Some(client) = self.order.remove(at)
         {
-            if self.running.full(client, 1).is_some() {
-                self.order.push_back(client);
-                passed += 1;
-                continue;
-            }
             if let Some(waiter) = self.next_of(client) {
                 self.running.add(client, 1);
                 grants.push((waiter.grant, client));
             }
-            passed = 0;
         }
         grants
     }
@@ -222,6 +217,24 @@ mod tests {
 
     fn granted(take: &mut BoxFuture<'static, Result<Turn>>) -> Option<Turn> {
         take.now_or_never().map(|turn| turn.unwrap())
+    }
+
+    #[test]
+    fn who_waits_for_its_network_is_not_overtaken_by_others_of_it() {
+        let many = Bounds { all: 100, network: 100, person: 100 };
+        let turns = Turns::new(Bounds { all: 2, network: 1, person: 1 }, many, many);
+        let first = granted(&mut take(&turns, client(1, 9))).unwrap();
+        let mut elsewhere = granted(&mut take(&turns, client(2, 2))).unwrap();
+        let mut patient = take(&turns, client(1, 1));
+        let mut others: VecDeque<_> = (0..5).map(|_| take(&turns, client(2, 2))).collect();
+        let mut behind: VecDeque<_> = (0..5).map(|_| take(&turns, client(1, 3))).collect();
+        for _ in 0..5 {
+            drop(elsewhere);
+            elsewhere = granted(&mut others.pop_front().unwrap()).unwrap();
+        }
+        drop(first);
+        assert!(granted(&mut patient).is_some());
+        assert!(granted(&mut behind.pop_front().unwrap()).is_some(), "and the next one after it");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) async fn read(
         Some(read) => read?,
         None => {
             let mut place = door.admission.bodies.enter(client, VecDeque::new())?;
-            place.grow(incoming.gathered.len())?;
+            place.grow(incoming.gathered.len())?.map_err(|Lost| Refusal::BodyTooSlow)?;
             incoming.read_on(Some(&mut place)).await?;
         }
     }
@@ -70,7 +70,7 @@ impl<'o> Incoming<'o> {
     async fn read_on(&mut self, mut place: Option<&mut Place>) -> Result<(), Problem> {
         while let Some(frame) = self.next(place.as_deref()).await? {
             if let Some(place) = &mut place {
-                place.grow(frame.len())?;
+                place.grow(frame.len())?.map_err(|Lost| Refusal::BodyTooSlow)?;
             }
             self.gathered.extend_from_slice(&frame);
         }

@@ -16,6 +16,8 @@ use crate::{unsent::Account, web_socket::WebSocket};
 
 /// Connections that may wait for their transport at the same time.
 const WAITING: usize = 10_000;
+/// Posts to one connection at a time.
+const POSTS: usize = 16;
 
 /// All connections that have been negotiated and are not over.
 pub(super) struct Connections<U> {
@@ -31,6 +33,8 @@ pub(super) struct Entry<U> {
     pub(super) account: Arc<Account>,
     place: Mutex<Place>,
     pipe: OnceLock<Arc<Pipe>>,
+    /// For bodies that are read, or wait until they are taken.
+    pub(super) posts: Semaphore,
     task: OnceLock<AbortHandle>,
 }
 
@@ -90,6 +94,7 @@ impl<U> Connections<U> {
             account,
             place: Mutex::new(Place::Nowhere { start, stateful, _waiting: waiting }),
             pipe: OnceLock::new(),
+            posts: Semaphore::new(POSTS),
             task: OnceLock::new(),
         });
         lock(&self.open).insert(entry.token.clone(), Arc::clone(&entry));

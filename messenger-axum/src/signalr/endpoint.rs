@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    BoxError, Router,
     body::Body,
     extract::Request,
     response::{IntoResponse, Response},
     routing::any,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
@@ -22,7 +22,11 @@ use super::{
     session,
     transports::{Pipe, PipeLine, Polled, SocketLine},
 };
-use crate::{door::bearer, unsent::Unsent, web_socket::Upgrade};
+use crate::{
+    door::bearer,
+    unsent::{Account, Share, Unsent},
+    web_socket::Upgrade,
+};
 
 /// Bytes of one WebSocket message or one post, which may hold many hub messages.
 const MOST_AT_ONCE: usize = 1024 * 1024;
@@ -133,6 +137,8 @@ const UNKNOWN_ID: No = No::Refused(StatusCode::NOT_FOUND, "No Connection with th
 const OTHER_TRANSPORT: No = No::Refused(StatusCode::BAD_REQUEST, "Cannot change transports mid-connection");
 const IN_USE: No = No::Refused(StatusCode::CONFLICT, "The connection is in use by another request.");
 const NOT_ALLOWED: No = No::Refused(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.");
+const TOO_MANY_POSTS: No =
+    No::Refused(StatusCode::TOO_MANY_REQUESTS, "Too much waits to be taken from this client.");
 const TOO_MANY: No = No::Refused(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are being opened.");
 
 impl<H: Hub> Shared<H> {
@@ -294,7 +300,13 @@ impl<H: Hub> Shared<H> {
         if entry.transport() == Some(Transport::WebSockets) {
             return Err(ON_SOCKET);
         }
-        let bytes = read(body).await?;
+        // Clients send one post after the other.
+        let _at_once = entry.posts.try_acquire().map_err(|_| TOO_MANY_POSTS)?;
+        if !entry.account.has_room() {
+            return Err(TOO_MANY_POSTS);
+        }
+        // Counted until the connection has taken it.
+        let (bytes, _share) = read(body, &entry.account).await?;
         if !bytes.is_empty() {
             self.pipe(entry).post(bytes).await.map_err(|_| UNKNOWN_ID)?;
         }
@@ -344,13 +356,32 @@ const fn no_place(taken: Taken) -> No {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, No> {
-    match timeout(POST_WAIT, Limited::new(body, MOST_AT_ONCE).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(No::Refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large."))
+async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Share>), No> {
+    const BROKE_OFF: No = No::Refused(StatusCode::BAD_REQUEST, "The body broke off.");
+    let mut body = Limited::new(body, MOST_AT_ONCE);
+    let (mut gathered, mut share) = (BytesMut::new(), None);
+    let whole = async {
+        while let Some(frame) = body.frame().await {
+            gathered.extend_from_slice(&frame?.into_data().unwrap_or_default());
+            account.keep_counted(&mut share, gathered.capacity());
+            if account.is_cut() {
+                return Ok(false);
+            }
         }
-        Ok(Err(_)) | Err(_) => Err(No::Refused(StatusCode::BAD_REQUEST, "The body broke off.")),
+        Ok(true)
+    };
+    match timeout(POST_WAIT, whole).await {
+        Ok(Ok(true)) => Ok((gathered.freeze(), share)),
+        Ok(Ok(false)) => Err(UNKNOWN_ID),
+        Ok(Err(error)) => {
+            let error: BoxError = error;
+            Err(if error.is::<LengthLimitError>() {
+                No::Refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+            } else {
+                BROKE_OFF
+            })
+        }
+        Err(_) => Err(BROKE_OFF),
     }
 }
 

@@ -61,6 +61,11 @@ impl Decoder {
         (missing > 0).then_some((&mut self.received, missing))
     }
 
+    /// How much memory the beginning of a message takes that is not whole.
+    pub(super) fn held(&self) -> usize {
+        self.received.capacity() + self.begun.as_ref().map_or(0, |begun| begun.payload.capacity())
+    }
+
     /// The next message that is whole.
     pub(super) fn next(&mut self) -> Result<Option<Message>, Fault> {
         loop {
@@ -107,6 +112,10 @@ impl Decoder {
             },
             short => (u64::from(short), 2),
         };
+        // In the shortest form, and less than 2^63 (section 5.2).
+        if length >> 63 != 0 || (size == 4 && length < 126) || (size == 10 && length <= u64::from(u16::MAX)) {
+            return Err(Fault::Protocol);
+        }
         let length = usize::try_from(length).map_err(|_| Fault::TooBig)?;
         if is_control {
             if length > LONGEST_CONTROL || !is_last {
@@ -256,8 +265,12 @@ mod tests {
             (frame(0x88, b"\x03\xe8\xff"), Fault::Protocol),
             (frame(0x82, &[0; 101]), Fault::TooBig),
             ([frame(0x02, &[0; 60]), frame(0x80, &[0; 41])].concat(), Fault::TooBig),
-            (long(&[0, 101]), Fault::TooBig),
-            (long(&[0xff; 8]), Fault::TooBig),
+            (long(&[0, 126]), Fault::TooBig),
+            (long(&[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Fault::TooBig),
+            // Longer than a length can be, and not in the shortest form.
+            (long(&[0xff; 8]), Fault::Protocol),
+            (long(&[0, 125]), Fault::Protocol),
+            (long(&[0, 0, 0, 0, 0, 0, 0xff, 0xff]), Fault::Protocol),
             ([&[0x89, 0x80 | 126, 0, 126][..], &[0; 130]].concat(), Fault::Protocol),
         ] {
             assert_eq!(read(&bytes), Err(fault), "{bytes:?}");

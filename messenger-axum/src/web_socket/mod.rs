@@ -88,6 +88,8 @@ pub(crate) struct WebSocket<Io = TokioIo<Upgraded>> {
     account: Arc<Account>,
     /// Of what was gathered for a client that does not take it.
     share: Option<Share>,
+    /// Of a message that is not whole yet.
+    unfinished: Option<Share>,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
@@ -102,6 +104,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             is_closed_by_server: false,
             account,
             share: None,
+            unfinished: None,
         }
     }
 
@@ -117,14 +120,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         let written = self.outbox.poll_write(&mut self.io, task);
         if written.is_ready() {
             self.share = None;
-        } else if self.share.is_none() {
-            self.share = Some(self.account.share(self.outbox.copied()));
+        } else {
+            self.account.keep_counted(&mut self.share, self.outbox.copied());
         }
         match written {
             Poll::Ready(written) => Poll::Ready(Ok(written?)),
             // Only here: a client that takes all that is written to it holds nothing.
             Poll::Pending => self.account.poll_cut(task).map(|()| Err(Fault::Unread)),
         }
+    }
+
+    /// What has come of a message that is not whole takes as much memory as what waits to be written.
+    fn count_unfinished(&mut self) {
+        self.account.keep_counted(&mut self.unfinished, self.decoder.held());
     }
 
     fn push(&mut self, message: Message) {
@@ -208,11 +216,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
             }
             match this.decoder.next() {
                 Ok(Some(message)) => {
+                    this.count_unfinished();
                     this.answer(&message);
                     return Poll::Ready(Some(Ok(message)));
                 }
-                Ok(None) => {}
+                Ok(None) => this.count_unfinished(),
                 Err(fault) => return Poll::Ready(Some(Err(fault))),
+            }
+            if this.unfinished.is_some() && this.account.poll_cut(task).is_ready() {
+                return Poll::Ready(Some(Err(Fault::Unread)));
             }
             this.push_pong();
             if let Poll::Ready(Err(fault)) = this.poll_outbox(task) {

@@ -27,10 +27,19 @@ pub(super) const PONG: u8 = 0x8A;
 /// What has not been written. It has memory only while there is something.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     /// Behind the pieces.
     gathered: Vec<u8>,
     bytes: usize,
+    /// Memory of the pieces that were gathered.
+    copied: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    rest: Bytes,
+    /// The memory it has, if it was gathered.
+    copied: usize,
 }
 
 impl Outbox {
@@ -43,8 +52,8 @@ impl Outbox {
         if payload.len() < LONG {
             self.gathered.extend_from_slice(&payload);
         } else {
-            self.pieces.push_back(std::mem::take(&mut self.gathered).into());
-            self.pieces.push_back(payload);
+            self.end_gathering(0);
+            self.pieces.push_back(Piece { rest: payload, copied: 0 });
         }
     }
 
@@ -55,7 +64,16 @@ impl Outbox {
 
     /// How many of them are copies of their own, and not shared or counted elsewhere.
     pub(super) fn copied(&self) -> usize {
-        self.gathered.capacity()
+        self.copied + self.gathered.capacity()
+    }
+
+    /// What was gathered is a piece now, of which so much has been written.
+    fn end_gathering(&mut self, written: usize) {
+        let copied = self.gathered.capacity();
+        let mut rest = Bytes::from(std::mem::take(&mut self.gathered));
+        rest.advance(written);
+        self.copied += copied;
+        self.pieces.push_back(Piece { rest, copied });
     }
 
     /// Writes as much as is taken; ready when that is all.
@@ -69,7 +87,7 @@ impl Outbox {
                 ready!(Pin::new(&mut *io).poll_write(task, &self.gathered))?
             } else {
                 let mut slices = [IoSlice::new(&[]); AT_ONCE];
-                let waiting = self.pieces.iter().map(|piece| &piece[..]).chain([&self.gathered[..]]);
+                let waiting = self.pieces.iter().map(|piece| &piece.rest[..]).chain([&self.gathered[..]]);
                 let mut used = 0;
                 for (slice, piece) in slices.iter_mut().zip(waiting) {
                     *slice = IoSlice::new(piece);
@@ -88,22 +106,21 @@ impl Outbox {
     fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         while let Some(piece) = self.pieces.front_mut() {
-            let taken = count.min(piece.len());
-            piece.advance(taken);
+            let taken = count.min(piece.rest.len());
+            piece.rest.advance(taken);
             count -= taken;
-            if !piece.is_empty() {
+            if !piece.rest.is_empty() {
                 return;
             }
+            self.copied -= piece.copied;
             self.pieces.pop_front();
         }
         if self.bytes == 0 {
             // Most connections have nothing to say most of the time.
             *self = Self::default();
         } else if count > 0 {
-            // What is left is a piece now, so that it need not be moved.
-            let mut rest = Bytes::from(std::mem::take(&mut self.gathered));
-            rest.advance(count);
-            self.pieces.push_back(rest);
+            // So that what is left need not be moved.
+            self.end_gathering(count);
         }
     }
 }
@@ -168,6 +185,49 @@ mod tests {
             assert!(narrow.0 == expected, "{at_once}");
             assert_eq!((outbox.len(), outbox.gathered.capacity(), outbox.pieces.capacity()), (0, 0, 0));
         }
+    }
+
+    /// Takes so much once, and then nothing.
+    struct Once(usize);
+
+    impl AsyncWrite for Once {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match std::mem::take(&mut self.0) {
+                0 => Poll::Pending,
+                some => Poll::Ready(Ok(some.min(bytes.len()))),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_was_gathered_counts_for_as_long_as_any_of_it_waits() {
+        let mut task = Context::from_waker(std::task::Waker::noop());
+        let mut outbox = Outbox::default();
+        for _ in 0..20 {
+            outbox.push(TEXT, vec![b'x'; 3000].into());
+        }
+        for at_once in [0, 1, 30_000] {
+            assert!(outbox.poll_write(&mut Once(at_once), &mut task).is_pending());
+            assert!(outbox.copied() >= 60_000, "{} of {at_once}", outbox.copied());
+        }
+        outbox.push(TEXT, vec![b'x'; 70_000].into());
+        outbox.push(TEXT, vec![b'x'; 3000].into());
+        assert!((63_000..200_000).contains(&outbox.copied()), "{}", outbox.copied());
+        let mut all = Narrow(Vec::new(), usize::MAX);
+        assert!(outbox.poll_write(&mut all, &mut task).is_ready());
+        assert_eq!((outbox.copied(), outbox.len()), (0, 0));
     }
 
     #[test]

@@ -33,6 +33,10 @@ impl Upgrade {
             && has_token(headers, &header::UPGRADE, "websocket")
             && has_token(headers, &header::SEC_WEBSOCKET_VERSION, "13");
         let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+        let nonce = STANDARD.decode(key).ok()?;
+        if nonce.len() != 16 {
+            return None;
+        }
         let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize());
         let accept = HeaderValue::try_from(accept).ok()?;
         Some(Self { accept, connection: parts.extensions.remove::<OnUpgrade>()? })

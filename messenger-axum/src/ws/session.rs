@@ -120,7 +120,8 @@ impl Session {
         S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
         E: Into<SocketFault>,
     {
-        let may_read = self.requests.may_begin() && self.waiting.is_empty();
+        let has_room = self.account.has_room();
+        let may_read = has_room && self.requests.may_begin() && self.waiting.is_empty();
         // A client is not silent that is not listened to.
         self.heard |= !may_read;
         let mut out = Out::new(socket);
@@ -128,6 +129,7 @@ impl Session {
             signal = self.caller.connection.next() => out.signal(signal, &mut self.heard).await?,
             () = poll_fn(|task| self.requests.poll_progress(task)) => {}
             () = poll_fn(|task| self.account.poll_cut(task)) => return Err(UNREAD),
+            () = poll_fn(|task| self.account.poll_room(task)), if !has_room => {}
             message = out.writer.line.next(), if may_read => {
                 let Some(message) = message else { return Err(End::Lost) };
                 self.heard = true;
@@ -216,7 +218,8 @@ impl Session {
         Ok(())
     }
 
-    /// Begins the requests of a batch, one after the other.
+    /// Begins the requests of a batch, one after the other. Also when there is no room, for its answers wait for each
+    /// other and have a bound of their own.
     async fn begin_waiting(&mut self) -> Step {
         while self.requests.may_begin() {
             let Some(Owned { reply, method, params }) = self.waiting.pop_front() else { break };

@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use axum::Router;
+use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use messenger_axum::{Options, UnsentLimits, router};
 use messenger_core::{
@@ -188,6 +189,69 @@ impl Busy {
         answer.expect("an answer comes").unwrap();
         began.elapsed()
     }
+}
+
+/// What is counted, from a recorder of its own.
+struct Counts(metrics_exporter_prometheus::PrometheusHandle);
+
+impl Counts {
+    fn unsent_bytes(&self) -> f64 {
+        let rendered = self.0.render();
+        let line = rendered.lines().find_map(|line| line.strip_prefix("messenger_unsent_bytes "));
+        line.map_or(0.0, |bytes| bytes.parse().unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_taken_is_let_go_of_with_the_connection() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let counts = Counts(recorder.handle());
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let busy = Busy::new(Options::new()).await;
+    // An event stream that is not read.
+    let events = format!("?id={}&{}", busy.service.token(&busy.and_reader()).await, &busy.reader[1..]);
+    let unread = busy.service.request("GET", &events, "text/event-stream", String::new()).await;
+    busy.post(&events, &[handshake("json", 1)]).await;
+    busy.post(&events, &busy.pages(2)).await;
+    // A poll of which only the beginning was, before the client says that it is done.
+    let polls = busy.polling().await;
+    let poll = || busy.service.request("GET", &polls, "*/*", String::new());
+    poll().await.into_body().collect().await.unwrap();
+    busy.post(&polls, &busy.pages(1)).await;
+    sleep(seconds(1)).await;
+    let mut torn = poll().await.into_body();
+    torn.frame().await.unwrap().unwrap();
+    busy.service.request("DELETE", &polls, "*/*", String::new()).await;
+    assert!(counts.unsent_bytes() > 300_000.0);
+    sleep(seconds(60)).await;
+    assert_eq!((busy.messenger.connections(), counts.unsent_bytes()), (0, 0.0));
+    drop((unread, torn));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_posts_to_a_connection_are_read_or_wait_at_a_time() {
+    let busy = Busy::new(Options::new()).await;
+    let query = format!("?id={}&{}", busy.service.token(&busy.and_reader()).await, &busy.reader[1..]);
+    let body = || {
+        let begun = futures::stream::iter([Ok::<_, std::io::Error>("a beginning")]);
+        axum::body::Body::from_stream(begun.chain(futures::stream::pending()))
+    };
+    let posts: Vec<_> = (0..100)
+        .map(|_| {
+            let request = http::Request::post(format!("/api/v1/hub{query}")).body(body()).unwrap();
+            let service = busy.service.clone();
+            tokio::spawn(async move { service.send(request).await.status() })
+        })
+        .collect();
+    sleep(seconds(1)).await;
+    let refused = posts.iter().filter(|post| post.is_finished()).count();
+    assert_eq!(refused, 84);
+    let mut statuses = std::collections::BTreeMap::new();
+    for post in posts {
+        *statuses.entry(post.await.unwrap().as_u16()).or_insert(0) += 1;
+    }
+    // The others broke off in the end.
+    assert_eq!(statuses, [(400, 16), (429, 84)].into());
 }
 
 /// Somebody who has registered: their id, and the query with which they connect.

@@ -112,6 +112,7 @@ async fn a_request_that_is_no_handshake_is_told_so() {
     assert_eq!((status, &problem["code"]), (405, &json!("methodNotAllowed")));
     for bad in [
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: nonsense\r\n",
         "Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         "Upgrade: h2c\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     ] {

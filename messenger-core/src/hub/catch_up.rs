@@ -11,7 +11,7 @@ use crate::{
     convert,
     domain::{Chat, ChatId, Event, Revision, Seq, SystemEvent, UserId},
     error::{Error, Result},
-    ports::{Budget, Changes, ChatHead, MessageRecord},
+    ports::{Budget, Changes, ChatHead, ChatView, MessageRecord, StoreErrorKind},
 };
 
 /// Chats read in one step.
@@ -168,20 +168,31 @@ impl CatchUp {
 
     /// As many chats as there is room for, and a part of one that has more than that. The others stay for later.
     async fn read_changes(&mut self, hub: &Hub, link: &Link) -> Result<()> {
-        let count = fitting(self.behind.iter().take(CHATS_AT_ONCE).map(Behind::changes));
-        let mut since: Vec<_> =
-            self.behind.iter().take(count).map(|behind| (behind.chat, behind.since)).collect();
-        if let (Some((_, first)), Some(up_to)) = (since.first_mut(), self.part.up_to) {
-            *first = up_to;
-        }
+        let mut count = fitting(self.behind.iter().take(CHATS_AT_ONCE).map(Behind::changes));
         let budget = Budget { messages: hub.limits.catch_up, bytes: hub.limits.page.bytes() };
-        let read = hub.store.changes(&since, budget).await?;
+        let read = loop {
+            match hub.store.changes(&self.since(count), budget).await {
+                Ok(read) => break read,
+                Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error.into()),
+                // One of them can't be read for good, which must not keep the client from the others.
+                Err(_) if count > 1 => count = 1,
+                Err(error) => {
+                    if let Some(Behind { chat, .. }) = self.behind.pop_front() {
+                        is_unreadable(chat, &error);
+                        self.reset.push_back(chat);
+                    }
+                    self.part = Part::default();
+                    return Ok(());
+                }
+            }
+        };
         let mut read: HashMap<ChatId, Changes> =
             read.into_iter().map(|changes| (changes.chat.id, changes)).collect();
         for place in 0..count {
             let Some(behind) = self.behind.front().copied() else { break };
             let Some(found) = read.remove(&behind.chat) else {
                 self.behind.pop_front();
+                self.part = Part::default();
                 continue;
             };
             let is_last = !found.truncated;
@@ -194,10 +205,8 @@ impl CatchUp {
                     Ok(true) if !is_last => return Ok(()),
                     Ok(_) => {}
                     Err(error) => {
-                        // The client would connect again and again, and have no chat at all.
-                        let chat = behind.chat;
-                        tracing::error!(%chat, error = &error as &dyn std::error::Error, "a chat can't be read");
-                        self.reset.push_back(chat);
+                        is_unreadable(behind.chat, &error);
+                        self.reset.push_back(behind.chat);
                     }
                 }
             }
@@ -205,6 +214,16 @@ impl CatchUp {
             self.part = Part::default();
         }
         Ok(())
+    }
+
+    /// From where on the first chats are read.
+    fn since(&self, count: usize) -> Vec<(ChatId, Revision)> {
+        let mut since: Vec<_> =
+            self.behind.iter().take(count).map(|behind| (behind.chat, behind.since)).collect();
+        if let (Some((_, first)), Some(up_to)) = (since.first_mut(), self.part.up_to) {
+            *first = up_to;
+        }
+        since
     }
 
     /// Whether a chat has grown meanwhile beyond what is sent of one.
@@ -267,20 +286,27 @@ fn removal_of(user: UserId, events: &[Event], member_at: Revision) -> Option<Rev
 
 impl Hub {
     /// These chats as the client is to be shown them: from then on it has each up to the revision that it was shown.
-    /// Chats that are no longer the person's are left out.
+    /// Chats that are no longer the person's are left out, and those that can't be read.
     pub(super) async fn show(&self, link: &Arc<Link>, chats: &[ChatId]) -> Result<Vec<Chat>> {
         let mut shown: Vec<Chat> = Vec::with_capacity(chats.len());
         let mut left = chats.to_vec();
         for _ in 0..ATTEMPTS {
-            let views = self.store.chat_views(link.user, &left, convert::PREVIEW).await?;
+            let views = self.views(link.user, &left).await?;
             left.clear();
             for view in views {
                 let peer = view.peer.as_ref().map(|peer| peer.id);
                 let head = ChatHead { chat: view.chat.id, revision: view.chat.revision, peer };
+                let chat = match convert::chat(view) {
+                    Ok(chat) => chat,
+                    Err(error) => {
+                        is_unreadable(head.chat, &error);
+                        continue;
+                    }
+                };
                 match self.enter(link, &head, false) {
                     // Something was given out between the reading and the entering.
                     Entered::Now { since } if since > head.revision => left.push(head.chat),
-                    Entered::Now { .. } | Entered::Before => shown.push(convert::chat(view)?),
+                    Entered::Now { .. } | Entered::Before => shown.push(chat),
                     Entered::Stale => left.push(head.chat),
                     Entered::Gone => {}
                 }
@@ -299,4 +325,28 @@ impl Hub {
         }
         Err(Error::unavailable())
     }
+
+    /// These chats as they are read for a person, without those that can't be.
+    async fn views(&self, user: UserId, chats: &[ChatId]) -> Result<Vec<ChatView>> {
+        match self.store.chat_views(user, chats, convert::PREVIEW).await {
+            Ok(views) => return Ok(views),
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error.into()),
+            Err(error) => {
+                if let [chat] = chats {
+                    is_unreadable(*chat, &error);
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        let mut views = Vec::with_capacity(chats.len());
+        for chat in chats.chunks(1) {
+            views.append(&mut Box::pin(self.views(user, chat)).await?);
+        }
+        Ok(views)
+    }
+}
+
+/// A client whose connection ended for it would connect again and again, and have no chat at all.
+fn is_unreadable(chat: ChatId, error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(%chat, error, "a chat can't be read");
 }

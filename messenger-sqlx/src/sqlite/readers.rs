@@ -105,10 +105,11 @@ impl Readers {
     }
 
     async fn give_back(&self, mut reader: Reader, is_doubtful: bool) {
-        reader.over.store(false, Relaxed);
         if is_doubtful && reader.conn.ping().await.is_err() {
             return;
         }
+        // Not before the ping: until now the caller of the work before could end what runs.
+        reader.over.store(false, Relaxed);
         self.free().push(reader);
     }
 
@@ -150,7 +151,7 @@ impl fmt::Debug for Reader {
 
 #[cfg(test)]
 mod tests {
-    use futures::poll;
+    use futures::{FutureExt as _, poll};
 
     use super::*;
     use crate::SqliteStore;
@@ -209,5 +210,27 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Corrupt);
         assert_eq!(store.readers.free().len(), 1);
         assert_eq!(one(&store).await.unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_while_a_connection_is_looked_at_after_an_error_ends_nothing_of_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::builder(directory.path().join("chat.db")).readers(1).open().await.unwrap();
+        // Long enough for SQLite to look whether it is to give up.
+        let long = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9999) SELECT max(i) FROM n";
+        let is_asked = Arc::new(tokio::sync::Notify::new());
+        for _ in 0..50 {
+            let (readers, asked) = (Arc::clone(&store.readers), Arc::clone(&is_asked));
+            let read = tokio::spawn(async move {
+                let work = readers.run(move |_| {
+                    asked.notify_one();
+                    std::future::ready(Err::<(), _>(StoreErrorKind::Corrupt.into())).boxed()
+                });
+                work.await
+            });
+            is_asked.notified().await;
+            read.abort();
+            assert_eq!(store.one(sqlx::query(long), |columns| columns.integer()).await.unwrap(), Some(9999));
+        }
     }
 }

@@ -191,6 +191,16 @@ impl Pipe {
         }
     }
 
+    /// The client has had its time to take what is left, and a request of its could hold it for as long as it likes.
+    fn let_go(&self) {
+        let mut state = self.lock();
+        // One that has ended the connection during a poll is told so by that.
+        let said = state.written.pop_back().filter(|_| state.ended == Some(Received::Ended));
+        drop(state);
+        self.give_up();
+        self.lock().written.extend(said);
+    }
+
     /// What is written as an event stream (the WHATWG's HTML standard, section 9.2). Its end is the client's.
     pub(in crate::signalr) fn events(self: &Arc<Self>) -> Events {
         Events { turn: self.begin_poll(), begun: false, taken: Arc::default() }
@@ -505,5 +515,6 @@ impl Line for PipeLine {
 impl Drop for PipeLine {
     fn drop(&mut self) {
         self.pipe.close();
+        self.pipe.let_go();
     }
 }

@@ -312,3 +312,41 @@ async fn who_is_removed_while_what_they_missed_is_read_is_sent_what_was_theirs()
     let created = format!("messageCreated {}", theirs.revision);
     assert_eq!(told(&mut connection).await, [created, "chatRemoved".into(), "caughtUp".into()]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_of_one_chat_keeps_nobody_from_the_others() {
+    let scene = scene(Limits::default()).await;
+    let mut known = HashMap::from([(scene.direct, Revision::ZERO)]);
+    for _ in 0..3 {
+        let chat = scene.makes_group(Who::Owner, [Who::Member]).await;
+        known.insert(chat, Revision::new(1));
+        scene.says_in(chat, Who::Owner, "missed").await;
+    }
+    known.insert(scene.group, scene.revision().await);
+    let (ended, reset) = ("caughtUp".to_owned(), "chatReset 2".to_owned());
+    let resumes = async |known: &HashMap<ChatId, Revision>| {
+        let mut connection = scene.connect(Who::Member).await;
+        connection.resume(Some(known.clone())).await.unwrap();
+        told(&mut connection).await
+    };
+    let created = "messageCreated 2".to_owned();
+    // All of them together, and then the first alone.
+    scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
+    assert_eq!(resumes(&known).await, [created.clone(), created.clone(), reset, ended.clone()]);
+    // Nor can it be shown anew.
+    scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
+    scene.store.fail("chat_views", StoreErrorKind::Corrupt, 1);
+    assert_eq!(
+        resumes(&known).await,
+        [created.clone(), created.clone(), "chatRemoved".into(), ended.clone()]
+    );
+    // Of many that are new, too.
+    scene.store.fail("chat_views", StoreErrorKind::Corrupt, 2);
+    let shown = resumes(&HashMap::new()).await;
+    assert!(shown.len() == 5 && shown[..4].iter().all(|told| told.starts_with("chatAdded")), "{shown:?}");
+    // What may be read in a moment is worth another connection.
+    scene.store.fail("chat_views", StoreErrorKind::Unavailable, 1);
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume(Some(HashMap::new())).await.unwrap();
+    assert_eq!(told(&mut connection).await, ["TooFarBehind"]);
+}

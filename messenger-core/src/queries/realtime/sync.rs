@@ -153,6 +153,9 @@ impl<'c> Reading<'c> {
         while told < wanted.len() {
             let room = self.cx.limits().page.max.max(1).saturating_sub(self.chats.len());
             let rest = &wanted[told..];
+            if room == 0 {
+                break;
+            }
             let read = self.read(&rest[..step(rest).min(room)]).await?;
             if read == 0 {
                 break;
@@ -178,8 +181,12 @@ impl<'c> Reading<'c> {
                     view.chat.revision = found.chat.revision;
                     (found.messages, false)
                 }
-                // It may fit when nothing is told before it.
-                Some(_) if place > 0 || self.has_messages() => return Ok(place),
+                // Too heavy, and not too many: it may fit when nothing is told before it.
+                Some(found)
+                    if found.messages.len() < self.of_one.messages && (place > 0 || self.has_messages()) =>
+                {
+                    return Ok(place);
+                }
                 _ => match self.newest(wanted).await? {
                     Some(newest) => newest,
                     None => continue,
@@ -332,6 +339,22 @@ mod tests {
             let chats = synced(&scene, &[(scene.group, known)], limit).await;
             assert_eq!((&chats[0].messages[..], chats[0].limited), (messages, limited), "{limit}");
         }
+    }
+
+    #[tokio::test]
+    async fn any_number_of_chats_with_more_changes_than_the_limit_come_in_one_answer() {
+        let scene = Scene::new().await;
+        let mut named = Vec::new();
+        for _ in 0..10 {
+            let chat = scene.makes_group(Member, []).await;
+            named.push((chat, revision(&scene, chat).await));
+            for n in 1..=5 {
+                scene.says_in(chat, Member, &format!("message {n}")).await;
+            }
+        }
+        let chats = synced(&scene, &named, 2).await;
+        let seen: Vec<_> = chats.iter().map(|synced| (synced.messages.len(), synced.limited)).collect();
+        assert_eq!(seen, [(2, true); 10]);
     }
 
     #[tokio::test]
