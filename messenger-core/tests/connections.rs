@@ -194,7 +194,8 @@ async fn one_who_was_taken_out_before_a_resume_is_told_once() {
     connection.resume(Some(HashMap::from([(scene.chat, Revision::new(1))]))).await.unwrap();
     let end = scene.last_word().await;
     let events = until(&mut connection, |event| adds(event, end)).await;
-    assert_eq!(events, [Event::ChatRemoved { chat_id: scene.chat }, Event::CaughtUp {}]);
+    let removed = Event::ChatRemoved { chat_id: scene.chat };
+    assert!(matches!(&events[..], [first, Event::CaughtUp { .. }] if *first == removed), "{events:?}");
     // What he has now is nothing, so coming back is news.
     scene.add_bob().await;
     assert!(adds(&event(&mut connection).await, scene.chat));
@@ -305,7 +306,7 @@ async fn a_second_resume_repeats_no_change() {
         assert_eq!(event(&mut connection).await.change().unwrap().1.get(), revision);
     }
     connection.resume(Some(chats)).await.unwrap();
-    let events = until(&mut connection, |event| *event == Event::CaughtUp {}).await;
+    let events = until(&mut connection, |event| matches!(event, Event::CaughtUp { .. })).await;
     assert!(matches!(&events[..], [Event::ChatReset { .. }]), "{events:#?}");
 }
 

@@ -94,7 +94,7 @@ async fn until_caught_up(connection: &mut Connection) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
         match event(connection).await {
-            Event::CaughtUp {} => return events,
+            Event::CaughtUp { .. } => return events,
             event => events.push(event),
         }
     }
@@ -135,7 +135,7 @@ async fn resuming_a_thousand_times_while_others_write_leaves_no_gap_and_no_doubl
             };
             match event {
                 Event::PresenceChanged(_) => {}
-                Event::CaughtUp {} => caught_up = true,
+                Event::CaughtUp { .. } => caught_up = true,
                 Event::MessageCreated(change) => {
                     assert_eq!(change.revision, last.next(), "round {round}");
                     assert_eq!(change.message.seq.get(), change.revision.get(), "round {round}");
@@ -209,7 +209,7 @@ async fn a_new_member_is_told_of_the_chat_and_a_removed_one_hears_no_more() {
     let chat = cluster.group(&ada, &[]).await;
     let mut connection = there.connect(&bob).await.unwrap();
     connection.resume(None).await.unwrap();
-    assert_eq!(event(&mut connection).await, Event::CaughtUp {});
+    assert_eq!(event(&mut connection).await, Event::CaughtUp { position: None });
 
     here.execute(&ada, AddMembers { chat_id: chat, user_ids: vec![id(&bob)] }).await.unwrap();
     let Event::ChatAdded { chat: added } = event(&mut connection).await else { panic!() };

@@ -77,7 +77,7 @@ impl Scene {
         let mut connection = there.connect(&bob).await.unwrap();
         connection.resume(None).await.unwrap();
         let mut scene = Self { here, there, gate, ada, chat, connection };
-        assert_eq!(scene.event().await, Event::CaughtUp {});
+        assert_eq!(scene.event().await, Event::CaughtUp { position: None });
         // Until the topics are subscribed it hears nothing of this.
         while timeout(Duration::from_millis(50), scene.hear_typing()).await.is_err() {}
         scene

@@ -3,6 +3,7 @@
 pub mod append;
 pub mod columns;
 pub mod marks;
+pub mod memberships;
 pub mod migrations;
 pub mod prefix;
 pub mod records;

@@ -215,8 +215,8 @@ async fn fill(server: &PrivateServer) -> Result<LongChat> {
     let mut conn = connect(server.url()).await;
     let rows = format!(
         "INSERT INTO messenger.messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts,
-            member_count, roster_version)
-        VALUES ('{chat}', 1, 1, 1, {MESSAGES}, {MESSAGES}, {MESSAGES}, 1, 1);
+            member_count, roster_version, commit_no)
+        VALUES ('{chat}', 1, 1, 1, {MESSAGES}, {MESSAGES}, {MESSAGES}, 1, 1, 1);
         INSERT INTO messenger.messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts,
             delivered_seq)
         VALUES ('{chat}', '{user}', 0, 1, 1, 0, 0, 0);

@@ -112,8 +112,8 @@ impl Scene {
             INSERT INTO messenger.messenger_sessions (token_hash, id, user_id, created_at, last_used_at, expires_at)
             SELECT sha256(id::text::bytea), id, id, 1, 1, 1 FROM messenger.messenger_users WHERE username LIKE 'name~%';
             INSERT INTO messenger.messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts,
-                member_count, roster_version)
-            SELECT id, 1, 1, 1, 20, 20, 20, 1, 1 FROM messenger.messenger_users WHERE username LIKE 'name~%';
+                member_count, roster_version, commit_no)
+            SELECT id, 1, 1, 1, 20, 20, 20, 1, 1, 1 FROM messenger.messenger_users WHERE username LIKE 'name~%';
             INSERT INTO messenger.messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts,
                 delivered_seq)
             SELECT id, id, 0, 1, 1, 0, 0, 0 FROM messenger.messenger_users WHERE username LIKE 'name~%';
@@ -166,7 +166,7 @@ impl Scene {
         count("list_chats", store.list_chats(ada, None, 5, 100).await.map(drop));
         count("membership", store.membership(chat, ada).await.map(drop));
         count("roster", store.roster(chat).await.map(drop));
-        count("memberships", store.memberships(ada).await.map(drop));
+        count("memberships", store.memberships(ada, None).await.map(drop));
         count("membership_counts", store.membership_counts(&self.people[..3]).await.map(drop));
         count("revisions", store.revisions(&self.chats[..3]).await.map(drop));
         count("chats_ever_joined", store.chats_ever_joined(ada).await.map(drop));

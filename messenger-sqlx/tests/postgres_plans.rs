@@ -71,8 +71,8 @@ impl Large {
             INSERT INTO messenger.messenger_sessions (token_hash, id, user_id, created_at, last_used_at, expires_at)
             SELECT sha256(id::text::bytea), id, id, 1, 1, 1 FROM messenger.messenger_users;
             INSERT INTO messenger.messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts,
-                member_count, roster_version)
-            SELECT CASE n WHEN 1 THEN '{chat}' ELSE gen_random_uuid() END, 1, n, n, 20, 20, 20, 21, 1
+                member_count, roster_version, commit_no)
+            SELECT CASE n WHEN 1 THEN '{chat}' ELSE gen_random_uuid() END, 1, n, n, 20, 20, 20, 21, 1, 1
             FROM generate_series(1, 4 * {CHATS}) AS n;
             INSERT INTO messenger.messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts,
                 delivered_seq)
@@ -98,9 +98,9 @@ impl Large {
         let mut conn = connect(url).await;
         execute(&mut conn, rows).await;
         execute(&mut conn, "VACUUM ANALYZE").await;
-        let heads = store.memberships(person).await.unwrap().chats;
+        let heads = store.memberships(person, None).await.unwrap().chats;
         assert_eq!(heads.len() as u64, CHATS);
-        let others = heads.into_iter().map(|head| head.chat).filter(|other| *other != chat).collect();
+        let others = heads.into_iter().map(|chat| chat.head.chat).filter(|other| *other != chat).collect();
         Self { context, chat, person, others }
     }
 
@@ -130,7 +130,7 @@ impl Large {
             assert!(changes.iter().all(|changes| !changes.messages.is_empty()));
             check("changes", Sorts::Few, plans);
         }
-        done("memberships", Sorts::Nothing, plans, store.memberships(person).await);
+        done("memberships", Sorts::Nothing, plans, store.memberships(person, None).await);
         done("list_chats", Sorts::Top, plans, store.list_chats(person, None, 50, usize::MAX).await);
         done(
             "chat_views",

@@ -389,7 +389,7 @@ async fn a_transaction_that_takes_too_long_is_undone_and_its_connection_not_used
         assert!(Instant::now() < until, "the server ends the transaction");
     }
     for person in [ada, bob] {
-        assert_eq!(store.memberships(person).await.unwrap().chats, [], "nothing of it is left");
+        assert_eq!(store.memberships(person, None).await.unwrap().chats, [], "nothing of it is left");
     }
     assert!(store.create_group(group).await.unwrap().created);
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Chat, ChatId, Message, MessageBody, Presence, Revision, Seq, Title, UserId};
+use super::{Chat, ChatId, Message, MessageBody, Position, Presence, Revision, Seq, Title, UserId};
 
 /// What a connection is told without asking.
 ///
@@ -41,7 +41,12 @@ pub enum Event {
     /// Somebody came or went.
     PresenceChanged(Presence),
     /// All that was missed has been sent.
-    CaughtUp {},
+    CaughtUp {
+        /// What the client has now, to be sent with the next resume. Absent if the client did not say what it has, or if
+        /// something can't be read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<Position>,
+    },
 }
 
 /// A message in its state after a change of the chat.
@@ -114,7 +119,7 @@ impl Event {
             Self::DeliveredMoved(_) => "deliveredMoved",
             Self::Typing(_) => "typing",
             Self::PresenceChanged(_) => "presenceChanged",
-            Self::CaughtUp {} => "caughtUp",
+            Self::CaughtUp { .. } => "caughtUp",
         }
     }
 
@@ -162,7 +167,10 @@ impl Serialize for Payload<'_> {
             chat_id: ChatId,
         }
         #[derive(Serialize)]
-        struct Nothing {}
+        struct UpTo<'e> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            position: Option<&'e Position>,
+        }
 
         match self.0 {
             Event::MessageCreated(c) | Event::MessageEdited(c) | Event::MessageDeleted(c) => {
@@ -174,7 +182,7 @@ impl Serialize for Payload<'_> {
             Event::ReadMoved(mark) | Event::DeliveredMoved(mark) => mark.serialize(serializer),
             Event::Typing(typing) => typing.serialize(serializer),
             Event::PresenceChanged(presence) => presence.serialize(serializer),
-            Event::CaughtUp {} => Nothing {}.serialize(serializer),
+            Event::CaughtUp { position } => UpTo { position: position.as_ref() }.serialize(serializer),
         }
     }
 }
@@ -271,7 +279,7 @@ mod tests {
             (Event::DeliveredMoved(mark), "deliveredMoved", marked, None),
             (Event::Typing(typing), "typing", types, None),
             (Event::PresenceChanged(presence), "presenceChanged", gone, None),
-            (Event::CaughtUp {}, "caughtUp", json!({}), None),
+            (Event::CaughtUp { position: None }, "caughtUp", json!({}), None),
         ]
     }
 

@@ -10,6 +10,7 @@ mod limits;
 mod message;
 mod number;
 mod page;
+mod position;
 mod presence;
 mod session;
 mod text;
@@ -23,6 +24,8 @@ pub use limits::{Limits, PageLimits};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
+pub(crate) use position::Mark;
+pub use position::Position;
 pub use presence::Presence;
 pub use session::{Authenticated, Session, Token, TokenHash};
 pub use text::{

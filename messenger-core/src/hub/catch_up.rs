@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
@@ -9,15 +9,17 @@ use super::{
 };
 use crate::{
     convert,
-    domain::{Chat, ChatId, Event, Revision, Seq, SystemEvent, UserId},
+    domain::{Chat, ChatId, Event, Mark, Position, Revision, Seq, SystemEvent, UserId},
     error::{Error, Result},
-    ports::{Budget, Changes, ChatHead, ChatView, MessageRecord, StoreErrorKind},
+    ports::{Budget, Changes, ChatHead, ChatView, MemberChat, Memberships, MessageRecord, StoreErrorKind},
 };
 
 /// Chats read in one step.
 const CHATS_AT_ONCE: usize = 50;
 /// Of so many chats as many changes as may be sent of one are sent in all; what is left then is reset.
 const CHATS_IN_FULL: u64 = 20;
+/// A client is asked for so many chats at most. Of more it says all that it has.
+const ASKED_AT_MOST: usize = 10_000;
 
 /// What a client lacks and is still to be sent. Read step by step, so that the memory it takes is bounded.
 #[derive(Debug, Default)]
@@ -32,6 +34,26 @@ pub(super) struct CatchUp {
     added: VecDeque<ChatId>,
     /// How often its end is still to be told.
     ends: usize,
+    /// How far the client is then, if it is given all that it lacks.
+    position: Option<Position>,
+}
+
+/// What comes of what a client says that it has.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// What it lacks is known.
+    Made(CatchUp),
+    /// It has to say what it has of these chats, too.
+    Asks(Asked),
+    /// Its position says nothing here.
+    UnknownPosition,
+}
+
+/// What is known of what a client has, and what is not.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) known: HashMap<ChatId, Revision>,
+    pub(super) unknown: Vec<ChatId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,13 +114,23 @@ impl CatchUp {
     pub(super) async fn plan(
         hub: &Hub,
         link: &Arc<Link>,
-        named: HashMap<ChatId, Revision>,
+        mut named: HashMap<ChatId, Revision>,
+        since: Option<Mark>,
         has_told_changes: bool,
-    ) -> Result<Self> {
-        let most = hub.limits.catch_up as u64;
-        hub.enter_all(link, |places, heads| {
+    ) -> Result<Plan> {
+        let most = if has_told_changes { 0 } else { hub.limits.catch_up as u64 };
+        hub.enter_all(link, since.map(|since| since.commit), |places, memberships, heads| {
+            if let Some(since) = since {
+                let Some(unknown) = what_has_changed(&mut named, memberships, &since) else {
+                    return Plan::UnknownPosition;
+                };
+                if !unknown.is_empty() {
+                    return Plan::Asks(Asked { known: named, unknown });
+                }
+            }
             places.chats.values_mut().for_each(Place::forget);
-            Self::compare(places, heads, named, if has_told_changes { 0 } else { most })
+            let position = Some(memberships.position());
+            Plan::Made(Self { position, ..Self::compare(places, heads, named, most) })
         })
         .await
     }
@@ -143,7 +175,7 @@ impl CatchUp {
             self.read_changes(hub, link).await?;
         } else if !self.reset.is_empty() {
             let step = step(&self.reset);
-            let shown = hub.show(link, &step).await?;
+            let shown = self.show(hub, link, &step).await?;
             self.reset.drain(..step.len());
             let is_shown = |chat: &ChatId| shown.iter().any(|shown| shown.id == *chat);
             let gone: Vec<ChatId> = step.into_iter().filter(|chat| !is_shown(chat)).collect();
@@ -154,16 +186,26 @@ impl CatchUp {
             self.ready.extend(shown.into_iter().map(|chat| Event::ChatReset { chat: Box::new(chat) }));
         } else if !self.added.is_empty() {
             let step = step(&self.added);
-            let shown = hub.show(link, &step).await?;
+            let shown = self.show(hub, link, &step).await?;
             self.added.drain(..step.len());
             self.ready.extend(shown.into_iter().map(|chat| Event::ChatAdded { chat: Box::new(chat) }));
         } else if self.ends > 0 {
-            self.ready.extend(std::iter::repeat_n(Event::CaughtUp {}, self.ends));
+            let caught_up = Event::CaughtUp { position: self.position.clone() };
+            self.ready.extend(std::iter::repeat_n(caught_up, self.ends));
             self.ends = 0;
         } else {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    async fn show(&mut self, hub: &Hub, link: &Arc<Link>, chats: &[ChatId]) -> Result<Vec<Chat>> {
+        let (shown, is_all) = hub.show(link, chats).await?;
+        if !is_all {
+            // The client would be taken to have it.
+            self.position = None;
+        }
+        Ok(shown)
     }
 
     /// As many chats as there is room for, and a part of one that has more than that. The others stay for later.
@@ -269,6 +311,29 @@ impl Part {
     }
 }
 
+/// Adds to what a client has named the chats that are as they were when it had everything `since` then, and answers with
+/// those that are not; `None` if there are too many, or if this store does not know what the client has.
+fn what_has_changed(
+    named: &mut HashMap<ChatId, Revision>,
+    memberships: &Memberships,
+    since: &Mark,
+) -> Option<Vec<ChatId>> {
+    if !memberships.knows(since, |chat| named.get(chat).copied()) {
+        return None;
+    }
+    let mut changed: Vec<ChatId> = Vec::new();
+    for MemberChat { head, commit } in &memberships.chats {
+        match named.entry(head.chat) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(unnamed) if *commit <= since.commit => drop(unnamed.insert(head.revision)),
+            Entry::Vacant(_) => changed.push(head.chat),
+        }
+    }
+    changed.extend(memberships.left.iter().filter(|chat| !named.contains_key(chat)));
+    changed.sort_unstable();
+    (changed.len() <= ASKED_AT_MOST).then_some(changed)
+}
+
 fn step(chats: &VecDeque<ChatId>) -> Vec<ChatId> {
     chats.iter().take(CHATS_AT_ONCE).copied().collect()
 }
@@ -286,12 +351,13 @@ fn removal_of(user: UserId, events: &[Event], member_at: Revision) -> Option<Rev
 
 impl Hub {
     /// These chats as the client is to be shown them: from then on it has each up to the revision that it was shown.
-    /// Chats that are no longer the person's are left out, and those that can't be read.
-    pub(super) async fn show(&self, link: &Arc<Link>, chats: &[ChatId]) -> Result<Vec<Chat>> {
+    /// Chats that are no longer the person's are left out, and those that can't be read: false if there are any.
+    pub(super) async fn show(&self, link: &Arc<Link>, chats: &[ChatId]) -> Result<(Vec<Chat>, bool)> {
+        let mut is_all = true;
         let mut shown: Vec<Chat> = Vec::with_capacity(chats.len());
         let mut left = chats.to_vec();
         for _ in 0..ATTEMPTS {
-            let views = self.views(link.user, &left).await?;
+            let views = self.views(link.user, &left, &mut is_all).await?;
             left.clear();
             for view in views {
                 let peer = view.peer.as_ref().map(|peer| peer.id);
@@ -300,6 +366,7 @@ impl Hub {
                     Ok(chat) => chat,
                     Err(error) => {
                         is_unreadable(head.chat, &error);
+                        is_all = false;
                         continue;
                     }
                 };
@@ -320,27 +387,28 @@ impl Hub {
                     place.seat(chat.revision);
                     place.give(chat.revision);
                 }
-                return Ok(shown);
+                return Ok((shown, is_all));
             }
         }
         Err(Error::unavailable())
     }
 
     /// These chats as they are read for a person, without those that can't be.
-    async fn views(&self, user: UserId, chats: &[ChatId]) -> Result<Vec<ChatView>> {
+    async fn views(&self, user: UserId, chats: &[ChatId], is_all: &mut bool) -> Result<Vec<ChatView>> {
         match self.store.chat_views(user, chats, convert::PREVIEW).await {
             Ok(views) => return Ok(views),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error.into()),
             Err(error) => {
                 if let [chat] = chats {
                     is_unreadable(*chat, &error);
+                    *is_all = false;
                     return Ok(Vec::new());
                 }
             }
         }
         let mut views = Vec::with_capacity(chats.len());
         for chat in chats.chunks(1) {
-            views.append(&mut Box::pin(self.views(user, chat)).await?);
+            views.append(&mut Box::pin(self.views(user, chat, is_all)).await?);
         }
         Ok(views)
     }

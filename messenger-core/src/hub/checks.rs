@@ -12,7 +12,7 @@ use crate::{
     convert,
     domain::{ChatId, Revision, UserId},
     error::{Error, Result},
-    ports::{Budget, Changes, ChatRecord, MessageRecord, StoreErrorKind, Topic},
+    ports::{Budget, Changes, ChatRecord, MemberChat, MessageRecord, StoreErrorKind, Topic},
 };
 
 /// What the missed changes that are read at once weigh, in bytes; a chat of which more was missed is skipped.
@@ -251,10 +251,10 @@ impl Hub {
     }
 
     async fn enter_missed_chats(&self, user: UserId, links: &[Arc<Link>]) -> Result<()> {
-        let memberships = self.store.memberships(user).await?;
+        let memberships = self.store.memberships(user, None).await?;
         for link in links {
             let (mut stale, mut lags) = (false, false);
-            for head in &memberships.chats {
+            for MemberChat { head, .. } in &memberships.chats {
                 let entered = self.enter(link, head, true);
                 stale |= entered == Entered::Stale;
                 // Perhaps the room has yet to say that the person went and came back.

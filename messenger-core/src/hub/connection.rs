@@ -14,12 +14,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Delivery, Ending, Hub, Link,
-    catch_up::CatchUp,
+    catch_up::{Asked, CatchUp, Plan},
     mailbox::{Found, Item},
 };
 use crate::{
     Actor,
-    domain::{ChatId, ConnectionId, Event, MarkMove, Presence, Revision, Typing, UserId},
+    domain::{ChatId, ConnectionId, Event, Mark, MarkMove, Position, Presence, Revision, Typing, UserId},
     error::{Error, Result},
     tasks,
 };
@@ -38,7 +38,7 @@ const NEXT_PART: Duration = Duration::from_secs(30);
 /// let mut connection = messenger.connect(&ada).await?;
 /// connection.resume(None).await?;
 /// let Signal::Event(delivery) = connection.next().await else { panic!() };
-/// assert_eq!(delivery.event(), &Event::CaughtUp {});
+/// assert_eq!(delivery.event(), &Event::CaughtUp { position: None });
 /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
 /// ```
 pub struct Connection {
@@ -67,6 +67,20 @@ pub enum Signal {
     Ping,
     /// End the connection.
     End(Ending),
+}
+
+/// What comes of [`Connection::resume_since`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resumed {
+    /// What was missed follows.
+    Begun,
+    /// These chats have changed since the position, or are no longer the person's, and nobody has said what the client has
+    /// of them. It says so with [`Connection::resume`], perhaps in parts; what it does not name, it does not have. What it
+    /// was taken to have of the others is kept until then, as after a part.
+    Asked(Vec<ChatId>),
+    /// The position is of another store, or so much has changed that it is of no use: the client says with
+    /// [`Connection::resume`] all that it has. Parts are forgotten.
+    UnknownPosition,
 }
 
 impl Connection {
@@ -119,20 +133,76 @@ impl Connection {
     /// # Errors
     /// [`Error::Unavailable`] if the store can't be read; then nothing has been sent.
     pub async fn resume(&mut self, chats: Option<HashMap<ChatId, Revision>>) -> Result<()> {
-        let parts = self.take_parts();
-        // What is being read says what the client is given, and must not say so after the new plan.
+        if let Some(chats) = chats {
+            return self.plan(chats, None).await.map(drop);
+        }
+        drop(self.take_parts());
         self.end_reading().await?;
-        match (chats, &mut self.catch_up) {
-            (Some(mut chats), _) => {
-                chats.extend(parts);
-                let plan = CatchUp::plan(&self.hub, &self.link, chats, self.has_told_changes).await?;
-                self.catch_up = Some(Box::new(plan));
-            }
-            (None, Some(catch_up)) => catch_up.end_once_more(),
-            (None, None) => self.catch_up = Some(Box::new(CatchUp::nothing())),
+        match &mut self.catch_up {
+            Some(catch_up) => catch_up.end_once_more(),
+            None => self.catch_up = Some(Box::new(CatchUp::nothing())),
         }
         self.hold = None;
         Ok(())
+    }
+
+    /// The same for a client that has everything up to a position, and of `chats` these revisions, whatever the position
+    /// says: those of which it has been told since. It need not name the others, however many there are; those that have
+    /// changed since then without its knowing are asked for.
+    ///
+    /// # Errors
+    /// As for [`resume`](Self::resume) and [`resume_part`](Self::resume_part).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::collections::HashMap;
+    /// use messenger_core::{Event, Messenger, hub::{Resumed, Signal}};
+    ///
+    /// let messenger = Messenger::in_memory();
+    /// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+    /// let mut connection = messenger.connect(&ada).await?;
+    /// connection.resume(Some(HashMap::new())).await?;
+    /// let Signal::Event(delivery) = connection.next().await else { panic!() };
+    /// let Event::CaughtUp { position: Some(position) } = delivery.event() else { panic!() };
+    ///
+    /// let mut connection = messenger.connect(&ada).await?;
+    /// assert_eq!(connection.resume_since(position, HashMap::new()).await?, Resumed::Begun);
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    pub async fn resume_since(
+        &mut self,
+        position: &Position,
+        chats: HashMap<ChatId, Revision>,
+    ) -> Result<Resumed> {
+        match position.mark() {
+            Some(since) => self.plan(chats, Some(since)).await,
+            None => Ok(self.unknown_position()),
+        }
+    }
+
+    async fn plan(&mut self, mut chats: HashMap<ChatId, Revision>, since: Option<Mark>) -> Result<Resumed> {
+        chats.extend(self.take_parts());
+        // What is being read says what the client is given, and must not say so after the new plan.
+        self.end_reading().await?;
+        match CatchUp::plan(&self.hub, &self.link, chats, since, self.has_told_changes).await? {
+            Plan::Made(catch_up) => {
+                self.catch_up = Some(Box::new(catch_up));
+                self.hold = None;
+                Ok(Resumed::Begun)
+            }
+            Plan::Asks(Asked { known, unknown }) => {
+                self.resume_part(known)?;
+                Ok(Resumed::Asked(unknown))
+            }
+            Plan::UnknownPosition => Ok(self.unknown_position()),
+        }
+    }
+
+    /// Whatever was named is to be named once more.
+    fn unknown_position(&mut self) -> Resumed {
+        drop(self.take_parts());
+        self.await_next_part();
+        Resumed::UnknownPosition
     }
 
     /// Part of what the client has, for one that can't say it at once: the rest follows in more parts, and the last in
@@ -147,10 +217,14 @@ impl Connection {
             self.named.entry(chat).or_insert(revision);
         }
         self.hub.has_named(&self.link, self.named.len()).inspect_err(|_| drop(self.take_parts()))?;
+        self.await_next_part();
+        Ok(())
+    }
+
+    fn await_next_part(&mut self) {
         if let Some(hold) = &mut self.hold {
             hold.as_mut().reset(Instant::now() + NEXT_PART);
         }
-        Ok(())
     }
 
     fn take_parts(&mut self) -> HashMap<ChatId, Revision> {

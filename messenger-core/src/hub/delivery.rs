@@ -14,7 +14,7 @@ use crate::{
 /// use messenger_core::{Event, hub::{Delivery, FrameSlot}};
 ///
 /// const JSON: FrameSlot = FrameSlot::new(0);
-/// let delivery = Delivery::new(Event::CaughtUp {});
+/// let delivery = Delivery::new(Event::CaughtUp { position: None });
 /// let first = delivery.frame(JSON, |event| Bytes::from(event.name()));
 /// let again = delivery.frame(JSON, |_| unreachable!("it is encoded already"));
 /// assert_eq!(first.as_ptr(), again.as_ptr());
@@ -85,7 +85,9 @@ impl Delivery {
     pub fn event(&self) -> &Event {
         match &*self.hint {
             Hint::Event(event) => event,
-            Hint::Added { .. } | Hint::SessionsEnded { .. } | Hint::Invalidate {} => &Event::CaughtUp {},
+            Hint::Added { .. } | Hint::SessionsEnded { .. } | Hint::Invalidate {} => {
+                &Event::CaughtUp { position: None }
+            }
         }
     }
 
@@ -101,11 +103,11 @@ mod tests {
 
     #[test]
     fn the_first_encodes_for_all_in_each_protocol() {
-        let delivery = Delivery::new(Event::CaughtUp {});
+        let delivery = Delivery::new(Event::CaughtUp { position: None });
         for (slot, bytes) in [(0, &b"text"[..]), (3, b"binary")] {
             let slot = FrameSlot::new(slot);
             let first = delivery.frame(slot, |event| {
-                assert_eq!(event, &Event::CaughtUp {});
+                assert_eq!(event, &Event::CaughtUp { position: None });
                 Bytes::from_static(bytes)
             });
             let again = delivery.frame(slot, |_| unreachable!("it is encoded already"));

@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use connection::{Connection, Signal};
+pub use connection::{Connection, Resumed, Signal};
 pub use delivery::{Delivery, FrameSlot};
 pub use mailbox::Ending;
 
@@ -52,7 +52,8 @@ use crate::{
     domain::{ChatId, ConnectionId, Event, Revision, SessionId, SystemEvent, Timestamp, UserId},
     error::{Error, Result},
     ports::{
-        Bus, BusError, BusMessage, ChatHead, Hint, Lease, NodeId, Presence, PresenceError, Store, Topic,
+        Bus, BusError, BusMessage, ChatHead, Hint, Lease, MemberChat, Memberships, NodeId, Presence,
+        PresenceError, Store, Topic,
     },
 };
 
@@ -224,14 +225,14 @@ impl Hub {
             return Err(Error::RateLimited(self.settings.ping_interval));
         }
         let mut connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
-        let live_from_here = |places: &mut Places, chats: &[(ChatId, Revision)]| {
+        let live_from_here = |places: &mut Places, _: &Memberships, chats: &[(ChatId, Revision)]| {
             for (chat, revision) in chats {
                 let place = places.chats.entry(*chat).or_default();
                 place.seat(*revision);
                 place.give(*revision);
             }
         };
-        self.enter_all(&link, live_from_here).await?;
+        self.enter_all(&link, None, live_from_here).await?;
         // The session may have ended, and the person may have got into chats, without this node hearing of it.
         self.checks.want(&[], &[user]);
         let arrived = timeout(ARRIVAL, self.presence.renew(&[link.lease()], self.settings.lease)).await;
@@ -268,12 +269,13 @@ impl Hub {
     async fn enter_all<T>(
         &self,
         link: &Arc<Link>,
-        begin: impl FnOnce(&mut Places, &[(ChatId, Revision)]) -> T,
+        left_after: Option<u64>,
+        begin: impl FnOnce(&mut Places, &Memberships, &[(ChatId, Revision)]) -> T,
     ) -> Result<T> {
         let mut taken = Taken { hub: self, link, chats: Vec::new() };
         for _ in 0..ATTEMPTS {
-            let memberships = self.store.memberships(link.user).await?;
-            let enter = |head: &ChatHead| match self.enter(link, head, false) {
+            let memberships = self.store.memberships(link.user, left_after).await?;
+            let enter = |MemberChat { head, .. }: &MemberChat| match self.enter(link, head, false) {
                 Entered::Now { since } => {
                     taken.chats.push(head.chat);
                     Some((head.chat, since))
@@ -287,7 +289,7 @@ impl Hub {
             if entered.iter().all(|(chat, revision)| places.is_seated_since(*chat, *revision)) {
                 link.has_entered(memberships.count);
                 taken.chats.clear();
-                return Ok(begin(&mut places, &entered));
+                return Ok(begin(&mut places, &memberships, &entered));
             }
         }
         Err(Error::unavailable())

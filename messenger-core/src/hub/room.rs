@@ -362,7 +362,7 @@ mod tests {
     }
 
     fn event() -> Arc<Delivery> {
-        Arc::new(Delivery::new(Event::CaughtUp {}))
+        Arc::new(Delivery::new(Event::CaughtUp { position: None }))
     }
 
     fn nobody(_: UserId) -> Vec<Arc<Link>> {

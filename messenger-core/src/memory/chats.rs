@@ -9,9 +9,9 @@ use super::{MemoryStore, State, users::distinct};
 use crate::{
     domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, Title, UserId},
     ports::{
-        Activity, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberRecord, Membership,
-        Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
-        StoreErrorKind, StoreResult, Unique,
+        Activity, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberChat, MemberRecord,
+        Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
+        RosterChanged, StoreErrorKind, StoreResult, Unique,
     },
 };
 
@@ -100,8 +100,9 @@ impl ChatStore for MemoryStore {
         for user in change.add {
             state.admit(change.chat, user, Role::Member, joined_at);
         }
+        let commit = state.next_commit();
         let chat = state.chats.get_mut(&change.chat).ok_or(StoreErrorKind::NotFound)?;
-        chat.apply(&change.remove, &change.roles, change.title);
+        chat.apply(&change.remove, &change.roles, change.title, commit);
         let messages = change.messages.into_iter();
         let messages = messages.filter_map(|message| state.write_system(change.chat, message)).collect();
         let chat = state.chats.get(&change.chat).ok_or(StoreErrorKind::NotFound)?;
@@ -115,15 +116,23 @@ impl ChatStore for MemoryStore {
         Ok(())
     }
 
-    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let state = self.lock()?;
-        let heads = state.chats_of(user).filter(|chat| chat.member(user).is_some()).map(|chat| ChatHead {
-            chat: chat.record.id,
-            revision: chat.record.revision,
-            peer: chat.peer_of(user),
-        });
         let count = state.users.get(user).map_or(0, |user| user.memberships);
-        Ok(Memberships { count, chats: heads.collect() })
+        let (history, settled) = (state.history.0, state.commits);
+        let mut memberships = Memberships { count, history, settled, ..Memberships::default() };
+        for chat in state.chats_of(user) {
+            let (id, revision) = (chat.record.id, chat.record.revision);
+            match chat.seats.get(&user) {
+                Some(seat) if seat.here => {
+                    let head = ChatHead { chat: id, revision, peer: chat.peer_of(user) };
+                    memberships.chats.push(MemberChat { head, commit: chat.commit });
+                }
+                Some(seat) if left_after.is_some_and(|after| seat.left > after) => memberships.left.push(id),
+                _ => {}
+            }
+        }
+        Ok(memberships)
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
@@ -171,6 +180,7 @@ impl State {
             joins: 0,
             messages: vec![],
             by_revision: BTreeMap::new(),
+            commit: self.next_commit(),
         };
         self.chats.insert(id, chat);
         Ok(())
@@ -201,7 +211,8 @@ impl State {
             edited_at: None,
             deleted_at: None,
         };
-        let record = self.chats.get_mut(&chat)?.push(record);
+        let commit = self.next_commit();
+        let record = self.chats.get_mut(&chat)?.push(record, commit);
         self.places.insert(record.id, (chat, record.seq));
         Some(record)
     }
@@ -240,6 +251,8 @@ pub(super) struct ChatState {
     pub(super) messages: Vec<StoredMessage>,
     /// The message whose last change each revision is; those that a later change replaced are not here.
     pub(super) by_revision: BTreeMap<Revision, Seq>,
+    /// Of its last change.
+    pub(super) commit: u64,
 }
 
 /// The place of one who is or was a member.
@@ -249,6 +262,8 @@ struct Seat {
     here: bool,
     /// Which of the chat's joins this one was.
     order: usize,
+    /// The commit in which they left.
+    left: u64,
 }
 
 #[derive(Debug)]
@@ -276,7 +291,8 @@ impl ChatState {
     }
 
     /// Stores the message with the next seq and revision.
-    pub(super) fn push(&mut self, message: MessageRecord) -> MessageRecord {
+    pub(super) fn push(&mut self, message: MessageRecord, commit: u64) -> MessageRecord {
+        self.commit = commit;
         let chat = &mut self.record;
         chat.revision = chat.revision.next();
         chat.last_seq = chat.last_seq.next();
@@ -305,15 +321,17 @@ impl ChatState {
             delivered_seq: delivered.max(read_seq),
             muted_until: None,
         };
-        self.seats.insert(user, Seat { member, here: true, order: self.joins });
+        self.seats.insert(user, Seat { member, here: true, order: self.joins, left: 0 });
         self.record.member_count += 1;
         is_new
     }
 
-    fn apply(&mut self, remove: &[UserId], roles: &[(UserId, Role)], title: Option<Title>) {
+    fn apply(&mut self, remove: &[UserId], roles: &[(UserId, Role)], title: Option<Title>, commit: u64) {
+        self.commit = commit;
         for user in remove {
             if let Some(seat) = self.seats.get_mut(user).filter(|seat| seat.here) {
                 seat.here = false;
+                seat.left = commit;
                 self.record.member_count -= 1;
             }
         }

@@ -57,12 +57,14 @@ impl MessageStore for MemoryStore {
         limit: usize,
     ) -> StoreResult<Vec<MessageRecord>> {
         let mut state = self.lock()?;
+        let commit = state.next_commit();
         let Some(chat) = state.chats.get_mut(&chat) else { return Ok(vec![]) };
         let theirs = chat.messages.iter().map(|stored| &stored.record).filter(|message| {
             message.sender == sender && message.kind == MessageKind::Text && message.deleted_at.is_none()
         });
         let theirs: Vec<_> = theirs.map(|message| message.seq).take(limit).collect();
-        let erased = theirs.into_iter().map(|seq| chat.change(seq, |message| make_tombstone(message, at)));
+        let erased =
+            theirs.into_iter().map(|seq| chat.change(seq, commit, |message| make_tombstone(message, at)));
         Ok(erased.collect())
     }
 
@@ -89,7 +91,8 @@ impl State {
         if self.places.contains_key(&new.id) {
             return Err(StoreErrorKind::AlreadyExists(Unique::Id).into());
         }
-        let record = chat.push(draft(new));
+        self.commits += 1;
+        let record = chat.push(draft(new), self.commits);
         let texts = chat.record.texts;
         if let Some(sender) = chat.member_mut(new.sender) {
             sender.read_seq = record.seq;
@@ -119,15 +122,16 @@ impl State {
         if found.revision != expected {
             return Err(StoreErrorKind::Conflict.into());
         }
-        let seq = found.seq;
+        let (seq, commit) = (found.seq, self.next_commit());
         let chat = self.chats.get_mut(&chat).ok_or(StoreErrorKind::NotFound)?;
-        Ok(chat.change(seq, change))
+        Ok(chat.change(seq, commit, change))
     }
 }
 
 impl ChatState {
     /// Changes the message at `seq`, which is there, under the next revision.
-    fn change(&mut self, seq: Seq, change: impl FnOnce(&mut MessageRecord)) -> MessageRecord {
+    fn change(&mut self, seq: Seq, commit: u64, change: impl FnOnce(&mut MessageRecord)) -> MessageRecord {
+        self.commit = commit;
         self.record.revision = self.record.revision.next();
         let message = &mut self.messages[index(seq)].record;
         self.by_revision.remove(&message.revision);

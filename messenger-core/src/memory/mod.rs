@@ -10,6 +10,7 @@ mod users;
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -91,4 +92,24 @@ struct State {
     client_ids: HashMap<(UserId, ClientId), MessageId>,
     /// The chats that each person is or ever was a member of.
     joined: HashMap<UserId, Vec<ChatId>>,
+    /// How often a chat was changed.
+    commits: u64,
+    history: History,
+}
+
+impl State {
+    const fn next_commit(&mut self) -> u64 {
+        self.commits += 1;
+        self.commits
+    }
+}
+
+/// Which store this is: one that is made anew counts its commits from the beginning.
+#[derive(Debug)]
+struct History(u64);
+
+impl Default for History {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(()))
+    }
 }

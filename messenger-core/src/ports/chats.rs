@@ -2,7 +2,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Content, MessageRecord, StoreResult, UserRecord};
-use crate::domain::{ChatId, ChatKind, ClientId, MessageId, Revision, Role, Seq, Timestamp, Title, UserId};
+use crate::domain::{
+    ChatId, ChatKind, ClientId, Mark, MessageId, Position, Revision, Role, Seq, Timestamp, Title, UserId,
+};
 use crate::ports::Fingerprint;
 
 /// Chats and who is in them.
@@ -96,12 +98,18 @@ pub trait ChatStore: Send + Sync + 'static {
     /// - `set_mute_of_a_stranger_is_not_member`
     async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()>;
 
-    /// All chats that the person is in, with their revisions.
+    /// All chats that the person is in, with their revisions and commits; and with `left_after` the chats that the person
+    /// has left in a later commit than that one. All of it as it was at one moment.
     ///
     /// # Behavior
     /// - `memberships_lists_every_chat_with_its_revision`
     /// - `memberships_count_is_no_later_than_the_list`: also while others write.
-    async fn memberships(&self, user: UserId) -> StoreResult<Memberships>;
+    /// - `memberships_have_a_later_commit_after_every_change`: of messages, members, roles and title. What is no change
+    ///   of the chat, such as a mark, may or may not have one.
+    /// - `memberships_tell_of_chats_that_were_left`: not of those that the person is in again.
+    /// - `memberships_commits_miss_nothing_while_others_write`: what was not in one list has a later commit than what that
+    ///   one says is [settled](Memberships::settled).
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships>;
 
     /// [`UserRecord::memberships`] of those of the people that exist.
     ///
@@ -314,7 +322,54 @@ pub struct Memberships {
     /// [`UserRecord::memberships`], no later than the list.
     pub count: u64,
     /// The chats, in no particular order.
-    pub chats: Vec<ChatHead>,
+    pub chats: Vec<MemberChat>,
+    /// Chats that the person has left, in no particular order.
+    pub left: Vec<ChatId>,
+    /// Which order the commits are of. Another one if the numbers may have begun anew, as in another database.
+    pub history: u64,
+    /// Up to this commit everything is in the list. Later ones may be in it, too, while some before them are not: where
+    /// several writers commit at once, the numbers do not become visible in their order.
+    pub settled: u64,
+}
+
+impl Memberships {
+    /// How far a client is that is given all of this. That of the last change of a chat of the person, not of the last
+    /// commit: so it stays the same while nothing happens to them.
+    pub(crate) fn position(&self) -> Position {
+        let settled = self.chats.iter().filter(|chat| chat.commit <= self.settled);
+        let newest = settled.max_by_key(|chat| chat.commit);
+        Position::of(&Mark {
+            history: self.history,
+            commit: newest.map_or(0, |chat| chat.commit),
+            newest: newest.map(|chat| (chat.head.chat, chat.head.revision)),
+        })
+    }
+
+    /// Whether this store has had all that a client at this position has, and has named. If it has lost something, what
+    /// has changed since can't be told.
+    pub(crate) fn knows(&self, mark: &Mark, named: impl Fn(&ChatId) -> Option<Revision>) -> bool {
+        let has_newest = |(newest, revision): (ChatId, Revision)| {
+            let mut chats = self.chats.iter();
+            match chats.find(|chat| chat.head.chat == newest) {
+                Some(chat) if chat.head.revision == revision => chat.commit >= mark.commit,
+                Some(chat) => chat.head.revision > revision && chat.commit > mark.commit,
+                None => self.left.contains(&newest),
+            }
+        };
+        let has_named = |MemberChat { head, .. }: &MemberChat| {
+            named(&head.chat).is_none_or(|revision| revision <= head.revision)
+        };
+        mark.history == self.history && mark.newest.is_none_or(has_newest) && self.chats.iter().all(has_named)
+    }
+}
+
+/// A chat that the person is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberChat {
+    /// Its last change.
+    pub head: ChatHead,
+    /// The commit that changed it last: a number that rises with every commit that changes a chat, over all chats.
+    pub commit: u64,
 }
 
 /// A chat's last change, and who is on the other side of it.

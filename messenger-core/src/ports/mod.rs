@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use bus::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic};
 pub use chats::{
-    Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership, Memberships,
-    NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
+    Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberChat, MemberRecord, Membership,
+    Memberships, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
 };
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
 pub use markers::{MarkerMoved, MarkerStore, MoveMarker};

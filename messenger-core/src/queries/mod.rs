@@ -70,7 +70,11 @@ mod tests {
             asked_by_nobody(messenger, GetMessage { chat_id, message_id }).await,
             asked_by_nobody(messenger, history).await,
             asked_by_nobody(messenger, GetPresence { user_ids: Vec::new() }).await,
-            asked_by_nobody(messenger, Sync { chats: Default::default(), limit, cursor: None }).await,
+            asked_by_nobody(
+                messenger,
+                Sync { chats: Default::default(), limit, position: None, cursor: None },
+            )
+            .await,
         ];
         for (name, answer) in answers {
             assert_eq!(answer, "unauthenticated", "{name}");
@@ -120,7 +124,9 @@ mod tests {
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor }).await;
             let found = scene.query(Owner, find).await;
             let history = scene.query(Owner, history).await;
-            let synced = scene.query(Owner, Sync { chats: Default::default(), limit, cursor: None }).await;
+            let synced = scene
+                .query(Owner, Sync { chats: Default::default(), limit, position: None, cursor: None })
+                .await;
             let all = [
                 pointers(&sessions),
                 pointers(&chats),
@@ -152,8 +158,12 @@ mod tests {
             let chats = scene.query(Owner, ListChats { limit, cursor: cursor.clone() }).await;
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor: cursor.clone() }).await;
             let found = scene.query(Owner, find).await;
-            let synced =
-                scene.query(Owner, Sync { chats: Default::default(), limit, cursor: cursor.clone() }).await;
+            let synced = scene
+                .query(
+                    Owner,
+                    Sync { chats: Default::default(), limit, position: None, cursor: cursor.clone() },
+                )
+                .await;
             let all = [
                 pointers(&sessions),
                 pointers(&chats),

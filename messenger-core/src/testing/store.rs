@@ -242,8 +242,8 @@ impl ChatStore for TestStore {
         self.enter("set_mute").await?.set_mute(chat, user, until).await
     }
 
-    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
-        let memberships = self.enter("memberships").await?.memberships(user).await;
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
+        let memberships = self.enter("memberships").await?.memberships(user, left_after).await;
         self.leave("memberships").await;
         memberships
     }

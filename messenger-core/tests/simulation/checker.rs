@@ -179,7 +179,7 @@ impl Checker {
                     self.in_time(turned, Duration::from_secs(grace))
                 }
             },
-            Event::CaughtUp {} => self.caught_up(state),
+            Event::CaughtUp { .. } => self.caught_up(state),
         }
     }
 

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use messenger_core::{Actor, ChatId, Connection, Revision, Signal, UserId, hub::Ending};
+use messenger_core::{
+    Actor, ChatId, Connection, Event, Position, Revision, Signal, UserId,
+    hub::{Ending, Resumed},
+};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -39,6 +42,8 @@ pub(crate) struct Device {
     cluster: Arc<Cluster>,
     /// What it keeps while it is not connected.
     has: BTreeMap<ChatId, Revision>,
+    /// What it was told last that it has, and what it had then.
+    position: Option<(Position, BTreeMap<ChatId, Revision>)>,
     live: Option<Live>,
 }
 
@@ -46,11 +51,13 @@ struct Live {
     connection: Connection,
     checker: Checker,
     node: usize,
+    /// Whether it has said what it has.
+    has_resumed: bool,
 }
 
 impl Device {
     pub(crate) fn new(name: String, user: UserId, cluster: Arc<Cluster>) -> Self {
-        Self { name, user, cluster, has: BTreeMap::new(), live: None }
+        Self { name, user, cluster, has: BTreeMap::new(), position: None, live: None }
     }
 
     /// Until nobody has orders any more.
@@ -142,7 +149,7 @@ impl Device {
             }
             drop(state);
             self.cluster.came(connection.id(), self.user);
-            self.live = Some(Live { connection, checker, node });
+            self.live = Some(Live { connection, checker, node, has_resumed: false });
         }
         // The first that it says may come before anything is told, or after.
         if how != How::Silent {
@@ -162,6 +169,15 @@ impl Device {
         let Some(live) = &mut self.live else { return };
         let mut has = self.has.clone();
         has.extend(live.checker.has());
+        if how == How::Since {
+            // By the position it has, or by none if it never had one.
+            let has = if live.has_resumed { live.checker.has() } else { self.has.clone() };
+            return self.resume_since(has).await;
+        }
+        // What it says now has nothing to do with what it was told to have.
+        if !matches!(how, How::Silent | How::Later) {
+            self.position = None;
+        }
         let named = match how {
             How::All | How::InParts => Some(has),
             How::Less => Some(less(has)),
@@ -171,7 +187,7 @@ impl Device {
             }
             How::Live => None,
             How::Silent => return live.connection.go_live(),
-            How::Later => return,
+            How::Later | How::Since => return,
         };
         let mut asked: Option<HashMap<_, _>> = named.clone().map(|named| named.into_iter().collect());
         if let (How::InParts, Some(named)) = (how, &named) {
@@ -186,7 +202,49 @@ impl Device {
         match timeout(Duration::from_secs(10), live.connection.resume(asked)).await {
             Ok(Ok(())) => {
                 record.log(format!("{} resumes with {named:?}", self.name));
+                live.has_resumed |= named.is_some();
                 live.checker.resumes(named.as_ref(), before, &record.lock());
+            }
+            _ => {
+                record.log(format!("{} was refused to resume", self.name));
+                self.leave("gives up");
+            }
+        }
+    }
+
+    async fn resume_since(&mut self, has: BTreeMap<ChatId, Revision>) {
+        let record = self.cluster.record.clone();
+        let Some(live) = &mut self.live else { return };
+        let all: HashMap<_, _> = has.iter().map(|(chat, revision)| (*chat, *revision)).collect();
+        let mut before = heads(self.user, &record.lock());
+        let connection = &mut live.connection;
+        let resumed = timeout(Duration::from_secs(20), async {
+            let Some((position, had)) = &self.position else { return connection.resume(Some(all)).await };
+            let mut named = all.clone();
+            // It may name what it was told since, and is asked for the rest.
+            let names = record.lock().rng.below(2) == 0;
+            named.retain(|chat, revision| names && had.get(chat) != Some(revision));
+            let asked = match connection.resume_since(position, named).await? {
+                Resumed::Begun => return Ok(()),
+                Resumed::Asked(chats) => {
+                    all.into_iter().filter(|(chat, _)| chats.contains(chat)).collect::<HashMap<_, _>>()
+                }
+                // A store that forgets nothing knows what it has given out.
+                Resumed::UnknownPosition => {
+                    record.wrong(format!("{} is at a position that is not known", self.name));
+                    all
+                }
+            };
+            record.log(format!("{} is asked and has {asked:?}", self.name));
+            sleep(record.millis(0, 100)).await;
+            before = heads(self.user, &record.lock());
+            connection.resume(Some(asked)).await
+        });
+        match resumed.await {
+            Ok(Ok(())) => {
+                record.log(format!("{} resumes by its position with {has:?}", self.name));
+                live.has_resumed = true;
+                live.checker.resumes(Some(&has), before, &record.lock());
             }
             _ => {
                 record.log(format!("{} was refused to resume", self.name));
@@ -218,6 +276,9 @@ impl Device {
                 state.log(&format!("{} is told {}", self.name, in_short(event)));
                 let told = live.checker.told(event, &state);
                 drop(state);
+                if let Event::CaughtUp { position: Some(position) } = event {
+                    self.position = Some((position.clone(), live.checker.has()));
+                }
                 if let Err(what) = told {
                     self.cluster.record.wrong(format!(
                         "{} on node {}: {}: {what}",
@@ -245,8 +306,7 @@ fn less(has: BTreeMap<ChatId, Revision>) -> BTreeMap<ChatId, Revision> {
         .collect()
 }
 
-fn in_short(event: &messenger_core::Event) -> String {
-    use messenger_core::Event;
+fn in_short(event: &Event) -> String {
     match event {
         Event::ChatAdded { chat } | Event::ChatReset { chat } => {
             format!("{} {} at {}", event.name(), chat.id, chat.revision)
@@ -263,7 +323,7 @@ fn in_short(event: &messenger_core::Event) -> String {
                 if presence.online { "online" } else { "offline" }
             )
         }
-        Event::CaughtUp {} => "caughtUp".into(),
+        Event::CaughtUp { .. } => "caughtUp".into(),
         event => match event.change() {
             Some((chat, revision)) => format!("{} {chat} {revision}", event.name()),
             None => event.name().into(),

@@ -68,6 +68,8 @@ pub(crate) enum How {
     All,
     /// The same, chat by chat.
     InParts,
+    /// The same, by the position that it is at and what it was told since.
+    Since,
     /// An earlier state of that.
     Less,
     /// Nothing: it begins anew.
@@ -139,7 +141,8 @@ fn soon(action: Action) -> Step {
 
 fn how(rng: &mut Rng) -> How {
     match rng.below(10) {
-        0..=3 => How::All,
+        0..=1 => How::All,
+        2..=3 => How::Since,
         4 => How::InParts,
         5 => How::Less,
         6 => How::Nothing,

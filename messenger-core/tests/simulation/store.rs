@@ -251,8 +251,8 @@ impl ChatStore for SimStore {
     async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()> {
         self.write(self.inner.set_mute(chat, user, until), none).await
     }
-    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
-        self.read(self.inner.memberships(user)).await
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
+        self.read(self.inner.memberships(user, left_after)).await
     }
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
         self.read(self.inner.membership_counts(users)).await

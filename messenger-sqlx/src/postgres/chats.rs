@@ -2,13 +2,13 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, ChatKind, ClientId, Revision, Role, Timestamp, Title, UserId,
     ports::{
-        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord,
-        Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
-        StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord, Membership,
+        Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
     columns::{CHAT, MEMBER, USER, chat_kind, cut_at, last_message, role, rows},
+    memberships::{self, Listed},
     records::new_chat,
 };
 use sqlx::SqlStr;
@@ -17,7 +17,7 @@ use super::{
     PostgresStore,
     connections::{Session, Way},
     messages,
-    sql::{Bind as _, Schema, distinct, statement, uuids},
+    sql::{Bind as _, Schema, THIS_COMMIT, distinct, statement, uuids},
     users,
 };
 
@@ -57,8 +57,9 @@ impl Sql {
             )),
             insert: statement(format!(
                 "INSERT INTO {schema}.messenger_chats (id, kind, title, created_at, activity_at, revision, last_seq,
-                    texts, member_count, roster_version, pair_low, pair_high, creator_id, client_id, fingerprint)
-                VALUES ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11)"
+                    texts, member_count, roster_version, pair_low, pair_high, creator_id, client_id, fingerprint,
+                    commit_no)
+                VALUES ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11, {THIS_COMMIT})"
             )),
             lock_members: statement(format!(
                 "SELECT user_id FROM {schema}.messenger_members WHERE chat_id = $1 AND user_id = ANY ($2)
@@ -73,12 +74,12 @@ impl Sql {
                 FROM unnest($5::uuid[], $6::smallint[]) WITH ORDINALITY AS a (person, role, place)
                 ON CONFLICT (chat_id, user_id) DO UPDATE SET
                     role = excluded.role, joined_at = excluded.joined_at, join_order = excluded.join_order,
-                    left_at = NULL, muted_until = NULL, read_seq = greatest(p.read_seq, excluded.read_seq),
+                    left_at = NULL, left_commit = NULL, muted_until = NULL, read_seq = greatest(p.read_seq, excluded.read_seq),
                     read_texts = greatest(p.read_texts, excluded.read_texts),
                     delivered_seq = greatest(p.delivered_seq, excluded.delivered_seq)"
             )),
             remove: statement(format!(
-                "UPDATE {schema}.messenger_members SET left_at = $2
+                "UPDATE {schema}.messenger_members SET left_at = $2, left_commit = {THIS_COMMIT}
                 WHERE chat_id = $1 AND left_at IS NULL AND user_id = ANY ($3)"
             )),
             give_roles: statement(format!(
@@ -88,7 +89,8 @@ impl Sql {
             )),
             update: statement(format!(
                 "UPDATE {schema}.messenger_chats SET title = $2, revision = $3, last_seq = $4, texts = $5,
-                    member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at)
+                    member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at),
+                    commit_no = {THIS_COMMIT}
                 WHERE id = $1"
             )),
             views: statement(view(schema, "unnest($2::uuid[]) AS a (id)", "", "$3")),
@@ -108,10 +110,20 @@ impl Sql {
                 "UPDATE {schema}.messenger_members SET muted_until = $3
                 WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL"
             )),
-            // How often the person was added, with each of their chats, or with nulls if there are none.
+            // How often the person was added and how far the commits are, with each of their chats, also those that they
+            // left after a commit, or with nulls if there are none. What is not yet in the list is done by transactions
+            // that were under way, of which the snapshot knows the first, or by later ones. `OFFSET 0`: asked once.
             memberships: statement(format!(
-                "SELECT u.memberships, c.id, c.revision, {PEER} FROM {schema}.messenger_users AS u
-                LEFT JOIN {schema}.messenger_members AS p ON p.user_id = u.id AND p.left_at IS NULL
+                "SELECT u.memberships, k.history, k.settled, c.id, c.revision, {PEER}, c.commit_no,
+                    p.left_at IS NOT NULL
+                FROM {schema}.messenger_users AS u
+                CROSS JOIN (
+                    SELECT {schema}.messenger_history() AS history,
+                        pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS settled
+                    OFFSET 0
+                ) AS k
+                LEFT JOIN {schema}.messenger_members AS p
+                    ON p.user_id = u.id AND (p.left_at IS NULL OR p.left_commit > $2)
                 LEFT JOIN LATERAL ({}) AS c ON true
                 WHERE u.id = $1",
                 head(schema, "p.chat_id")
@@ -256,16 +268,10 @@ impl ChatStore for PostgresStore {
         if muted == 0 { Err(StoreErrorKind::NotMember.into()) } else { Ok(()) }
     }
 
-    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
-        let query = self.query(&self.sql().chats.memberships).id(user);
-        let rows = self.all(query, |columns| {
-            let count = columns.number()?;
-            let Some(chat) = columns.optional_id()? else { return Ok((count, None)) };
-            Ok((count, Some(ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? })))
-        });
-        let rows = rows.await?;
-        let count = rows.first().map_or(0, |(count, _)| *count);
-        Ok(Memberships { count, chats: rows.into_iter().filter_map(|(_, head)| head).collect() })
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
+        let query = self.query(&self.sql().chats.memberships);
+        let query = query.id(user).bind(memberships::left_after(left_after));
+        Ok(memberships::memberships(self.all(query, |columns| Listed::read(columns)).await?))
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {

@@ -15,7 +15,7 @@ use sqlx::SqlStr;
 use super::{
     PostgresStore, append,
     connections::{Session, Way},
-    sql::{Bind as _, Query, Schema, statement, uuids},
+    sql::{Bind as _, Query, Schema, THIS_COMMIT, statement, uuids},
 };
 
 /// The statements of this file.
@@ -71,7 +71,8 @@ impl Sql {
                 "SELECT {CHAT} FROM {schema}.messenger_chats AS c WHERE c.id = $1 FOR NO KEY UPDATE"
             )),
             advance: statement(format!(
-                "UPDATE {schema}.messenger_chats SET revision = revision + $2 WHERE id = $1"
+                "UPDATE {schema}.messenger_chats SET revision = revision + $2, commit_no = {THIS_COMMIT}
+                WHERE id = $1"
             )),
         }
     }

@@ -13,6 +13,9 @@ use sqlx::{
 use crate::row::Fetched;
 
 /// How a row is read.
+/// The number of a transaction that changes chats: they are numbered in the order in which they began to write.
+pub(super) const THIS_COMMIT: &str = "pg_current_xact_id()::text::bigint";
+
 pub(super) type Columns<'r> = messenger_sql::columns::Columns<'r, Fetched<PgRow>>;
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;

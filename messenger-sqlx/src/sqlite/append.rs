@@ -14,7 +14,7 @@ use sqlx::{Either, Executor as _, SqliteConnection};
 use super::{
     errors::store_error,
     sql::{self, Batched, Bind as _, Columns, Query, json_ids, numbered_values, values},
-    writer,
+    writer::{self, NEXT_COMMIT, THIS_COMMIT},
 };
 use crate::row::Fetched;
 
@@ -46,8 +46,10 @@ pub(super) static STORE: Batched = Batched::new(|size| {
         SELECT column1, column2, column3, column4, 0, column5, column5, column6, column7, column8, column9,
             column10, column11
         FROM (VALUES {}) WHERE column1 IS NOT NULL;
+        {NEXT_COMMIT};
         UPDATE OR FAIL messenger_chats AS c
-        SET revision = v.column2, last_seq = v.column3, texts = v.column4, activity_at = v.column5
+        SET revision = v.column2, last_seq = v.column3, texts = v.column4, activity_at = v.column5,
+            commit_no = {THIS_COMMIT}
         FROM (VALUES {}) AS v WHERE c.id = +v.column1;
         UPDATE OR FAIL messenger_members AS p
         SET read_seq = v.column3, read_texts = v.column4, delivered_seq = v.column3

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, ChatKind, ClientId, Revision, Role, Timestamp, Title, UserId,
     ports::{
-        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord,
-        Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
-        RosterChanged, StoreErrorKind, StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord, Membership,
+        Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
+        StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
     columns::{CHAT, MEMBER, USER, chat_kind, cut_at, last_message, role, rows},
+    memberships::{self, Listed},
     records::new_chat,
 };
 use sqlx::SqliteConnection;
@@ -19,6 +20,7 @@ use super::{
     SqliteStore, messages,
     sql::{self, Bind as _, json_ids, json_pairs},
     users,
+    writer::{self, NEXT_COMMIT, THIS_COMMIT},
 };
 
 /// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
@@ -72,11 +74,37 @@ pub(super) static ROSTER: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// How often the person was added, with each of their chats, or with nulls if there are none.
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO messenger_chats (id, kind, title, created_at, activity_at, revision, last_seq, texts,
+            member_count, roster_version, pair, creator_id, client_id, fingerprint, commit_no)
+        VALUES ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, {THIS_COMMIT})"
+    )
+});
+
+static UPDATE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE messenger_chats SET title = $2, revision = $3, last_seq = $4, texts = $5,
+            member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at),
+            commit_no = {THIS_COMMIT}
+        WHERE id = $1"
+    )
+});
+
+static REMOVE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE messenger_members SET left_at = $2, left_commit = {THIS_COMMIT}
+        WHERE chat_id = $1 AND left_at IS NULL AND user_id IN (SELECT unhex(value) FROM json_each($3))"
+    )
+});
+
+/// How often the person was added and how far the commits are, with each of their chats, also those that they left after
+/// a commit, or with nulls if there are none.
 pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT u.memberships, c.id, c.revision, {PEER} FROM messenger_users AS u
-        LEFT JOIN messenger_members AS p ON p.user_id = u.id AND p.left_at IS NULL
+        "SELECT u.memberships, k.history, k.last, c.id, c.revision, {PEER}, c.commit_no, p.left_at IS NOT NULL
+        FROM messenger_users AS u CROSS JOIN messenger_commits AS k ON k.only = 1
+        LEFT JOIN messenger_members AS p ON p.user_id = u.id AND (p.left_at IS NULL OR p.left_commit > $2)
         LEFT JOIN messenger_chats AS c ON c.id = p.chat_id
         WHERE u.id = $1"
     )
@@ -176,15 +204,9 @@ impl ChatStore for SqliteStore {
             .await
     }
 
-    async fn memberships(&self, user: UserId) -> StoreResult<Memberships> {
-        let rows = self.all(sqlx::query(MEMBERSHIPS.as_str()).id(user), |columns| {
-            let count = columns.number()?;
-            let Some(chat) = columns.optional_id()? else { return Ok((count, None)) };
-            Ok((count, Some(ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? })))
-        });
-        let rows = rows.await?;
-        let count = rows.first().map_or(0, |(count, _)| *count);
-        Ok(Memberships { count, chats: rows.into_iter().filter_map(|(_, head)| head).collect() })
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
+        let query = sqlx::query(MEMBERSHIPS.as_str()).id(user).bind(memberships::left_after(left_after));
+        Ok(memberships::memberships(self.all(query, |columns| Listed::read(columns)).await?))
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {
@@ -248,11 +270,8 @@ enum Origin<'o> {
 }
 
 async fn insert(conn: &mut SqliteConnection, chat: &ChatRecord, origin: Origin<'_>) -> StoreResult<()> {
-    let insert =
-        "INSERT INTO messenger_chats (id, kind, title, created_at, activity_at, revision, last_seq, texts,
-            member_count, roster_version, pair, creator_id, client_id, fingerprint)
-        VALUES ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10)";
-    let insert = sqlx::query(insert)
+    writer::execute(conn, NEXT_COMMIT).await?;
+    let insert = sqlx::query(INSERT.as_str())
         .id(chat.id)
         .bind(chat_kind(chat.kind))
         .bind(chat.title.as_ref().map(Title::as_str))
@@ -288,7 +307,7 @@ async fn admit(
         FROM json_each($5) WHERE true
         ON CONFLICT (chat_id, user_id) DO UPDATE SET
             role = excluded.role, joined_at = excluded.joined_at, join_order = excluded.join_order,
-            left_at = NULL, muted_until = NULL, read_seq = max(read_seq, excluded.read_seq),
+            left_at = NULL, left_commit = NULL, muted_until = NULL, read_seq = max(read_seq, excluded.read_seq),
             read_texts = max(read_texts, excluded.read_texts),
             delivered_seq = max(delivered_seq, excluded.delivered_seq)";
     let list = json_pairs(members.iter().map(|(user, given)| (user, role(*given))));
@@ -306,6 +325,7 @@ async fn apply(conn: &mut SqliteConnection, change: RosterChange) -> StoreResult
         return Err(StoreErrorKind::Conflict.into());
     }
     users::check_live(conn, &change.add).await?;
+    writer::execute(conn, NEXT_COMMIT).await?;
     let at = change.messages.first().map_or(chat.created_at, |message| message.at);
     let added: Vec<_> = change.add.iter().map(|user| (*user, Role::Member)).collect();
     admit(conn, &chat, &added, at).await?;
@@ -327,9 +347,7 @@ async fn remove(
     users: &[UserId],
     at: Timestamp,
 ) -> StoreResult<u64> {
-    let remove = "UPDATE messenger_members SET left_at = $2
-        WHERE chat_id = $1 AND left_at IS NULL AND user_id IN (SELECT unhex(value) FROM json_each($3))";
-    sql::run(conn, sqlx::query(remove).id(chat).time(at).bind(json_ids(users))).await
+    sql::run(conn, sqlx::query(REMOVE.as_str()).id(chat).time(at).bind(json_ids(users))).await
 }
 
 async fn give_roles(conn: &mut SqliteConnection, chat: ChatId, roles: &[(UserId, Role)]) -> StoreResult<()> {
@@ -355,10 +373,7 @@ async fn update(
     chat: &ChatRecord,
     last_message_at: Option<Timestamp>,
 ) -> StoreResult<()> {
-    let update = "UPDATE messenger_chats SET title = $2, revision = $3, last_seq = $4, texts = $5,
-            member_count = $6, roster_version = $7, activity_at = coalesce($8, activity_at)
-        WHERE id = $1";
-    let update = sqlx::query(update)
+    let update = sqlx::query(UPDATE.as_str())
         .id(chat.id)
         .bind(chat.title.as_ref().map(Title::as_str))
         .number(chat.revision.get())

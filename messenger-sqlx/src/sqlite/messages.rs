@@ -17,6 +17,7 @@ use sqlx::SqliteConnection;
 use super::{
     SqliteStore, append,
     sql::{self, Batched, Bind as _, json_ids, json_pairs},
+    writer::{self, NEXT_COMMIT, THIS_COMMIT},
 };
 
 pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
@@ -259,10 +260,17 @@ async fn expect(
     advance(conn, chat, 1).await
 }
 
+static ADVANCE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE messenger_chats SET revision = revision + $2, commit_no = {THIS_COMMIT}
+        WHERE id = $1 RETURNING revision"
+    )
+});
+
 /// Gives out the chat's next `count` revisions and answers with the last of them.
 async fn advance(conn: &mut SqliteConnection, chat: ChatId, count: usize) -> StoreResult<Revision> {
-    let advance = "UPDATE messenger_chats SET revision = revision + $2 WHERE id = $1 RETURNING revision";
-    let advance = sqlx::query(advance).id(chat).bind(rows(count));
+    writer::execute(conn, NEXT_COMMIT).await?;
+    let advance = sqlx::query(ADVANCE.as_str()).id(chat).bind(rows(count));
     sql::one(conn, advance, |columns| columns.revision())
         .await?
         .ok_or_else(|| StoreErrorKind::NotFound.into())

@@ -42,8 +42,8 @@ const ROWS: &str = "
     SELECT unhex(format('%032x', i)), 'name' || i, 'Name', 'name', randomblob(8), 1, i, 1, 1 FROM n;
     INSERT INTO messenger_sessions SELECT unhex(format('%064x', created_at)), id, id, NULL, 1, 1, 1 FROM messenger_users;
     INSERT INTO messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts, member_count,
-        roster_version)
-    SELECT id, 1, 1, 1, 20, 20, 20, 10, 1 FROM messenger_users LIMIT 50;
+        roster_version, commit_no)
+    SELECT id, 1, 1, 1, 20, 20, 20, 10, 1, 1 FROM messenger_users LIMIT 50;
     INSERT INTO messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts, delivered_seq)
     SELECT c.id, u.id, 0, 1, 1, 0, 0, 0 FROM messenger_chats AS c CROSS JOIN messenger_users AS u WHERE u.created_at % 50 = 0;
     INSERT INTO messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts, created_at)

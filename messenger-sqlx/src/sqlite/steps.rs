@@ -115,8 +115,8 @@ impl Scene {
             INSERT INTO messenger_sessions
             SELECT randomblob(32), randomblob(16), id, NULL, 1, 1, 1 + created_at FROM messenger_users;
             INSERT INTO messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts, member_count,
-                roster_version)
-            SELECT id, 1, 1, 1, 20, 20, 20, 2, 1 FROM messenger_users WHERE display_name = 'Name' AND created_at <= 20000;
+                roster_version, commit_no)
+            SELECT id, 1, 1, 1, 20, 20, 20, 2, 1, 1 FROM messenger_users WHERE display_name = 'Name' AND created_at <= 20000;
             INSERT INTO messenger_members (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts,
                 delivered_seq)
             SELECT id, id, 0, 1, 1, 0, 0, 0 FROM messenger_users WHERE display_name = 'Name' AND created_at <= 20000;
@@ -189,7 +189,7 @@ const READS: &[Intent] = &intents! {
     "list_chats": |s| s.world.store.list_chats(s.people[0], None, 5, 100);
     "membership": |s| s.world.store.membership(s.chats[0], s.people[0]);
     "roster": |s| s.world.store.roster(s.chats[0]);
-    "memberships": |s| s.world.store.memberships(s.people[0]);
+    "memberships": |s| s.world.store.memberships(s.people[0], None);
     "membership_counts": |s| s.world.store.membership_counts(&s.people[..3]);
     "revisions": |s| s.world.store.revisions(&s.chats[..3]);
     "chats_ever_joined": |s| s.world.store.chats_ever_joined(s.people[0]);

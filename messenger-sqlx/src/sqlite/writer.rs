@@ -12,6 +12,14 @@ use tokio::time::Instant;
 
 use super::errors::store_error;
 
+/// Counts the commit of a transaction that changes chats, before it does so. One after the other, and with the time
+/// (microseconds since 1970) where that is further, so that a database that was restored from a backup does not count
+/// again what was lost with the one before.
+pub(super) const NEXT_COMMIT: &str = "UPDATE messenger_commits
+    SET last = max(last + 1, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) WHERE only = 1";
+/// The number that was counted.
+pub(super) const THIS_COMMIT: &str = "(SELECT last FROM messenger_commits WHERE only = 1)";
+
 /// The only connection that writes. SQLite lets one transaction write at a time, so a second connection could
 /// but wait, and badly: it would poll for the lock, while those who wait here are served in their order.
 #[derive(Debug, Clone)]

@@ -91,7 +91,7 @@ async fn what_is_given_out_between_reading_a_chat_and_entering_it_is_read_once_m
         tokio::time::sleep(UNTIL_TOLD).await;
     });
     let link = scene.link(&stranger);
-    let shown = scene.messenger.hub().show(&link, &[scene.group]).await.unwrap();
+    let (shown, _) = scene.messenger.hub().show(&link, &[scene.group]).await.unwrap();
     assert_eq!(shown.iter().map(|chat| chat.revision).collect::<Vec<_>>(), [added.next()]);
     assert_eq!(link.told(scene.group), Some(added.next()));
 }

@@ -135,7 +135,7 @@ async fn until_caught_up(connection: &mut Connection) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
         match event(connection).await {
-            Event::CaughtUp {} => return events,
+            Event::CaughtUp { .. } => return events,
             event => events.push(event),
         }
     }

@@ -1,6 +1,7 @@
 //! What a client is told that says what it has.
 
 use super::*;
+use crate::{domain::Position, hub::Resumed};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_may_have_missed_so_much_and_no_more() {
@@ -349,4 +350,136 @@ async fn what_cannot_be_read_of_one_chat_keeps_nobody_from_the_others() {
     let mut connection = scene.connect(Who::Member).await;
     connection.resume(Some(HashMap::new())).await.unwrap();
     assert_eq!(told(&mut connection).await, ["TooFarBehind"]);
+}
+
+/// How far the member's client is that is given all there is.
+async fn position(scene: &Scene) -> Position {
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume(Some(HashMap::new())).await.unwrap();
+    caught_up(&mut connection).await.expect("everything was given")
+}
+
+async fn caught_up(connection: &mut Connection) -> Option<Position> {
+    loop {
+        if let Event::CaughtUp { position } = event(connection).await {
+            return position;
+        }
+    }
+}
+
+async fn is_told_nothing(connection: &mut Connection, time: Duration) {
+    let told = async {
+        loop {
+            match connection.next().await {
+                Signal::Ping => {}
+                signal => break signal,
+            }
+        }
+    };
+    let told = timeout(time, told).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
+/// What the member's client is asked, and then told when it has answered with these.
+async fn asked(scene: &Scene, since: &Position, has: &[(ChatId, Revision)]) -> (Vec<ChatId>, Vec<String>) {
+    let mut connection = scene.connect(Who::Member).await;
+    let asked = match connection.resume_since(since, HashMap::new()).await.unwrap() {
+        Resumed::Begun => vec![],
+        Resumed::Asked(chats) => {
+            let has = has.iter().filter(|(chat, _)| chats.contains(chat)).copied().collect();
+            connection.resume(Some(has)).await.unwrap();
+            chats
+        }
+        Resumed::UnknownPosition => panic!("the position is of this store"),
+    };
+    (asked, told(&mut connection).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_everything_up_to_a_position_is_asked_for_what_has_changed_since() {
+    let scene = scene(Limits::default()).await;
+    let ended = || "caughtUp".to_owned();
+    let (left, back) = (
+        scene.makes_group(Who::Owner, [Who::Member]).await,
+        scene.makes_group(Who::Owner, [Who::Member]).await,
+    );
+    let (since, known) = (position(&scene).await, scene.revision().await);
+    assert_eq!(asked(&scene, &since, &[]).await, (vec![], vec![ended()]));
+
+    scene.says(Who::Owner, "missed").await;
+    let created = format!("messageCreated {}", known.next());
+    assert_eq!(
+        asked(&scene, &since, &[(scene.group, known)]).await,
+        (vec![scene.group], vec![created, ended()])
+    );
+    // Who was told already says so, and is asked nothing.
+    let mut connection = scene.connect(Who::Member).await;
+    let has = HashMap::from([(scene.group, known.next())]);
+    assert_eq!(connection.resume_since(&since, has).await.unwrap(), Resumed::Begun);
+    assert_eq!(told(&mut connection).await, [ended()]);
+
+    let new = scene.makes_group(Who::Owner, [Who::Member]).await;
+    let (user_id, owner) = (scene.id(Who::Member), scene.actor(Who::Owner));
+    for chat_id in [left, back] {
+        scene.messenger.execute(&owner, RemoveMember { chat_id, user_id }).await.unwrap();
+    }
+    let add = crate::commands::AddMembers { chat_id: back, user_ids: vec![user_id] };
+    scene.messenger.execute(&owner, add).await.unwrap();
+    let has = [(scene.group, known.next()), (left, Revision::new(1)), (back, Revision::new(1))];
+    let (mut chats, told) = asked(&scene, &since, &has).await;
+    let mut expected = vec![scene.group, left, back, new];
+    (chats.sort_unstable(), expected.sort_unstable());
+    assert_eq!(chats, expected);
+    assert_eq!(told, ["chatRemoved", "chatUpdated 2", "chatUpdated 3", "chatAdded 1", "caughtUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_while_a_client_is_asked_is_sent() {
+    let scene = scene(Limits::default()).await;
+    let (since, known) = (position(&scene).await, scene.revision().await);
+    scene.says_in(scene.direct, Who::Owner, "missed").await;
+    let mut connection = scene.connect(Who::Member).await;
+    let asked = connection.resume_since(&since, HashMap::new()).await.unwrap();
+    assert_eq!(asked, Resumed::Asked(vec![scene.direct]));
+    // Of this one it need not say anything, for it has everything up to then.
+    scene.says(Who::Owner, "meanwhile").await;
+    // Nothing is told before it has answered, for as long as it may take.
+    is_told_nothing(&mut connection, Duration::from_secs(29)).await;
+    connection.resume(Some(HashMap::from([(scene.direct, Revision::ZERO)]))).await.unwrap();
+    let mut told = told(&mut connection).await;
+    told[..2].sort_unstable();
+    assert_eq!(told, ["messageCreated 1", &format!("messageCreated {}", known.next()), "caughtUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_not_known_here_is_no_help() {
+    let scene = scene(Limits::default()).await;
+    let (since, known) = (position(&scene).await, scene.revision().await);
+    let nonsense: Position = serde_json::from_value("nonsense".into()).unwrap();
+    let other = position(&super::scene(Limits::default()).await).await;
+    let more = HashMap::from([(scene.group, known.next())]);
+    for (since, has) in [(&nonsense, HashMap::new()), (&other, HashMap::new()), (&since, more)] {
+        let mut connection = scene.connect(Who::Member).await;
+        connection.resume_part(HashMap::from([(scene.direct, Revision::ZERO)])).unwrap();
+        assert_eq!(connection.resume_since(since, has).await.unwrap(), Resumed::UnknownPosition);
+        is_told_nothing(&mut connection, Duration::from_secs(29)).await;
+        // What was named before counts no more.
+        connection.resume(Some(HashMap::from([(scene.group, known)]))).await.unwrap();
+        assert_eq!(told(&mut connection).await, ["chatAdded 0", "caughtUp"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_could_not_be_given_everything_is_at_no_position() {
+    let scene = scene(Limits::default()).await;
+    for (method, is_whole) in [("none", true), ("chat_views", false)] {
+        scene.store.fail(method, StoreErrorKind::Corrupt, 2);
+        let mut connection = scene.connect(Who::Member).await;
+        connection.resume(Some(HashMap::new())).await.unwrap();
+        assert_eq!(caught_up(&mut connection).await.is_some(), is_whole);
+    }
+    // Nor is one that has not said what it has.
+    let mut connection = scene.connect(Who::Member).await;
+    connection.resume(None).await.unwrap();
+    assert_eq!(caught_up(&mut connection).await, None);
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     convert,
-    domain::{Chat, ChatId, Cursor, Message, Revision, UserId},
+    domain::{Chat, ChatId, Cursor, Message, Position, Revision, UserId},
     error::Result,
     messenger::{Cx, Query},
-    ports::{Anchor, Budget, Changes, ChatHead, ChatView, MessageRecord, StoreErrorKind},
+    ports::{Anchor, Budget, Changes, ChatHead, ChatView, MemberChat, MessageRecord, StoreErrorKind},
     queries::{page_size, place},
 };
 
@@ -15,6 +15,9 @@ use crate::{
 /// with a resume.
 ///
 /// Chats that have not changed are left out. A chat that the client did not name comes with its newest page.
+///
+/// A client in very many chats need not name them all: with a `position` those that have not changed since are left out,
+/// and those that have, and that are not named, come with their newest page, in place of what the client has of them.
 ///
 /// An answer is bounded in chats and in bytes; if there is more, it has a `nextCursor`, with which the client asks again.
 /// Chats come by their ids, and an answer says all there is to say of those up to its end, also of chats to be removed. A
@@ -28,6 +31,8 @@ pub struct Sync {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::HashMap<String, u64>))]
     pub chats: BTreeMap<ChatId, Revision>,
+    /// The `position` of an earlier answer or `caughtUp`: the client has everything up to there. The same for all pages.
+    pub position: Option<Position>,
     /// Messages of one chat, at most.
     pub limit: Option<u32>,
     /// The `nextCursor` of the answer before.
@@ -43,6 +48,13 @@ pub struct Synced {
     pub chats: Vec<ChatSync>,
     /// Chats named that are no longer the person's.
     pub removed: Vec<ChatId>,
+    /// Whether the `position` is not known here, as that of another database, and was passed over: chats that are neither
+    /// named nor in an answer are to be forgotten.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown_position: bool,
+    /// What the client has with all the pages, to be sent the next time; on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
     /// Asks for what follows; absent if that was all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<Cursor>,
@@ -73,18 +85,30 @@ impl Query for Sync {
     async fn run(self, cx: &Cx) -> Result<Synced> {
         let user = cx.actor().user()?;
         let limit = page_size(self.limit, cx.limits())?;
-        let after: Option<ChatId> = place(self.cursor.as_ref())?;
+        let (after, begun): (Option<ChatId>, _) = place::<(ChatId, Position)>(self.cursor.as_ref())?.unzip();
         let follows = |chat: ChatId| after.is_none_or(|after| chat > after);
+        let asked = self.position.as_ref().and_then(Position::mark);
+        let memberships = cx.store().memberships(user, asked.map(|since| since.commit)).await?;
         let mut named = self.chats;
+        let since = asked.filter(|since| memberships.knows(since, |chat| named.get(chat).copied()));
+        let unknown_position = self.position.is_some() && since.is_none();
+        // What changes between two pages may be behind the cursor, and is then for the next time.
+        let position = begun.unwrap_or_else(|| memberships.position());
+        if since.is_some() {
+            for left in memberships.left {
+                named.entry(left).or_default();
+            }
+        }
         named.retain(|chat, _| follows(*chat));
-        let mut heads = cx.store().memberships(user).await?.chats;
-        heads.retain(|head| follows(head.chat));
-        heads.sort_unstable_by_key(|head| head.chat);
+        let mut chats = memberships.chats;
+        chats.retain(|chat| follows(chat.head.chat));
+        chats.sort_unstable_by_key(|chat| chat.head.chat);
         let mut wanted: Vec<Wanted> = Vec::new();
-        for head in heads {
-            let since = named.remove(&head.chat);
-            if since != Some(head.revision) {
-                wanted.push(Wanted::of(head, since, limit));
+        for MemberChat { head, commit } in chats {
+            let has = named.remove(&head.chat);
+            let is_unchanged = has.is_none() && since.is_some_and(|since| commit <= since.commit);
+            if has != Some(head.revision) && !is_unchanged {
+                wanted.push(Wanted::of(head, has, limit));
             }
         }
         let mut reading = Reading::new(cx, user, limit);
@@ -92,7 +116,11 @@ impl Query for Sync {
         let mut removed: Vec<ChatId> = named.into_keys().collect();
         let end = wanted[..told].last().filter(|_| told < wanted.len()).map(|last| last.chat);
         removed.retain(|chat| end.is_none_or(|end| *chat <= end));
-        Ok(Synced { chats: reading.chats, removed, next_cursor: end.as_ref().map(Cursor::of) })
+        let (next_cursor, position) = match end {
+            Some(end) => (Some(Cursor::of(&(end, position))), None),
+            None => (None, Some(position)),
+        };
+        Ok(Synced { chats: reading.chats, removed, unknown_position, position, next_cursor })
     }
 }
 
@@ -242,7 +270,7 @@ mod tests {
 
     /// Asks for at most 200 messages of each chat.
     fn since<const N: usize>(chats: [(ChatId, Revision); N]) -> Sync {
-        Sync { chats: chats.into(), limit: Some(200), cursor: None }
+        Sync { chats: chats.into(), limit: Some(200), position: None, cursor: None }
     }
 
     async fn revision(scene: &Scene, chat: ChatId) -> Revision {
@@ -256,7 +284,7 @@ mod tests {
             chats.insert(chat, revision(scene, chat).await);
         }
         chats.extend(named.iter().copied());
-        scene.ask(Member, Sync { chats, limit: Some(limit), cursor: None }).await.chats
+        scene.ask(Member, Sync { chats, limit: Some(limit), position: None, cursor: None }).await.chats
     }
 
     /// A chat of the member with a text of this weight.
@@ -424,12 +452,83 @@ mod tests {
         let scene = Scene::new().await;
         for who in [Stranger, Left, Removed, Erased, Nobody] {
             let answer = scene.ask(who, since([])).await;
-            assert_eq!(
-                answer,
-                Synced { chats: Vec::new(), removed: Vec::new(), next_cursor: None },
-                "{who:?}"
-            );
+            assert_eq!((answer.chats, answer.removed, answer.next_cursor), (vec![], vec![], None), "{who:?}");
         }
+    }
+
+    /// What the member has not, who has everything up to a position and names these chats.
+    async fn since_then(scene: &Scene, position: &Option<Position>, named: &[(ChatId, Revision)]) -> Synced {
+        let chats = named.iter().copied().collect();
+        scene.ask(Member, Sync { chats, limit: Some(3), position: position.clone(), cursor: None }).await
+    }
+
+    fn told(synced: &Synced) -> Vec<(ChatId, usize, bool)> {
+        let told = synced.chats.iter().map(|chat| (chat.chat.id, chat.messages.len(), chat.limited));
+        told.collect()
+    }
+
+    #[tokio::test]
+    async fn chats_that_have_not_changed_since_a_position_need_not_be_named() {
+        let scene = Scene::new().await;
+        let first = scene.ask(Member, since([])).await;
+        assert!(first.chats.len() == 2 && !first.unknown_position);
+        assert_eq!(told(&since_then(&scene, &first.position, &[]).await), []);
+
+        let known = revision(&scene, scene.group).await;
+        for _ in 0..2 {
+            scene.says(Owner, "hello").await;
+        }
+        let new = scene.makes_group(Owner, [Member]).await;
+        // The one is named, and of the other the client has nothing; or it forgets what it has of both.
+        let changed = since_then(&scene, &first.position, &[(scene.group, known)]).await;
+        assert_eq!(told(&changed), [(scene.group, 2, false), (new, 1, false)]);
+        let changed = since_then(&scene, &first.position, &[]).await;
+        assert_eq!(told(&changed), [(scene.group, 3, true), (new, 1, false)]);
+        assert_eq!(told(&since_then(&scene, &changed.position, &[]).await), []);
+        // What is named is compared, whatever the position says.
+        let behind = since_then(&scene, &changed.position, &[(scene.group, known)]).await;
+        assert_eq!(told(&behind), [(scene.group, 2, false)]);
+
+        scene.must(Owner, RemoveMember { chat_id: new, user_id: scene.id(Member) }).await;
+        assert_eq!(since_then(&scene, &changed.position, &[]).await.removed, [new]);
+        let unnamed = Sync { chats: BTreeMap::new(), limit: None, position: None, cursor: None };
+        assert_eq!(scene.ask(Member, unnamed).await.removed, []);
+    }
+
+    #[tokio::test]
+    async fn a_position_of_another_store_is_passed_over() {
+        let scene = Scene::new().await;
+        let position = scene.ask(Member, since([])).await.position;
+        let other = Scene::new().await.ask(Member, since([])).await.position;
+        let nonsense: Option<Position> = serde_json::from_value("nonsense".into()).unwrap();
+        for (position, is_known) in [(position, true), (other, false), (nonsense, false)] {
+            let synced = since_then(&scene, &position, &[]).await;
+            assert_eq!(
+                (synced.unknown_position, synced.chats.len()),
+                if is_known { (false, 0) } else { (true, 2) }
+            );
+            // Nor is one of use to a client that has been told more than there is.
+            let synced = since_then(&scene, &position, &[(scene.group, Revision::new(1_000_000))]).await;
+            assert!(synced.unknown_position);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_position_of_an_answer_in_pages_is_that_of_its_beginning() {
+        let scene = with_little_room().await;
+        let mut chats = Vec::new();
+        for _ in 0..6 {
+            chats.push(weighing(&scene, 1000).await);
+        }
+        let first = scene.ask(Member, Sync { limit: Some(4), ..since([]) }).await;
+        assert!(first.position.is_none());
+        // Behind the cursor: it is told of the next time.
+        let passed = first.chats[1].chat.id;
+        scene.says_in(passed, Member, "meanwhile").await;
+        let next = Sync { limit: Some(4), cursor: first.next_cursor, ..since([]) };
+        let last = scene.ask(Member, next).await;
+        let told = since_then(&scene, &last.position, &[]).await.chats;
+        assert_eq!(told.iter().map(|chat| chat.chat.id).collect::<Vec<_>>(), [passed]);
     }
 
     #[tokio::test]
@@ -492,7 +591,7 @@ mod tests {
         // was made, which weighs some 330 bytes.
         for (named, pages) in [(true, &[2, 1, 1, 1, 2, 1][..]), (false, &[1, 1, 1, 1, 1, 1, 1, 1])] {
             let known = known(&scene, if named { &chats } else { &[] }).await;
-            let sync = Sync { chats: known, limit: Some(4), cursor: None };
+            let sync = Sync { chats: known, limit: Some(4), position: None, cursor: None };
             let answers = all_pages(&scene, sync, false).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
             assert_eq!(told, pages, "{named}");
@@ -512,7 +611,7 @@ mod tests {
         for _ in 0..10 {
             chats.push(scene.makes_group(Member, []).await);
         }
-        let sync = Sync { chats: known(&scene, &[]).await, limit: Some(1), cursor: None };
+        let sync = Sync { chats: known(&scene, &[]).await, limit: Some(1), position: None, cursor: None };
         for adds in [true, false] {
             let answers = all_pages(&scene, sync.clone(), adds).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
@@ -527,7 +626,7 @@ mod tests {
         for _ in 0..10 {
             chats.push(weighing(&scene, 3000).await);
         }
-        let mut sync = Sync { chats: known(&scene, &[]).await, limit: Some(4), cursor: None };
+        let mut sync = Sync { chats: known(&scene, &[]).await, limit: Some(4), position: None, cursor: None };
         let mut told = Vec::new();
         loop {
             let answer = scene.ask(Member, sync.clone()).await;
@@ -553,7 +652,8 @@ mod tests {
         let after = scene.makes_group(Owner, []).await;
         let mut known = known(&scene, &[]).await;
         known.extend([before, between, after].map(|chat| (chat, Revision::new(1))));
-        let answers = all_pages(&scene, Sync { chats: known, limit: None, cursor: None }, false).await;
+        let answers =
+            all_pages(&scene, Sync { chats: known, limit: None, position: None, cursor: None }, false).await;
         let removed: Vec<_> = answers.iter().map(|answer| &answer.removed[..]).collect();
         assert_eq!(removed, [&[before][..], &[between, after]]);
         assert_eq!(answers.iter().map(|answer| answer.chats.len()).sum::<usize>(), chats.len());
@@ -566,7 +666,7 @@ mod tests {
         for _ in 0..20 {
             chats.push(weighing(&scene, 6000).await);
         }
-        let sync = Sync { chats: known(&scene, &chats).await, limit: Some(4), cursor: None };
+        let sync = Sync { chats: known(&scene, &chats).await, limit: Some(4), position: None, cursor: None };
         let read = |method| scene.store.calls(method);
         let before = [read("changes"), read("chat_views"), read("history")];
         let answer = scene.ask(Member, sync).await;

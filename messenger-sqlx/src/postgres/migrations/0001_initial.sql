@@ -52,6 +52,8 @@ CREATE TABLE {schema}.messenger_chats (
     -- The moment of the last message, else of opening.
     activity_at     bigint   NOT NULL,
     roster_version  bigint   NOT NULL,
+    -- The transaction that changed it last.
+    commit_no       bigint   NOT NULL,
     created_at      bigint   NOT NULL,
     member_count    integer  NOT NULL,
     -- 0 direct, 1 group.
@@ -85,6 +87,8 @@ CREATE TABLE {schema}.messenger_members (
     -- 0 member, 1 admin, 2 owner.
     role            smallint NOT NULL,
     left_at         bigint,
+    -- The transaction in which they left.
+    left_commit     bigint,
     muted_until     bigint,
     CONSTRAINT messenger_members_pkey PRIMARY KEY (chat_id, user_id)
 ) WITH (fillfactor = 70);
@@ -118,6 +122,20 @@ CREATE UNIQUE INDEX messenger_messages_by_client_id ON {schema}.messenger_messag
 CREATE UNIQUE INDEX messenger_messages_by_change ON {schema}.messenger_messages (chat_id, revision)
     WHERE revision > created_revision;
 
+-- Which order of transactions this is: another one in another cluster, and after a failover or a restore, which begin a
+-- new timeline.
+CREATE FUNCTION {schema}.messenger_history() RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (
+        SELECT hashtextextended(s.system_identifier || '/' || c.timeline_id, 0)
+        FROM pg_control_system() AS s, pg_control_checkpoint() AS c
+    );
+EXCEPTION WHEN insufficient_privilege THEN
+    -- Some who run PostgreSQL for others keep this from them.
+    RETURN 0;
+END
+$$;
+
 -- Each function is one intent in one exchange with the server. What a statement in it reads is what was committed
 -- when that statement began, so what follows a lock sees all that was done under the lock before.
 -- Locks are taken in this order, and of each kind by rising keys: chats, users, members.
@@ -144,7 +162,8 @@ BEGIN
     END IF;
 
     UPDATE {schema}.messenger_chats AS c
-    SET revision = c.revision + 1, last_seq = c.last_seq + 1, texts = c.texts + 1, activity_at = p_at
+    SET revision = c.revision + 1, last_seq = c.last_seq + 1, texts = c.texts + 1, activity_at = p_at,
+        commit_no = pg_current_xact_id()::text::bigint
     WHERE c.id = p_chat
     RETURNING c.last_seq, c.revision, c.texts INTO new_seq, new_revision, new_texts;
     -- From here on nobody joins or leaves the chat.
@@ -185,6 +204,7 @@ CREATE FUNCTION {schema}.messenger_append_messages(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     texts bigint[];
+    this_commit CONSTANT bigint := pg_current_xact_id()::text::bigint;
 BEGIN
     SELECT array_agg(h.last_seq), array_agg(h.revision), array_agg(h.texts) INTO seqs, revisions, texts
     FROM (
@@ -218,7 +238,7 @@ BEGIN
 
     UPDATE {schema}.messenger_chats AS c
     SET revision = c.revision + a.count, last_seq = c.last_seq + a.count, texts = c.texts + a.count,
-        activity_at = a.activity_at
+        activity_at = a.activity_at, commit_no = this_commit
     FROM unnest(p_heads, p_counts, p_activities) AS a (id, count, activity_at) WHERE c.id = a.id;
 
     UPDATE {schema}.messenger_members AS p
@@ -264,7 +284,8 @@ BEGIN
     ),
     heads AS (
         UPDATE {schema}.messenger_chats AS c
-        SET revision = c.revision + f.nth, last_seq = c.last_seq + f.nth, texts = c.texts + f.nth, activity_at = f.at
+        SET revision = c.revision + f.nth, last_seq = c.last_seq + f.nth, texts = c.texts + f.nth, activity_at = f.at,
+            commit_no = pg_current_xact_id()::text::bigint
         FROM (SELECT DISTINCT ON (l.chat) l.chat, l.nth, l.at FROM fresh AS l ORDER BY l.chat, l.nth DESC) AS f
         WHERE c.id = f.chat
     ),
@@ -333,7 +354,8 @@ CREATE FUNCTION {schema}.messenger_change_message(
 DECLARE
     new_revision bigint;
 BEGIN
-    UPDATE {schema}.messenger_chats AS c SET revision = c.revision + 1 WHERE c.id = p_chat
+    UPDATE {schema}.messenger_chats AS c
+    SET revision = c.revision + 1, commit_no = pg_current_xact_id()::text::bigint WHERE c.id = p_chat
     RETURNING c.revision INTO new_revision;
 
     RETURN QUERY

@@ -57,8 +57,19 @@ CREATE TABLE messenger_chats (
     last_seq        INTEGER NOT NULL,
     texts           INTEGER NOT NULL,
     member_count    INTEGER NOT NULL,
-    roster_version  INTEGER NOT NULL
+    roster_version  INTEGER NOT NULL,
+    -- The commit that changed it last.
+    commit_no       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The order of commits: which one it is, and the last commit that changed a chat.
+CREATE TABLE messenger_commits (
+    only            INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    history         INTEGER NOT NULL,
+    last            INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO messenger_commits (only, history, last) VALUES (1, random(), 0);
 
 CREATE UNIQUE INDEX messenger_chats_by_pair ON messenger_chats (pair) WHERE pair IS NOT NULL;
 CREATE UNIQUE INDEX messenger_chats_by_client_id ON messenger_chats (creator_id, client_id)
@@ -74,6 +85,8 @@ CREATE TABLE messenger_members (
     -- Orders those who joined at the same moment, too.
     join_order      INTEGER NOT NULL,
     left_at         INTEGER,
+    -- The commit in which they left.
+    left_commit     INTEGER,
     read_seq        INTEGER NOT NULL,
     -- The `texts` of the message at `read_seq`: unread is the chat's `texts` less this.
     read_texts      INTEGER NOT NULL,

@@ -1,9 +1,9 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::counts;
 use crate::{
-    domain::{ChatId, Revision, UserId},
-    ports::{ChatHead, StoreErrorKind},
+    domain::{ChatId, Revision, Role, Title, UserId},
+    ports::{ChatHead, MemberChat, RosterChange, StoreErrorKind},
     testkit::{Pace, World, error_kind, while_racing},
 };
 
@@ -41,15 +41,16 @@ pub async fn memberships_lists_every_chat_with_its_revision(world: &World) {
     world.remove(left, bob, &[ada]).await;
     let message = world.send(group, bob, "hello").await;
     world.edit(&message, "changed").await;
-    let mut memberships = world.store.memberships(ada).await.unwrap();
-    memberships.chats.sort_by_key(|head| head.chat);
+    let memberships = world.store.memberships(ada, None).await.unwrap();
+    let mut listed: Vec<_> = memberships.chats.into_iter().map(|chat| chat.head).collect();
+    listed.sort_by_key(|head| head.chat);
     let heads = [
         ChatHead { chat: direct, revision: Revision::ZERO, peer: Some(bob) },
         ChatHead { chat: group, revision: Revision::new(3), peer: None },
     ];
-    assert_eq!(memberships.chats, heads);
+    assert_eq!(listed, heads);
     assert_eq!(memberships.count, 3, "one more than the list, as it never falls");
-    let nobody = world.store.memberships(world.user("cleo").await).await.unwrap();
+    let nobody = world.store.memberships(world.user("cleo").await, None).await.unwrap();
     assert_eq!((nobody.count, nobody.chats.len()), (0, 0));
 }
 
@@ -66,11 +67,134 @@ pub async fn memberships_count_is_no_later_than_the_list(world: &World) {
     };
     // Who compares the counts later must not think that a chat missing here was there.
     while_racing(pace, [writer], async || {
-        let memberships = world.store.memberships(ada).await.unwrap();
+        let memberships = world.store.memberships(ada, None).await.unwrap();
         assert!(memberships.count <= memberships.chats.len() as u64);
     })
     .await;
     assert_eq!(counts(world, [ada, bob]).await, [40, 40]);
+}
+
+pub async fn memberships_have_a_later_commit_after_every_change(world: &World) {
+    let [ada, bob, cleo, dan] = world.people(["ada", "bob", "cleo", "dan"]).await;
+    let (direct, group) = (world.direct(ada, bob).await, world.group([ada, bob, dan]).await);
+    let opened = commits(world, ada).await;
+    assert!(opened[&direct] < opened[&group], "{opened:?}");
+    let mut last = opened[&group];
+    let mut rises = async |what: &'static str| {
+        let now = commits(world, ada).await;
+        assert!(now[&group] > last, "{what}: {} after {last}", now[&group]);
+        assert_eq!(now[&direct], opened[&direct], "{what}");
+        last = now[&group];
+    };
+    let message = world.send(group, bob, "hello").await;
+    rises("a message").await;
+    let batch: Vec<_> = (0..3).map(|_| world.text(group, ada, "more")).collect();
+    world.store.append_messages(&batch).await.unwrap();
+    rises("several messages at once").await;
+    let edited = world.edit(&message, "changed").await;
+    rises("an edit").await;
+    world.delete(&edited).await;
+    rises("a deletion").await;
+    world.add(group, ada, &[cleo]).await;
+    rises("one who is added").await;
+    world.remove(group, ada, &[cleo]).await;
+    rises("one who is removed").await;
+    let change = world.change_by(group, ada).await;
+    let change = RosterChange { roles: vec![(bob, Role::Admin)], ..change };
+    world.store.change_roster(change).await.unwrap();
+    rises("a role").await;
+    let change = world.change_by(group, ada).await;
+    let change = RosterChange { title: Some(Title::trusted("Other")), ..change };
+    world.store.change_roster(change).await.unwrap();
+    rises("a title").await;
+    world.send(group, dan, "to be erased").await;
+    rises("a message of another one").await;
+    world.store.erase_messages(group, dan, world.tick(), 100).await.unwrap();
+    rises("an erasure").await;
+    let [all, none] = [world.store.memberships(ada, None), world.store.memberships(cleo, None)];
+    let (all, none) = (all.await.unwrap(), none.await.unwrap());
+    assert_eq!(all.history, none.history, "it is of the store, and not of a person");
+}
+
+pub async fn memberships_tell_of_chats_that_were_left(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (left, back) = (world.group([bob, ada]).await, world.group([bob, ada]).await);
+    let other = world.group([bob, ada]).await;
+    let before = commits(world, ada).await[&other];
+    let left_after = async |commit: u64| {
+        let mut left = world.store.memberships(ada, Some(commit)).await.unwrap().left;
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(left_after(before).await, []);
+    for chat in [left, back] {
+        world.remove(chat, bob, &[ada]).await;
+    }
+    assert_eq!(left_after(before).await, [left, back]);
+    assert_eq!(world.store.memberships(ada, None).await.unwrap().left, [], "only if that is asked");
+    world.add(back, bob, &[ada]).await;
+    assert_eq!(left_after(before).await, [left]);
+    // A later change of the chat is none of theirs, and the position of one who knows is later, too.
+    let known = commits(world, ada).await[&back];
+    world.send(left, bob, "without her").await;
+    assert_eq!(left_after(known).await, []);
+    world.remove(back, bob, &[ada]).await;
+    assert_eq!(left_after(known).await, [back]);
+}
+
+pub async fn memberships_commits_miss_nothing_while_others_write(world: &World) {
+    const WRITERS: usize = 8;
+    let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
+    let mut chats = Vec::new();
+    for _ in 0..WRITERS {
+        chats.push(world.group([bob, ada]).await);
+    }
+    let pace = Pace::default();
+    let writers = chats.iter().map(|chat| {
+        let (world, chat, pace) = (world.clone(), *chat, pace.clone());
+        async move {
+            for n in 0..12 {
+                pace.step().await;
+                world.send(chat, bob, "hello").await;
+                match n % 4 {
+                    0 => drop(world.add(chat, bob, &[cleo]).await),
+                    1 => drop(world.remove(chat, bob, &[ada, cleo]).await),
+                    2 => drop(world.add(chat, bob, &[ada]).await),
+                    _ => {}
+                }
+            }
+        }
+    });
+    let writers: Vec<_> = writers.collect();
+    let (mut before, mut settled, mut changes) = (HashMap::new(), None, 0);
+    while_racing(pace, writers, async || {
+        let list = world.store.memberships(ada, settled).await.unwrap();
+        let heads: HashMap<_, _> =
+            list.chats.iter().map(|chat| (chat.head.chat, chat.head.revision)).collect();
+        if let Some(settled) = settled {
+            for MemberChat { head, commit } in &list.chats {
+                if before.get(&head.chat) != Some(&head.revision) {
+                    assert!(
+                        *commit > settled,
+                        "revision {} is of {commit}, {settled} was settled",
+                        head.revision
+                    );
+                    changes += 1;
+                }
+            }
+            for chat in before.keys() {
+                assert!(heads.contains_key(chat) || list.left.contains(chat), "nobody says that it was left");
+            }
+        }
+        (before, settled) = (heads, Some(list.settled));
+    })
+    .await;
+    assert!(changes > WRITERS, "{changes}");
+}
+
+async fn commits(world: &World, user: UserId) -> HashMap<ChatId, u64> {
+    let chats = world.store.memberships(user, None).await.unwrap().chats;
+    chats.into_iter().map(|chat| (chat.head.chat, chat.commit)).collect()
 }
 
 pub async fn membership_counts_rise_when_one_is_added(world: &World) {

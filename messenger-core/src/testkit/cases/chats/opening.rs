@@ -134,7 +134,7 @@ pub async fn create_group_finds_the_one_made_with_the_same_client_id(world: &Wor
     .await;
     assert_eq!(answers.iter().filter(|opened| opened.created).count(), 1);
     assert!(answers.iter().all(|opened| opened.chat == answers[0].chat));
-    assert_eq!(world.store.memberships(ada).await.unwrap().chats.len(), 4);
+    assert_eq!(world.store.memberships(ada, None).await.unwrap().chats.len(), 4);
 }
 
 pub async fn create_group_keeps_client_ids_of_different_creators_apart(world: &World) {

@@ -127,7 +127,7 @@ async fn create_group(world: &World) {
             check_chat(&*world.store, chat, user).await;
         }
         for user in people.into_iter().chain([other]) {
-            let memberships = world.store.memberships(user).await.unwrap();
+            let memberships = world.store.memberships(user, None).await.unwrap();
             assert_eq!(memberships.count, memberships.chats.len() as u64, "counted once for each chat");
         }
         ended.is_some() && ended_too.is_some()

@@ -169,7 +169,10 @@ impl Scene {
             self.intent("existing_sessions", async |scene, store, _| {
                 store.existing_sessions(&[scene.session.id]).await
             }),
-            self.intent("memberships", async |scene, store, _| store.memberships(scene.people[0]).await),
+            self.intent("memberships", async |scene, store, _| {
+                // How far the commits are is not of this one alone.
+                store.memberships(scene.people[0], None).await.map(|found| (found.count, found.chats))
+            }),
             self.intent("membership_counts", async |scene, store, _| {
                 store.membership_counts(&scene.people[..1]).await
             }),

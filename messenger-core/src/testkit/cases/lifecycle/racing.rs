@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use crate::{
     domain::{ChatId, Revision, Seq, Title, UserId},
     ports::{
-        Anchor, Budget, Content, EditMessage, MoveMarker, RosterChange, StoreErrorKind, StoreResult,
-        UpdateUser,
+        Anchor, Budget, Content, EditMessage, MemberChat, MoveMarker, RosterChange, StoreErrorKind,
+        StoreResult, UpdateUser,
     },
     testkit::{World, cases::users::update, check_chat, race},
 };
@@ -35,8 +35,8 @@ pub async fn racing_writers_of_all_kinds_get_along(world: &World) {
     race(writers).await;
 
     for user in people {
-        let memberships = world.store.memberships(user).await.unwrap();
-        for head in memberships.chats {
+        let memberships = world.store.memberships(user, None).await.unwrap();
+        for MemberChat { head, .. } in memberships.chats {
             check_chat(&*world.store, head.chat, user).await;
         }
         let joined = world.store.chats_ever_joined(user).await.unwrap().len() as u64;

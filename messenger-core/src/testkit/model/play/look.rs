@@ -101,7 +101,9 @@ impl Play {
 }
 
 async fn memberships(store: &dyn Store, user: UserId) -> StoreResult<(u64, Vec<ChatHead>)> {
-    let Memberships { count, mut chats } = store.memberships(user).await?;
-    chats.sort_by_key(|head| head.chat);
-    Ok((count, chats))
+    let Memberships { count, chats, .. } = store.memberships(user, None).await?;
+    // Commits are counted by each store for itself.
+    let mut heads: Vec<ChatHead> = chats.into_iter().map(|chat| chat.head).collect();
+    heads.sort_by_key(|head| head.chat);
+    Ok((count, heads))
 }

@@ -1,0 +1,67 @@
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::{ChatId, Revision};
+
+/// How far a client is in all chats of its person at once: it has everything that happened up to here. Opaque: take it
+/// from [`Event::CaughtUp`](super::Event::CaughtUp) or [`Synced`](crate::queries::Synced) and send it with the next
+/// resume or sync.
+///
+/// It is of one person and one store. One that is not understood, because it is of another store or release, is no error:
+/// the client is told, and says what it has of each chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
+#[serde(transparent)]
+pub struct Position(String);
+
+/// What a position stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Which order of commits it is of.
+    pub(crate) history: u64,
+    /// The last commit that changed a chat of the person, 0 if none has.
+    pub(crate) commit: u64,
+    /// The chat that was changed by it, and its revision then. If the store does not know of that any more, it has lost
+    /// what was committed last, as one does that was restored from a backup.
+    pub(crate) newest: Option<(ChatId, Revision)>,
+}
+
+/// The first of the values that are written, so that those of other releases are told apart.
+const FORM: u8 = 1;
+
+impl Position {
+    pub(crate) fn of(mark: &Mark) -> Self {
+        // Numbers and ids always serialise.
+        let json = serde_json::to_vec(&(FORM, mark.history, mark.commit, mark.newest)).unwrap_or_default();
+        Self(URL_SAFE_NO_PAD.encode(json))
+    }
+
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        let json = URL_SAFE_NO_PAD.decode(&self.0).ok()?;
+        let (form, history, commit, newest): (u8, _, _, _) = serde_json::from_slice(&json).ok()?;
+        (form == FORM).then_some(Mark { history, commit, newest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_was_written() {
+        for newest in [None, Some((ChatId::from_bytes([7; 16]), Revision::new(41)))] {
+            let mark = Mark { history: u64::MAX, commit: 5, newest };
+            let text = serde_json::to_string(&Position::of(&mark)).unwrap();
+            assert_eq!(serde_json::from_str::<Position>(&text).unwrap().mark(), Some(mark));
+        }
+    }
+
+    #[test]
+    fn what_is_no_position_stands_for_nothing() {
+        let other = URL_SAFE_NO_PAD.encode(format!("[{},1,2,null]", FORM + 1));
+        for text in ["", "?", "AAAA", "bm90IGpzb24", &other] {
+            let position: Position = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(position.mark(), None, "{text}");
+        }
+    }
+}
