@@ -12,8 +12,8 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use messenger_core::{ChatId, Connection, Error, Page, Result, Revision, UserId};
-use serde::Deserialize;
+use messenger_core::{ChatId, Connection, Error, Page, Result, Revision, Since, UserId, hub::Resumed};
+use serde::{Deserialize, Serialize};
 use tokio::time::Sleep;
 
 use crate::{door::Door, fields::Fields, operation::Answer, rpc::procedure, signalr::Protocol};
@@ -70,17 +70,34 @@ impl Caller {
         self.door.limits.person(self.connection.actor().user()?)
     }
 
+    async fn resume(&mut self, params: ResumeParams) -> Result<ResumeAnswer> {
+        let ResumeParams { chats, more, position } = params;
+        let resumed = match (position, more.unwrap_or(false)) {
+            (Since::Unsaid, true) => {
+                self.connection.resume_part(chats.unwrap_or_default())?;
+                Resumed::Begun
+            }
+            (Since::Unsaid, false) => {
+                self.connection.resume(chats).await?;
+                Resumed::Begun
+            }
+            (since, false) => {
+                self.connection.resume_since(since.position(), chats.unwrap_or_default()).await?
+            }
+            (_, true) => return Err(Error::invalid("position", "goes with the last part")),
+        };
+        Ok(match resumed {
+            Resumed::Begun => ResumeAnswer::default(),
+            Resumed::Asked(changed) => ResumeAnswer { changed, ..ResumeAnswer::default() },
+            Resumed::UnknownPosition => ResumeAnswer { unknown_position: true, ..ResumeAnswer::default() },
+        })
+    }
+
     /// A method of the connection itself.
     async fn own(&mut self, method: Own, json: &[u8], protocol: Protocol) -> Result<Answer> {
         let fields = Fields::of_json(&[], json);
         if method == Own::Resume {
-            let ResumeParams { chats, more } = fields.read()?;
-            if more == Some(true) {
-                self.connection.resume_part(chats.unwrap_or_default())?;
-            } else {
-                self.connection.resume(chats).await?;
-            }
-            return Answer::ok(&Nothing {}, protocol);
+            return Answer::ok(&self.resume(fields.read()?).await?, protocol);
         }
         self.connection.go_live();
         let page = match method {
@@ -129,6 +146,19 @@ impl Own {
 struct ResumeParams {
     chats: Option<HashMap<ChatId, Revision>>,
     more: Option<bool>,
+    #[serde(default)]
+    position: Since,
+}
+
+/// Nothing in it if what was missed follows, or more parts.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResumeAnswer {
+    /// Chats that the client is to name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed: Vec<ChatId>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unknown_position: bool,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +167,7 @@ struct WatchParams {
     user_ids: Vec<UserId>,
 }
 
-#[derive(serde::Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership,
-        Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership, Memberships,
+        NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{

@@ -15,7 +15,7 @@ const REOPENED = 'reopened';
 export const CLOSE = { SESSION_ENDED: 4001, TOO_MANY: 4029 };
 
 /**
- * Keeps one connection open, over whatever `open` makes: opens it, resumes from the last known revisions, and starts over when it is lost.
+ * Keeps one connection open, over whatever `open` makes: opens it, resumes from the last position and revisions, and starts over when it is lost.
  *
  * `hooks`: `revisions()` gives `{ chatId: revision }`; `onEvent(method, params)`; `onStatus({ phase, reason })` with the phases
  * `connecting`, `resuming`, `online`, `lost` and `ended`; `checkSession()` rejects with `unauthenticated` if the session is over.
@@ -29,6 +29,8 @@ export function createConnection({ open, token, hooks }) {
   let drop = () => {};
   let heardAt = 0;
   let callsUnderWay = 0;
+  /** The position at the end of the last resume, and the revisions of then. */
+  let upToDate = null;
 
   function become(next, reason) {
     phase = next;
@@ -76,17 +78,29 @@ export function createConnection({ open, token, hooks }) {
     });
   }
 
-  /** One frame takes only so many chats, so the rest is named in parts before it. */
+  /** Names what has changed since it was up to date the last time, and all chats only if there was no such time. */
   async function resume() {
-    const known = Object.entries(hooks.revisions());
-    while (known.length > CHATS_IN_A_PART) {
-      await call('Resume', { chats: Object.fromEntries(known.splice(0, CHATS_IN_A_PART)), more: true });
+    const known = hooks.revisions();
+    // Without a position, one is told at the end.
+    if (!upToDate) return resumeWith(Object.entries(known), { position: null });
+    const { position, revisions } = upToDate;
+    const told = Object.entries(known).filter(([id, revision]) => revisions[id] !== revision);
+    const { changed, unknownPosition } = await resumeWith(told, { position });
+    if (unknownPosition) return resumeWith(Object.entries(known), { position: null });
+    if (changed) return resumeWith(changed.filter((id) => id in known).map((id) => [id, known[id]]));
+  }
+
+  /** One frame takes only so many chats, so the rest is named in parts before it. */
+  async function resumeWith(chats, last = {}) {
+    while (chats.length > CHATS_IN_A_PART) {
+      await call('Resume', { chats: Object.fromEntries(chats.splice(0, CHATS_IN_A_PART)), more: true });
     }
-    await call('Resume', { chats: Object.fromEntries(known) });
+    return call('Resume', { chats: Object.fromEntries(chats), ...last });
   }
 
   function receive(method, params) {
     hooks.onEvent(method, params);
+    if (method === 'caughtUp') upToDate = params.position ? { position: params.position, revisions: hooks.revisions() } : null;
     if (method === 'caughtUp' && phase === 'resuming') {
       attempt = 0;
       become('online');

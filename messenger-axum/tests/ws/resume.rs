@@ -279,3 +279,93 @@ async fn next_but_presence(socket: &mut Socket) -> (String, Value) {
         }
     }
 }
+
+/// The position that comes with the end of what was missed.
+async fn position(socket: &mut Socket) -> Value {
+    loop {
+        let (name, params) = socket.event().await;
+        if name == "caughtUp" {
+            return params["position"].clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_resumes_by_a_position_names_what_has_changed_since() {
+    let (ada, bob) = pair().await;
+    let chats = [ada.group(&[&bob]).await, ada.group(&[&bob]).await, ada.group(&[&bob]).await];
+    let mut adas = ada.connect().await;
+    let mut bobs = bob.connect().await;
+    bobs.ok("Resume", json!({"position": null})).await;
+    let since = position(&mut bobs).await;
+    adas.says(&chats[0], "told").await;
+    assert_eq!(names(&[bobs.event().await]), ["messageCreated"]);
+    drop(bobs);
+
+    adas.says(&chats[1], "missed").await;
+    let mut bobs = bob.connect().await;
+    let told = json!({&chats[0]: 2});
+    let asked = bobs.ok("Resume", json!({"position": since, "chats": told})).await;
+    assert_eq!(asked, json!({"changed": [&chats[1]]}));
+    assert_eq!(bobs.ok("Resume", json!({"chats": {&chats[1]: 1}})).await, json!({}));
+    let (name, missed) = bobs.event().await;
+    assert_eq!((name.as_str(), &missed["chatId"]), ("messageCreated", &json!(chats[1])));
+    let since = position(&mut bobs).await;
+    // Nothing has changed since then, so nothing is asked.
+    assert_eq!(bobs.ok("Resume", json!({"position": since})).await, json!({}));
+    assert_eq!(bobs.until_caught_up().await, []);
+    // It holds for a sync over HTTP and on a socket as well.
+    adas.says(&chats[2], "missed").await;
+    let synced = bobs.ok("Sync", json!({"position": since, "chats": {&chats[2]: 1}})).await;
+    assert_eq!(synced["chats"].as_array().unwrap().len(), 1);
+    assert_eq!(bobs.ok("Sync", json!({"position": synced["position"]})).await["chats"], json!([]));
+}
+
+#[tokio::test]
+async fn a_position_of_elsewhere_is_said_to_be_unknown() {
+    let (ada, bob) = pair().await;
+    let chat = ada.group(&[&bob]).await;
+    let (stranger, _) = pair().await;
+    let mut socket = stranger.connect().await;
+    socket.ok("Resume", json!({"position": null})).await;
+    let elsewhere = position(&mut socket).await;
+    let mut bobs = bob.connect().await;
+    for position in [elsewhere, json!("nonsense")] {
+        let answer = bobs.ok("Resume", json!({"position": position})).await;
+        assert_eq!(answer, json!({"unknownPosition": true}));
+    }
+    bobs.ok("Resume", json!({"chats": {&chat: 1}})).await;
+    assert_eq!(bobs.until_caught_up().await, []);
+    let refused = bobs.call("Resume", json!({"position": "nonsense", "more": true})).await;
+    assert_eq!(refused["error"]["message"], "invalid", "{refused}");
+}
+
+#[tokio::test]
+async fn somebody_in_very_many_chats_resumes_by_what_has_changed() {
+    const CHATS: usize = 3_000;
+    let (ada, bob) = pair().await;
+    let messenger = &ada.server.messenger;
+    let actor = messenger.authenticate(&ada.token).await.unwrap();
+    let mut chats = Vec::new();
+    for _ in 0..CHATS {
+        let make = messenger_core::commands::CreateGroupChat {
+            title: "Tea".into(),
+            member_ids: vec![bob.id.parse().unwrap()],
+            client_id: None,
+        };
+        chats.push(messenger.execute(&actor, make).await.unwrap().value.id.to_string());
+    }
+    let mut bobs = bob.connect().await;
+    bobs.ok("Resume", json!({"position": null})).await;
+    let since = position(&mut bobs).await;
+    drop(bobs);
+    ada.connect().await.says(&chats[7], "missed").await;
+    let mut bobs = bob.connect().await;
+    let asked = bobs.ok("Resume", json!({"position": since})).await;
+    assert_eq!(asked, json!({"changed": [&chats[7]]}));
+    bobs.ok("Resume", json!({"chats": {&chats[7]: 1}})).await;
+    assert_eq!(names(&bobs.until_caught_up().await), ["messageCreated"]);
+    // What happens now comes from all of them.
+    let said = ada.connect().await.says(&chats[CHATS - 1], "now").await;
+    assert_eq!(bobs.expect("messageCreated").await["message"], said);
+}

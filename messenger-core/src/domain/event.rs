@@ -42,8 +42,8 @@ pub enum Event {
     PresenceChanged(Presence),
     /// All that was missed has been sent.
     CaughtUp {
-        /// What the client has now, to be sent with the next resume. Absent if the client did not say what it has, or if
-        /// something can't be read.
+        /// What the client has now, to be sent with the next resume. Absent if the client knows nothing of positions, did
+        /// not say what it has, or can't be given everything because something can't be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<Position>,
     },

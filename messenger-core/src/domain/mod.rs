@@ -25,7 +25,7 @@ pub use message::{Message, MessageKind, SystemEvent, SystemNote};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
 pub(crate) use position::Mark;
-pub use position::Position;
+pub use position::{Position, Since};
 pub use presence::Presence;
 pub use session::{Authenticated, Session, Token, TokenHash};
 pub use text::{

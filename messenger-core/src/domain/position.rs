@@ -1,5 +1,5 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ChatId, Revision};
 
@@ -13,6 +13,43 @@ use super::{ChatId, Revision};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(transparent)]
 pub struct Position(String);
+
+/// What a client says of the position that it is at. In JSON: absent, `null`, or the position.
+///
+/// ```
+/// use messenger_core::{Since, queries::Sync};
+///
+/// let sync: Sync = serde_json::from_str(r#"{ "position": null }"#)?;
+/// assert_eq!(sync.position, Since::Nowhere);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Since {
+    /// It knows nothing of positions, and is told none.
+    #[default]
+    Unsaid,
+    /// It has none yet.
+    Nowhere,
+    /// It has everything up to here.
+    At(Position),
+}
+
+impl Since {
+    /// The position, if it is at one.
+    pub const fn position(&self) -> Option<&Position> {
+        match self {
+            Self::At(position) => Some(position),
+            Self::Unsaid | Self::Nowhere => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Since {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let position = Option::<Position>::deserialize(deserializer)?;
+        Ok(position.map_or(Self::Nowhere, Self::At))
+    }
+}
 
 /// What a position stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

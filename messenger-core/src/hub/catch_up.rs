@@ -101,6 +101,11 @@ impl CatchUp {
         Self { added: VecDeque::from([chat]), ..Self::default() }
     }
 
+    /// For a client that knows nothing of positions.
+    pub(super) fn forget_position(&mut self) {
+        self.position = None;
+    }
+
     /// Its end is told once more, because the client has asked once more.
     pub(super) fn end_once_more(&mut self) {
         self.ends += 1;

@@ -52,6 +52,8 @@ pub struct Connection {
     /// The catch-up while its next step is being read: to its end, whether or not anybody waits for it.
     reading: Option<AbortOnDropHandle<(Box<CatchUp>, Result<bool>)>>,
     hold: Option<Pin<Box<Sleep>>>,
+    /// Whether the client knows of positions.
+    wants_position: bool,
     /// Whether a change of a chat has gone out.
     has_told_changes: bool,
     ping: bool,
@@ -95,6 +97,7 @@ impl Connection {
             named: HashMap::new(),
             reading: None,
             hold,
+            wants_position: false,
             has_told_changes: false,
             ping: false,
             ending: None,
@@ -146,9 +149,10 @@ impl Connection {
         Ok(())
     }
 
-    /// The same for a client that has everything up to a position, and of `chats` these revisions, whatever the position
-    /// says: those of which it has been told since. It need not name the others, however many there are; those that have
-    /// changed since then without its knowing are asked for.
+    /// The same for a client that is told its position with [`Event::CaughtUp`], and that has everything up to the one it
+    /// was told before; with `None` it has none yet. Of `chats` it has these revisions, whatever the position says: those
+    /// of which it has been told since. It need not name the others, however many there are; those that have changed since
+    /// then without its knowing are asked for.
     ///
     /// # Errors
     /// As for [`resume`](Self::resume) and [`resume_part`](Self::resume_part).
@@ -161,19 +165,21 @@ impl Connection {
     /// let messenger = Messenger::in_memory();
     /// # let ada = messenger_core::doc::register(&messenger, "ada").await;
     /// let mut connection = messenger.connect(&ada).await?;
-    /// connection.resume(Some(HashMap::new())).await?;
+    /// connection.resume_since(None, HashMap::new()).await?;
     /// let Signal::Event(delivery) = connection.next().await else { panic!() };
     /// let Event::CaughtUp { position: Some(position) } = delivery.event() else { panic!() };
     ///
     /// let mut connection = messenger.connect(&ada).await?;
-    /// assert_eq!(connection.resume_since(position, HashMap::new()).await?, Resumed::Begun);
+    /// assert_eq!(connection.resume_since(Some(position), HashMap::new()).await?, Resumed::Begun);
     /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
     /// ```
     pub async fn resume_since(
         &mut self,
-        position: &Position,
+        position: Option<&Position>,
         chats: HashMap<ChatId, Revision>,
     ) -> Result<Resumed> {
+        self.wants_position = true;
+        let Some(position) = position else { return self.plan(chats, None).await };
         match position.mark() {
             Some(since) => self.plan(chats, Some(since)).await,
             None => Ok(self.unknown_position()),
@@ -185,7 +191,10 @@ impl Connection {
         // What is being read says what the client is given, and must not say so after the new plan.
         self.end_reading().await?;
         match CatchUp::plan(&self.hub, &self.link, chats, since, self.has_told_changes).await? {
-            Plan::Made(catch_up) => {
+            Plan::Made(mut catch_up) => {
+                if !self.wants_position {
+                    catch_up.forget_position();
+                }
                 self.catch_up = Some(Box::new(catch_up));
                 self.hold = None;
                 Ok(Resumed::Begun)

@@ -72,7 +72,7 @@ mod tests {
             asked_by_nobody(messenger, GetPresence { user_ids: Vec::new() }).await,
             asked_by_nobody(
                 messenger,
-                Sync { chats: Default::default(), limit, position: None, cursor: None },
+                Sync { chats: Default::default(), limit, position: Default::default(), cursor: None },
             )
             .await,
         ];
@@ -125,7 +125,10 @@ mod tests {
             let found = scene.query(Owner, find).await;
             let history = scene.query(Owner, history).await;
             let synced = scene
-                .query(Owner, Sync { chats: Default::default(), limit, position: None, cursor: None })
+                .query(
+                    Owner,
+                    Sync { chats: Default::default(), limit, position: Default::default(), cursor: None },
+                )
                 .await;
             let all = [
                 pointers(&sessions),
@@ -161,7 +164,12 @@ mod tests {
             let synced = scene
                 .query(
                     Owner,
-                    Sync { chats: Default::default(), limit, position: None, cursor: cursor.clone() },
+                    Sync {
+                        chats: Default::default(),
+                        limit,
+                        position: Default::default(),
+                        cursor: cursor.clone(),
+                    },
                 )
                 .await;
             let all = [

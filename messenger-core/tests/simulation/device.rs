@@ -219,12 +219,14 @@ impl Device {
         let mut before = heads(self.user, &record.lock());
         let connection = &mut live.connection;
         let resumed = timeout(Duration::from_secs(20), async {
-            let Some((position, had)) = &self.position else { return connection.resume(Some(all)).await };
+            let Some((position, had)) = &self.position else {
+                return connection.resume_since(None, all).await.map(drop);
+            };
             let mut named = all.clone();
             // It may name what it was told since, and is asked for the rest.
             let names = record.lock().rng.below(2) == 0;
             named.retain(|chat, revision| names && had.get(chat) != Some(revision));
-            let asked = match connection.resume_since(position, named).await? {
+            let asked = match connection.resume_since(Some(position), named).await? {
                 Resumed::Begun => return Ok(()),
                 Resumed::Asked(chats) => {
                     all.into_iter().filter(|(chat, _)| chats.contains(chat)).collect::<HashMap<_, _>>()

@@ -206,7 +206,7 @@ impl ChatStore for SqliteStore {
 
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let query = sqlx::query(MEMBERSHIPS.as_str()).id(user).bind(memberships::left_after(left_after));
-        Ok(memberships::memberships(self.all(query, |columns| Listed::read(columns)).await?))
+        Ok(memberships::memberships(self.all(query, Listed::read).await?))
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {

@@ -301,7 +301,7 @@ async fn who_goes_is_forgotten_and_nobody_else() {
     drop(connections.split_off(50));
     assert_eq!(scene.messenger.connections(), 50);
     let here: BTreeSet<_> = connections.iter().map(Connection::id).collect();
-    let pinged = hub.wheel.iter().flat_map(|group| leases(group));
+    let pinged = hub.wheel.iter().flat_map(leases);
     assert_eq!(pinged.map(|lease| lease.connection).collect::<BTreeSet<_>>(), here);
     let of_person = hub.links_of(scene.id(Who::Stranger));
     assert_eq!(of_person.iter().map(|link| link.id).collect::<BTreeSet<_>>(), here);

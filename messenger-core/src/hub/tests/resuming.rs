@@ -355,7 +355,7 @@ async fn what_cannot_be_read_of_one_chat_keeps_nobody_from_the_others() {
 /// How far the member's client is that is given all there is.
 async fn position(scene: &Scene) -> Position {
     let mut connection = scene.connect(Who::Member).await;
-    connection.resume(Some(HashMap::new())).await.unwrap();
+    connection.resume_since(None, HashMap::new()).await.unwrap();
     caught_up(&mut connection).await.expect("everything was given")
 }
 
@@ -383,7 +383,7 @@ async fn is_told_nothing(connection: &mut Connection, time: Duration) {
 /// What the member's client is asked, and then told when it has answered with these.
 async fn asked(scene: &Scene, since: &Position, has: &[(ChatId, Revision)]) -> (Vec<ChatId>, Vec<String>) {
     let mut connection = scene.connect(Who::Member).await;
-    let asked = match connection.resume_since(since, HashMap::new()).await.unwrap() {
+    let asked = match connection.resume_since(Some(since), HashMap::new()).await.unwrap() {
         Resumed::Begun => vec![],
         Resumed::Asked(chats) => {
             let has = has.iter().filter(|(chat, _)| chats.contains(chat)).copied().collect();
@@ -415,7 +415,7 @@ async fn who_has_everything_up_to_a_position_is_asked_for_what_has_changed_since
     // Who was told already says so, and is asked nothing.
     let mut connection = scene.connect(Who::Member).await;
     let has = HashMap::from([(scene.group, known.next())]);
-    assert_eq!(connection.resume_since(&since, has).await.unwrap(), Resumed::Begun);
+    assert_eq!(connection.resume_since(Some(&since), has).await.unwrap(), Resumed::Begun);
     assert_eq!(told(&mut connection).await, [ended()]);
 
     let new = scene.makes_group(Who::Owner, [Who::Member]).await;
@@ -428,7 +428,8 @@ async fn who_has_everything_up_to_a_position_is_asked_for_what_has_changed_since
     let has = [(scene.group, known.next()), (left, Revision::new(1)), (back, Revision::new(1))];
     let (mut chats, told) = asked(&scene, &since, &has).await;
     let mut expected = vec![scene.group, left, back, new];
-    (chats.sort_unstable(), expected.sort_unstable());
+    chats.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(chats, expected);
     assert_eq!(told, ["chatRemoved", "chatUpdated 2", "chatUpdated 3", "chatAdded 1", "caughtUp"]);
 }
@@ -439,7 +440,7 @@ async fn what_changes_while_a_client_is_asked_is_sent() {
     let (since, known) = (position(&scene).await, scene.revision().await);
     scene.says_in(scene.direct, Who::Owner, "missed").await;
     let mut connection = scene.connect(Who::Member).await;
-    let asked = connection.resume_since(&since, HashMap::new()).await.unwrap();
+    let asked = connection.resume_since(Some(&since), HashMap::new()).await.unwrap();
     assert_eq!(asked, Resumed::Asked(vec![scene.direct]));
     // Of this one it need not say anything, for it has everything up to then.
     scene.says(Who::Owner, "meanwhile").await;
@@ -461,7 +462,7 @@ async fn a_position_that_is_not_known_here_is_no_help() {
     for (since, has) in [(&nonsense, HashMap::new()), (&other, HashMap::new()), (&since, more)] {
         let mut connection = scene.connect(Who::Member).await;
         connection.resume_part(HashMap::from([(scene.direct, Revision::ZERO)])).unwrap();
-        assert_eq!(connection.resume_since(since, has).await.unwrap(), Resumed::UnknownPosition);
+        assert_eq!(connection.resume_since(Some(since), has).await.unwrap(), Resumed::UnknownPosition);
         is_told_nothing(&mut connection, Duration::from_secs(29)).await;
         // What was named before counts no more.
         connection.resume(Some(HashMap::from([(scene.group, known)]))).await.unwrap();
@@ -475,11 +476,13 @@ async fn who_could_not_be_given_everything_is_at_no_position() {
     for (method, is_whole) in [("none", true), ("chat_views", false)] {
         scene.store.fail(method, StoreErrorKind::Corrupt, 2);
         let mut connection = scene.connect(Who::Member).await;
-        connection.resume(Some(HashMap::new())).await.unwrap();
+        connection.resume_since(None, HashMap::new()).await.unwrap();
         assert_eq!(caught_up(&mut connection).await.is_some(), is_whole);
     }
-    // Nor is one that has not said what it has.
-    let mut connection = scene.connect(Who::Member).await;
-    connection.resume(None).await.unwrap();
-    assert_eq!(caught_up(&mut connection).await, None);
+    // Nor is one that has not said what it has, or that it knows of positions.
+    for chats in [None, Some(HashMap::new())] {
+        let mut connection = scene.connect(Who::Member).await;
+        connection.resume(chats).await.unwrap();
+        assert_eq!(caught_up(&mut connection).await, None);
+    }
 }

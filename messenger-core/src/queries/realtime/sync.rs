@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     convert,
-    domain::{Chat, ChatId, Cursor, Message, Position, Revision, UserId},
+    domain::{Chat, ChatId, Cursor, Message, Position, Revision, Since, UserId},
     error::Result,
     messenger::{Cx, Query},
     ports::{Anchor, Budget, Changes, ChatHead, ChatView, MemberChat, MessageRecord, StoreErrorKind},
@@ -31,8 +31,11 @@ pub struct Sync {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::HashMap<String, u64>))]
     pub chats: BTreeMap<ChatId, Revision>,
-    /// The `position` of an earlier answer or `caughtUp`: the client has everything up to there. The same for all pages.
-    pub position: Option<Position>,
+    /// The `position` of an earlier answer or `caughtUp`: the client has everything up to there. `null` if it has none yet
+    /// and wants to be told one. The same for all pages.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub position: Since,
     /// Messages of one chat, at most.
     pub limit: Option<u32>,
     /// The `nextCursor` of the answer before.
@@ -52,7 +55,8 @@ pub struct Synced {
     /// named nor in an answer are to be forgotten.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unknown_position: bool,
-    /// What the client has with all the pages, to be sent the next time; on the last page.
+    /// What the client has with all the pages, to be sent the next time; on the last page, if the request had a
+    /// `position`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
     /// Asks for what follows; absent if that was all.
@@ -87,11 +91,11 @@ impl Query for Sync {
         let limit = page_size(self.limit, cx.limits())?;
         let (after, begun): (Option<ChatId>, _) = place::<(ChatId, Position)>(self.cursor.as_ref())?.unzip();
         let follows = |chat: ChatId| after.is_none_or(|after| chat > after);
-        let asked = self.position.as_ref().and_then(Position::mark);
+        let asked = self.position.position().and_then(Position::mark);
         let memberships = cx.store().memberships(user, asked.map(|since| since.commit)).await?;
         let mut named = self.chats;
         let since = asked.filter(|since| memberships.knows(since, |chat| named.get(chat).copied()));
-        let unknown_position = self.position.is_some() && since.is_none();
+        let unknown_position = self.position.position().is_some() && since.is_none();
         // What changes between two pages may be behind the cursor, and is then for the next time.
         let position = begun.unwrap_or_else(|| memberships.position());
         if since.is_some() {
@@ -118,7 +122,7 @@ impl Query for Sync {
         removed.retain(|chat| end.is_none_or(|end| *chat <= end));
         let (next_cursor, position) = match end {
             Some(end) => (Some(Cursor::of(&(end, position))), None),
-            None => (None, Some(position)),
+            None => (None, (self.position != Since::Unsaid).then_some(position)),
         };
         Ok(Synced { chats: reading.chats, removed, unknown_position, position, next_cursor })
     }
@@ -270,7 +274,7 @@ mod tests {
 
     /// Asks for at most 200 messages of each chat.
     fn since<const N: usize>(chats: [(ChatId, Revision); N]) -> Sync {
-        Sync { chats: chats.into(), limit: Some(200), position: None, cursor: None }
+        Sync { chats: chats.into(), limit: Some(200), position: Since::Unsaid, cursor: None }
     }
 
     async fn revision(scene: &Scene, chat: ChatId) -> Revision {
@@ -284,7 +288,10 @@ mod tests {
             chats.insert(chat, revision(scene, chat).await);
         }
         chats.extend(named.iter().copied());
-        scene.ask(Member, Sync { chats, limit: Some(limit), position: None, cursor: None }).await.chats
+        scene
+            .ask(Member, Sync { chats, limit: Some(limit), position: Since::Unsaid, cursor: None })
+            .await
+            .chats
     }
 
     /// A chat of the member with a text of this weight.
@@ -459,7 +466,17 @@ mod tests {
     /// What the member has not, who has everything up to a position and names these chats.
     async fn since_then(scene: &Scene, position: &Option<Position>, named: &[(ChatId, Revision)]) -> Synced {
         let chats = named.iter().copied().collect();
-        scene.ask(Member, Sync { chats, limit: Some(3), position: position.clone(), cursor: None }).await
+        scene
+            .ask(
+                Member,
+                Sync {
+                    chats,
+                    limit: Some(3),
+                    position: position.clone().map_or(Since::Nowhere, Since::At),
+                    cursor: None,
+                },
+            )
+            .await
     }
 
     fn told(synced: &Synced) -> Vec<(ChatId, usize, bool)> {
@@ -470,7 +487,7 @@ mod tests {
     #[tokio::test]
     async fn chats_that_have_not_changed_since_a_position_need_not_be_named() {
         let scene = Scene::new().await;
-        let first = scene.ask(Member, since([])).await;
+        let first = since_then(&scene, &None, &[]).await;
         assert!(first.chats.len() == 2 && !first.unknown_position);
         assert_eq!(told(&since_then(&scene, &first.position, &[]).await), []);
 
@@ -491,15 +508,16 @@ mod tests {
 
         scene.must(Owner, RemoveMember { chat_id: new, user_id: scene.id(Member) }).await;
         assert_eq!(since_then(&scene, &changed.position, &[]).await.removed, [new]);
-        let unnamed = Sync { chats: BTreeMap::new(), limit: None, position: None, cursor: None };
+        let unnamed = Sync { chats: BTreeMap::new(), limit: None, position: Since::Unsaid, cursor: None };
         assert_eq!(scene.ask(Member, unnamed).await.removed, []);
     }
 
     #[tokio::test]
     async fn a_position_of_another_store_is_passed_over() {
         let scene = Scene::new().await;
-        let position = scene.ask(Member, since([])).await.position;
-        let other = Scene::new().await.ask(Member, since([])).await.position;
+        let position = since_then(&scene, &None, &[]).await.position;
+        let other = since_then(&Scene::new().await, &None, &[]).await.position;
+        assert!(position.is_some() && scene.ask(Member, since([])).await.position.is_none());
         let nonsense: Option<Position> = serde_json::from_value("nonsense".into()).unwrap();
         for (position, is_known) in [(position, true), (other, false), (nonsense, false)] {
             let synced = since_then(&scene, &position, &[]).await;
@@ -520,12 +538,13 @@ mod tests {
         for _ in 0..6 {
             chats.push(weighing(&scene, 1000).await);
         }
-        let first = scene.ask(Member, Sync { limit: Some(4), ..since([]) }).await;
+        let sync = Sync { limit: Some(4), position: Since::Nowhere, ..since([]) };
+        let first = scene.ask(Member, sync.clone()).await;
         assert!(first.position.is_none());
         // Behind the cursor: it is told of the next time.
         let passed = first.chats[1].chat.id;
         scene.says_in(passed, Member, "meanwhile").await;
-        let next = Sync { limit: Some(4), cursor: first.next_cursor, ..since([]) };
+        let next = Sync { cursor: first.next_cursor, ..sync };
         let last = scene.ask(Member, next).await;
         let told = since_then(&scene, &last.position, &[]).await.chats;
         assert_eq!(told.iter().map(|chat| chat.chat.id).collect::<Vec<_>>(), [passed]);
@@ -591,7 +610,7 @@ mod tests {
         // was made, which weighs some 330 bytes.
         for (named, pages) in [(true, &[2, 1, 1, 1, 2, 1][..]), (false, &[1, 1, 1, 1, 1, 1, 1, 1])] {
             let known = known(&scene, if named { &chats } else { &[] }).await;
-            let sync = Sync { chats: known, limit: Some(4), position: None, cursor: None };
+            let sync = Sync { chats: known, limit: Some(4), position: Since::Unsaid, cursor: None };
             let answers = all_pages(&scene, sync, false).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
             assert_eq!(told, pages, "{named}");
@@ -611,7 +630,8 @@ mod tests {
         for _ in 0..10 {
             chats.push(scene.makes_group(Member, []).await);
         }
-        let sync = Sync { chats: known(&scene, &[]).await, limit: Some(1), position: None, cursor: None };
+        let sync =
+            Sync { chats: known(&scene, &[]).await, limit: Some(1), position: Since::Unsaid, cursor: None };
         for adds in [true, false] {
             let answers = all_pages(&scene, sync.clone(), adds).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
@@ -626,7 +646,8 @@ mod tests {
         for _ in 0..10 {
             chats.push(weighing(&scene, 3000).await);
         }
-        let mut sync = Sync { chats: known(&scene, &[]).await, limit: Some(4), position: None, cursor: None };
+        let mut sync =
+            Sync { chats: known(&scene, &[]).await, limit: Some(4), position: Since::Unsaid, cursor: None };
         let mut told = Vec::new();
         loop {
             let answer = scene.ask(Member, sync.clone()).await;
@@ -652,8 +673,12 @@ mod tests {
         let after = scene.makes_group(Owner, []).await;
         let mut known = known(&scene, &[]).await;
         known.extend([before, between, after].map(|chat| (chat, Revision::new(1))));
-        let answers =
-            all_pages(&scene, Sync { chats: known, limit: None, position: None, cursor: None }, false).await;
+        let answers = all_pages(
+            &scene,
+            Sync { chats: known, limit: None, position: Since::Unsaid, cursor: None },
+            false,
+        )
+        .await;
         let removed: Vec<_> = answers.iter().map(|answer| &answer.removed[..]).collect();
         assert_eq!(removed, [&[before][..], &[between, after]]);
         assert_eq!(answers.iter().map(|answer| answer.chats.len()).sum::<usize>(), chats.len());
@@ -666,7 +691,12 @@ mod tests {
         for _ in 0..20 {
             chats.push(weighing(&scene, 6000).await);
         }
-        let sync = Sync { chats: known(&scene, &chats).await, limit: Some(4), position: None, cursor: None };
+        let sync = Sync {
+            chats: known(&scene, &chats).await,
+            limit: Some(4),
+            position: Since::Unsaid,
+            cursor: None,
+        };
         let read = |method| scene.store.calls(method);
         let before = [read("changes"), read("chat_views"), read("history")];
         let answer = scene.ask(Member, sync).await;
