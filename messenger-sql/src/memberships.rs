@@ -43,7 +43,7 @@ pub fn memberships(rows: Vec<Listed>) -> Memberships {
     let mut memberships = Memberships::default();
     if let Some(first) = rows.first() {
         (memberships.count, memberships.history, memberships.settled) =
-            (first.count, first.history, first.settled);
+            (first.count, Some(first.history), first.settled);
     }
     for row in rows {
         match row.chat {

@@ -134,7 +134,7 @@ impl CatchUp {
                 }
             }
             places.chats.values_mut().for_each(Place::forget);
-            let position = Some(memberships.position());
+            let position = memberships.position();
             Plan::Made(Self { position, ..Self::compare(places, heads, named, most) })
         })
         .await

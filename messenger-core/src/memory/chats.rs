@@ -119,7 +119,7 @@ impl ChatStore for MemoryStore {
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let state = self.lock()?;
         let count = state.users.get(user).map_or(0, |user| user.memberships);
-        let (history, settled) = (state.history.0, state.commits);
+        let (history, settled) = (Some(state.history.0), state.commits);
         let mut memberships = Memberships { count, history, settled, ..Memberships::default() };
         for chat in state.chats_of(user) {
             let (id, revision) = (chat.record.id, chat.record.revision);

@@ -104,6 +104,7 @@ pub trait ChatStore: Send + Sync + 'static {
     /// # Behavior
     /// - `memberships_lists_every_chat_with_its_revision`
     /// - `memberships_count_is_no_later_than_the_list`: also while others write.
+    /// - `memberships_number_commits_or_tell_nothing_of_them`
     /// - `memberships_have_a_later_commit_after_every_change`: of messages, members, roles and title. What is no change
     ///   of the chat, such as a mark, may or may not have one.
     /// - `memberships_tell_of_chats_that_were_left`: not of those that the person is in again.
@@ -325,8 +326,9 @@ pub struct Memberships {
     pub chats: Vec<MemberChat>,
     /// Chats that the person has left, in no particular order.
     pub left: Vec<ChatId>,
-    /// Which order the commits are of. Another one if the numbers may have begun anew, as in another database.
-    pub history: u64,
+    /// Which order the commits are of. Another one if the numbers may have begun anew, as in another database. `None` of a
+    /// store that does not number its commits: then no client is told a position, and each says what it has of all chats.
+    pub history: Option<u64>,
     /// Up to this commit everything is in the list. Later ones may be in it, too, while some before them are not: where
     /// several writers commit at once, the numbers do not become visible in their order.
     pub settled: u64,
@@ -335,14 +337,15 @@ pub struct Memberships {
 impl Memberships {
     /// How far a client is that is given all of this. That of the last change of a chat of the person, not of the last
     /// commit: so it stays the same while nothing happens to them.
-    pub(crate) fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Option<Position> {
+        let history = self.history?;
         let settled = self.chats.iter().filter(|chat| chat.commit <= self.settled);
         let newest = settled.max_by_key(|chat| chat.commit);
-        Position::of(&Mark {
-            history: self.history,
+        Some(Position::of(&Mark {
+            history,
             commit: newest.map_or(0, |chat| chat.commit),
             newest: newest.map(|chat| (chat.head.chat, chat.head.revision)),
-        })
+        }))
     }
 
     /// Whether this store has had all that a client at this position has, and has named. If it has lost something, what
@@ -359,7 +362,9 @@ impl Memberships {
         let has_named = |MemberChat { head, .. }: &MemberChat| {
             named(&head.chat).is_none_or(|revision| revision <= head.revision)
         };
-        mark.history == self.history && mark.newest.is_none_or(has_newest) && self.chats.iter().all(has_named)
+        self.history == Some(mark.history)
+            && mark.newest.is_none_or(has_newest)
+            && self.chats.iter().all(has_named)
     }
 }
 
@@ -368,7 +373,8 @@ impl Memberships {
 pub struct MemberChat {
     /// Its last change.
     pub head: ChatHead,
-    /// The commit that changed it last: a number that rises with every commit that changes a chat, over all chats.
+    /// The commit that changed it last: a number that rises with every commit that changes a chat, over all chats. 0 in a
+    /// store that does not number them.
     pub commit: u64,
 }
 

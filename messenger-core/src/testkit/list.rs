@@ -77,6 +77,7 @@ macro_rules! __messenger_store_cases {
                 set_mute_of_a_stranger_is_not_member
                 memberships_lists_every_chat_with_its_revision
                 memberships_count_is_no_later_than_the_list
+                memberships_number_commits_or_tell_nothing_of_them
                 memberships_have_a_later_commit_after_every_change
                 memberships_tell_of_chats_that_were_left
                 memberships_commits_miss_nothing_while_others_write

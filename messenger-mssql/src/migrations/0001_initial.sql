@@ -55,8 +55,6 @@ CREATE TABLE {schema}.messenger_chats (
     -- The moment of the last message, else of opening.
     activity_at     bigint          NOT NULL,
     roster_version  bigint          NOT NULL,
-    -- A number that rises with every update, over all rows that have one in this database.
-    commit_no       rowversion      NOT NULL,
     created_at      bigint          NOT NULL,
     member_count    int             NOT NULL,
     -- 0 direct, 1 group.
@@ -75,13 +73,6 @@ CREATE UNIQUE NONCLUSTERED INDEX messenger_chats_by_pair ON {schema}.messenger_c
 CREATE UNIQUE NONCLUSTERED INDEX messenger_chats_by_client_id ON {schema}.messenger_chats (creator_id, client_id)
     WHERE client_id IS NOT NULL;
 
--- Which order of numbers this is. To be drawn anew after a restore, which counts again what was lost.
-CREATE TABLE {schema}.messenger_history (
-    [only]          tinyint         NOT NULL CONSTRAINT messenger_history_pkey PRIMARY KEY,
-    id              bigint          NOT NULL
-);
-INSERT INTO {schema}.messenger_history ([only], id) VALUES (1, CHECKSUM(NEWID()));
-
 -- Everybody who is or ever was in a chat.
 CREATE TABLE {schema}.messenger_members (
     chat_id         binary(16)      NOT NULL,
@@ -96,12 +87,10 @@ CREATE TABLE {schema}.messenger_members (
     -- 0 member, 1 admin, 2 owner.
     role            tinyint         NOT NULL,
     left_at         bigint          NULL,
-    -- The `commit_no` that the chat had before the end of the transaction in which they left.
-    left_commit     bigint          NULL,
     muted_until     bigint          NULL,
     CONSTRAINT messenger_members_pkey PRIMARY KEY CLUSTERED (chat_id, user_id)
 );
-CREATE NONCLUSTERED INDEX messenger_members_by_user ON {schema}.messenger_members (user_id) INCLUDE (left_at, left_commit);
+CREATE NONCLUSTERED INDEX messenger_members_by_user ON {schema}.messenger_members (user_id) INCLUDE (left_at);
 
 CREATE TABLE {schema}.messenger_messages (
     chat_id          binary(16)     NOT NULL,
@@ -517,8 +506,7 @@ AS
 BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
-    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @noted int, @joined bigint, @members int, @removed int,
-        @commit bigint;
+    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @noted int, @joined bigint, @members int, @removed int;
     SET @noted = DATALENGTH(@notes) / 48;
 
     BEGIN TRANSACTION;
@@ -530,8 +518,7 @@ BEGIN
         IF EXISTS (SELECT 1 FROM {schema}.messenger_chats WHERE id = @chat) RETURN 2;
         RETURN 1;
     END;
-    SELECT @last_seq = last_seq, @revision = revision, @texts = texts, @members = member_count,
-        @commit = CONVERT(bigint, commit_no)
+    SELECT @last_seq = last_seq, @revision = revision, @texts = texts, @members = member_count
     FROM {schema}.messenger_chats WHERE id = @chat;
     -- While nothing is held that whoever moves a mark waits for.
     SELECT @joined = COALESCE(MAX(join_order), 0) FROM {schema}.messenger_members WHERE chat_id = @chat;
@@ -565,7 +552,6 @@ BEGIN
             joined_at = CASE a.change WHEN 0 THEN @at ELSE p.joined_at END,
             join_order = CASE a.change WHEN 0 THEN @joined + a.place ELSE p.join_order END,
             left_at = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @at ELSE p.left_at END,
-            left_commit = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @commit ELSE p.left_commit END,
             muted_until = CASE a.change WHEN 0 THEN NULL ELSE p.muted_until END,
             read_seq = CASE WHEN a.change = 0 AND p.read_seq < @last_seq THEN @last_seq ELSE p.read_seq END,
             read_texts = CASE WHEN a.change = 0 AND p.read_texts < @texts THEN @texts ELSE p.read_texts END,

@@ -89,7 +89,8 @@ impl Query for Sync {
     async fn run(self, cx: &Cx) -> Result<Synced> {
         let user = cx.actor().user()?;
         let limit = page_size(self.limit, cx.limits())?;
-        let (after, begun): (Option<ChatId>, _) = place::<(ChatId, Position)>(self.cursor.as_ref())?.unzip();
+        let (after, begun): (Option<ChatId>, _) =
+            place::<(ChatId, Option<Position>)>(self.cursor.as_ref())?.unzip();
         let follows = |chat: ChatId| after.is_none_or(|after| chat > after);
         let asked = self.position.position().and_then(Position::mark);
         let memberships = cx.store().memberships(user, asked.map(|since| since.commit)).await?;
@@ -122,7 +123,7 @@ impl Query for Sync {
         removed.retain(|chat| end.is_none_or(|end| *chat <= end));
         let (next_cursor, position) = match end {
             Some(end) => (Some(Cursor::of(&(end, position))), None),
-            None => (None, (self.position != Since::Unsaid).then_some(position)),
+            None => (None, position.filter(|_| self.position != Since::Unsaid)),
         };
         Ok(Synced { chats: reading.chats, removed, unknown_position, position, next_cursor })
     }
