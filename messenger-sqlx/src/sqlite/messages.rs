@@ -25,7 +25,8 @@ pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest to
-/// `$6` that weigh at most `$7` bytes together: of the others no more than the length is read.
+/// `$6` that weigh at most `$7` bytes together: of the others no more than the length is read. They are weighed before they
+/// are summed up, because SQLite keeps the columns that a window is over, and so would read all bodies.
 pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.last_seq, {MESSAGE}
@@ -33,11 +34,13 @@ pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
         CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
         LEFT JOIN messenger_messages AS m ON m.chat_id = $1 AND m.seq IN (
             SELECT w.seq FROM (
-                SELECT n.seq, {weight} AS weight, sum({weight}) OVER (
-                    ORDER BY abs(n.seq - $6), n.seq DESC ROWS UNBOUNDED PRECEDING
+                SELECT l.seq, l.weight, sum(l.weight) OVER (
+                    ORDER BY abs(l.seq - $6), l.seq DESC ROWS UNBOUNDED PRECEDING
                 ) AS total
-                FROM messenger_messages AS n
-                WHERE n.chat_id = $1 AND n.seq >= max($3, min(c.last_seq, $4) + 1 - $5) AND n.seq <= $4
+                FROM (
+                    SELECT n.seq, {weight} AS weight FROM messenger_messages AS n
+                    WHERE n.chat_id = $1 AND n.seq >= max($3, min(c.last_seq, $4) + 1 - $5) AND n.seq <= $4
+                ) AS l
             ) AS w
             WHERE w.total <= $7 OR w.total = w.weight
         )

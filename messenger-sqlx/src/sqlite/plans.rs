@@ -1,4 +1,4 @@
-//! That no statement reads a whole table.
+//! That no statement reads a whole table, or more of a row than it needs.
 
 use sqlx::AssertSqlSafe;
 
@@ -72,7 +72,7 @@ async fn check_all(store: &SqliteStore) {
         for step in plan(store, text).await {
             let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
             let table = scanned.filter(|name| {
-                name.len() == 1 && !["a", "f", "v", "w"].contains(name) || name.starts_with("messenger_")
+                name.len() == 1 && !["a", "f", "l", "v", "w"].contains(name) || name.starts_with("messenger_")
             });
             assert_eq!(table, None, "{name}: {step}");
         }
@@ -92,6 +92,53 @@ async fn a_page_of_history_is_a_range_that_is_weighed_and_then_read() {
     // The places and lengths of one page.
     let sorts = plan.iter().filter(|step| step.contains("TEMP B-TREE")).count();
     assert_eq!(sorts, 1, "{plan:#?}");
+}
+
+/// SQLite reads a body's length from the head of its row, unless it keeps the body itself for a window.
+#[tokio::test]
+async fn of_the_bodies_that_are_weighed_only_the_lengths_are_read() {
+    let (store, _directory) = fresh().await;
+    let number = |query: &'static str| store.one(sqlx::query(query), |columns| columns.integer());
+    let root = number("SELECT rootpage FROM sqlite_schema WHERE name = 'messenger_messages'").await;
+    let body = number("SELECT cid FROM pragma_table_info('messenger_messages') WHERE name = 'body'").await;
+    let (root, body) = (root.unwrap().unwrap(), body.unwrap().unwrap());
+    for text in [&messages::HISTORY, &messages::CHANGES] {
+        let steps = program(&store, text.as_str()).await;
+        let messages: Vec<_> = steps
+            .iter()
+            .filter(|step| step.code == "OpenRead" && step.p[1] == root)
+            .map(|step| step.p[0])
+            .collect();
+        let read = steps.iter().filter(|step| {
+            step.code == "Column"
+                && messages.contains(&step.p[0])
+                && step.p[1] == body
+                && step.p5 & LENGTH == 0
+        });
+        assert_eq!(read.count(), 1, "{}", text.as_str());
+    }
+}
+
+/// The flag of a step that wants no more of a column than its length.
+const LENGTH: i64 = 0x40;
+
+/// A step of SQLite's machine.
+struct Step {
+    code: String,
+    p: [i64; 3],
+    p5: i64,
+}
+
+async fn program(store: &SqliteStore, text: &str) -> Vec<Step> {
+    let explain = AssertSqlSafe(format!("EXPLAIN {text}"));
+    let steps = store.all(sqlx::query(explain), |columns| {
+        columns.next_column();
+        let code = columns.text()?.to_owned();
+        let p = [columns.integer()?, columns.integer()?, columns.integer()?];
+        columns.next_column();
+        Ok(Step { code, p, p5: columns.integer()? })
+    });
+    steps.await.unwrap()
 }
 
 #[tokio::test]

@@ -7,7 +7,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::Result;
+use crate::{Result, http::connect_small};
+
+/// The buffer of a client, and what it does not keep after it was needed.
+const SMALL: usize = 4096;
+const LARGE: usize = 64 * 1024;
 
 /// One connected socket.
 pub(crate) struct Client {
@@ -16,23 +20,49 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     filled: usize,
     out: Vec<u8>,
+    read: u64,
+    written: u64,
 }
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr, path: &str, token: &str) -> Result<Self> {
-        let mut stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        Self::shake_hands(stream, address, path, token).await
+    }
+
+    /// For which the system takes only little that is not read.
+    pub(crate) async fn connect_small(address: SocketAddr, path: &str, token: &str) -> Result<Self> {
+        Self::shake_hands(connect_small(address).await?, address, path, token).await
+    }
+
+    async fn shake_hands(
+        mut stream: TcpStream,
+        address: SocketAddr,
+        path: &str,
+        token: &str,
+    ) -> Result<Self> {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
-        let mut client = Self { stream, buffer: vec![0; 4096], filled: 0, out: Vec::new() };
+        let mut client =
+            Self { stream, buffer: vec![0; SMALL], filled: 0, out: Vec::new(), read: 0, written: 0 };
         let head = client.head().await?;
         if head.starts_with(b"HTTP/1.1 101 ") {
             return Ok(client);
         }
         Err(format!("the handshake was refused: {}", String::from_utf8_lossy(&head)).into())
+    }
+
+    pub(crate) const fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Bytes read and written since the handshake.
+    pub(crate) const fn traffic(&self) -> (u64, u64) {
+        (self.read, self.written)
     }
 
     async fn head(&mut self) -> Result<Vec<u8>> {
@@ -53,6 +83,7 @@ impl Client {
         for payload in payloads {
             frame(&mut self.out, if binary { BINARY } else { TEXT }, payload);
         }
+        self.written += self.out.len() as u64;
         Ok(self.stream.write_all(&self.out).await?)
     }
 
@@ -88,6 +119,7 @@ impl Client {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             read => {
                 self.filled += read;
+                self.read += read as u64;
                 Ok(())
             }
         }
@@ -96,6 +128,9 @@ impl Client {
     fn forget(&mut self, bytes: usize) {
         self.buffer.copy_within(bytes..self.filled, 0);
         self.filled -= bytes;
+        if self.filled == 0 && self.buffer.len() > LARGE {
+            self.buffer = vec![0; SMALL];
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use messenger_core::ChatId;
 use messenger_testing::ServerCpu;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -100,6 +100,8 @@ pub(crate) struct Load {
 pub(crate) enum Pace {
     /// Each sender has so many messages in flight all the time: not answered, or not yet with everybody.
     Steady { in_flight: u64, length: Duration },
+    /// All senders together have so many messages in flight. Who has waited longest sends the next one.
+    Shared { in_flight: u64, length: Duration },
     /// The next message is sent some time after everybody got the one before.
     Alone { times: u64, pause: Duration },
 }
@@ -109,8 +111,9 @@ impl Side {
         Self { process, store, wire, crowd: Vec::new() }
     }
 
-    pub(crate) fn floor(process: Process) -> Self {
-        Self { process, store: None, wire: Wire::Floor, crowd: Vec::new() }
+    /// One that stores nothing.
+    pub(crate) fn bare(process: Process, wire: Wire) -> Self {
+        Self { process, store: None, wire, crowd: Vec::new() }
     }
 
     /// CPU time taken so far.
@@ -165,8 +168,12 @@ impl Side {
                 meter: Arc::clone(&meter),
                 sampled: index % SAMPLED == SAMPLED - 1,
                 delays: Vec::new(),
+                most_in_flight: match load.pace {
+                    Pace::Shared { in_flight, .. } => in_flight.div_ceil(load.senders.len() as u64),
+                    Pace::Steady { .. } | Pace::Alone { .. } => 0,
+                },
                 wire: self.wire,
-                order: (self.wire != Wire::Floor).then(|| Order::new(self.wire)),
+                order: (!self.wire.is_floor()).then(|| Order::new(self.wire)),
             };
             let stop = stop.clone();
             let chat = load.senders.iter().find(|sender| sender.0 == index).map(|sender| sender.1);
@@ -215,14 +222,17 @@ struct Meter {
     delivered: AtomicU64,
     /// No more deliveries are due than may be.
     level: Notify,
+    /// What senders that share what may be in flight may still send.
+    turns: Semaphore,
     delays: Mutex<Vec<Duration>>,
 }
 
 impl Meter {
     fn new(load: &Load) -> Self {
-        let most_due = match load.pace {
-            Pace::Steady { in_flight, .. } => in_flight * load.senders.len() as u64 * load.audience,
-            Pace::Alone { .. } => 0,
+        let (most_due, turns) = match load.pace {
+            Pace::Steady { in_flight, .. } => (in_flight * load.senders.len() as u64 * load.audience, 0),
+            Pace::Shared { in_flight, .. } => (in_flight * load.audience, in_flight),
+            Pace::Alone { .. } => (0, 0),
         };
         Self {
             began: Instant::now(),
@@ -232,6 +242,7 @@ impl Meter {
             answered: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             level: Notify::new(),
+            turns: Semaphore::new(turns as usize),
             delays: Mutex::default(),
         }
     }
@@ -267,7 +278,7 @@ impl Meter {
 
     async fn wait_for_end(&self, load: &Load) -> Result {
         let wanted = match load.pace {
-            Pace::Steady { length, .. } => {
+            Pace::Steady { length, .. } | Pace::Shared { length, .. } => {
                 tokio::time::sleep(length).await;
                 0
             }
@@ -305,6 +316,8 @@ struct Place {
     meter: Arc<Meter>,
     sampled: bool,
     delays: Vec<Duration>,
+    /// Of what all senders share, the part of this one.
+    most_in_flight: u64,
     /// Of the floor nobody asks for it.
     order: Option<Order>,
 }
@@ -322,6 +335,7 @@ impl Place {
                 (Some(sender), Pace::Steady { in_flight, length }) => {
                     self.send_steadily(sender, in_flight, length).await
                 }
+                (Some(sender), Pace::Shared { length, .. }) => self.send_in_turn(sender, length).await,
                 (Some(sender), Pace::Alone { times, pause }) => self.send_alone(sender, times, pause).await,
             }
         };
@@ -360,6 +374,34 @@ impl Place {
         }
     }
 
+    /// A message has its turn until it is both answered and delivered here.
+    async fn send_in_turn(&mut self, mut sender: Sender, length: Duration) -> Result {
+        let meter = Arc::clone(&self.meter);
+        let (mut sent, mut answers, mut events) = (0, 0, 0_u64);
+        loop {
+            let done = answers.min(events);
+            // With others about, one at a time: else who is quick would take all turns.
+            let wants = meter.began.elapsed() < length && sent - done < self.most_in_flight;
+            tokio::select! {
+                heard = self.hear() => {
+                    let heard = heard?;
+                    (answers, events) = (answers + heard.answers, events + heard.events);
+                    meter.turns.add_permits((answers.min(events) - done) as usize);
+                }
+                turn = meter.turns.acquire(), if wants => {
+                    turn?.forget();
+                    let mut count = 1;
+                    while sent - done + count < self.most_in_flight && let Ok(turn) = meter.turns.try_acquire() {
+                        turn.forget();
+                        count += 1;
+                    }
+                    self.send(&mut sender, count).await?;
+                    sent += count;
+                }
+            }
+        }
+    }
+
     async fn send_alone(&mut self, mut sender: Sender, times: u64, pause: Duration) -> Result {
         for _ in 0..times {
             tokio::time::sleep(pause).await;
@@ -383,7 +425,7 @@ impl Place {
 
     async fn hear(&mut self) -> Result<Heard> {
         let mut heard = Heard::default();
-        let Self { client, wire, meter, sampled, delays, order } = self;
+        let Self { client, wire, meter, sampled, delays, order, .. } = self;
         let mut take = |record: &[u8]| match wire.read(record) {
             Record::Message => {
                 heard.events += 1;

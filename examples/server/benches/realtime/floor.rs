@@ -1,4 +1,5 @@
-//! The floor: a bare axum server that gives each frame to all sockets of a room, answers it, and does nothing else.
+//! The floor: a bare axum server that gives each frame to all sockets of a room, or back to who sent it, answers it, and
+//! does nothing else.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use axum::{
     routing::get,
     serve::ListenerExt as _,
 };
-use futures::SinkExt as _;
+use futures::{FutureExt as _, SinkExt as _};
 use tokio::{
     net::TcpListener,
     sync::{
@@ -32,6 +33,9 @@ use crate::{Result, process};
 
 /// What a frame is answered with.
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+/// As long as the server's own answer to a message of 100 bytes, and as the event that tells of it.
+const ANSWER_LENGTH: usize = 380;
+const EVENT_LENGTH: usize = 480;
 /// Seconds between two pings of one socket.
 const PING_SECONDS: usize = 30;
 
@@ -53,7 +57,8 @@ pub(crate) async fn serve() -> Result {
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    Ok(axum::serve(listener, Router::new().route("/ws", get(open)).with_state(rooms)).await?)
+    let router = Router::new().route("/ws", get(open)).route("/echo", get(open_echo)).with_state(rooms);
+    Ok(axum::serve(listener, router).await?)
 }
 
 async fn turn(wheel: Arc<[Notify; PING_SECONDS]>) {
@@ -110,4 +115,31 @@ async fn run(mut socket: WebSocket, room: broadcast::Sender<Utf8Bytes>, pings: &
         }
         socket.flush().await?;
     }
+}
+
+async fn open_echo(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.read_buffer_size(1024).on_upgrade(async |socket| {
+        let _ = echo(socket).await;
+    })
+}
+
+/// Reads what is there, gives back an answer and an event for each frame, and writes them at once.
+async fn echo(mut socket: WebSocket) -> Result {
+    let answer = Utf8Bytes::from(format!("{ANSWER:<ANSWER_LENGTH$}"));
+    while let Some(mut message) = socket.recv().await {
+        loop {
+            if let Message::Text(request) = message? {
+                socket.feed(Message::Text(answer.clone())).await?;
+                let event = format!(r#"{{"jsonrpc":"2.0","method":"messageCreated","params":{request}}}"#);
+                socket.feed(Message::Text(format!("{event:<EVENT_LENGTH$}").into())).await?;
+            }
+            match socket.recv().now_or_never() {
+                Some(Some(next)) => message = next,
+                Some(None) => return Ok(()),
+                None => break,
+            }
+        }
+        socket.flush().await?;
+    }
+    Ok(())
 }

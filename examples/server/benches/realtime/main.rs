@@ -3,20 +3,30 @@
 //! `cargo bench -p messenger-server --bench realtime -- --help`
 
 mod bare;
+mod burst;
 mod client;
 mod crowd;
 mod direct;
 mod fan_out;
 mod floor;
+mod http;
 mod idle;
 mod keeper;
+mod many;
 mod order;
 mod postgres;
 mod process;
 mod report;
 mod sides;
 mod signalr;
+mod slow;
+mod spread;
+mod stalled;
+mod stock;
 mod store;
+mod talk;
+mod unread;
+mod used;
 mod wire;
 mod world;
 
@@ -43,8 +53,21 @@ Usage: cargo bench -p messenger-server --bench realtime -- [OPTION]... [AIM]...
   g1 g2 g3 g4  messages between two: CPU of the server and of the store, messages a second, latency
   g5 g6 g7     messages to a group: CPU under load, deliveries a second, one lone message to 1,000 connections
   g8 g9 g11    connections: memory, CPU to connect, CPU while idle
+  g12          64 messages in flight over 1, 10, 100 and 1,000 chats: CPU of the server beside a bare echo
   signalr      the server's SignalR hub in JSON and in MessagePack, beside its WebSocket in place of the floor:
                CPU of a delivery and of a send, deliveries a second, memory
+
+These only if they are named, one to five minutes each:
+
+  slow         what others wait beside one client of the hub that asks for 4, or 64, streams and reads nothing, by each
+               transport
+  unread       what 20 people who chat wait, and the server's memory, beside 250 connections that ask for the longest
+               pages and read nothing: over HTTP, the WebSocket, and the hub
+  bodies       the same beside 50 posts a second whose bodies do not come
+  sync         the same beside a Sync of 3,000 chats that end in a long text, eight at a time
+  used         memory of a connection after connecting, after a resume of 500 chats, after the longest page, and later
+  many         connecting with 10, 1,000 and 10,000 chats: time, bytes, the server's memory
+  memory       the server's memory before, in and after log-ins and a burst of 50,000 messages
 
   --postgres          on a PostgreSQL server of its own, which scripts/postgres starts with PostgreSQL's own settings
                       (fsync = on) in the folder TMPDIR, or else where the build is: on a disk, not in memory
@@ -53,10 +76,11 @@ Usage: cargo bench -p messenger-server --bench realtime -- [OPTION]... [AIM]...
   --quick             fewer and shorter rounds, fewer connections
   --seconds N         how long each round under load lasts (default 2, quick 1)
   --server-only       no bare axum server: for a profiler
-  --beside PATH       another build of the server in place of the bare one: to compare two
+  --beside PATH       another build of the server in place of the bare one, or beside the echo: to compare two; in
+                      place of this build for those that are measured only if they are named
   --help              this
 
-Without an AIM all are measured, in about seven minutes. Everything runs on this machine: the server, the floor and
+Without an AIM all of the first ones are measured, in about nine minutes. Everything runs on this machine: the server, the floor and
 PostgreSQL in processes of their own, the clients in this one. PostgreSQL's CPU is that of all its processes. Each
 server starts on a copy of the same database, when that has been written to the disk; PostgreSQL and the databases are
 removed at the end, also after a Ctrl-C. Compare within one run; on a busy machine repeat it.";
@@ -77,7 +101,11 @@ struct Plan {
 
 impl Plan {
     fn wants(&self, aims: &[&str]) -> bool {
-        self.aims.is_empty() || aims.iter().any(|aim| self.aims.iter().any(|wanted| wanted == aim))
+        self.names(aims) || self.aims.is_empty() && aims.iter().any(|aim| !BURDENS.contains(aim))
+    }
+
+    fn names(&self, aims: &[&str]) -> bool {
+        aims.iter().any(|aim| self.aims.iter().any(|wanted| wanted == aim))
     }
 }
 
@@ -135,7 +163,7 @@ fn task() -> Result<Task> {
             "--server-only" => floor = Floor::None,
             "--beside" => floor = Floor::Other(arguments.next().ok_or("--beside takes a path")?.into()),
             "--seconds" => seconds = Some(arguments.next().ok_or("--seconds takes a number")?.parse()?),
-            aim if AIMS.contains(&aim) => aims.push(argument),
+            aim if AIMS.contains(&aim) || BURDENS.contains(&aim) => aims.push(argument),
             other => return Err(format!("there is no `{other}`; see --help").into()),
         }
     }
@@ -145,10 +173,16 @@ fn task() -> Result<Task> {
     }
     let (rounds, connections, length) = if quick { (1, 500, 1) } else { (3, 2000, 2) };
     let length = Duration::from_secs(seconds.unwrap_or(length));
-    Ok(Task::Measure(Plan { aims, rounds, length, connections, store, floor, quick }))
+    let mut plan = Plan { aims, rounds, length, connections, store, floor, quick };
+    if !plan.wants(&["g8", "g9", "g11", "signalr"]) {
+        plan.connections = 0;
+    }
+    Ok(Task::Measure(plan))
 }
 
-const AIMS: [&str; 11] = ["g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11", "signalr"];
+const AIMS: [&str; 12] = ["g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g11", "g12", "signalr"];
+/// What is measured only if it is named.
+const BURDENS: [&str; 7] = ["slow", "unread", "bodies", "sync", "used", "many", "memory"];
 
 fn run(task: Task) -> Result {
     match task {
@@ -173,7 +207,7 @@ async fn measure(plan: &Plan) -> Result {
     let mut report = Report::begin();
     let store = Store::start(&plan.store).await?;
     let about = store.describe().await?;
-    let world = world::World::make(store, plan.connections).await?;
+    let world = world::World::make(store, plan).await?;
     if plan.wants(&["g1", "g2", "g3", "g4"]) {
         direct::measure(plan, &world, &mut report).await?;
     }
@@ -186,9 +220,32 @@ async fn measure(plan: &Plan) -> Result {
     if plan.wants(&["g8", "g9", "g11"]) {
         idle::measure(plan, &world, &mut report).await?;
     }
+    if plan.wants(&["g12"]) {
+        spread::measure(plan, &world, &mut report).await?;
+    }
     if plan.wants(&["signalr"]) {
         signalr::measure(plan, &world, &mut report).await?;
     }
+    measure_burdens(plan, &world, &mut report).await?;
     report.print(&about);
+    Ok(())
+}
+
+async fn measure_burdens(plan: &Plan, world: &world::World, report: &mut Report) -> Result {
+    if plan.names(&["slow"]) {
+        slow::measure(plan, world, report).await?;
+    }
+    if plan.names(&["unread", "bodies", "sync"]) {
+        unread::measure(plan, world, report).await?;
+    }
+    if plan.names(&["used"]) {
+        used::measure(plan, world, report).await?;
+    }
+    if plan.names(&["many"]) {
+        many::measure(plan, world, report).await?;
+    }
+    if plan.names(&["memory"]) {
+        burst::measure(plan, world, report).await?;
+    }
     Ok(())
 }

@@ -86,6 +86,13 @@ impl Server {
         Ok(sqlx::query_scalar(query).fetch_one(&mut connect(&self.url).await?).await?)
     }
 
+    /// Rows that were read one after the other, and entries of indexes, in a database since it was made.
+    pub(crate) async fn rows_read(&self, name: &str) -> Result<f64> {
+        let query = "SELECT (SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables)::float8
+            + (SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes)::float8";
+        Ok(sqlx::query_scalar(query).fetch_one(&mut connect(&self.url(name)).await?).await?)
+    }
+
     fn database(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }

@@ -136,6 +136,37 @@ impl Process {
             line.ok_or("smaps_rollup names no anonymous memory")?.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
     }
+
+    /// Bytes of memory of its own, looked up more quickly and less exactly.
+    pub(crate) fn anonymous(&self) -> Result<u64> {
+        self.status("RssAnon:")
+    }
+
+    /// Bytes of memory, with what it has of files.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that that ever was, or since it was forgotten.
+    pub(crate) fn largest(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    pub(crate) fn forget_largest(&self) -> Result {
+        Ok(fs::write(format!("/proc/{}/clear_refs", self.id()), "5")?)
+    }
+
+    fn status(&self, name: &str) -> Result<u64> {
+        let all = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let kib: u64 = all
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .ok_or("the format of status is another one")?
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()?;
+        Ok(kib * 1024)
+    }
 }
 
 impl Drop for Process {

@@ -28,11 +28,13 @@ pub(crate) struct Row {
     most_times: Option<f64>,
 }
 
-/// Which round is the one that neighbours disturbed the least.
+/// Which round stands for all: the one that neighbours disturbed the least, unless it is about what must never be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Best {
     Lowest,
     Highest,
+    /// The highest of what is to be low.
+    Worst,
 }
 
 impl Row {
@@ -55,11 +57,16 @@ impl Row {
         self
     }
 
+    /// It must not be in any round.
+    pub(crate) fn worst(self) -> Self {
+        self.best(Best::Worst)
+    }
+
     fn best_of(&self, values: &[f64]) -> Option<f64> {
         let values = values.iter().copied();
         match self.best {
             Best::Lowest => values.min_by(f64::total_cmp),
-            Best::Highest => values.max_by(f64::total_cmp),
+            Best::Highest | Best::Worst => values.max_by(f64::total_cmp),
         }
     }
 
@@ -67,7 +74,7 @@ impl Row {
         if let Some((most, ratio)) = self.most_times.zip(ratio) {
             return if ratio <= most { "met" } else { "MISSED" };
         }
-        let reaches = |aim: f64| if self.best == Best::Lowest { value <= aim } else { value >= aim };
+        let reaches = |aim: f64| if self.best == Best::Highest { value >= aim } else { value <= aim };
         match self.aims {
             None => "",
             Some((_, stretch)) if reaches(stretch) => "stretch",
@@ -141,7 +148,7 @@ struct Figure(f64);
 
 impl Figure {
     fn or_nothing(value: Option<f64>) -> String {
-        value.map_or_else(String::new, |value| Self(value).to_string())
+        value.filter(|value| value.is_finite()).map_or_else(String::new, |value| Self(value).to_string())
     }
 }
 

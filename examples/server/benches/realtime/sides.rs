@@ -26,6 +26,15 @@ pub(crate) struct Sides {
     pub(crate) floor: Option<Side>,
 }
 
+/// The server alone, or in its place another build of it, for what has no floor.
+pub(crate) async fn serve_alone(plan: &Plan, world: &World) -> Result<Side> {
+    let other = match &plan.floor {
+        Floor::Other(binary) => Some(binary.as_path()),
+        Floor::None | Floor::Bare => None,
+    };
+    serve(world, "server", Pages::Any, other, Wire::WebSocket).await
+}
+
 /// The rounds of both.
 #[derive(Default)]
 pub(crate) struct Rounds {
@@ -39,7 +48,7 @@ impl Sides {
         let server = serve(world, "server", pages, None, Wire::WebSocket).await?;
         let floor = match &plan.floor {
             Floor::None => None,
-            Floor::Bare => Some(Side::floor(Process::floor(pages)?)),
+            Floor::Bare => Some(Side::bare(Process::floor(pages)?, Wire::Floor)),
             Floor::Other(binary) => Some(serve(world, "other", pages, Some(binary), Wire::WebSocket).await?),
         };
         Ok(Self { server, floor })

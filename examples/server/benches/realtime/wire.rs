@@ -13,8 +13,10 @@ pub(crate) enum Wire {
     WebSocket,
     SignalRJson,
     SignalRMessagePack,
-    /// To the bare server.
+    /// To the bare server, which gives each frame to a room.
     Floor,
+    /// To the bare server, which gives each frame back to who sent it, in what the server would say.
+    Echo,
 }
 
 /// What a record is to a client of the bench.
@@ -40,6 +42,7 @@ impl Wire {
             Self::SignalRJson => "JSON",
             Self::SignalRMessagePack => "MessagePack",
             Self::Floor => "floor",
+            Self::Echo => "echo",
         }
     }
 
@@ -49,10 +52,16 @@ impl Wire {
             Self::WebSocket => "/api/v1/ws",
             Self::SignalRJson | Self::SignalRMessagePack => "/api/v1/hub",
             Self::Floor => &format!("/ws?room={room}"),
+            Self::Echo => "/echo",
         };
         let mut client = Client::connect(address, path, token).await?;
         self.shake_hands(&mut client).await?;
         Ok(client)
+    }
+
+    /// Whether there is no store behind it.
+    pub(crate) const fn is_floor(self) -> bool {
+        matches!(self, Self::Floor | Self::Echo)
     }
 
     const fn is_binary(self) -> bool {
@@ -63,7 +72,7 @@ impl Wire {
     /// waited for.
     async fn shake_hands(self, client: &mut Client) -> Result {
         let protocol = match self {
-            Self::WebSocket | Self::Floor => return Ok(()),
+            Self::WebSocket | Self::Floor | Self::Echo => return Ok(()),
             Self::SignalRJson => "json",
             Self::SignalRMessagePack => "messagepack",
         };
@@ -82,7 +91,7 @@ impl Wire {
     /// Asks for what was missed, and waits until it is there. The bare server has nothing.
     pub(crate) async fn resume(self, client: &mut Client) -> Result {
         let resume = match self {
-            Self::Floor => return Ok(()),
+            Self::Floor | Self::Echo => return Ok(()),
             Self::WebSocket => br#"{"jsonrpc":"2.0","id":0,"method":"Resume","params":{}}"#.to_vec(),
             Self::SignalRJson => {
                 b"{\"type\":1,\"invocationId\":\"0\",\"target\":\"Resume\",\"arguments\":[{}]}\x1e".to_vec()
@@ -101,6 +110,56 @@ impl Wire {
         Ok(())
     }
 
+    /// Says what it has, in parts if there is much of it, and waits until it has what it missed.
+    pub(crate) async fn resume_with(self, client: &mut Client, chats: &[(ChatId, u64)]) -> Result {
+        const PART: usize = 500;
+        let mut rest = chats;
+        while rest.len() > PART {
+            let part;
+            (part, rest) = rest.split_at(PART);
+            self.ask(client, "Resume", &named(part, r#""more":true,"#)).await?;
+        }
+        self.send(client, &[self.request("Resume", &named(rest, ""))?]).await?;
+        self.wait_for(client, Record::CaughtUp).await
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask(self, client: &mut Client, method: &str, params: &str) -> Result {
+        self.send(client, &[self.request(method, params)?]).await?;
+        self.wait_for(client, Record::Answer).await
+    }
+
+    async fn wait_for(self, client: &mut Client, wanted: Record) -> Result {
+        let (mut came, mut refusal) = (false, None);
+        while !came {
+            let take = |record: &[u8]| match self.read(record) {
+                record if record == wanted => came = true,
+                Record::Refusal => refusal = Some(String::from_utf8_lossy(record).into_owned()),
+                _ => {}
+            };
+            let mut take = take;
+            client.receive(|bytes| self.records(bytes, &mut take)).await?;
+            if let Some(refusal) = refusal {
+                return Err(refusal.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn request(self, method: &str, params: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::WebSocket => {
+                Ok(format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{params}}}"#)
+                    .into_bytes())
+            }
+            Self::SignalRJson => Ok(format!(
+                "{{\"type\":1,\"invocationId\":\"0\",\"target\":\"{method}\",\"arguments\":[{params}]}}\u{1e}"
+            )
+            .into_bytes()),
+            Self::SignalRMessagePack | Self::Floor | Self::Echo => Err("this is asked for in texts".into()),
+        }
+    }
+
     pub(crate) async fn send(self, client: &mut Client, records: &[Vec<u8>]) -> Result {
         client.send(records, self.is_binary()).await
     }
@@ -108,7 +167,7 @@ impl Wire {
     /// Gives each record of a frame to `take`. The server splits none over two.
     pub(crate) fn records<'b>(self, mut frame: &'b [u8], mut take: impl FnMut(&'b [u8])) {
         match self {
-            Self::WebSocket | Self::Floor => take(frame),
+            Self::WebSocket | Self::Floor | Self::Echo => take(frame),
             Self::SignalRJson => match frame.split_last() {
                 // Quicker than to split what is one record, as most are.
                 Some((&END, record)) if !record.contains(&END) => take(record),
@@ -126,7 +185,7 @@ impl Wire {
 
     pub(crate) fn read(self, record: &[u8]) -> Record {
         match self {
-            Self::WebSocket | Self::Floor => read_rpc(record),
+            Self::WebSocket | Self::Floor | Self::Echo => read_rpc(record),
             Self::SignalRJson => read_json(record),
             Self::SignalRMessagePack => read_message_pack(record),
         }
@@ -154,6 +213,12 @@ impl Wire {
         };
         Some(rest.get(..length)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
+}
+
+/// The parameters of a resume.
+fn named(chats: &[(ChatId, u64)], more: &str) -> String {
+    let chats: Vec<_> = chats.iter().map(|(chat, revision)| format!(r#""{chat}":{revision}"#)).collect();
+    format!(r#"{{{more}"chats":{{{}}}}}"#, chats.join(","))
 }
 
 fn read_rpc(text: &[u8]) -> Record {
@@ -238,7 +303,7 @@ impl Sender {
         let client_id = format!("{}-{time}-{number}", self.index);
         let body = format!("@{time:016x}{:.<83}", "");
         match self.wire {
-            Wire::WebSocket => format!(
+            Wire::WebSocket | Wire::Echo => format!(
                 r#"{{"jsonrpc":"2.0","id":{number},"method":"SendMessage","params":{{"chatId":"{chat}","clientId":"{client_id}","body":"{body}"}}}}"#
             )
             .into_bytes(),

@@ -5,14 +5,14 @@ use messenger_core::{
     commands::{CreateGroupChat, OpenDirectChat, RegisterUser},
 };
 
-use crate::{Result, store::Store};
+use crate::{Plan, Result, stock::Stock, store::Store};
 
 /// Somebody with a session.
 #[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) token: String,
-    actor: Actor,
-    id: UserId,
+    pub(crate) actor: Actor,
+    pub(crate) id: UserId,
 }
 
 /// Everybody and everything.
@@ -23,8 +23,11 @@ pub(crate) struct World {
     /// The members of the groups, the first ones of them.
     pub(crate) crowd: Vec<Person>,
     groups: Vec<(usize, ChatId)>,
+    /// Of each of the crowd a chat that nobody else is in.
+    pub(crate) own: Vec<ChatId>,
     /// Two people each, with their chat.
     pub(crate) pairs: Vec<([Person; 2], ChatId)>,
+    pub(crate) stock: Stock,
 }
 
 /// Chats that each idle person is in.
@@ -36,13 +39,17 @@ pub(crate) const GROUPS: [usize; 3] = [100, 500, 1000];
 pub(crate) const PAIRS: usize = 100;
 
 impl World {
-    /// With so many idle people.
-    pub(crate) async fn make(store: Store, idle: usize) -> Result<Self> {
+    /// With what this plan needs.
+    pub(crate) async fn make(store: Store, plan: &Plan) -> Result<Self> {
         let messenger = open(&store).await?;
         let crowd = people(&messenger, "crowd", GROUPS[GROUPS.len() - 1]).await?;
         let mut groups = Vec::new();
         for size in GROUPS {
             groups.push((size, group(&messenger, &crowd[..size]).await?));
+        }
+        let mut own = Vec::new();
+        for person in &crowd {
+            own.push(group(&messenger, std::slice::from_ref(person)).await?);
         }
         let paired = people(&messenger, "pair", 2 * PAIRS).await?;
         let mut pairs = Vec::new();
@@ -51,11 +58,12 @@ impl World {
             let chat = messenger.execute(&two[0].actor, open).await?.value.id;
             pairs.push(([two[0].clone(), two[1].clone()], chat));
         }
-        let idle = people(&messenger, "idle", idle / MEMBERS * MEMBERS).await?;
+        let idle = people(&messenger, "idle", plan.connections / MEMBERS * MEMBERS).await?;
         chats_of_idle(&messenger, &idle).await?;
+        let stock = Stock::make(&messenger, plan).await?;
         messenger.close().await;
         store.complete().await?;
-        Ok(Self { store, idle, crowd, groups, pairs })
+        Ok(Self { store, idle, crowd, groups, own, pairs, stock })
     }
 
     /// The chat of the first so many of the crowd.
@@ -72,7 +80,7 @@ async fn open(store: &Store) -> Result<Messenger> {
     Ok(Messenger::builder(store.open().await?).settings(settings).build()?)
 }
 
-async fn people(messenger: &Messenger, kind: &str, count: usize) -> Result<Vec<Person>> {
+pub(crate) async fn people(messenger: &Messenger, kind: &str, count: usize) -> Result<Vec<Person>> {
     let mut people = Vec::with_capacity(count);
     for number in 0..count {
         let register = RegisterUser {
