@@ -1,6 +1,7 @@
 //! The conformance kit on PostgreSQL.
 
 #![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -10,3 +11,12 @@ use support::postgres::fresh;
 testkit::store_cases!(fresh());
 
 testkit::model_cases!(fresh());
+
+/// The kit permits a store that does not, and asks less of it.
+#[test]
+fn commits_are_numbered() {
+    testkit::run_store_case(fresh(), async |world| {
+        let user = world.user("ada").await;
+        assert!(world.store.memberships(user, None).await.unwrap().history.is_some());
+    });
+}

@@ -18,3 +18,12 @@ async fn fresh() -> (Arc<SqliteStore>, TempDir) {
 testkit::store_cases!(fresh());
 
 testkit::model_cases!(fresh());
+
+/// The kit permits a store that does not, and asks less of it.
+#[test]
+fn commits_are_numbered() {
+    testkit::run_store_case(fresh(), async |world| {
+        let user = world.user("ada").await;
+        assert!(world.store.memberships(user, None).await.unwrap().history.is_some());
+    });
+}
