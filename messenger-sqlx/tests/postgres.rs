@@ -1,7 +1,6 @@
 //! The conformance kit on PostgreSQL.
 
 #![cfg(feature = "postgres")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
