@@ -197,3 +197,27 @@ fn wake(mut state: MutexGuard<'_, State>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Event;
+
+    #[test]
+    fn a_mailbox_is_half_full_by_what_it_has_or_by_what_that_weighs() {
+        let item = || Item::of(&Arc::new(Delivery::new(Event::CaughtUp { position: None })));
+        for (capacity, half) in [(10, 5), (11, 6)] {
+            let mailbox = Mailbox::new(capacity, usize::MAX / 2);
+            for pushed in 0..half {
+                assert!(!mailbox.is_half_full(), "{pushed} of {capacity}");
+                mailbox.push(item());
+            }
+            assert!(mailbox.is_half_full(), "{half} of {capacity}");
+        }
+        let mailbox = Mailbox::new(1000, 1000);
+        for (bytes, is_half) in [(0, false), (499, false), (500, true), (501, true)] {
+            mailbox.lock().bytes = bytes;
+            assert_eq!(mailbox.is_half_full(), is_half, "{bytes}");
+        }
+    }
+}

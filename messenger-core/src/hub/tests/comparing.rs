@@ -284,3 +284,18 @@ async fn who_was_told_more_than_there_is_connects_anew() {
     assert_eq!(told(&mut owner).await.last(), Some(&"TooFarBehind".to_owned()));
     assert!(scene.messenger.connect(&scene.actor(Who::Member)).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_no_connection_is_told_of_is_not_looked_at() {
+    let scene = scene(Limits::default()).await;
+    let _member = scene.caught_up(Who::Member).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let read = || ["revisions", "membership_counts"].map(|method| scene.store.calls(method));
+    let (elsewhere, before) = (scene.makes_group(Who::Stranger, []).await, read());
+    scene.messenger.hub().compare(&[Topic::Chat(elsewhere), Topic::User(scene.id(Who::Stranger))]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(read(), before);
+    scene.messenger.hub().compare(&[Topic::Chat(scene.group), Topic::User(scene.id(Who::Member))]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(read(), before.map(|calls| calls + 1));
+}
