@@ -112,6 +112,9 @@ pub async fn memberships_have_a_later_commit_after_every_change(world: &World) {
     let batch: Vec<_> = (0..3).map(|_| world.text(group, ada, "more")).collect();
     world.store.append_messages(&batch).await.unwrap();
     rises("several messages at once").await;
+    let batch = [world.text(group, ada, "more"), world.text(group, cleo, "of a stranger")];
+    world.store.append_messages(&batch).await.unwrap();
+    rises("a message beside one that is refused").await;
     let edited = world.edit(&message, "changed").await;
     rises("an edit").await;
     world.delete(&edited).await;
@@ -216,7 +219,7 @@ pub async fn memberships_commits_miss_nothing_while_others_write(world: &World) 
         (before, settled) = (heads, Some(list.settled));
     })
     .await;
-    assert!(changes > WRITERS, "{changes}");
+    assert!(changes > 0, "nothing has changed between two lists");
 }
 
 async fn commits(world: &World, user: UserId) -> HashMap<ChatId, u64> {
