@@ -76,7 +76,7 @@ impl Transport {
                 let path = format!("/hub?id={}", negotiate(&mut http, "").await?);
                 let mut events = connect_small(address).await?;
                 let get = request(address, token, "GET", &path, "");
-                events.write_all(&accepting_events(get)).await?;
+                events.write_all(&accepting_events(&get)).await?;
                 head(&mut events).await?;
                 post(&mut http, &path, HELLO).await?;
                 post(&mut http, &path, &asks).await?;
@@ -133,7 +133,7 @@ async fn post(http: &mut Http, path: &str, records: &str) -> Result {
     }
 }
 
-fn accepting_events(request: Vec<u8>) -> Vec<u8> {
-    let request = String::from_utf8_lossy(&request);
+fn accepting_events(request: &[u8]) -> Vec<u8> {
+    let request = String::from_utf8_lossy(request);
     request.replacen("\r\n", "\r\nAccept: text/event-stream\r\n", 1).into_bytes()
 }
