@@ -13,8 +13,10 @@ use crate::{
     world::{Person, World},
 };
 
-/// What is counted only now and then has been counted by then.
+/// What connecting leaves to be done later is done by then.
 const SETTLE: Duration = Duration::from_millis(1500);
+/// A connection of PostgreSQL that does nothing has said by then what it read.
+const COUNTED: Duration = Duration::from_secs(11);
 
 /// What one connection cost.
 struct Connected {
@@ -24,34 +26,41 @@ struct Connected {
     written: f64,
     /// MiB that the server had more at the worst moment.
     memory: f64,
-    /// Rows and entries of indexes that PostgreSQL read.
-    rows: Option<f64>,
 }
 
 pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result {
     for (person, chats) in &world.stock.many {
         for (what, known) in [("a client that names nothing", &[][..]), ("a client that names all", chats)] {
             let mut times = [Vec::new(), Vec::new()];
-            for _ in 0..plan.rounds {
+            let mut rows = Vec::new();
+            for round in 1..=plan.rounds {
                 let mut side = serve_alone(plan, world).await?;
                 // What a process needs once is there.
                 side.connect([(&world.pairs[0].0[0], 0)]).await?;
                 side.resume().await?;
                 for time in &mut times {
                     let address = side.process.address;
-                    let rows = rows(world).await?;
                     side.process.forget_largest()?;
                     let before = side.process.resident()?;
                     let mut connected = connect(address, person, known).await?;
                     tokio::time::sleep(SETTLE).await;
                     connected.memory =
                         side.process.largest()?.saturating_sub(before) as f64 / 1024.0 / 1024.0;
-                    connected.rows = self::rows(world).await?.zip(rows).map(|(after, before)| after - before);
                     time.push(connected);
+                }
+                if let Store::Postgres(server) = &world.store
+                    && round == plan.rounds
+                {
+                    tokio::time::sleep(COUNTED).await;
+                    rows.push(server.rows_read("server").await?);
                 }
             }
             for (time, connected) in ["first", "second"].iter().zip(&times) {
                 add(report, &format!("{} chats, {what}, {time} time", chats.len()), connected);
+            }
+            if !rows.is_empty() {
+                let what = format!("{} chats, {what}: rows and index entries read, both times", chats.len());
+                report.add(Row::new("many", what, ""), Series { measured: rows, floor: Vec::new() });
             }
         }
     }
@@ -68,7 +77,7 @@ async fn connect(
     Wire::WebSocket.resume_with(&mut client, known).await?;
     let (read, written) = client.traffic();
     let kib = |bytes: u64| bytes as f64 / 1024.0;
-    Ok(Connected { took: began.elapsed(), read: kib(read), written: kib(written), memory: 0.0, rows: None })
+    Ok(Connected { took: began.elapsed(), read: kib(read), written: kib(written), memory: 0.0 })
 }
 
 fn add(report: &mut Report, what: &str, connected: &[Connected]) {
@@ -81,18 +90,4 @@ fn add(report: &mut Report, what: &str, connected: &[Connected]) {
     add("to the client", "KiB", &|connected| connected.read);
     add("from the client", "KiB", &|connected| connected.written);
     add("more memory of the server, at most", "MiB", &|connected| connected.memory);
-    if connected.iter().all(|connected| connected.rows.is_some()) {
-        add("rows and index entries read", "", &|connected| connected.rows.unwrap_or_default());
-    }
-}
-
-/// Read so far, where the store counts that.
-async fn rows(world: &World) -> Result<Option<f64>> {
-    match &world.store {
-        Store::Sqlite(_) => Ok(None),
-        Store::Postgres(server) => {
-            tokio::time::sleep(SETTLE).await;
-            Ok(Some(server.rows_read("server").await?))
-        }
-    }
 }

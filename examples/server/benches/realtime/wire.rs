@@ -300,7 +300,8 @@ impl Sender {
     pub(crate) fn record(&mut self, began: Instant) -> Vec<u8> {
         self.number += 1;
         let (number, chat, time) = (self.number, self.chat, began.elapsed().as_nanos());
-        let client_id = format!("{}-{time}-{number}", self.index);
+        // Rises with time, as a UUIDv7 does, whoever sends.
+        let client_id = format!("{time:012x}-{}-{number}", self.index);
         let body = format!("@{time:016x}{:.<83}", "");
         match self.wire {
             Wire::WebSocket | Wire::Echo => format!(
