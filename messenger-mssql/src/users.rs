@@ -61,6 +61,8 @@ impl Sql {
             // hints keep what the server has counted, maybe long ago, from deciding that all accounts are read.
             //
             // A username that is equal to `@P1` may be so for the blanks with which it is filled up.
+            //
+            // Without versions of rows, an account may be erased between the look into the index and the one at its row.
             find: format!(
                 "SELECT f.name, {USER} FROM (
                     SELECT TOP (@P6) g.name, g.username, g.id FROM (
@@ -94,6 +96,7 @@ impl Sql {
                     ORDER BY g.name, g.username
                 ) AS f
                 INNER LOOP JOIN {schema}.messenger_users AS u ON u.id = f.id
+                WHERE u.username = f.username AND u.erased_at IS NULL
                 ORDER BY f.name, f.username"
             )
             .into(),

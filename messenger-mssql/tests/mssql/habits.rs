@@ -262,15 +262,15 @@ async fn every_sign_is_kept_and_found() {
     }
     for (place, sign) in SIGNS.iter().enumerate() {
         let folded = DisplayName::trusted(*sign).folded();
-        // Ada and the one who begins with `a`, or only the one.
         let username = format!("u{place:02}");
-        let expected = if *sign == "a" { vec!["ada".to_owned(), username] } else { vec![username] };
+        // One begins with `a` as Ada does, and comes before her by the display name.
+        let expected = if *sign == "a" { vec![username, "ada".to_owned()] } else { vec![username] };
         assert_eq!(found(&world, &folded, None).await, expected, "{sign:?}");
-        assert_eq!(found(&world, &format!("{folded}{folded}"), None).await, expected[expected.len() - 1..]);
+        assert_eq!(found(&world, &format!("{folded}{folded}"), None).await, expected[..1]);
         assert_eq!(found(&world, &format!("{folded}{folded}{folded}"), None).await, Vec::<String>::new());
     }
     let all = found(&world, "", None).await;
-    assert_eq!(all.len(), SIGNS.len() + 2, "with the empty prefix, everybody");
+    assert_eq!(all.len(), 2 * (SIGNS.len() + 2), "with the empty prefix, everybody by each of their names");
 
     let chat = world.direct(ada, bob).await;
     for sign in SIGNS {
