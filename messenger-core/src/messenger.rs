@@ -758,3 +758,24 @@ impl Meters {
         self.0.insert((operation, outcome), meter);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ports::StoreErrorKind,
+        testing::{Scene, Who, code},
+    };
+
+    #[tokio::test]
+    async fn a_node_is_ready_while_its_store_is_there_and_it_does_not_stop() {
+        let scene = Scene::new().await;
+        assert!(scene.messenger.ready().await.is_ok());
+        scene.store.fail("ping", StoreErrorKind::Unavailable, 1);
+        assert_eq!(code(&scene.messenger.ready().await), "unavailable");
+        assert!(scene.messenger.ready().await.is_ok());
+        scene.messenger.drain();
+        assert_eq!(code(&scene.messenger.ready().await), "unavailable");
+        assert_eq!(code(&scene.messenger.connect(&scene.actor(Who::Member)).await), "unavailable");
+    }
+}
