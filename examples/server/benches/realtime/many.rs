@@ -28,9 +28,20 @@ struct Connected {
     memory: f64,
 }
 
+/// What a client says that it has.
+enum Has<'h> {
+    Chats(&'h [(ChatId, u64)]),
+    Position(&'h str),
+}
+
 pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result {
     for (person, chats) in &world.stock.many {
-        for (what, known) in [("a client that names nothing", &[][..]), ("a client that names all", chats)] {
+        let at = position(plan, world, person).await?;
+        for (what, has) in [
+            ("a client that names nothing", Has::Chats(&[])),
+            ("a client that names all", Has::Chats(chats)),
+            ("a client at a position", Has::Position(&at)),
+        ] {
             let mut times = [Vec::new(), Vec::new()];
             let mut rows = Vec::new();
             for round in 1..=plan.rounds {
@@ -42,7 +53,7 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
                     let address = side.process.address;
                     side.process.forget_largest()?;
                     let before = side.process.resident()?;
-                    let mut connected = connect(address, person, known).await?;
+                    let mut connected = connect(address, person, &has).await?;
                     tokio::time::sleep(SETTLE).await;
                     connected.memory =
                         side.process.largest()?.saturating_sub(before) as f64 / 1024.0 / 1024.0;
@@ -67,14 +78,20 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
     Ok(())
 }
 
-async fn connect(
-    address: std::net::SocketAddr,
-    person: &Person,
-    known: &[(ChatId, u64)],
-) -> Result<Connected> {
+/// The position of one who has everything.
+async fn position(plan: &Plan, world: &World, person: &Person) -> Result<String> {
+    let side = serve_alone(plan, world).await?;
+    let mut client = Wire::WebSocket.open(side.process.address, &person.token, 0).await?;
+    Wire::WebSocket.resume_by(&mut client, None).await
+}
+
+async fn connect(address: std::net::SocketAddr, person: &Person, has: &Has<'_>) -> Result<Connected> {
     let began = Instant::now();
     let mut client = Wire::WebSocket.open(address, &person.token, 0).await?;
-    Wire::WebSocket.resume_with(&mut client, known).await?;
+    match has {
+        Has::Chats(known) => Wire::WebSocket.resume_with(&mut client, known).await?,
+        Has::Position(position) => drop(Wire::WebSocket.resume_by(&mut client, Some(position)).await?),
+    }
     let (read, written) = client.traffic();
     let kib = |bytes: u64| bytes as f64 / 1024.0;
     Ok(Connected { took: began.elapsed(), read: kib(read), written: kib(written), memory: 0.0 })

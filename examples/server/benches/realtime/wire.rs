@@ -123,6 +123,25 @@ impl Wire {
         self.wait_for(client, Record::CaughtUp).await
     }
 
+    /// Says at which position it is, or that it has none yet, waits until it has what it missed, and answers with the
+    /// position it is at then. Nothing may have changed since.
+    pub(crate) async fn resume_by(self, client: &mut Client, position: Option<&str>) -> Result<String> {
+        let params = serde_json::json!({ "position": position }).to_string();
+        self.send(client, &[self.request("Resume", &params)?]).await?;
+        let mut last = None;
+        while last.is_none() {
+            let mut take = |record: &[u8]| {
+                if self.read(record) == Record::CaughtUp {
+                    last = Some(record.to_vec());
+                }
+            };
+            client.receive(|bytes| self.records(bytes, &mut take)).await?;
+        }
+        let told: serde_json::Value = serde_json::from_slice(&last.unwrap_or_default())?;
+        let position = told["params"]["position"].as_str();
+        Ok(position.ok_or("the server tells no position")?.to_owned())
+    }
+
     /// Asks, and waits for the answer.
     pub(crate) async fn ask(self, client: &mut Client, method: &str, params: &str) -> Result {
         self.send(client, &[self.request(method, params)?]).await?;
