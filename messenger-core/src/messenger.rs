@@ -778,4 +778,13 @@ mod tests {
         assert_eq!(code(&scene.messenger.ready().await), "unavailable");
         assert_eq!(code(&scene.messenger.connect(&scene.actor(Who::Member)).await), "unavailable");
     }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_a_node_hears_of_it_when_it_begins_to_stop() {
+        let scene = Scene::new().await;
+        let mut stopping = std::pin::pin!(scene.messenger.stopping());
+        assert!(futures::poll!(&mut stopping).is_pending());
+        scene.messenger.drain();
+        assert!(futures::poll!(&mut stopping).is_ready());
+    }
 }
