@@ -128,14 +128,20 @@ impl Wire {
     pub(crate) async fn resume_by(self, client: &mut Client, position: Option<&str>) -> Result<String> {
         let params = serde_json::json!({ "position": position }).to_string();
         self.send(client, &[self.request("Resume", &params)?]).await?;
-        let mut last = None;
+        let (mut last, mut asked) = (None, None);
         while last.is_none() {
-            let mut take = |record: &[u8]| {
-                if self.read(record) == Record::CaughtUp {
-                    last = Some(record.to_vec());
+            let mut take = |record: &[u8]| match self.read(record) {
+                Record::CaughtUp => last = Some(record.to_vec()),
+                Record::Answer if record.ends_with(b"\"result\":{}}") => {}
+                Record::Answer | Record::Refusal => {
+                    asked = Some(String::from_utf8_lossy(record).into_owned());
                 }
+                _ => {}
             };
             client.receive(|bytes| self.records(bytes, &mut take)).await?;
+            if let Some(asked) = asked {
+                return Err(format!("a resume by a position was answered with {asked}").into());
+            }
         }
         let told: serde_json::Value = serde_json::from_slice(&last.unwrap_or_default())?;
         let position = told["params"]["position"].as_str();
