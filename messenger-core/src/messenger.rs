@@ -761,7 +761,6 @@ impl Meters {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{
         ports::StoreErrorKind,
         testing::{Scene, Who, code},

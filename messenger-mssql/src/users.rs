@@ -62,7 +62,8 @@ impl Sql {
             //
             // A username that is equal to `@P1` may be so for the blanks with which it is filled up.
             //
-            // Without versions of rows, an account may be erased between the look into the index and the one at its row.
+            // Without versions of rows, an account may be erased between the look into the index and the one at its row:
+            // then there are nulls in place of it.
             find: format!(
                 "SELECT f.name, {USER} FROM (
                     SELECT TOP (@P6) g.name, g.username, g.id FROM (
@@ -95,8 +96,8 @@ impl Sql {
                     ) AS g
                     ORDER BY g.name, g.username
                 ) AS f
-                INNER LOOP JOIN {schema}.messenger_users AS u ON u.id = f.id
-                WHERE u.username = f.username AND u.erased_at IS NULL
+                LEFT LOOP JOIN {schema}.messenger_users AS u
+                    ON u.id = f.id AND u.username = f.username AND u.erased_at IS NULL
                 ORDER BY f.name, f.username"
             )
             .into(),
@@ -117,12 +118,30 @@ fn folded(name: &DisplayName) -> Vec<u8> {
     folded.into_bytes()
 }
 
-/// The name comes as bytes, whichever of the two it is.
-fn found_user(columns: &mut Columns<'_, SqlRow>) -> StoreResult<FoundUser> {
+/// The name comes as bytes, whichever of the two it is. `None` if its account was erased meanwhile.
+fn found_user(columns: &mut Columns<'_, SqlRow>) -> StoreResult<Option<FoundUser>> {
     let (row, column) = columns.next_column();
     let name = row.bytes(column)?.ok_or(StoreErrorKind::Corrupt)?;
     let name = String::from_utf8(name.to_vec()).map_err(corrupt)?;
-    Ok(FoundUser { name, user: columns.user()? })
+    Ok(columns.optional_user()?.map(|user| FoundUser { name, user }))
+}
+
+/// How often a list is asked for of which somebody was erased meanwhile.
+const LOOKS: usize = 3;
+
+impl MssqlStore {
+    fn find(&self, prefix: &str, after: Option<&NamePlace>, limit: usize) -> Call {
+        let names = Names::with(prefix, after);
+        Call::statement(Arc::clone(&self.sql().users.find))
+            .text("@P1", names.low.as_str())
+            // After every username, which have ASCII characters only.
+            .text("@P2", names.end.clone().unwrap_or_else(|| char::MAX.to_string()))
+            .bytes("@P3", names.low)
+            // After every name: no text has this byte.
+            .bytes("@P4", names.end.map_or_else(|| vec![0xFF], String::into_bytes))
+            .text("@P5", names.after)
+            .number("@P6", rows(limit))
+    }
 }
 
 #[async_trait]
@@ -180,17 +199,14 @@ impl UserStore for MssqlStore {
         if prefix.contains('\0') {
             return Ok(vec![]);
         }
-        let names = Names::with(prefix, after);
-        let call = Call::statement(Arc::clone(&self.sql().users.find))
-            .text("@P1", names.low.as_str())
-            // After every username, which have ASCII characters only.
-            .text("@P2", names.end.clone().unwrap_or_else(|| char::MAX.to_string()))
-            .bytes("@P3", names.low)
-            // After every name: no text has this byte.
-            .bytes("@P4", names.end.map_or_else(|| vec![0xFF], String::into_bytes))
-            .text("@P5", names.after)
-            .number("@P6", rows(limit));
-        self.all(call, found_user).await
+        // A list that is shorter than it was asked for would be taken for the last.
+        for _ in 0..LOOKS {
+            let found = self.all(self.find(prefix, after, limit), found_user).await?;
+            if let Some(all) = found.into_iter().collect() {
+                return Ok(all);
+            }
+        }
+        Err(StoreErrorKind::Unavailable.into())
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {

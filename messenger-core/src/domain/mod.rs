@@ -24,7 +24,7 @@ pub use limits::{Limits, PageLimits};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
-pub(crate) use position::Mark;
+pub(crate) use position::Checkpoint;
 pub use position::{Position, Since};
 pub use presence::Presence;
 pub use session::{Authenticated, Session, Token, TokenHash};

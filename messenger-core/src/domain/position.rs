@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Since {
 
 /// What a position stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct Checkpoint {
     /// Which order of commits it is of.
     pub(crate) history: u64,
     /// The last commit that changed a chat of the person, 0 if none has.
@@ -67,16 +67,17 @@ pub(crate) struct Mark {
 const FORM: u8 = 1;
 
 impl Position {
-    pub(crate) fn of(mark: &Mark) -> Self {
+    pub(crate) fn of(checkpoint: &Checkpoint) -> Self {
         // Numbers and ids always serialise.
-        let json = serde_json::to_vec(&(FORM, mark.history, mark.commit, mark.newest)).unwrap_or_default();
+        let json = serde_json::to_vec(&(FORM, checkpoint.history, checkpoint.commit, checkpoint.newest))
+            .unwrap_or_default();
         Self(URL_SAFE_NO_PAD.encode(json))
     }
 
-    pub(crate) fn mark(&self) -> Option<Mark> {
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let json = URL_SAFE_NO_PAD.decode(&self.0).ok()?;
         let (form, history, commit, newest): (u8, _, _, _) = serde_json::from_slice(&json).ok()?;
-        (form == FORM).then_some(Mark { history, commit, newest })
+        (form == FORM).then_some(Checkpoint { history, commit, newest })
     }
 }
 
@@ -87,9 +88,9 @@ mod tests {
     #[test]
     fn a_position_is_read_as_it_was_written() {
         for newest in [None, Some((ChatId::from_bytes([7; 16]), Revision::new(41)))] {
-            let mark = Mark { history: u64::MAX, commit: 5, newest };
-            let text = serde_json::to_string(&Position::of(&mark)).unwrap();
-            assert_eq!(serde_json::from_str::<Position>(&text).unwrap().mark(), Some(mark));
+            let checkpoint = Checkpoint { history: u64::MAX, commit: 5, newest };
+            let text = serde_json::to_string(&Position::of(&checkpoint)).unwrap();
+            assert_eq!(serde_json::from_str::<Position>(&text).unwrap().checkpoint(), Some(checkpoint));
         }
     }
 
@@ -98,7 +99,7 @@ mod tests {
         let other = URL_SAFE_NO_PAD.encode(format!("[{},1,2,null]", FORM + 1));
         for text in ["", "?", "AAAA", "bm90IGpzb24", &other] {
             let position: Position = serde_json::from_value(text.into()).unwrap();
-            assert_eq!(position.mark(), None, "{text}");
+            assert_eq!(position.checkpoint(), None, "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     convert,
-    domain::{Chat, ChatId, Event, Mark, Position, Revision, Seq, SystemEvent, UserId},
+    domain::{Chat, ChatId, Checkpoint, Event, Position, Revision, Seq, SystemEvent, UserId},
     error::{Error, Result},
     ports::{Budget, Changes, ChatHead, ChatView, MemberChat, Memberships, MessageRecord, StoreErrorKind},
 };
@@ -120,7 +120,7 @@ impl CatchUp {
         hub: &Hub,
         link: &Arc<Link>,
         mut named: HashMap<ChatId, Revision>,
-        since: Option<Mark>,
+        since: Option<Checkpoint>,
         has_told_changes: bool,
     ) -> Result<Plan> {
         let most = if has_told_changes { 0 } else { hub.limits.catch_up as u64 };
@@ -321,7 +321,7 @@ impl Part {
 fn what_has_changed(
     named: &mut HashMap<ChatId, Revision>,
     memberships: &Memberships,
-    since: &Mark,
+    since: &Checkpoint,
 ) -> Option<Vec<ChatId>> {
     if !memberships.knows(since, |chat| named.get(chat).copied()) {
         return None;
@@ -422,4 +422,48 @@ impl Hub {
 /// A client whose connection ended for it would connect again and again, and have no chat at all.
 fn is_unreadable(chat: ChatId, error: &(dyn std::error::Error + 'static)) {
     tracing::error!(%chat, error, "a chat can't be read");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> ChatId {
+        ChatId::from_bytes((n as u128).to_be_bytes())
+    }
+
+    /// Of commits 1 to `count`, each of which changed one chat.
+    fn memberships(count: usize) -> Memberships {
+        let chat = |n: usize| MemberChat {
+            head: ChatHead { chat: id(n), revision: Revision::new(5), peer: None },
+            commit: n as u64,
+        };
+        let chats = (1..=count).map(chat).collect();
+        Memberships { chats, history: Some(1), settled: count as u64, ..Memberships::default() }
+    }
+
+    fn since(commit: u64) -> Checkpoint {
+        Checkpoint { history: 1, commit, newest: None }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_known_and_what_has_is_asked_for_unless_it_is_named() {
+        let (third, left) = ((id(3), Revision::new(2)), id(9));
+        let all = Memberships { left: vec![left], ..memberships(4) };
+        let mut named = HashMap::from([third]);
+        assert_eq!(what_has_changed(&mut named, &all, &since(2)), Some(vec![id(4), left]));
+        let head = Revision::new(5);
+        assert_eq!(named, HashMap::from([(id(1), head), (id(2), head), third]));
+        // It need not be asked for what it has said that it has.
+        named.insert(left, Revision::new(1));
+        assert_eq!(what_has_changed(&mut named, &all, &since(4)), Some(vec![]));
+    }
+
+    #[test]
+    fn nobody_is_asked_for_more_than_so_many_chats() {
+        for (changed, is_asked) in [(ASKED_AT_MOST, true), (ASKED_AT_MOST + 1, false)] {
+            let unknown = what_has_changed(&mut HashMap::new(), &memberships(changed), &since(0));
+            assert_eq!(unknown.map(|unknown| unknown.len()), is_asked.then_some(changed));
+        }
+    }
 }

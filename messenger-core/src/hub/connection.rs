@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     Actor,
-    domain::{ChatId, ConnectionId, Event, Mark, MarkMove, Position, Presence, Revision, Typing, UserId},
+    domain::{
+        ChatId, Checkpoint, ConnectionId, Event, MarkMove, Position, Presence, Revision, Typing, UserId,
+    },
     error::{Error, Result},
     tasks,
 };
@@ -180,13 +182,17 @@ impl Connection {
     ) -> Result<Resumed> {
         self.wants_position = true;
         let Some(position) = position else { return self.plan(chats, None).await };
-        match position.mark() {
+        match position.checkpoint() {
             Some(since) => self.plan(chats, Some(since)).await,
             None => Ok(self.unknown_position()),
         }
     }
 
-    async fn plan(&mut self, mut chats: HashMap<ChatId, Revision>, since: Option<Mark>) -> Result<Resumed> {
+    async fn plan(
+        &mut self,
+        mut chats: HashMap<ChatId, Revision>,
+        since: Option<Checkpoint>,
+    ) -> Result<Resumed> {
         chats.extend(self.take_parts());
         // What is being read says what the client is given, and must not say so after the new plan.
         self.end_reading().await?;

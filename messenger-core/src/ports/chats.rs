@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, MessageRecord, StoreResult, UserRecord};
 use crate::domain::{
-    ChatId, ChatKind, ClientId, Mark, MessageId, Position, Revision, Role, Seq, Timestamp, Title, UserId,
+    ChatId, ChatKind, Checkpoint, ClientId, MessageId, Position, Revision, Role, Seq, Timestamp, Title,
+    UserId,
 };
 use crate::ports::Fingerprint;
 
@@ -229,11 +230,11 @@ pub struct MemberRecord {
     pub role: Role,
     /// Since when they are in it.
     pub joined_at: Timestamp,
-    /// The read mark.
+    /// The read checkpoint.
     pub read_seq: Seq,
-    /// How many text messages stand up to the read mark.
+    /// How many text messages stand up to the read checkpoint.
     pub read_texts: u64,
-    /// The delivered mark; never before the read mark.
+    /// The delivered mark; never before the read checkpoint.
     pub delivered_seq: Seq,
     /// No notifications until then.
     pub muted_until: Option<Timestamp>,
@@ -341,7 +342,7 @@ impl Memberships {
         let history = self.history?;
         let settled = self.chats.iter().filter(|chat| chat.commit <= self.settled);
         let newest = settled.max_by_key(|chat| chat.commit);
-        Some(Position::of(&Mark {
+        Some(Position::of(&Checkpoint {
             history,
             commit: newest.map_or(0, |chat| chat.commit),
             newest: newest.map(|chat| (chat.head.chat, chat.head.revision)),
@@ -350,20 +351,20 @@ impl Memberships {
 
     /// Whether this store has had all that a client at this position has, and has named. If it has lost something, what
     /// has changed since can't be told.
-    pub(crate) fn knows(&self, mark: &Mark, named: impl Fn(&ChatId) -> Option<Revision>) -> bool {
+    pub(crate) fn knows(&self, checkpoint: &Checkpoint, named: impl Fn(&ChatId) -> Option<Revision>) -> bool {
         let has_newest = |(newest, revision): (ChatId, Revision)| {
             let mut chats = self.chats.iter();
             match chats.find(|chat| chat.head.chat == newest) {
-                Some(chat) if chat.head.revision == revision => chat.commit >= mark.commit,
-                Some(chat) => chat.head.revision > revision && chat.commit > mark.commit,
+                Some(chat) if chat.head.revision == revision => chat.commit >= checkpoint.commit,
+                Some(chat) => chat.head.revision > revision && chat.commit > checkpoint.commit,
                 None => self.left.contains(&newest),
             }
         };
         let has_named = |MemberChat { head, .. }: &MemberChat| {
             named(&head.chat).is_none_or(|revision| revision <= head.revision)
         };
-        self.history == Some(mark.history)
-            && mark.newest.is_none_or(has_newest)
+        self.history == Some(checkpoint.history)
+            && checkpoint.newest.is_none_or(has_newest)
             && self.chats.iter().all(has_named)
     }
 }
@@ -387,4 +388,69 @@ pub struct ChatHead {
     pub revision: Revision,
     /// The other one, in a direct chat.
     pub peer: Option<UserId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ChatId = ChatId::from_bytes([1; 16]);
+    const OTHER: ChatId = ChatId::from_bytes([2; 16]);
+    const LEFT: ChatId = ChatId::from_bytes([3; 16]);
+
+    fn chat(chat: ChatId, revision: u64, commit: u64) -> MemberChat {
+        MemberChat { head: ChatHead { chat, revision: Revision::new(revision), peer: None }, commit }
+    }
+
+    fn memberships(settled: u64) -> Memberships {
+        let chats = vec![chat(ONE, 4, 10), chat(OTHER, 7, 20)];
+        Memberships { count: 3, chats, left: vec![LEFT], history: Some(1), settled }
+    }
+
+    #[test]
+    fn a_position_is_that_of_the_last_change_before_which_nothing_can_come() {
+        let newest = |chat, revision| Some((chat, Revision::new(revision)));
+        for (settled, commit, newest) in [
+            (9, 0, None),
+            (10, 10, newest(ONE, 4)),
+            (19, 10, newest(ONE, 4)),
+            (20, 20, newest(OTHER, 7)),
+            (u64::MAX, 20, newest(OTHER, 7)),
+        ] {
+            let checkpoint = memberships(settled).position().unwrap().checkpoint();
+            assert_eq!(checkpoint, Some(Checkpoint { history: 1, commit, newest }), "{settled}");
+        }
+        assert_eq!(Memberships { history: None, ..memberships(20) }.position(), None);
+    }
+
+    #[test]
+    fn a_store_knows_a_position_if_it_has_had_what_was_last_then_and_what_is_named() {
+        let at = |history, commit, chat, revision| Checkpoint {
+            history,
+            commit,
+            newest: Some((chat, Revision::new(revision))),
+        };
+        for (checkpoint, known) in [
+            (at(1, 20, OTHER, 7), true),
+            (at(2, 20, OTHER, 7), false),
+            (Checkpoint { history: 1, commit: 0, newest: None }, true),
+            // The same revision in a later commit: what was given out there was taken back.
+            (at(1, 19, OTHER, 7), true),
+            (at(1, 21, OTHER, 7), false),
+            (at(1, 19, OTHER, 6), true),
+            // A revision is never of two commits.
+            (at(1, 20, OTHER, 6), false),
+            (at(1, 19, OTHER, 8), false),
+            (at(1, 20, LEFT, 5), true),
+            (at(1, 20, ChatId::from_bytes([4; 16]), 5), false),
+        ] {
+            assert_eq!(memberships(20).knows(&checkpoint, |_| None), known, "{checkpoint:?}");
+        }
+        for (revision, known) in [(6, true), (7, true), (8, false)] {
+            let named = |chat: &ChatId| (*chat == OTHER).then(|| Revision::new(revision));
+            assert_eq!(memberships(20).knows(&at(1, 10, ONE, 4), named), known, "{revision}");
+        }
+        let numbers_nothing = Memberships { history: None, ..memberships(20) };
+        assert!(!numbers_nothing.knows(&at(1, 20, OTHER, 7), |_| None));
+    }
 }

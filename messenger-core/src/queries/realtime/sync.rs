@@ -92,7 +92,7 @@ impl Query for Sync {
         let (after, begun): (Option<ChatId>, _) =
             place::<(ChatId, Option<Position>)>(self.cursor.as_ref())?.unzip();
         let follows = |chat: ChatId| after.is_none_or(|after| chat > after);
-        let asked = self.position.position().and_then(Position::mark);
+        let asked = self.position.position().and_then(Position::checkpoint);
         let memberships = cx.store().memberships(user, asked.map(|since| since.commit)).await?;
         let mut named = self.chats;
         let since = asked.filter(|since| memberships.knows(since, |chat| named.get(chat).copied()));
