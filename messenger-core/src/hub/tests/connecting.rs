@@ -2,19 +2,24 @@
 
 use super::*;
 
+/// The next answer of the store to this comes when the owner has removed the other member, and all have been told.
+fn removes_the_other_member_after(scene: &Scene, method: &'static str) {
+    let (messenger, owner) = (scene.messenger.clone(), scene.actor(Who::Owner));
+    let (chat_id, user_id) = (scene.group, scene.id(Who::OtherMember));
+    scene.store.afterwards(method, async move {
+        messenger.execute(&owner, RemoveMember { chat_id, user_id }).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_when_it_has_been_read_is_read_once_more() {
     let scene = scene(Limits::default()).await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
     scene.elsewhere(&[Who::Stranger], &[]).await;
     let _owner = scene.caught_up(Who::Owner).await;
-    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
-    let user_id = scene.id(Who::OtherMember);
     // Somebody is removed, and it could be the stranger.
-    scene.store.afterwards("memberships", async move {
-        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
-        tokio::time::sleep(UNTIL_TOLD).await;
-    });
+    removes_the_other_member_after(&scene, "memberships");
     scene.messenger.hub().compare_all();
     let told = told(&mut stranger).await;
     assert_eq!(told, [format!("chatAdded {}", scene.revision().await)]);
@@ -101,13 +106,8 @@ async fn who_is_removed_while_the_chat_is_read_for_them_is_not_shown_it() {
     let scene = scene(Limits::default()).await;
     let _owner = scene.caught_up(Who::Owner).await;
     let mut member = scene.connect(Who::OtherMember).await;
-    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
-    let user_id = scene.id(Who::OtherMember);
     member.resume(Some(HashMap::new())).await.unwrap();
-    scene.store.afterwards("chat_views", async move {
-        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
-        tokio::time::sleep(UNTIL_TOLD).await;
-    });
+    removes_the_other_member_after(&scene, "chat_views");
     assert_eq!(told(&mut member).await, ["caughtUp"]);
 }
 
@@ -115,12 +115,7 @@ async fn who_is_removed_while_the_chat_is_read_for_them_is_not_shown_it() {
 async fn who_is_removed_while_connecting_hears_nothing_of_the_chat() {
     let scene = scene(Limits::default()).await;
     let _owner = scene.caught_up(Who::Owner).await;
-    let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
-    let user_id = scene.id(Who::OtherMember);
-    scene.store.afterwards("memberships", async move {
-        messenger.execute(&actor, RemoveMember { chat_id, user_id }).await.unwrap();
-        tokio::time::sleep(UNTIL_TOLD).await;
-    });
+    removes_the_other_member_after(&scene, "memberships");
     let mut member = scene.connect(Who::OtherMember).await;
     scene.says(Who::Owner, "secret").await;
     assert_eq!(told(&mut member).await, Vec::<String>::new());
