@@ -23,15 +23,18 @@ fn main() -> ExitCode {
 
 fn write_list() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("web");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut files = Vec::new();
     collect(&root, &mut files)?;
     files.sort();
     let mut list = String::from("&[\n");
     for file in &files {
-        writeln!(list, "    {},", Entry { root: &root, file, hash: hash(file)? })?;
+        let path = file.strip_prefix(&root)?;
+        copy(file, &out.join("web").join(path))?;
+        writeln!(list, "    {},", Entry { path, hash: hash(file)? })?;
     }
     list.push(']');
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("assets.rs"), list)?;
+    fs::write(out.join("assets.rs"), list)?;
     Ok(())
 }
 
@@ -47,6 +50,12 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// Beside the list: a target directory that several clones share is used by one when another is gone.
+fn copy(file: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::copy(file, to).map(drop)
+}
+
 fn hash(file: &Path) -> io::Result<u64> {
     let mut hasher = DefaultHasher::new();
     hasher.write(&fs::read(file)?);
@@ -54,16 +63,15 @@ fn hash(file: &Path) -> io::Result<u64> {
 }
 
 struct Entry<'a> {
-    root: &'a Path,
-    file: &'a Path,
+    path: &'a Path,
     hash: u64,
 }
 
 impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let relative = self.file.strip_prefix(self.root).unwrap_or(self.file);
-        let path = relative.to_string_lossy().replace('\\', "/");
+        let path = self.path.to_string_lossy().replace('\\', "/");
         let etag = format!("W/\"{:016x}\"", self.hash);
-        write!(f, "Asset {{ path: {path:?}, etag: {etag:?}, bytes: include_bytes!({:?}) }}", self.file)
+        let bytes = format!("web/{path}");
+        write!(f, "Asset {{ path: {path:?}, etag: {etag:?}, bytes: include_bytes!({bytes:?}) }}")
     }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { requestsOf } from './support/requests.mjs';
 import { eventually } from './support/wait.mjs';
 import { useWorld } from './support/world.mjs';
 
@@ -59,6 +60,30 @@ test('a short loss with nothing missed says so', async () => {
   await gracesScreen.bannerSays('Connection lost');
   gracesScreen.proxy.restore();
   await gracesScreen.bannerSays('Back online. Nothing was missed.');
+});
+
+test('what has changed since is named, and not every chat', async () => {
+  const { ada, grace, chat, gracesScreen } = await pairInChat();
+  const unchanged = await Promise.all(['Tea', 'Coffee', 'Milk'].map((title) => ada.createGroup(title, [grace])));
+  for (const { title } of unchanged) await gracesScreen.chatLink(title).waitFor();
+  const cut = async () => {
+    gracesScreen.proxy.cut();
+    await gracesScreen.bannerSays('Connection lost');
+  };
+  const resumes = requestsOf(gracesScreen.page, 'Resume');
+  await cut();
+  gracesScreen.proxy.restore();
+  await gracesScreen.bannerSays('Back online. Nothing was missed.');
+  resumes.length = 0;
+
+  await cut();
+  await ada.send(chat, 'Missed');
+  gracesScreen.proxy.restore();
+  await gracesScreen.bannerSays('Back online. 1 message arrived while you were away.');
+  const named = resumes.flatMap(({ fields }) => Object.keys(fields.chats));
+  // A store on SQL Server tells no position.
+  const all = process.env.MESSENGER_BROWSER_STORE === 'mssql' ? [chat, ...unchanged].map(({ id }) => id).sort() : [chat.id];
+  assert.deepEqual(named.sort(), all);
 });
 
 test('a message whose answer was lost is not sent twice', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { requestsOf } from './support/requests.mjs';
 import { eventually } from './support/wait.mjs';
 import { useWorld } from './support/world.mjs';
 
@@ -75,15 +76,7 @@ test('a deleted message leaves a tombstone for everyone', async () => {
 
 test('typing is shown while it lasts, and said at most once in three seconds', async () => {
   const { ada, grace, adasScreen, gracesScreen } = await pair();
-  const said = [];
-  adasScreen.page.on('websocket', (socket) =>
-    socket.on('framesent', ({ payload }) => {
-      // In a frame of SignalR, each record ends with the character 30.
-      for (const record of payload.split('\x1e').filter(Boolean)) {
-        const { method, params, target = method, arguments: [fields] = [params] } = JSON.parse(record);
-        if (target === 'SetTyping') said.push({ typing: fields.typing, at: Date.now() });
-      }
-    }));
+  const said = requestsOf(adasScreen.page, 'SetTyping');
   await adasScreen.page.reload();
   const chat = await ada.openDirect(grace);
   await ada.send(chat, 'Hello');
@@ -96,7 +89,7 @@ test('typing is shown while it lasts, and said at most once in three seconds', a
   const startedAt = Date.now();
   await adasScreen.input.pressSequentially('a long sentence that takes a while', { delay: 40 });
   await sign.waitFor();
-  const yes = said.filter(({ typing }) => typing);
+  const yes = said.filter(({ fields }) => fields.typing);
   assert.ok(yes.length >= 1 && yes.length <= 1 + Math.floor((Date.now() - startedAt) / 3000), `said ${yes.length} times`);
 
   await adasScreen.button('Send').click();
