@@ -95,6 +95,26 @@ mod tests {
     }
 
     #[test]
+    fn a_client_says_nothing_of_positions_or_that_it_has_none_or_where_it_is() {
+        #[derive(Deserialize)]
+        struct Said {
+            #[serde(default)]
+            position: Since,
+        }
+
+        let here = Position("here".into());
+        for (said, since) in [
+            ("{}", Since::Unsaid),
+            (r#"{"position":null}"#, Since::Nowhere),
+            (r#"{"position":"here"}"#, Since::At(here.clone())),
+        ] {
+            assert_eq!(serde_json::from_str::<Said>(said).unwrap().position, since, "{said}");
+        }
+        assert_eq!(Since::At(here.clone()).position(), Some(&here));
+        assert_eq!((Since::Unsaid.position(), Since::Nowhere.position()), (None, None));
+    }
+
+    #[test]
     fn what_is_no_position_stands_for_nothing() {
         let other = URL_SAFE_NO_PAD.encode(format!("[{},1,2,null]", FORM + 1));
         for text in ["", "?", "AAAA", "bm90IGpzb24", &other] {
