@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -354,10 +356,13 @@ impl Memberships {
     pub(crate) fn knows(&self, checkpoint: &Checkpoint, named: impl Fn(&ChatId) -> Option<Revision>) -> bool {
         let has_newest = |(newest, revision): (ChatId, Revision)| {
             let mut chats = self.chats.iter();
-            match chats.find(|chat| chat.head.chat == newest) {
-                Some(chat) if chat.head.revision == revision => chat.commit >= checkpoint.commit,
-                Some(chat) => chat.head.revision > revision && chat.commit > checkpoint.commit,
-                None => self.left.contains(&newest),
+            let Some(chat) = chats.find(|chat| chat.head.chat == newest) else {
+                return self.left.contains(&newest);
+            };
+            match chat.head.revision.cmp(&revision) {
+                Ordering::Less => false,
+                Ordering::Equal => chat.commit >= checkpoint.commit,
+                Ordering::Greater => chat.commit > checkpoint.commit,
             }
         };
         let has_named = |MemberChat { head, .. }: &MemberChat| {

@@ -249,11 +249,12 @@ fn named(chats: &[(ChatId, u64)], more: &str) -> String {
 fn read_rpc(text: &[u8]) -> Record {
     const EVENT: &[u8] = br#"{"jsonrpc":"2.0","method":"messageCreated""#;
     const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+    const CAUGHT_UP: &[u8] = br#"{"jsonrpc":"2.0","method":"caughtUp","#;
     if text.starts_with(EVENT) {
         Record::Message
     } else if text.starts_with(ANSWER) {
         answer(text[..64.min(text.len())].windows(8).any(|some| some == br#""error":"#))
-    } else if text.ends_with(br#""method":"caughtUp","params":{}}"#) {
+    } else if text.starts_with(CAUGHT_UP) {
         Record::CaughtUp
     } else {
         Record::Other

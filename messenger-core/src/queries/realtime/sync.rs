@@ -552,6 +552,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_read_of_a_chat_that_is_gone_takes_no_room_from_the_next() {
+        let scene = with_little_room().await;
+        let mut chats = Vec::new();
+        for _ in 0..2 {
+            let chat = scene.makes_group(Owner, [Member]).await;
+            scene.says_in(chat, Owner, &"x".repeat(6000)).await;
+            chats.push(chat);
+        }
+        chats.sort_unstable();
+        let sync = Sync { chats: known(&scene, &chats).await, limit: Some(4), ..since([]) };
+        let (messenger, owner) = (scene.messenger.clone(), scene.actor(Owner));
+        let remove = RemoveMember { chat_id: chats[0], user_id: scene.id(Member) };
+        scene.store.meanwhile("chat_views", async move {
+            messenger.execute(&owner, remove).await.unwrap();
+        });
+        assert_eq!(told(&scene.ask(Member, sync).await), [(chats[1], 1, false)]);
+    }
+
+    #[tokio::test]
     async fn a_chat_is_not_shown_later_than_the_messages_that_come_with_it() {
         let scene = Scene::new().await;
         let known = revision(&scene, scene.group).await;
