@@ -25,7 +25,7 @@ async fn long_messages_of_many_chats_are_not_all_in_one_answer() {
         }
     }
     for named in [chats.clone(), BTreeMap::new()] {
-        let mut sync = Sync { chats: named, limit: Some(200), position: Default::default(), cursor: None };
+        let mut sync = Sync { chats: named, limit: Some(200), ..Sync::default() };
         let mut told = Vec::new();
         loop {
             let synced = messenger.query(&ada, sync.clone()).await.unwrap();

@@ -212,6 +212,25 @@ mod tests {
     }
 
     #[test]
+    fn what_has_come_of_a_message_is_held_until_it_is_whole() {
+        let mut decoder = Decoder::new(10_000);
+        decoder.push(&frame(0x01, &[b'x'; 100]));
+        let begun = (0..40).map(|_| frame(0x00, &[b'x'; 100]));
+        begun.for_each(|more| {
+            decoder.push(&more);
+            assert_eq!(decoder.next().unwrap(), None);
+        });
+        assert!((4100..20_000).contains(&decoder.held()), "{} of parts", decoder.held());
+        let of_parts = decoder.held();
+        // And of the next part half.
+        let mut half = vec![0x80, 0xfe, 0x10, 0x00, 1, 2, 3, 4];
+        half.resize(2000, b'x');
+        decoder.push(&half);
+        assert_eq!(decoder.next().unwrap(), None);
+        assert!(decoder.held() >= of_parts + 1900, "{} after {of_parts}", decoder.held());
+    }
+
+    #[test]
     fn messages_come_whole_wherever_their_bytes_are_torn() {
         let long = "0123456789".repeat(9);
         let bytes = [

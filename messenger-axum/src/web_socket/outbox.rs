@@ -225,6 +225,10 @@ mod tests {
         outbox.push(TEXT, vec![b'x'; 70_000].into());
         outbox.push(TEXT, vec![b'x'; 3000].into());
         assert!((63_000..200_000).contains(&outbox.copied()), "{}", outbox.copied());
+        // All that was gathered first, and a part of what is not a copy.
+        let rest = outbox.len();
+        assert!(outbox.poll_write(&mut Once(rest - 73_000), &mut task).is_pending());
+        assert!((1..20_000).contains(&outbox.copied()), "{}", outbox.copied());
         let mut all = Narrow(Vec::new(), usize::MAX);
         assert!(outbox.poll_write(&mut all, &mut task).is_ready());
         assert_eq!((outbox.copied(), outbox.len()), (0, 0));

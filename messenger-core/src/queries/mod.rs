@@ -70,11 +70,7 @@ mod tests {
             asked_by_nobody(messenger, GetMessage { chat_id, message_id }).await,
             asked_by_nobody(messenger, history).await,
             asked_by_nobody(messenger, GetPresence { user_ids: Vec::new() }).await,
-            asked_by_nobody(
-                messenger,
-                Sync { chats: Default::default(), limit, position: Default::default(), cursor: None },
-            )
-            .await,
+            asked_by_nobody(messenger, Sync { limit, ..Sync::default() }).await,
         ];
         for (name, answer) in answers {
             assert_eq!(answer, "unauthenticated", "{name}");
@@ -124,12 +120,7 @@ mod tests {
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor }).await;
             let found = scene.query(Owner, find).await;
             let history = scene.query(Owner, history).await;
-            let synced = scene
-                .query(
-                    Owner,
-                    Sync { chats: Default::default(), limit, position: Default::default(), cursor: None },
-                )
-                .await;
+            let synced = scene.query(Owner, Sync { limit, ..Sync::default() }).await;
             let all = [
                 pointers(&sessions),
                 pointers(&chats),
@@ -161,17 +152,7 @@ mod tests {
             let chats = scene.query(Owner, ListChats { limit, cursor: cursor.clone() }).await;
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor: cursor.clone() }).await;
             let found = scene.query(Owner, find).await;
-            let synced = scene
-                .query(
-                    Owner,
-                    Sync {
-                        chats: Default::default(),
-                        limit,
-                        position: Default::default(),
-                        cursor: cursor.clone(),
-                    },
-                )
-                .await;
+            let synced = scene.query(Owner, Sync { limit, cursor: cursor.clone(), ..Sync::default() }).await;
             let all = [
                 pointers(&sessions),
                 pointers(&chats),

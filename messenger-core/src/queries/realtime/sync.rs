@@ -22,7 +22,7 @@ use crate::{
 /// An answer is bounded in chats and in bytes; if there is more, it has a `nextCursor`, with which the client asks again.
 /// Chats come by their ids, and an answer says all there is to say of those up to its end, also of chats to be removed. A
 /// client that knows nothing of cursors and asks again with what it has then is given the rest, too.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sync {
@@ -275,7 +275,7 @@ mod tests {
 
     /// Asks for at most 200 messages of each chat.
     fn since<const N: usize>(chats: [(ChatId, Revision); N]) -> Sync {
-        Sync { chats: chats.into(), limit: Some(200), position: Since::Unsaid, cursor: None }
+        Sync { chats: chats.into(), limit: Some(200), ..Sync::default() }
     }
 
     async fn revision(scene: &Scene, chat: ChatId) -> Revision {
@@ -289,10 +289,7 @@ mod tests {
             chats.insert(chat, revision(scene, chat).await);
         }
         chats.extend(named.iter().copied());
-        scene
-            .ask(Member, Sync { chats, limit: Some(limit), position: Since::Unsaid, cursor: None })
-            .await
-            .chats
+        scene.ask(Member, Sync { chats, limit: Some(limit), ..Sync::default() }).await.chats
     }
 
     /// A chat of the member with a text of this weight.
@@ -509,8 +506,7 @@ mod tests {
 
         scene.must(Owner, RemoveMember { chat_id: new, user_id: scene.id(Member) }).await;
         assert_eq!(since_then(&scene, &changed.position, &[]).await.removed, [new]);
-        let unnamed = Sync { chats: BTreeMap::new(), limit: None, position: Since::Unsaid, cursor: None };
-        assert_eq!(scene.ask(Member, unnamed).await.removed, []);
+        assert_eq!(scene.ask(Member, Sync::default()).await.removed, []);
     }
 
     #[tokio::test]
@@ -630,7 +626,7 @@ mod tests {
         // was made, which weighs some 330 bytes.
         for (named, pages) in [(true, &[2, 1, 1, 1, 2, 1][..]), (false, &[1, 1, 1, 1, 1, 1, 1, 1])] {
             let known = known(&scene, if named { &chats } else { &[] }).await;
-            let sync = Sync { chats: known, limit: Some(4), position: Since::Unsaid, cursor: None };
+            let sync = Sync { chats: known, limit: Some(4), ..Sync::default() };
             let answers = all_pages(&scene, sync, false).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
             assert_eq!(told, pages, "{named}");
@@ -650,8 +646,7 @@ mod tests {
         for _ in 0..10 {
             chats.push(scene.makes_group(Member, []).await);
         }
-        let sync =
-            Sync { chats: known(&scene, &[]).await, limit: Some(1), position: Since::Unsaid, cursor: None };
+        let sync = Sync { chats: known(&scene, &[]).await, limit: Some(1), ..Sync::default() };
         for adds in [true, false] {
             let answers = all_pages(&scene, sync.clone(), adds).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
@@ -666,8 +661,7 @@ mod tests {
         for _ in 0..10 {
             chats.push(weighing(&scene, 3000).await);
         }
-        let mut sync =
-            Sync { chats: known(&scene, &[]).await, limit: Some(4), position: Since::Unsaid, cursor: None };
+        let mut sync = Sync { chats: known(&scene, &[]).await, limit: Some(4), ..Sync::default() };
         let mut told = Vec::new();
         loop {
             let answer = scene.ask(Member, sync.clone()).await;
@@ -693,12 +687,7 @@ mod tests {
         let after = scene.makes_group(Owner, []).await;
         let mut known = known(&scene, &[]).await;
         known.extend([before, between, after].map(|chat| (chat, Revision::new(1))));
-        let answers = all_pages(
-            &scene,
-            Sync { chats: known, limit: None, position: Since::Unsaid, cursor: None },
-            false,
-        )
-        .await;
+        let answers = all_pages(&scene, Sync { chats: known, ..Sync::default() }, false).await;
         let removed: Vec<_> = answers.iter().map(|answer| &answer.removed[..]).collect();
         assert_eq!(removed, [&[before][..], &[between, after]]);
         assert_eq!(answers.iter().map(|answer| answer.chats.len()).sum::<usize>(), chats.len());
