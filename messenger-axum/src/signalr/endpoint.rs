@@ -284,8 +284,9 @@ impl<H: Hub> Shared<H> {
         let pipe = self.pipe(&entry);
         match timeout(ENDING_WAIT, pipe.closed()).await {
             Ok(()) => {
-                // What is in there is for those who are logged in; that it is over, the client may know.
-                pipe.keep_last();
+                // What others say is for those who are logged in. That it is over the client may know, and the answers
+                // to what it has called until then: one of them may be to the log-out itself.
+                pipe.keep_answers_and_last();
                 Ok(self.answer_poll(pipe).await)
             }
             Err(_) => Err(unauthorized(refusal)),

@@ -201,7 +201,7 @@ async fn a_client_that_says_goodbye_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_whose_token_has_ended_brings_the_end_of_its_connection_and_nothing_else() {
+async fn a_poll_whose_token_has_ended_brings_answers_and_the_end_of_its_connection_and_nothing_else() {
     let (service, world) = Service::new(SignalROptions::new());
     let token = service.polling("").await;
     let with_old_token = || service.poll_as(&token, "nobody");
@@ -209,13 +209,15 @@ async fn a_poll_whose_token_has_ended_brings_the_end_of_its_connection_and_nothi
     let began = Instant::now();
     assert_eq!(with_old_token().await, (StatusCode::UNAUTHORIZED, vec![]));
     assert_eq!(began.elapsed().as_secs(), 7);
+    assert_eq!(service.post(&token, &[invocation("1", "Echo", &json!(["mine"]))]).await, OK);
     world.tell(&Ok(json!("secret")));
     let ends = async {
         sleep(seconds(5)).await;
         world.tell(&Err(Goodbye { error: None, allow_reconnect: true, answers_first: false }));
     };
     let (poll, ()) = tokio::join!(with_old_token(), ends);
-    assert_eq!(poll, (OK, vec![json!({"type": 7, "allowReconnect": true})]));
+    let answer = json!({"type": 3, "invocationId": "1", "result": "mine"});
+    assert_eq!(poll, (OK, vec![answer, json!({"type": 7, "allowReconnect": true})]));
     assert_eq!(with_old_token().await, (NO_MORE, vec![]));
     // Requests of other kinds are answered at once.
     let token = service.polling("").await;

@@ -233,7 +233,7 @@ impl<H: Hub> Session<H> {
             && let Some(answer) = self.calls.ready.pop_front()
         {
             if let Some(answer) = answer {
-                self.send(out, answer).await?;
+                self.send_answer(out, answer).await?;
             }
         }
         while self.may_write()
@@ -302,13 +302,24 @@ impl<H: Hub> Session<H> {
 
     /// Sends a message that counts: with stateful reconnect it is kept until the client has it.
     async fn send<L: Line>(&mut self, out: &mut Writer<'_, L>, record: Bytes) -> Step {
+        self.keep(&record);
+        self.write(out, record).await
+    }
+
+    /// Sends what answers a call, as a message that counts.
+    async fn send_answer<L: Line>(&mut self, out: &mut Writer<'_, L>, record: Bytes) -> Step {
+        self.keep(&record);
+        let length = record.len();
+        self.put(out, Outgoing::Answer(record), length).await
+    }
+
+    fn keep(&mut self, record: &Bytes) {
         if let Some(reliable) = &mut self.reliable {
-            reliable.send(&record);
+            reliable.send(record);
             if reliable.is_full() {
                 self.times.buffer_is_full();
             }
         }
-        self.write(out, record).await
     }
 
     /// Writes a record, if there is something to write to.
@@ -412,7 +423,7 @@ impl<H: Hub> Session<H> {
             let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
             while let Some(answer) = self.calls.ready.pop_front() {
                 if let Some(answer) = answer
-                    && self.send(&mut out, answer).await.is_err()
+                    && self.send_answer(&mut out, answer).await.is_err()
                 {
                     break;
                 }

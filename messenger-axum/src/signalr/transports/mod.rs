@@ -43,6 +43,8 @@ pub(super) trait Line:
 pub(super) enum Outgoing {
     /// A whole record.
     Record(Bytes),
+    /// A whole record that answers what the client has called.
+    Answer(Bytes),
     /// A question whether the client is there, which its library answers by itself. Only a WebSocket has one.
     Ping,
 }

@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     io,
+    mem::take,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
@@ -40,7 +41,7 @@ struct State {
     posted_bytes: usize,
     /// The client will make no more requests.
     ended: Option<Received>,
-    written: VecDeque<Bytes>,
+    written: VecDeque<Record>,
     written_bytes: usize,
     /// What the answer that is being given has taken of it, and not given out.
     taken: Weak<Taken>,
@@ -54,6 +55,13 @@ struct State {
     idle_since: Option<Instant>,
     session: Option<Waker>,
     client: Option<Waker>,
+}
+
+/// What the session has written and no answer has taken.
+struct Record {
+    bytes: Bytes,
+    /// Whether it answers what the client has called.
+    answers: bool,
 }
 
 /// What a poll comes to.
@@ -175,8 +183,7 @@ impl Pipe {
             return;
         }
         state.written_bytes = 0;
-        taken.lock().records.append(&mut state.written);
-        state.written = VecDeque::new();
+        taken.lock().records.extend(take(&mut state.written).into_iter().map(|record| record.bytes));
         state.taken = Arc::downgrade(taken);
         wake(state.session.take(), state);
     }
@@ -217,11 +224,12 @@ impl Pipe {
         self.room.notify_waiters();
     }
 
-    /// Keeps only what was written last.
-    pub(in crate::signalr) fn keep_last(&self) {
+    /// Keeps only what answers the client's calls, and what was written last.
+    pub(in crate::signalr) fn keep_answers_and_last(&self) {
         let mut state = self.lock();
-        let before = state.written.len().saturating_sub(1);
-        state.written.drain(..before);
+        let last = state.written.pop_back();
+        state.written.retain(|record| record.answers);
+        state.written.extend(last);
     }
 
     /// Waits until the session has written its last.
@@ -453,10 +461,14 @@ impl Sink<Outgoing> for PipeLine {
     }
 
     fn start_send(self: Pin<&mut Self>, outgoing: Outgoing) -> Result<(), Gone> {
-        let Outgoing::Record(record) = outgoing else { return Ok(()) };
+        let (bytes, answers) = match outgoing {
+            Outgoing::Record(bytes) => (bytes, false),
+            Outgoing::Answer(bytes) => (bytes, true),
+            Outgoing::Ping => return Ok(()),
+        };
         let mut state = self.pipe.lock();
-        state.written_bytes += record.len();
-        state.written.push_back(record);
+        state.written_bytes += bytes.len();
+        state.written.push_back(Record { bytes, answers });
         wake(state.client.take(), state);
         Ok(())
     }

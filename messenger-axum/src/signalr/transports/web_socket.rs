@@ -106,9 +106,9 @@ impl Sink<Outgoing> for SocketLine {
 
     fn start_send(mut self: Pin<&mut Self>, outgoing: Outgoing) -> Result<(), Gone> {
         let message = match outgoing {
-            Outgoing::Record(record) if self.binary => Message::Binary(record),
+            Outgoing::Record(record) | Outgoing::Answer(record) if self.binary => Message::Binary(record),
             // A record of a text protocol is UTF-8.
-            Outgoing::Record(record) => Message::Text(record),
+            Outgoing::Record(record) | Outgoing::Answer(record) => Message::Text(record),
             Outgoing::Ping => Message::Ping(Bytes::new()),
         };
         self.socket.as_mut().ok_or(Gone)?.start_send_unpin(message).map_err(|_| Gone)
