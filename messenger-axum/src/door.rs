@@ -42,11 +42,14 @@ impl Door {
     pub(crate) fn new(messenger: Messenger, options: Options) -> Self {
         let limits = Limiter::new(options.rate_limits);
         let admission = Admission::new(&options);
+        let mut unsent = options.unsent;
+        // A message that has come in part fits in, together with the room it grows by, or it would never become whole.
+        unsent.per_connection = unsent.per_connection.max(4 * options.frame_limit);
         Self(Arc::new(Inner {
             messenger,
             limits,
             admission,
-            unsent: Unsent::new(options.unsent),
+            unsent: Unsent::new(unsent),
             readers: Readers::default(),
             options,
             context: Context::system(),

@@ -218,7 +218,8 @@ pub(crate) struct BodyRate {
 /// are told of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsentLimits {
-    /// Of one connection, before the next of its requests is begun (4 MiB). One answer may be longer.
+    /// Of one connection, before the next of its requests is begun (4 MiB, and for a raw WebSocket at least four times
+    /// the [longest frame](Options::frame_limit)). One answer may be longer.
     pub per_connection: usize,
     /// Of one person, on this node (16 MiB). Beyond it the connection of theirs is ended that has most, as one that is
     /// too far behind.

@@ -331,6 +331,23 @@ mod tests {
         assert!(account.has_room() && all.lock().waiting.is_empty());
     }
 
+    #[test]
+    fn what_grows_is_counted_as_long_as_it_is_not_small() {
+        let all = Unsent::new(UnsentLimits { per_connection: 100, ..UnsentLimits::default() });
+        let account = all.account(&"ada");
+        let mut share = None;
+        // What shrinks may grow again, and has its memory meanwhile.
+        for (now, counted) in
+            [(SMALL - 1, 0), (SMALL, SMALL), (5000, 5000), (2000, 5000), (6000, 6000), (0, 0)]
+        {
+            account.keep_counted(&mut share, now);
+            assert_eq!((all.lock().bytes, account.has_room()), (counted, counted == 0), "{now}");
+        }
+        account.keep_counted(&mut share, 3000);
+        drop(share);
+        assert!(account.has_room() && all.lock().waiting.is_empty());
+    }
+
     #[tokio::test]
     async fn who_waits_for_room_is_woken() {
         let all = Unsent::new(LIMITS);

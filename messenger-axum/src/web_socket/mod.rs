@@ -260,3 +260,30 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<Io> {
         self.poll_flush(task)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::{options::UnsentLimits, unsent::Unsent};
+
+    #[tokio::test]
+    async fn a_message_that_is_not_whole_is_counted_until_it_is() {
+        let limits = UnsentLimits { per_connection: 20_000, ..UnsentLimits::default() };
+        let account = Unsent::new(limits).account(&"ada");
+        let (mut client, server) = tokio::io::duplex(100_000);
+        let mut socket = WebSocket::new(server, 50_000, Arc::clone(&account));
+        // Masked with zeros, and so the text itself.
+        client.write_all(&[0x81, 0x80 | 126, 0xc3, 0x50, 0, 0, 0, 0]).await.unwrap();
+        let text = [b'x'; 50_000];
+        client.write_all(&text[..25_000]).await.unwrap();
+        assert!(futures::poll!(socket.next()).is_pending());
+        assert!(!account.has_room());
+        client.write_all(&text[25_000..]).await.unwrap();
+        let message = socket.next().await.unwrap().unwrap();
+        assert_eq!(message, Message::Text(Bytes::copy_from_slice(&text)));
+        assert!(account.has_room());
+    }
+}

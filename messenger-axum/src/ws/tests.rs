@@ -144,6 +144,63 @@ async fn a_client_that_is_not_listened_to_is_not_taken_for_silent() {
     session.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_for_which_too_much_waits_is_not_listened_to() {
+    let messenger = Messenger::in_memory();
+    let ada = register(&messenger, "ada").await;
+    let connection = messenger.connect(&ada).await.unwrap();
+    let limits = UnsentLimits { per_connection: 1, ..UnsentLimits::default() };
+    let door = Door::new(messenger, Options::new().unsent(limits).frame_limit(1000));
+    let (say, received) = mpsc::unbounded_channel();
+    let (sent, mut hear) = mpsc::unbounded_channel();
+    let account = door.account_of(&ada);
+    let waits = account.share(4000);
+    let session = tokio::spawn(Session::new(door, connection, account).run(Wire { received, sent }));
+    for id in 1..=3 {
+        let ask = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"GetMe"}}"#);
+        say.send(Message::Text(ask.into())).unwrap();
+    }
+    sleep(Duration::from_secs(5)).await;
+    while let Ok(message) = hear.try_recv() {
+        assert!(matches!(message, Message::Ping(_)), "{message:?}");
+    }
+    drop(waits);
+    for id in 1..=3 {
+        let Some(Message::Text(answer)) = hear.recv().await else { panic!("an answer") };
+        assert!(str::from_utf8(&answer).unwrap().contains(&format!("\"id\":{id}")));
+    }
+    session.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_becomes_whole_however_little_may_wait() {
+    let messenger = Messenger::in_memory();
+    let ada = register(&messenger, "ada").await;
+    let connection = messenger.connect(&ada).await.unwrap();
+    let limits = UnsentLimits { per_connection: 1, ..UnsentLimits::default() };
+    let door = Door::new(messenger, Options::new().unsent(limits));
+    let account = door.account_of(&ada);
+    let (mut client, server) = tokio::io::duplex(1000);
+    let socket = WebSocket::new(server, 256 * 1024, Arc::clone(&account));
+    let session = tokio::spawn(Session::new(door, connection, account).run(socket));
+    // A batch of one request, in a frame that is as long as one may be.
+    let mut ask = br#"[{"jsonrpc":"2.0","id":1,"method":"GetMe"}]"#.to_vec();
+    ask.resize(256 * 1024, b' ');
+    let mut frame = vec![0x81, 0x80 | 127];
+    frame.extend((ask.len() as u64).to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(ask);
+    let (begin, rest) = frame.split_at(200_000);
+    client.write_all(begin).await.unwrap();
+    // Meanwhile it is told something: the first ping.
+    let mut answer = [0; 100];
+    assert_eq!(client.read(&mut answer).await.unwrap(), 2);
+    client.write_all(rest).await.unwrap();
+    let length = timeout(Duration::from_secs(5), client.read(&mut answer)).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&answer[..length]).contains("\"id\":1"), "{answer:?}");
+    session.abort();
+}
+
 /// A text frame of a client, masked with zeros; for a short text.
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
