@@ -52,6 +52,16 @@ const ROWS: &str = "
     ANALYZE";
 
 #[tokio::test]
+async fn the_chats_of_a_person_are_found_without_a_look_at_the_members() {
+    let (store, _directory) = fresh().await;
+    for text in [chats::MEMBERSHIPS.as_str(), chats::PAGE.as_str()] {
+        let plan = plan(&store, text).await;
+        let search = "USING COVERING INDEX messenger_members_by_user (user_id=?)";
+        assert!(plan.iter().any(|step| step.contains(search)), "{plan:#?}");
+    }
+}
+
+#[tokio::test]
 async fn every_table_is_read_through_an_index() {
     let (store, _directory) = fresh().await;
     check_all(&store).await;

@@ -95,7 +95,8 @@ CREATE TABLE messenger_members (
     PRIMARY KEY (chat_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX messenger_members_by_user ON messenger_members (user_id);
+-- With all that is asked of the chats of a person, whose members' rows lie far from each other.
+CREATE INDEX messenger_members_by_user ON messenger_members (user_id, chat_id, left_at, left_commit);
 
 -- In the order of writing, so that a batch of messages in many chats fills a few pages of the file, and what is
 -- scattered over it is only the small entries of the indexes. Every page that a commit touches is synced with it.
