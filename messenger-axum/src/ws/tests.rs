@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -33,6 +36,17 @@ use crate::{
 struct Wire {
     received: mpsc::UnboundedReceiver<Message>,
     sent: mpsc::UnboundedSender<Message>,
+    flushed: Arc<AtomicUsize>,
+}
+
+impl Wire {
+    fn new(
+        received: mpsc::UnboundedReceiver<Message>,
+        sent: mpsc::UnboundedSender<Message>,
+    ) -> (Self, Arc<AtomicUsize>) {
+        let flushed = Arc::<AtomicUsize>::default();
+        (Self { received, sent, flushed: Arc::clone(&flushed) }, flushed)
+    }
 }
 
 impl Stream for Wire {
@@ -57,6 +71,7 @@ impl Sink<Message> for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
+        self.flushed.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 
@@ -98,7 +113,7 @@ async fn connect(slow: Duration) -> (Client, impl Future<Output = ()>) {
     let (sent, hear) = mpsc::unbounded_channel();
     (
         Client { say, hear },
-        Session::new(door.clone(), connection, door.account_of(&ada)).run(Wire { received, sent }),
+        Session::new(door.clone(), connection, door.account_of(&ada)).run(Wire::new(received, sent).0),
     )
 }
 
@@ -155,7 +170,7 @@ async fn a_client_for_which_too_much_waits_is_not_listened_to() {
     let (sent, mut hear) = mpsc::unbounded_channel();
     let account = door.account_of(&ada);
     let waits = account.share(4000);
-    let session = tokio::spawn(Session::new(door, connection, account).run(Wire { received, sent }));
+    let session = tokio::spawn(Session::new(door, connection, account).run(Wire::new(received, sent).0));
     for id in 1..=3 {
         let ask = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"GetMe"}}"#);
         say.send(Message::Text(ask.into())).unwrap();
@@ -198,6 +213,33 @@ async fn a_message_becomes_whole_however_little_may_wait() {
     client.write_all(rest).await.unwrap();
     let length = timeout(Duration::from_secs(5), client.read(&mut answer)).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&answer[..length]).contains("\"id\":1"), "{answer:?}");
+    session.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_told_is_written_together() {
+    let messenger = Messenger::in_memory();
+    let ada = register(&messenger, "ada").await;
+    let group = CreateGroupChat { title: "Tea".into(), member_ids: vec![], client_id: None };
+    let chat = messenger.execute(&ada, group).await.unwrap().value.id;
+    let mut connection = messenger.connect(&ada).await.unwrap();
+    connection.go_live();
+    for _ in 0..50 {
+        let send = SendMessage { chat_id: chat, body: "hello".into(), client_id: None, reply_to: None };
+        messenger.execute(&ada, send).await.unwrap();
+    }
+    let door = Door::new(messenger, Options::new());
+    let account = door.account_of(&ada);
+    let (_say, received) = mpsc::unbounded_channel();
+    let (sent, mut hear) = mpsc::unbounded_channel();
+    let (wire, flushed) = Wire::new(received, sent);
+    let session = tokio::spawn(Session::new(door, connection, account).run(wire));
+    for _ in 0..50 {
+        let Some(Message::Text(event)) = hear.recv().await else { panic!("an event") };
+        assert!(str::from_utf8(&event).unwrap().contains("messageCreated"));
+    }
+    // Each of them is a call of the system.
+    assert!(flushed.load(Ordering::Relaxed) < 5, "{flushed:?}");
     session.abort();
 }
 
