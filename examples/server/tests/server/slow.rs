@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Client, PATIENCE, Server};
+use crate::{
+    live::Socket,
+    support::{Client, PATIENCE, Server},
+};
 
 /// More than the requests that are worked on at a time.
 const STUCK: usize = 600;
@@ -90,6 +93,36 @@ fn answers_that_nobody_reads_hold_little_memory() {
     let dropped = Instant::now();
     while server.memory() > before + (16 << 20) {
         assert!(dropped.elapsed() < PATIENCE, "{} MiB", server.memory() >> 20);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sockets_that_were_used_are_as_small_as_before() {
+    let server = Server::in_memory(["--rate-limits", "off"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let people = ["ada", "bob", "cyd", "dan"].map(|name| server.register(name));
+    let page = long_page(&server, &people);
+    let ask = json!({"chatId": page.split('/').nth(2).unwrap(), "limit": 200});
+    let mut sockets: Vec<Socket> = (0..100)
+        .map(|at| runtime.block_on(Socket::open(server.address, &people[at % people.len()])).unwrap())
+        .collect();
+    let reads_a_page = |socket: &mut Socket| {
+        runtime.block_on(async {
+            socket.say(1, "GetHistory", &ask).await.unwrap();
+            let answer = socket.hear().await.unwrap();
+            assert!(answer["result"].to_string().len() > 200_000, "{:.300}", answer.to_string());
+        });
+    };
+    // What the process itself needs for such an answer is there from then on.
+    reads_a_page(&mut sockets[0]);
+    let before = server.memory();
+    sockets.iter_mut().for_each(reads_a_page);
+    let used = Instant::now();
+    // The answers together take 25 MB.
+    while server.memory() > before + (4 << 20) {
+        assert!(used.elapsed() < PATIENCE, "{} MiB, {} before", server.memory() >> 20, before >> 20);
         std::thread::sleep(Duration::from_millis(100));
     }
 }
