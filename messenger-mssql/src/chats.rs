@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberChat, MemberRecord,
-        Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
-        StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership, Memberships,
+        NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
     columns::{CHAT, MEMBER, USER, cut_at, integer, last_message, role, rows},
+    memberships::{self, Listed},
     records::system_message,
 };
 
@@ -78,11 +78,17 @@ impl Sql {
             .into(),
             mute: mute("@P3"),
             unmute: mute("NULL"),
-            // How often the person was added, with each of their chats, or with nulls if there are none. The order
-            // matters: what is counted must not be later than the list.
+            // How often the person was added and how far the commits are, with each of their chats, also those that they
+            // left after a commit, or with nulls if there are none. The order matters: what is settled or counted must
+            // not be later than the list.
             memberships: format!(
-                "SELECT u.memberships, c.id, c.revision, {PEER} FROM {schema}.messenger_users AS u
-                LEFT JOIN {schema}.messenger_members AS p ON p.user_id = u.id AND p.left_at IS NULL
+                "DECLARE @history bigint, @settled bigint;
+                EXEC {schema}.messenger_settled @history OUTPUT, @settled OUTPUT;
+                SELECT u.memberships, @history, @settled, c.id, c.revision, {PEER}, CAST(c.commit_no AS bigint),
+                    CAST(CASE WHEN p.left_at IS NULL THEN 0 ELSE 1 END AS bit)
+                FROM {schema}.messenger_users AS u
+                LEFT JOIN {schema}.messenger_members AS p
+                    ON p.user_id = u.id AND (p.left_at IS NULL OR p.left_commit > @P2)
                 LEFT JOIN {schema}.messenger_chats AS c ON c.id = p.chat_id
                 WHERE u.id = {first}
                 OPTION (LOOP JOIN, FORCE ORDER)"
@@ -272,18 +278,11 @@ impl ChatStore for MssqlStore {
         muted.map(drop).ok_or_else(|| StoreErrorKind::NotMember.into())
     }
 
-    async fn memberships(&self, user: UserId, _: Option<u64>) -> StoreResult<Memberships> {
-        let call = Call::statement(Arc::clone(&self.sql().chats.memberships)).id("@P1", user);
-        let rows = self.all(call, |columns| {
-            let count = columns.number()?;
-            let Some(chat) = columns.optional_id()? else { return Ok((count, None)) };
-            let head = ChatHead { chat, revision: columns.revision()?, peer: columns.optional_id()? };
-            Ok((count, Some(MemberChat { head, commit: 0 })))
-        });
-        let rows = rows.await?;
-        let count = rows.first().map_or(0, |(count, _)| *count);
-        let chats = rows.into_iter().filter_map(|(_, chat)| chat).collect();
-        Ok(Memberships { count, chats, ..Memberships::default() })
+    async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
+        let call = Call::statement(Arc::clone(&self.sql().chats.memberships))
+            .id("@P1", user)
+            .number("@P2", memberships::left_after(left_after));
+        Ok(memberships::memberships(self.all(call, Listed::read).await?))
     }
 
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>> {

@@ -5,6 +5,7 @@ use messenger_sql::{
     columns::Columns,
     migrations::{Applied, Migration, Refusal, pending},
 };
+use tiberius::error::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
@@ -23,6 +24,36 @@ const TABLE: &str = "CREATE TABLE {schema}.messenger_migrations (
     checksum    binary(32)   NOT NULL,
     applied_at  bigint       NOT NULL
 );";
+
+/// How commits are numbered: by `rowversion`, or not at all on an engine that speaks the server's language and has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commits {
+    Numbered,
+    Bare,
+}
+
+impl Commits {
+    const PROBE: &str = "DECLARE @probe TABLE (n rowversion NOT NULL);
+SELECT CAST(MIN_ACTIVE_ROWVERSION() AS bigint);";
+
+    /// Asks an engine that is no SQL Server. Not in a transaction, which would end with what is refused.
+    pub(crate) async fn ask(link: &mut Link) -> Result<Self, ConnectError> {
+        match batch(link, Self::PROBE).await {
+            Ok(_) => Ok(Self::Numbered),
+            Err(Error::Server(_)) => Ok(Self::Bare),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Text of our own with what numbers commits, and the schema's quoted name.
+    fn fill(self, schema: &Schema, text: &str) -> String {
+        let (commit, history) = match self {
+            Self::Numbered => ("rowversion NOT NULL", "NEWID()"),
+            Self::Bare => ("bigint NOT NULL DEFAULT 0", "NULL"),
+        };
+        schema.fill(&text.replace("{commit}", commit).replace("{history}", history))
+    }
+}
 
 /// Whoever sends the statements by a tool that has other defaults: what is made with other settings can't be used.
 const SETTINGS: &str = "SET XACT_ABORT ON;
@@ -54,7 +85,7 @@ pub fn migrations_sql(schema: &str) -> Option<String> {
     parts.extend([create_schema(&schema), schema.fill(TABLE)]);
     for migration in MIGRATIONS {
         parts.push(format!("-- Migration {}: {}", migration.version, migration.name));
-        parts.extend(batches(&schema.fill(migration.sql)));
+        parts.extend(batches(&Commits::Numbered.fill(&schema, migration.sql)));
         parts.push(note(&schema, migration));
     }
     let mut text = String::new();
@@ -135,8 +166,8 @@ pub(crate) enum MigrateError {
     Busy,
 }
 
-impl From<tiberius::error::Error> for MigrateError {
-    fn from(error: tiberius::error::Error) -> Self {
+impl From<Error> for MigrateError {
+    fn from(error: Error) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -159,9 +190,9 @@ pub(crate) async fn pending_migrations(
 
 /// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the
 /// work, and the others find it done. After an error the connection can't be used any more.
-pub(crate) async fn migrate(link: &mut Link, schema: &Schema) -> Result<(), MigrateError> {
+pub(crate) async fn migrate(link: &mut Link, schema: &Schema, commits: Commits) -> Result<(), MigrateError> {
     lock(link, schema).await?;
-    let done = within(OURS, apply(link, schema)).await;
+    let done = within(OURS, apply(link, schema, commits)).await;
     if done.is_err() {
         // The server would also do it when the connection is closed, but others wait for it.
         let undone = within(ONE_WAIT, run(link, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")).await;
@@ -205,14 +236,14 @@ fn resource(schema: &Schema) -> String {
     format!("messenger migrations of {}", schema.name())
 }
 
-async fn apply(link: &mut Link, schema: &Schema) -> Result<(), MigrateError> {
+async fn apply(link: &mut Link, schema: &Schema, commits: Commits) -> Result<(), MigrateError> {
     run(link, "BEGIN TRANSACTION").await?;
     for migration in look(link, schema).await? {
         if migration.version == 1 {
             run(link, &create_schema(schema)).await?;
             run(link, &schema.fill(TABLE)).await?;
         }
-        for text in batches(&schema.fill(migration.sql)) {
+        for text in batches(&commits.fill(schema, migration.sql)) {
             run(link, &text).await?;
         }
         run(link, &note(schema, migration)).await?;
@@ -273,7 +304,8 @@ mod tests {
     #[test]
     fn the_script_is_one_transaction_of_batches() {
         let sql = migrations_sql("chat").unwrap();
-        assert!(!sql.contains("{schema}"));
+        assert!(!sql.contains("{schema}") && !sql.contains("{commit}") && !sql.contains("{history}"));
+        assert!(sql.contains("rowversion NOT NULL,") && sql.contains("VALUES (NEWID());"));
         let parts = batches(&sql);
         assert_eq!(parts[0], SETTINGS);
         assert!(parts[1].starts_with("BEGIN TRANSACTION;"));
@@ -312,7 +344,7 @@ mod tests {
         let server = Server::new();
         let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
         server.then(number(0));
-        migrate(&mut link, &schema()).await.unwrap();
+        migrate(&mut link, &schema(), Commits::Numbered).await.unwrap();
         let texts = server.texts();
         assert!(
             texts[0].contains("sp_getapplock @Resource = N'messenger migrations of chat'"),
@@ -335,12 +367,12 @@ mod tests {
             server.then(number(busy));
         }
         server.then(number(1));
-        migrate(&mut link, &schema()).await.unwrap();
+        migrate(&mut link, &schema(), Commits::Numbered).await.unwrap();
         assert_eq!(server.texts().iter().filter(|text| text.contains("sp_getapplock")).count(), 3);
 
         server.whenever("sp_getapplock", number(-1));
         let began_at = Instant::now();
-        assert!(matches!(migrate(&mut link, &schema()).await, Err(MigrateError::Busy)));
+        assert!(matches!(migrate(&mut link, &schema(), Commits::Numbered).await, Err(MigrateError::Busy)));
         assert!(began_at.elapsed() >= OTHERS && began_at.elapsed() < OTHERS + 2 * ONE_WAIT);
     }
 
@@ -353,7 +385,7 @@ mod tests {
             "CREATE SCHEMA",
             refusal(262, 14, "CREATE SCHEMA permission denied in database 'app'."),
         );
-        let error = migrate(&mut link, &schema()).await.unwrap_err();
+        let error = migrate(&mut link, &schema(), Commits::Numbered).await.unwrap_err();
         let MigrateError::Failed(error) = error else { panic!("{error:?}") };
         assert!(error.to_string().starts_with("CREATE SCHEMA permission denied"), "{error}");
         let texts = server.texts();

@@ -12,7 +12,7 @@ use crate::{
     address::{Address, Encryption},
     connect::{ConnectError, Connector, Dial, Link, TokenSource, batch},
     connections::{Connections, Settings},
-    migrate::{MigrateError, migrate, pending_migrations},
+    migrate::{Commits, MigrateError, migrate, pending_migrations},
     row::SqlRow,
     schema::Schema,
 };
@@ -293,7 +293,11 @@ impl MssqlBuilder {
         let refused = |error| OpenError::migration(place, schema, error);
         match pending_migrations(&mut link, schema).await.map_err(refused)?.first() {
             None => {}
-            Some(_) if self.migrate => migrate(&mut link, schema).await.map_err(refused)?,
+            Some(_) if self.migrate => {
+                let commits = timeout(limit, server.commits(&mut link)).await;
+                let commits = commits.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
+                migrate(&mut link, schema, commits).await.map_err(refused)?;
+            }
             Some(first) => return Err(OpenError::pending(place, schema, first.version)),
         }
         Ok(server.is_versioned)
@@ -357,6 +361,11 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
             // Versions are all that such an engine has.
             is_versioned: columns.optional_integer()? == Some(1) || is_other,
         })
+    }
+
+    /// SQL Server is not asked: what it refused for another reason would never be numbered.
+    async fn commits(&self, link: &mut Link) -> Result<Commits, ConnectError> {
+        if self.major.is_some() { Ok(Commits::Numbered) } else { Commits::ask(link).await }
     }
 
     /// Whether the server is recent enough, and keeps what it says that it has committed.

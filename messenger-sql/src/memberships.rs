@@ -7,12 +7,13 @@ use messenger_core::{
 
 use crate::columns::{Columns, Row};
 
-/// A row: how often the person was added, the order of the commits and how far it is settled, and one of their chats with
-/// its revision, its peer, its last commit and whether they have left it, or nulls if they have none.
+/// A row: how often the person was added, the order of the commits, or null if they are not numbered, and how far it is
+/// settled, and one of their chats with its revision, its peer, its last commit and whether they have left it, or nulls if
+/// they have none.
 #[derive(Debug)]
 pub struct Listed {
     count: u64,
-    history: u64,
+    history: Option<u64>,
     settled: u64,
     chat: Option<Place>,
 }
@@ -27,7 +28,7 @@ impl Listed {
     /// Reads a row.
     pub fn read<R: Row + ?Sized>(columns: &mut Columns<'_, R>) -> StoreResult<Self> {
         let (count, history, settled) =
-            (columns.number()?, columns.integer()?.cast_unsigned(), columns.number()?);
+            (columns.number()?, columns.optional_integer()?.map(i64::cast_unsigned), columns.number()?);
         let Some(chat) = columns.optional_id()? else {
             return Ok(Self { count, history, settled, chat: None });
         };
@@ -43,7 +44,7 @@ pub fn memberships(rows: Vec<Listed>) -> Memberships {
     let mut memberships = Memberships::default();
     if let Some(first) = rows.first() {
         (memberships.count, memberships.history, memberships.settled) =
-            (first.count, Some(first.history), first.settled);
+            (first.count, first.history, first.settled);
     }
     for row in rows {
         match row.chat {

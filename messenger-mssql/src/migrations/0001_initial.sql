@@ -52,6 +52,8 @@ CREATE TABLE {schema}.messenger_chats (
     revision        bigint          NOT NULL,
     last_seq        bigint          NOT NULL,
     texts           bigint          NOT NULL,
+    -- The last commit that changed the chat: each updates this row. 0 on an engine that has no rowversion.
+    commit_no       {commit},
     -- The moment of the last message, else of opening.
     activity_at     bigint          NOT NULL,
     roster_version  bigint          NOT NULL,
@@ -87,10 +89,13 @@ CREATE TABLE {schema}.messenger_members (
     -- 0 member, 1 admin, 2 owner.
     role            tinyint         NOT NULL,
     left_at         bigint          NULL,
+    -- The number that the chat was given by the commit in which they left.
+    left_commit     bigint          NULL,
     muted_until     bigint          NULL,
     CONSTRAINT messenger_members_pkey PRIMARY KEY CLUSTERED (chat_id, user_id)
 );
-CREATE NONCLUSTERED INDEX messenger_members_by_user ON {schema}.messenger_members (user_id) INCLUDE (left_at);
+CREATE NONCLUSTERED INDEX messenger_members_by_user ON {schema}.messenger_members (user_id)
+    INCLUDE (left_at, left_commit);
 
 CREATE TABLE {schema}.messenger_messages (
     chat_id          binary(16)     NOT NULL,
@@ -122,6 +127,13 @@ CREATE UNIQUE NONCLUSTERED INDEX messenger_messages_by_client_id ON {schema}.mes
 -- Only what was changed: the revisions of all else rise with seq.
 CREATE UNIQUE NONCLUSTERED INDEX messenger_messages_by_change ON {schema}.messenger_messages (chat_id, revision)
     WHERE is_changed = 1;
+GO
+
+-- One row: an id of the order that the numbers of commits have; null if they have none.
+CREATE TABLE {schema}.messenger_commits (
+    history         uniqueidentifier NULL
+);
+INSERT INTO {schema}.messenger_commits (history) VALUES ({history});
 GO
 
 -- A list comes as one argument: records of a fixed length, one after the other, with numbers as binary(n) becomes them.
@@ -248,6 +260,31 @@ GO
 -- which holds whatever the isolation level and the versions of rows. Where many are updated at once, what is joined is in
 -- order, and the joins are loops in that order, which ask for the rows they lock and for no others. The server may still
 -- fetch rows of pages that it has to read in another order: then one of two is chosen to be run again.
+
+-- Tells which order the numbers of commits are of, and up to which of them everything is committed, so that it is in what
+-- is read afterwards; null and 0 if there are none.
+-- Numbers begin anew in another database and in one that was restored, and after a failover that lost something: then the
+-- server gives it another recovery fork, and Azure another physical name. Whoever may not see that has the id alone.
+CREATE PROCEDURE {schema}.messenger_settled @history bigint OUTPUT, @settled bigint OUTPUT
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @id uniqueidentifier, @fork nvarchar(400);
+    SELECT @history = NULL, @settled = 0;
+    SELECT @id = history FROM {schema}.messenger_commits;
+    IF @id IS NULL RETURN 0;
+    SET @settled = CAST(MIN_ACTIVE_ROWVERSION() AS bigint) - 1;
+    -- Azure SQL Database and Fabric have no such view.
+    IF CAST(SERVERPROPERTY('EngineEdition') AS int) IN (5, 12)
+        SELECT @fork = physical_database_name FROM sys.databases WHERE name = DB_NAME();
+    ELSE
+        SELECT @fork = CONCAT(database_guid, N'/', recovery_fork_guid) FROM sys.database_recovery_status
+        WHERE database_id = DB_ID();
+    SET @history = CAST(SUBSTRING(HASHBYTES('SHA2_256', CONCAT(@id, N'/', @fork)), 1, 8) AS bigint);
+    RETURN 0;
+END;
+GO
 
 -- Stores an account and its first session.
 CREATE PROCEDURE {schema}.messenger_create_user
@@ -506,7 +543,8 @@ AS
 BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
-    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @noted int, @joined bigint, @members int, @removed int;
+    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @commit bigint, @noted int, @joined bigint, @members int,
+        @removed int;
     SET @noted = DATALENGTH(@notes) / 48;
 
     BEGIN TRANSACTION;
@@ -518,7 +556,8 @@ BEGIN
         IF EXISTS (SELECT 1 FROM {schema}.messenger_chats WHERE id = @chat) RETURN 2;
         RETURN 1;
     END;
-    SELECT @last_seq = last_seq, @revision = revision, @texts = texts, @members = member_count
+    SELECT @last_seq = last_seq, @revision = revision, @texts = texts, @commit = CAST(commit_no AS bigint),
+        @members = member_count
     FROM {schema}.messenger_chats WHERE id = @chat;
     -- While nothing is held that whoever moves a mark waits for.
     SELECT @joined = COALESCE(MAX(join_order), 0) FROM {schema}.messenger_members WHERE chat_id = @chat;
@@ -552,6 +591,7 @@ BEGIN
             joined_at = CASE a.change WHEN 0 THEN @at ELSE p.joined_at END,
             join_order = CASE a.change WHEN 0 THEN @joined + a.place ELSE p.join_order END,
             left_at = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @at ELSE p.left_at END,
+            left_commit = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @commit ELSE p.left_commit END,
             muted_until = CASE a.change WHEN 0 THEN NULL ELSE p.muted_until END,
             read_seq = CASE WHEN a.change = 0 AND p.read_seq < @last_seq THEN @last_seq ELSE p.read_seq END,
             read_texts = CASE WHEN a.change = 0 AND p.read_texts < @texts THEN @texts ELSE p.read_texts END,

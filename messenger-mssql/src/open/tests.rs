@@ -120,6 +120,36 @@ async fn servers_that_will_not_do_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn commits_are_numbered_where_the_engine_can_do_that() {
+    let refused = || refusal(2715, 16, "Cannot find data type rowversion.");
+    let (text, number) = (Value::Text(None), Value::Number(None));
+    let other = || rows(&[&[text, text, number, text, text, number, number, number]]);
+    let (numbered, bare) =
+        (["rowversion NOT NULL,", "VALUES (NEWID());"], ["bigint NOT NULL DEFAULT 0,", "VALUES (NULL);"]);
+    for (says, probed, wanted) in [
+        (about(GOOD), refused(), numbered),
+        (other(), rows(&[&[Value::Number(Some(1))]]), numbered),
+        (other(), refused(), bare),
+    ] {
+        let server = server();
+        server.whenever("SERVERPROPERTY", says);
+        server.whenever("DECLARE @probe", probed);
+        builder(&server).open().await.unwrap();
+        let texts = server.texts();
+        for wanted in wanted {
+            assert!(texts.iter().any(|text| text.contains(wanted)), "{wanted}: {texts:?}");
+        }
+    }
+    // What is no answer is none about that.
+    let server = server();
+    server.whenever("SERVERPROPERTY", other());
+    server.whenever("DECLARE @probe", Reply::Cut(vec![]));
+    let error = builder(&server).open().await.unwrap_err();
+    assert!(error.to_string().contains(CLOSED), "{error}");
+    assert!(!server.texts().iter().any(|text| text.contains("CREATE")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_goes_wrong_is_said_in_time() {
     let limit = Duration::from_secs(5);
     for (server, wanted) in [

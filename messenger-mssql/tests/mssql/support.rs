@@ -39,6 +39,16 @@ pub(crate) fn patient(url: &str) -> MssqlBuilder {
         .lock_timeout(PATIENCE)
 }
 
+/// Whether commits are numbered, as they are by SQL Server. Another engine may refuse what that needs.
+pub(crate) async fn numbers_commits(database: &MssqlDatabase) -> bool {
+    let mut client = database.connect().await.unwrap();
+    let probe = "DECLARE @probe TABLE (n rowversion NOT NULL); SELECT MIN_ACTIVE_ROWVERSION();";
+    match client.simple_query(probe).await {
+        Ok(items) => items.into_results().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// A world on a store with nothing in it.
 pub(crate) async fn world() -> (World, MssqlDatabase) {
     let (store, database) = fresh().await;
