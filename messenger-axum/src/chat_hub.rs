@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use messenger_core::{
     Actor, Error, Event, Result, Signal,
     hub::{Delivery, Ending, FrameSlot},
@@ -91,6 +91,10 @@ impl Hub for ChatHub {
     async fn authenticate(&self, request: Asking<'_>) -> Result<Person, Response> {
         let who = async {
             origin::check(request.parts, &self.door.options)?;
+            // A client that was just told to go would be told once more, and not to come back.
+            if request.begins && self.door.messenger.stopping().now_or_never().is_some() {
+                return Err(Error::unavailable());
+            }
             self.door.log_in(request.parts, request.token, request.begins).await
         };
         let who = tokio::time::timeout(self.door.timeout(), who).await;

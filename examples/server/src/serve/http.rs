@@ -49,8 +49,8 @@ impl HttpServer {
         Self { open, stop }
     }
 
-    /// Accepts nothing more, lets requests under way finish, and closes idle connections. WebSockets are the
-    /// business of those who serve them.
+    /// Accepts nothing more, lets requests under way finish, and closes idle connections a moment later. WebSockets
+    /// are the business of those who serve them.
     pub(super) fn stop(&self) {
         self.stop.cancel();
         self.open.close();
@@ -143,7 +143,7 @@ impl Acceptor {
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
+                () = stopped(&stop) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -154,6 +154,15 @@ impl Acceptor {
         });
     }
 }
+
+/// Some time after the server has been told to stop: a client that polls is between two of its polls then, and hears of
+/// the end by the next. On a connection that is closed at once that poll would be lost, and be taken for a fault.
+async fn stopped(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(LAST_POLLS).await;
+}
+
+const LAST_POLLS: Duration = Duration::from_millis(200);
 
 fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};

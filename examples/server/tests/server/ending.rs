@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, mpsc::channel},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -47,6 +47,39 @@ fn requests_under_way_are_answered_and_no_new_ones_begun() {
     client.send("{}");
     assert!((400..500).contains(&client.answer().status()));
     client.is_cut();
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn who_is_between_two_polls_hears_of_the_end_by_the_next() {
+    const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
+    let server = Server::in_memory([]);
+    let ada = server.register("ada");
+    let offer = server.request("POST", "/api/v1/hub/negotiate?negotiateVersion=1", Some(&ada), None);
+    let path = format!("/api/v1/hub?id={}", offer.json()["connectionToken"].as_str().unwrap());
+    let head = |method, length| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {ada}\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let (mut polls, mut posts) = (server.connect(), server.connect());
+    polls.send(&head("GET", 0));
+    assert_eq!(polls.answer().status(), 200);
+    posts.send(&head("POST", HANDSHAKE.len()));
+    posts.send(HANDSHAKE);
+    assert_eq!(posts.answer().status(), 200);
+    polls.send(&head("GET", 0));
+    assert!(polls.answer().text().starts_with("{}"));
+    server.signal(Signal::TERM);
+    server.says("Ending");
+    // As long as a client may take for its next poll.
+    std::thread::sleep(Duration::from_millis(100));
+    polls.send(&head("GET", 0));
+    let last = polls.answer();
+    assert!(last.text().contains("\"allowReconnect\":true"), "{}", last.text());
+    polls.send(&head("GET", 0));
+    assert_eq!(polls.answer().status(), 204);
+    polls.is_cut();
     assert_eq!(server.ended().code(), Some(0));
 }
 

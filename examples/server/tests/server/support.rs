@@ -206,18 +206,33 @@ impl Client {
 
     /// One answer; the connection stays as it is.
     pub(crate) fn answer(&mut self) -> Answer {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        while !bytes.ends_with(b"\r\n\r\n") {
-            self.0.read_exact(&mut byte).unwrap();
-            bytes.push(byte[0]);
+        let mut answer = Answer { head: self.text_to("\r\n\r\n"), body: Vec::new() };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let length = usize::from_str_radix(self.text_to("\r\n").trim(), 16).unwrap();
+                let mut chunk = vec![0; length];
+                self.0.read_exact(&mut chunk).unwrap();
+                self.text_to("\r\n");
+                if chunk.is_empty() {
+                    return answer;
+                }
+                answer.body.extend(chunk);
+            }
         }
-        let head = String::from_utf8(bytes).unwrap();
-        let mut answer = Answer { head, body: Vec::new() };
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         answer.body.resize(length, 0);
         self.0.read_exact(&mut answer.body).unwrap();
         answer
+    }
+
+    fn text_to(&mut self, end: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(end.as_bytes()) {
+            self.0.read_exact(&mut byte).unwrap();
+            bytes.push(byte[0]);
+        }
+        String::from_utf8(bytes).unwrap()
     }
 
     /// Waits until the server has ended the connection; panics if it sends something or does not end it.
