@@ -91,7 +91,7 @@ impl Hub for ChatHub {
     async fn authenticate(&self, request: Asking<'_>) -> Result<Person, Response> {
         let who = async {
             origin::check(request.parts, &self.door.options)?;
-            // A client that was just told to go would be told once more, and not to come back.
+            // A client that was just told to go would come back to the same node.
             if request.begins && self.door.messenger.stopping().now_or_never().is_some() {
                 return Err(Error::unavailable());
             }
@@ -111,7 +111,10 @@ impl Hub for ChatHub {
     }
 
     async fn connect(&self, person: Person, caller: signalr::Caller) -> Result<Client, HubError> {
-        let connection = self.door.messenger.connect(&person.0).await.map_err(|error| told(&error))?;
+        let connection = self.door.messenger.connect(&person.0).await.map_err(|error| match error {
+            Error::Unavailable(_) => HubError::Unavailable,
+            error => told(&error),
+        })?;
         let protocol = caller.protocol();
         let account = Arc::clone(caller.account());
         let caller = Caller { door: self.door.clone(), connection };

@@ -149,6 +149,9 @@ pub enum HubError {
     /// The client may not do that.
     #[error("not allowed")]
     Unauthorized,
+    /// It can't be done at the moment. A client to which that happens when it connects is told to come again.
+    #[error("not available at the moment")]
+    Unavailable,
 }
 
 impl HubError {

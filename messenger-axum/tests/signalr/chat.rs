@@ -143,6 +143,12 @@ impl Busy {
         query
     }
 
+    async fn poll(&self, query: &str) -> String {
+        let answer = self.service.request("GET", query, "*/*", String::new()).await;
+        assert_eq!(answer.status(), 200);
+        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
     async fn post(&self, query: &str, records: &[Value]) {
         let body = records.iter().map(|record| format!("{record}{RECORD_END}")).collect();
         assert_eq!(self.service.request("POST", query, "*/*", body).await.status(), 200);
@@ -189,6 +195,25 @@ impl Busy {
         answer.expect("an answer comes").unwrap();
         began.elapsed()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_begins_no_connection_and_who_has_negotiated_may_come_again() {
+    let busy = Busy::new(Options::new()).await;
+    let there = busy.polling().await;
+    busy.has_connections(1).await;
+    let late = format!("?id={}{}", busy.service.token(&busy.and_reader()).await, busy.and_reader());
+    busy.messenger.drain();
+    let negotiate = format!("/negotiate?negotiateVersion=1{}", busy.and_reader());
+    assert_eq!(busy.service.request("POST", &negotiate, "*/*", String::new()).await.status(), 503);
+    assert_eq!(Socket::open(&busy.service, &busy.reader).await.err().unwrap(), 503);
+
+    let told = busy.poll(&there).await;
+    assert!(told.ends_with("{\"type\":7,\"allowReconnect\":true}\u{1e}"), "{told}");
+    assert_eq!(busy.poll(&late).await, "");
+    busy.post(&late, &[handshake("json", 1)]).await;
+    let told = busy.poll(&late).await;
+    assert!(told.ends_with("\"allowReconnect\":true}\u{1e}"), "{told}");
 }
 
 /// What is counted, from a recorder of its own.

@@ -107,6 +107,15 @@ async fn a_hub_may_refuse_a_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_can_t_be_connected_at_the_moment_may_come_again() {
+    let (service, _) = Service::new(SignalROptions::new());
+    let mut socket = Socket::open(&service, "?access_token=early").await.unwrap();
+    socket.shake_hands(1).await;
+    let close = json!({"type": 7, "error": "Connection closed with an error.", "allowReconnect": true});
+    assert_eq!((socket.hear().await, socket.hear().await), (Some(close), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_may_not_keep_a_client_waiting_for_ever() {
     let (service, _) = Service::new(SignalROptions::new());
     let mut socket = Socket::open(&service, "?access_token=stuck").await.unwrap();

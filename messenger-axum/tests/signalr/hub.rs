@@ -123,6 +123,7 @@ impl Hub for TestHub {
     async fn connect(&self, user: String, caller: Caller) -> Result<Connected, HubError> {
         match user.as_str() {
             "unwelcome" => return Err(HubError::told("not you")),
+            "early" => return Err(HubError::Unavailable),
             "stuck" => std::future::pending().await,
             _ => {}
         }

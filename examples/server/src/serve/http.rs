@@ -162,7 +162,7 @@ async fn stopped(stop: &CancellationToken) {
     sleep(LAST_POLLS).await;
 }
 
-const LAST_POLLS: Duration = Duration::from_millis(200);
+const LAST_POLLS: Duration = Duration::from_millis(500);
 
 fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};

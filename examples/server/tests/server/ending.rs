@@ -1,8 +1,9 @@
 #![cfg(unix)]
 
 use std::{
+    net::TcpStream,
     sync::{Arc, mpsc::channel},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode
 use crate::{
     live::{Ended, Group, Socket, Writer, Written},
     stores::TestStore,
-    support::{Client, PATIENCE, Server},
+    support::{Answer, Client, PATIENCE, Server},
 };
 
 /// A request whose body has yet to come.
@@ -50,36 +51,56 @@ fn requests_under_way_are_answered_and_no_new_ones_begun() {
     assert_eq!(server.ended().code(), Some(0));
 }
 
+/// A client of the hub by long polling, its handshake done and its next poll not yet made.
+struct Polling {
+    client: Client,
+    path: String,
+    token: String,
+}
+
+impl Polling {
+    fn begin(server: &Server, token: &str) -> Self {
+        const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
+        let offer = server.request("POST", "/api/v1/hub/negotiate?negotiateVersion=1", Some(token), None);
+        let path = format!("/api/v1/hub?id={}", offer.json()["connectionToken"].as_str().unwrap());
+        let mut polling = Self { client: server.connect(), path, token: token.to_owned() };
+        assert_eq!(polling.asks("GET", "").status(), 200);
+        assert_eq!(polling.asks("POST", HANDSHAKE).status(), 200);
+        assert!(polling.asks("GET", "").text().starts_with("{}"));
+        polling
+    }
+
+    fn asks(&mut self, method: &str, body: &str) -> Answer {
+        self.sends(method, body);
+        self.client.answer()
+    }
+
+    fn sends(&mut self, method: &str, body: &str) {
+        let Self { client, path, token } = self;
+        let length = body.len();
+        client.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+    }
+}
+
 #[test]
 fn who_is_between_two_polls_hears_of_the_end_by_the_next() {
-    const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
     let server = Server::in_memory([]);
     let ada = server.register("ada");
-    let offer = server.request("POST", "/api/v1/hub/negotiate?negotiateVersion=1", Some(&ada), None);
-    let path = format!("/api/v1/hub?id={}", offer.json()["connectionToken"].as_str().unwrap());
-    let head = |method, length| {
-        format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {ada}\r\nContent-Length: {length}\r\n\r\n"
-        )
-    };
-    let (mut polls, mut posts) = (server.connect(), server.connect());
-    polls.send(&head("GET", 0));
-    assert_eq!(polls.answer().status(), 200);
-    posts.send(&head("POST", HANDSHAKE.len()));
-    posts.send(HANDSHAKE);
-    assert_eq!(posts.answer().status(), 200);
-    polls.send(&head("GET", 0));
-    assert!(polls.answer().text().starts_with("{}"));
+    let mut polling: Vec<Polling> = (0..10).map(|_| Polling::begin(&server, &ada)).collect();
     server.signal(Signal::TERM);
     server.says("Ending");
-    // As long as a client may take for its next poll.
-    std::thread::sleep(Duration::from_millis(100));
-    polls.send(&head("GET", 0));
-    let last = polls.answer();
-    assert!(last.text().contains("\"allowReconnect\":true"), "{}", last.text());
-    polls.send(&head("GET", 0));
-    assert_eq!(polls.answer().status(), 204);
-    polls.is_cut();
+    // From then on whatever is idle would be closed.
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    polling.iter_mut().for_each(|polling| polling.sends("GET", ""));
+    for Polling { client, .. } in &mut polling {
+        let last = client.answer();
+        assert!(last.text().contains("\"allowReconnect\":true"), "{}", last.text());
+        client.is_cut();
+    }
     assert_eq!(server.ended().code(), Some(0));
 }
 

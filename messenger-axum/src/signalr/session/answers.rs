@@ -21,7 +21,9 @@ impl Texts<'_> {
                     "An unexpected error occurred invoking '{method}' on the server. HubException: {text}"
                 )
             }
-            HubError::Hidden => format!("An unexpected error occurred invoking '{method}' on the server."),
+            HubError::Hidden | HubError::Unavailable => {
+                format!("An unexpected error occurred invoking '{method}' on the server.")
+            }
             HubError::Arguments(text) if self.detailed => format!(
                 "Failed to invoke '{method}' due to an error on the server. InvalidDataException: {text}"
             ),

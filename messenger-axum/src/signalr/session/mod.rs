@@ -18,7 +18,7 @@ use super::{
     ask::{Ask, Asked, Asks},
     connections::Seat,
     endpoint::Shared,
-    hub::{Caller, Goodbye, Hub, HubClient as _, Push},
+    hub::{Caller, Goodbye, Hub, HubClient as _, HubError, Push},
     options::{SignalROptions, Transport},
     protocol::{Malformed, Protocol, Records},
     reliable::Reliable,
@@ -127,7 +127,10 @@ pub(super) async fn run<H: Hub, L: Line>(
             let end = session.serve(&mut line).await;
             session.conclude(&mut line, end).await
         }
-        Ok(Err(error)) => Some(not_connected(&shared.options, &error.to_string())),
+        Ok(Err(error)) => {
+            let allow_reconnect = error == HubError::Unavailable;
+            Some(Goodbye { allow_reconnect, ..not_connected(&shared.options, &error.to_string()) })
+        }
         Err(_) => Some(not_connected(&shared.options, "")),
     };
     // A client that is told to go tries to come back to where it was, and has to find nothing there.
