@@ -17,6 +17,7 @@ use messenger_core::{
     Actor, ChatId, MessageBody, Messenger, Policy, Result,
     commands::{CreateGroupChat, SendMessage},
     doc::register,
+    hub::Connection,
     memory::MemoryStore,
 };
 use tokio::{
@@ -29,6 +30,7 @@ use super::session::Session;
 use crate::{
     Options, UnsentLimits,
     door::Door,
+    unsent::Account,
     web_socket::{Fault, Message, WebSocket},
 };
 
@@ -37,16 +39,6 @@ struct Wire {
     received: mpsc::UnboundedReceiver<Message>,
     sent: mpsc::UnboundedSender<Message>,
     flushed: Arc<AtomicUsize>,
-}
-
-impl Wire {
-    fn new(
-        received: mpsc::UnboundedReceiver<Message>,
-        sent: mpsc::UnboundedSender<Message>,
-    ) -> (Self, Arc<AtomicUsize>) {
-        let flushed = Arc::<AtomicUsize>::default();
-        (Self { received, sent, flushed: Arc::clone(&flushed) }, flushed)
-    }
 }
 
 impl Stream for Wire {
@@ -100,21 +92,33 @@ impl Policy for Slow {
 struct Client {
     say: mpsc::UnboundedSender<Message>,
     hear: mpsc::UnboundedReceiver<Message>,
+    /// How often what it hears was written.
+    flushed: Arc<AtomicUsize>,
+}
+
+fn wire() -> (Client, Wire) {
+    let (say, received) = mpsc::unbounded_channel();
+    let (sent, hear) = mpsc::unbounded_channel();
+    let flushed = Arc::<AtomicUsize>::default();
+    (Client { say, hear, flushed: Arc::clone(&flushed) }, Wire { received, sent, flushed })
+}
+
+/// A door, and what somebody has who has just connected at it.
+async fn connected(messenger: Messenger, options: Options) -> (Door, Connection, Arc<Account>) {
+    let ada = register(&messenger, "ada").await;
+    let connection = messenger.connect(&ada).await.unwrap();
+    let door = Door::new(messenger, options);
+    let account = door.account_of(&ada);
+    (door, connection, account)
 }
 
 /// A client that has just connected; the future is its session.
 async fn connect(slow: Duration) -> (Client, impl Future<Output = ()>) {
     let messenger = Messenger::builder(Arc::new(MemoryStore::new())).policy(Arc::new(Slow(slow)));
-    let messenger = messenger.build().unwrap();
-    let ada = register(&messenger, "ada").await;
-    let connection = messenger.connect(&ada).await.unwrap();
-    let door = Door::new(messenger, Options::new().timeout(2 * slow));
-    let (say, received) = mpsc::unbounded_channel();
-    let (sent, hear) = mpsc::unbounded_channel();
-    (
-        Client { say, hear },
-        Session::new(door.clone(), connection, door.account_of(&ada)).run(Wire::new(received, sent).0),
-    )
+    let options = Options::new().timeout(2 * slow);
+    let (door, connection, account) = connected(messenger.build().unwrap(), options).await;
+    let (client, wire) = wire();
+    (client, Session::new(door, connection, account).run(wire))
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -161,27 +165,23 @@ async fn a_client_that_is_not_listened_to_is_not_taken_for_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_for_which_too_much_waits_is_not_listened_to() {
-    let messenger = Messenger::in_memory();
-    let ada = register(&messenger, "ada").await;
-    let connection = messenger.connect(&ada).await.unwrap();
     let limits = UnsentLimits { per_connection: 1, ..UnsentLimits::default() };
-    let door = Door::new(messenger, Options::new().unsent(limits).frame_limit(1000));
-    let (say, received) = mpsc::unbounded_channel();
-    let (sent, mut hear) = mpsc::unbounded_channel();
-    let account = door.account_of(&ada);
+    let options = Options::new().unsent(limits).frame_limit(1000);
+    let (door, connection, account) = connected(Messenger::in_memory(), options).await;
     let waits = account.share(4000);
-    let session = tokio::spawn(Session::new(door, connection, account).run(Wire::new(received, sent).0));
+    let (mut client, wire) = wire();
+    let session = tokio::spawn(Session::new(door, connection, account).run(wire));
     for id in 1..=3 {
         let ask = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"GetMe"}}"#);
-        say.send(Message::Text(ask.into())).unwrap();
+        client.say.send(Message::Text(ask.into())).unwrap();
     }
     sleep(Duration::from_secs(5)).await;
-    while let Ok(message) = hear.try_recv() {
+    while let Ok(message) = client.hear.try_recv() {
         assert!(matches!(message, Message::Ping(_)), "{message:?}");
     }
     drop(waits);
     for id in 1..=3 {
-        let Some(Message::Text(answer)) = hear.recv().await else { panic!("an answer") };
+        let Some(Message::Text(answer)) = client.hear.recv().await else { panic!("an answer") };
         assert!(str::from_utf8(&answer).unwrap().contains(&format!("\"id\":{id}")));
     }
     session.abort();
@@ -189,12 +189,8 @@ async fn a_client_for_which_too_much_waits_is_not_listened_to() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_becomes_whole_however_little_may_wait() {
-    let messenger = Messenger::in_memory();
-    let ada = register(&messenger, "ada").await;
-    let connection = messenger.connect(&ada).await.unwrap();
     let limits = UnsentLimits { per_connection: 1, ..UnsentLimits::default() };
-    let door = Door::new(messenger, Options::new().unsent(limits));
-    let account = door.account_of(&ada);
+    let (door, connection, account) = connected(Messenger::in_memory(), Options::new().unsent(limits)).await;
     let (mut client, server) = tokio::io::duplex(1000);
     let socket = WebSocket::new(server, 256 * 1024, Arc::clone(&account));
     let session = tokio::spawn(Session::new(door, connection, account).run(socket));
@@ -230,16 +226,14 @@ async fn what_waits_to_be_told_is_written_together() {
     }
     let door = Door::new(messenger, Options::new());
     let account = door.account_of(&ada);
-    let (_say, received) = mpsc::unbounded_channel();
-    let (sent, mut hear) = mpsc::unbounded_channel();
-    let (wire, flushed) = Wire::new(received, sent);
+    let (mut client, wire) = wire();
     let session = tokio::spawn(Session::new(door, connection, account).run(wire));
     for _ in 0..50 {
-        let Some(Message::Text(event)) = hear.recv().await else { panic!("an event") };
+        let Some(Message::Text(event)) = client.hear.recv().await else { panic!("an event") };
         assert!(str::from_utf8(&event).unwrap().contains("messageCreated"));
     }
     // Each of them is a call of the system.
-    assert!(flushed.load(Ordering::Relaxed) < 5, "{flushed:?}");
+    assert!(client.flushed.load(Ordering::Relaxed) < 5, "{:?}", client.flushed);
     session.abort();
 }
 
