@@ -153,6 +153,8 @@ for (const [how, end] of [['an orderly restart', 'stop'], ['a crash', 'kill']]) 
     await adasScreen.say('Before');
     await gracesScreen.sees('Before');
 
+    // A node that stops begins no connection for who comes back at once.
+    for (const screen of [adasScreen, gracesScreen]) screen.watch.allow(/status of 503 .*\/hub\/negotiate/);
     await world.server[end]();
     for (const screen of [adasScreen, gracesScreen]) await screen.bannerSays('Connection lost');
     await adasScreen.say('Written while it was down');
