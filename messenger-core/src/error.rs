@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::ports::{StoreError, StoreErrorKind, Unique};
+use crate::ports::{StoreError, StoreErrorKind, StoreResult, Unique};
 
 /// A command or query that was not done. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,18 @@ impl From<StoreError> for Error {
             StoreErrorKind::Unavailable => Self::Unavailable(Some(Box::new(error))),
             StoreErrorKind::Corrupt | StoreErrorKind::Other => Self::Internal(Box::new(error)),
         }
+    }
+}
+
+/// What a store's `NotFound` means to the caller of a command or query.
+pub(crate) trait OrNotFound<T> {
+    /// The value; this error in place of `NotFound`; any other error as it is.
+    fn or_not_found(self, error: impl FnOnce() -> Error) -> Result<T>;
+}
+
+impl<T> OrNotFound<T> for StoreResult<T> {
+    fn or_not_found(self, error: impl FnOnce() -> Error) -> Result<T> {
+        self.map_err(|found| if found.kind() == StoreErrorKind::NotFound { error() } else { found.into() })
     }
 }
 

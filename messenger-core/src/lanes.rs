@@ -7,12 +7,13 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::ChatId,
     error::{Error, Result},
     ports::{StoreError, StoreErrorKind, StoreResult},
+    tasks::TaskGroup,
 };
 
 /// Several queues of items, each with one worker that commits batches. Items of one chat keep their order,
@@ -47,12 +48,7 @@ pub(crate) struct Placed<O> {
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
     /// Starts the workers; `commit` answers for each item of a batch in the same order.
-    pub(crate) fn start<F, Fut>(
-        limits: LaneLimits,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-        commit: F,
-    ) -> Self
+    pub(crate) fn start<F, Fut>(limits: LaneLimits, tasks: &TaskGroup, commit: F) -> Self
     where
         F: Fn(usize, Arc<[I]>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = StoreResult<Vec<StoreResult<O>>>> + Send,
@@ -61,8 +57,10 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         let queues = (0..limits.lanes.max(1))
             .map(|lane| {
                 let (sender, receiver) = mpsc::channel(limits.queue);
-                let (commit, stop) = (Arc::clone(&commit), stop.clone());
-                tasks.spawn(async move { work(lane, receiver, limits.batch, stop, &*commit).await });
+                let commit = Arc::clone(&commit);
+                tasks.spawn_with_stop(async move |stop| {
+                    work(lane, receiver, limits.batch, stop, &*commit).await;
+                });
                 sender
             })
             .collect();
@@ -196,16 +194,15 @@ mod tests {
         batches: Arc<Mutex<Batches>>,
         /// As many commits as are let through.
         gate: Arc<Semaphore>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        tasks: TaskGroup,
     }
 
     impl Doubling {
         fn start(limits: LaneLimits, commits: usize) -> Self {
             let (batches, gate) = (Arc::<Mutex<Batches>>::default(), Arc::new(Semaphore::new(commits)));
-            let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+            let tasks = TaskGroup::default();
             let (seen, turns) = (Arc::clone(&batches), Arc::clone(&gate));
-            let lanes = Lanes::start(limits, &tasks, &stop, move |lane, batch: Arc<[u32]>| {
+            let lanes = Lanes::start(limits, &tasks, move |lane, batch: Arc<[u32]>| {
                 let (seen, turns) = (Arc::clone(&seen), Arc::clone(&turns));
                 async move {
                     seen.lock().unwrap().push((lane, batch.to_vec()));
@@ -217,7 +214,7 @@ mod tests {
                     Ok(batch.iter().map(|number| Ok(number * 2)).collect())
                 }
             });
-            Self { lanes, batches, gate, tasks, stop }
+            Self { lanes, batches, gate, tasks }
         }
 
         fn batches(&self) -> Vec<Vec<u32>> {
@@ -233,9 +230,7 @@ mod tests {
         }
 
         async fn end(&self) {
-            self.tasks.close();
-            self.stop.cancel();
-            self.tasks.wait().await;
+            self.tasks.end().await;
         }
     }
 
@@ -388,7 +383,7 @@ mod tests {
         let placed = [doubling.place(1).await, doubling.place(2).await];
         turns(3).await;
         let last = doubling.place(3).await;
-        doubling.stop.cancel();
+        doubling.tasks.stop();
         doubling.gate.add_permits(2);
         doubling.end().await;
         for (placed, expected) in placed.into_iter().chain([last]).zip([2, 4, 6]) {

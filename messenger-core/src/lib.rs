@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod actor;
+mod announcements;
+mod builder;
 pub mod commands;
 pub mod context;
 mod convert;
+mod cx;
 #[doc(hidden)]
 pub mod doc;
 pub mod domain;
@@ -12,10 +15,13 @@ pub mod hub;
 mod lanes;
 pub mod memory;
 mod messenger;
+mod operation;
 mod passwords;
 mod policy;
 pub mod ports;
 pub mod queries;
+mod service;
+mod settings;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -23,9 +29,12 @@ mod testing;
 pub mod testkit;
 
 pub use actor::Actor;
+pub use builder::Builder;
 pub use domain::*;
 pub use error::{Error, FieldError, Result};
 pub use hub::{Connection, Signal};
-pub use messenger::{Builder, Command, Cx, Messenger, Outcome, Query, Settings};
+pub use messenger::Messenger;
+pub use operation::{Command, Idempotent, Query};
 pub use passwords::PasswordCost;
 pub use policy::Policy;
+pub use settings::Settings;

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::{
-    Actor,
+    actor::Actor,
     domain::{ChatId, MessageBody},
     error::Result,
+    tasks,
 };
 
 /// What a host adds to the rules: it may refuse any operation, and refuse or rewrite any text.
@@ -37,4 +40,29 @@ pub trait Policy: Send + Sync + 'static {
 
     /// The text to be stored in place of `body`, when a message is sent or edited.
     async fn text(&self, actor: &Actor, chat: ChatId, body: MessageBody) -> Result<MessageBody>;
+}
+
+/// The one place where the host's policy is asked. Each question runs in a task of its own, so that a policy that waits for
+/// something goes on while its caller is not polled.
+#[derive(Clone, Default)]
+pub(crate) struct PolicyGate(Option<Arc<dyn Policy>>);
+
+impl PolicyGate {
+    pub(crate) fn new(policy: Option<Arc<dyn Policy>>) -> Self {
+        Self(policy)
+    }
+
+    /// Whether this person may use the operation of this name now; without a policy they may.
+    pub(crate) async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
+        let Some(policy) = self.0.clone() else { return Ok(()) };
+        let actor = *actor;
+        tasks::driven(async move { policy.allow(&actor, operation).await }).await
+    }
+
+    /// The text to be stored in place of `body`; without a policy it is the same.
+    pub(crate) async fn text(&self, actor: &Actor, chat: ChatId, body: MessageBody) -> Result<MessageBody> {
+        let Some(policy) = self.0.clone() else { return Ok(body) };
+        let actor = *actor;
+        tasks::driven(async move { policy.text(&actor, chat, body).await }).await
+    }
 }

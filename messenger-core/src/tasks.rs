@@ -1,9 +1,54 @@
 //! Work in tasks of its own.
 
-use tokio::task::JoinError;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::error::{Error, Result};
+
+/// Tasks that are ended together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TaskGroup {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl TaskGroup {
+    /// Starts a task that ends by itself: it is given the signal to do so.
+    pub(crate) fn spawn_with_stop<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        work: impl FnOnce(CancellationToken) -> F,
+    ) {
+        self.tasks.spawn(work(self.stop.clone()));
+    }
+
+    /// Starts a task that is broken off by the signal, wherever it waits.
+    pub(crate) fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
+    }
+
+    /// Starts a task that takes no notice of the signal.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(work)
+    }
+
+    /// Gives the signal, and does not wait.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Gives the signal, and waits until all tasks have ended.
+    pub(crate) async fn end(&self) {
+        self.tasks.close();
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
 
 /// Does work that has something of which there are few, such as a connection to the store, as long as it lasts. Whoever
 /// polls this future may stop to do so for a long time, for example while a client does not take what is written to it;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::StatusCode;
-use messenger_core::{Error, Outcome, Page, Result};
+use messenger_core::{Error, Idempotent, Page, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -158,10 +158,10 @@ impl<T: Serialize + ToSchema> Form<T> for Created {
 /// 201 with what was made, or 200 with what the same request had made before.
 pub(super) struct CreatedOrFound;
 
-impl<T: Serialize + ToSchema> Form<Outcome<T>> for CreatedOrFound {
+impl<T: Serialize + ToSchema> Form<Idempotent<T>> for CreatedOrFound {
     const SUCCESS: Success = Success::CreatedOrFound;
 
-    fn answer(output: Outcome<T>, writing: Writing) -> Result<Answer> {
+    fn answer(output: Idempotent<T>, writing: Writing) -> Result<Answer> {
         Answer::of(Success::CreatedOrFound, !output.created, &output.value, writing)
     }
 

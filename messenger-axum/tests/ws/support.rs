@@ -83,7 +83,7 @@ impl Server {
     /// Chats of more than so many members send no `typing` and no marks of others.
     pub(crate) async fn quiet_above(members: usize) -> Self {
         let settings = settings(HubSettings::default());
-        let limits = Limits { lively_members: members, ..Limits::default() };
+        let limits = Limits { ephemeral_members: members, ..Limits::default() };
         let messenger = Messenger::builder(Arc::new(MemoryStore::new())).settings(settings).limits(limits);
         Self::serving(messenger.build().unwrap(), Options::new().rate_limits(None)).await
     }

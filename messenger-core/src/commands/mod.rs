@@ -1,5 +1,6 @@
 //! What can be done: one struct for each command, which handles itself.
 
+mod attempts;
 mod auth;
 mod chats;
 mod markers;
@@ -7,41 +8,21 @@ mod messages;
 mod realtime;
 mod users;
 
-use std::sync::Arc;
-
 pub use auth::{ChangePassword, LogIn, LogOut, RegisterUser, RevokeSession};
 pub use chats::{
     AddMembers, Added, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute, SetRole, UpdateChat,
 };
-pub(crate) use markers::moved;
 pub use markers::{MarkDelivered, MarkRead, Marks};
 pub use messages::{DeleteMessage, EditMessage, SendMessage};
-pub(crate) use messages::{in_doubt, stored};
 pub use realtime::SetTyping;
 pub use users::{EraseMe, UpdateProfile};
 
 use crate::{
     convert,
-    domain::{Chat, ChatId, Event, SystemEvent, UserId},
+    cx::Cx,
+    domain::{Chat, ChatId, UserId},
     error::{Error, Result},
-    messenger::Cx,
-    ports::{BusMessage, Hint, Topic},
 };
-
-/// How often a command that others got ahead of is decided anew.
-const ATTEMPTS: usize = 8;
-
-/// An event of a chat, addressed to those whom it concerns.
-pub(crate) fn told(chat: ChatId, event: Event) -> BusMessage {
-    let mut topics = vec![Topic::Chat(chat)];
-    if let Event::ChatUpdated(update) = &event
-        && let Some(note) = &update.message.system
-        && note.event == SystemEvent::MembersAdded
-    {
-        topics.extend(note.user_ids.iter().map(|user| Topic::User(*user)));
-    }
-    BusMessage { topics, hint: Arc::new(Hint::Event(event)) }
-}
 
 /// A chat as one of its members sees it.
 pub(crate) async fn view(cx: &Cx, chat: ChatId, user: UserId) -> Result<Chat> {
@@ -56,8 +37,8 @@ mod tests {
     use crate::{
         Actor, Messenger,
         domain::{Password, Role, Seq},
-        messenger::Command,
-        ports::StoreErrorKind,
+        operation::Command,
+        ports::{StoreErrorKind, Topic},
         testing::{
             Scene, State,
             Who::{self, *},
@@ -74,7 +55,7 @@ mod tests {
     async fn all_but_registering_and_logging_in_is_for_those_who_are_logged_in() {
         let scene = Scene::new().await;
         let (messenger, chat_id) = (&scene.messenger, scene.group);
-        let (user_id, message_id) = (messenger.context().id(), messenger.context().id());
+        let (user_id, message_id) = (messenger.service().context.id(), messenger.service().context.id());
         let (seq, role, title, body) = (Seq::new(1), Role::Admin, String::from("Tea"), String::from("hello"));
         let password = Password::new("correct horse");
         let (current, new) = (password.clone(), password.clone());
@@ -83,7 +64,7 @@ mod tests {
         let profile = UpdateProfile { display_name: None, email: None, notifications: None };
         let answers = [
             asked_by_nobody(messenger, LogOut {}).await,
-            asked_by_nobody(messenger, RevokeSession { session_id: messenger.context().id() }).await,
+            asked_by_nobody(messenger, RevokeSession { session_id: messenger.service().context.id() }).await,
             asked_by_nobody(messenger, ChangePassword { current, new }).await,
             asked_by_nobody(messenger, profile).await,
             asked_by_nobody(messenger, EraseMe { password }).await,

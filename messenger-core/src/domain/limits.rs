@@ -23,7 +23,7 @@ pub struct Limits {
     /// Members of one chat, at most.
     pub members: usize,
     /// Chats of more members than this send no `typing` and no marks of others.
-    pub lively_members: usize,
+    pub ephemeral_members: usize,
     /// Users named in one presence query or watch, at most.
     pub presence_users: usize,
     /// Entries on one page of a list: when no number is asked for, and at most; and what its messages weigh.
@@ -68,7 +68,7 @@ impl Default for Limits {
             title: 1..=128,
             body: 1..=8000,
             members: 1000,
-            lively_members: 100,
+            ephemeral_members: 100,
             presence_users: 200,
             page: PageLimits::default(),
             catch_up: 1000,
@@ -90,7 +90,7 @@ mod tests {
             title: 1..=128,
             body: 1..=8000,
             members: 1000,
-            lively_members: 100,
+            ephemeral_members: 100,
             presence_users: 200,
             page: PageLimits { default: 50, max: 200, bytes: 262_144 },
             catch_up: 1000,

@@ -254,7 +254,7 @@ impl Connection {
     /// [`Error::Invalid`] if they are too many; what the host's policy says of `WatchPresence`; [`Error::Unavailable`].
     /// Then none of them is watched who was not before.
     pub async fn watch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
-        self.hub.allow(&self.actor, "WatchPresence").await?;
+        self.hub.policy.allow(&self.actor, "WatchPresence").await?;
         self.hub.check_presence_users(users)?;
         let Some(new) = self.hub.watch_asked(&self.link, users) else {
             return Err(Error::invalid("userIds", "are more people than one connection may watch"));
@@ -284,7 +284,7 @@ impl Connection {
     /// [`Error::Invalid`] if they are too many; what the host's policy says of `UnwatchPresence`;
     /// [`Error::Unavailable`].
     pub async fn unwatch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
-        self.hub.allow(&self.actor, "UnwatchPresence").await?;
+        self.hub.policy.allow(&self.actor, "UnwatchPresence").await?;
         self.hub.check_presence_users(users)?;
         self.hub.unwatch_asked(&self.link, users);
         self.hub.presence_of(users).await

@@ -13,6 +13,7 @@ mod connection;
 mod delivery;
 mod link;
 mod mailbox;
+mod outgoing;
 mod room;
 mod tasks;
 #[cfg(test)]
@@ -24,16 +25,13 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use dashmap::DashMap;
-use tokio::{
-    sync::{Notify, mpsc},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 pub use connection::{Connection, Resumed, Signal};
 pub use delivery::{Delivery, FrameSlot};
@@ -43,14 +41,16 @@ use self::{
     checks::Checks,
     link::{Link, Places},
     mailbox::{Item, Mailbox},
+    outgoing::Outgoing,
     room::{Entered, Outcome, Room},
     watching::Watched,
 };
 use crate::{
-    Actor, Limits, Policy,
+    Actor, Limits,
     context::Context,
     domain::{ChatId, ConnectionId, Event, Revision, SessionId, SystemEvent, Timestamp, UserId},
     error::{Error, Result},
+    policy::PolicyGate,
     ports::{
         Bus, BusError, BusMessage, ChatHead, Hint, Lease, MemberChat, Memberships, NodeId, Presence,
         PresenceError, Store, Topic,
@@ -123,7 +123,7 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     presence: Arc<dyn Presence>,
     bus: Arc<dyn Bus>,
-    policy: Option<Arc<dyn Policy>>,
+    policy: PolicyGate,
     context: Context,
     limits: Limits,
     settings: HubSettings,
@@ -141,21 +141,7 @@ pub(crate) struct Hub {
     departed: Mutex<Vec<Lease>>,
     /// Whose leases were given back in the last [`HubSettings::offline_grace`].
     departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
-    abroad: Abroad,
-}
-
-/// The way to the task that tells the other nodes.
-#[derive(Debug, Clone)]
-pub(crate) struct Abroad {
-    queue: mpsc::Sender<Vec<BusMessage>>,
-    /// Something did not get there, and the other nodes have yet to be told so.
-    lost: Arc<Lost>,
-}
-
-#[derive(Debug, Default)]
-struct Lost {
-    any: AtomicBool,
-    noticed: Notify,
+    outgoing: Outgoing,
 }
 
 /// What a hub is made of.
@@ -164,7 +150,7 @@ pub(crate) struct HubParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) policy: Option<Arc<dyn Policy>>,
+    pub(crate) policy: PolicyGate,
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: HubSettings,
@@ -178,7 +164,7 @@ impl Hub {
         let HubParts { mut settings, session_lifetime, .. } = parts;
         settings.lease = settings.lease.clamp(Duration::from_secs(3), Duration::from_secs(60));
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
-        let (queue, waiting) = mpsc::channel(1024);
+        let (outgoing, waiting) = Outgoing::new();
         let hub = Self {
             node,
             store,
@@ -198,7 +184,7 @@ impl Hub {
             checks: Checks::default(),
             departed: Mutex::default(),
             departed_lately: Mutex::default(),
-            abroad: Abroad { queue, lost: Arc::default() },
+            outgoing,
         };
         hub.topic_wanted(Topic::Nodes);
         (hub, waiting)
@@ -526,19 +512,19 @@ impl Hub {
 
     /// Tells the connections of this node, and the other nodes, which hear of it when the bus can be reached and
     /// find it in the store otherwise.
-    pub(crate) fn tell(&self, messages: Vec<BusMessage>) {
+    pub(crate) fn publish(&self, messages: Vec<BusMessage>) {
         for message in &messages {
             self.apply(message);
         }
-        self.abroad.tell(messages);
+        self.outgoing.push(messages);
     }
 
     /// The same; if that panics, all there is to be told is looked up, and the lane that waits for this goes on.
-    pub(crate) fn tell_or_compare(&self, messages: Vec<BusMessage>) {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.tell(messages))).is_err() {
+    pub(crate) fn publish_or_compare(&self, messages: Vec<BusMessage>) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.publish(messages))).is_err() {
             tracing::error!("what was stored could not be told");
             self.compare_all();
-            self.abroad.has_lost();
+            self.outgoing.has_lost();
         }
     }
 
@@ -563,21 +549,6 @@ impl Drop for Taken<'_> {
                 self.hub.close_room(chat);
             }
         }
-    }
-}
-
-impl Abroad {
-    fn tell(&self, messages: Vec<BusMessage>) {
-        if self.queue.try_send(messages).is_err() {
-            metrics::counter!("messenger_bus_dropped_total").increment(1);
-            self.has_lost();
-        }
-    }
-
-    /// The other nodes will be told that they have missed something.
-    fn has_lost(&self) {
-        self.lost.any.store(true, Ordering::Release);
-        self.lost.noticed.notify_one();
     }
 }
 

@@ -1,33 +1,25 @@
 //! What the hub does by itself: listening to the bus, comparing with the store, presence, pings.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{AT_ONCE, Ending, Hub, Link, RETRY, leases, lock, watching::unreachable, within};
 use crate::{
     domain::Presence as PresenceOf,
     error::Result,
     ports::{BusError, BusEvent, BusMessage, Hint, Lease, Subscription, Topic},
+    tasks::TaskGroup,
 };
 
 impl Hub {
-    /// Starts the hub's tasks; they end with `stop`.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        abroad: mpsc::Receiver<Vec<BusMessage>>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
+    /// Starts the hub's tasks.
+    pub(crate) fn start(self: &Arc<Self>, outgoing: mpsc::Receiver<Vec<BusMessage>>, tasks: &TaskGroup) {
         let work: [fn(Arc<Self>) -> BoxFuture<'static, ()>; 7] = [
             |hub| Box::pin(async move { hub.listen().await }),
             |hub| Box::pin(async move { hub.keep_topics().await }),
@@ -39,10 +31,10 @@ impl Hub {
         ];
         for work in work {
             let hub = Arc::clone(self);
-            tasks.spawn(stop.clone().run_until_cancelled_owned(async move { hub.go_on_with(work).await }));
+            tasks.spawn_until_stop(async move { hub.go_on_with(work).await });
         }
-        let (hub, stop) = (Arc::clone(self), stop.clone());
-        tasks.spawn(async move { hub.publish(abroad, &stop).await });
+        let hub = Arc::clone(self);
+        tasks.spawn_with_stop(async move |stop| hub.publish_outgoing(outgoing, &stop).await);
     }
 
     /// Does work that has no end. If it panics, as a host's bus or presence may, it is begun anew: without it, connections
@@ -270,16 +262,16 @@ impl Hub {
         released
     }
 
-    /// Tells the other nodes, in order; to the end of the queue once this node stops.
-    async fn publish(&self, mut queue: mpsc::Receiver<Vec<BusMessage>>, stop: &CancellationToken) {
+    /// Publishes on the bus what is queued, in order; to the end of the queue once this node stops.
+    async fn publish_outgoing(&self, mut queue: mpsc::Receiver<Vec<BusMessage>>, stop: &CancellationToken) {
         let mut batches = Vec::new();
         loop {
-            let lost = self.abroad.lost.any.load(Ordering::Acquire);
+            let lost = self.outgoing.is_loss_noted();
             tokio::select! {
                 biased;
                 count = queue.recv_many(&mut batches, 64) => if count == 0 { return },
                 () = stop.cancelled(), if !queue.is_closed() => { queue.close(); continue }
-                () = self.abroad.lost.noticed.notified() => {}
+                () = self.outgoing.loss_noticed() => {}
                 // What is told about a loss is told until it is heard.
                 () = sleep(RETRY), if lost => {}
             }
@@ -287,7 +279,7 @@ impl Hub {
             if let Err(error) = self.publish_all(messages).await {
                 // The others find it in the store.
                 tracing::warn!(error = &error as &dyn std::error::Error, "the other nodes were not told");
-                self.abroad.lost.any.store(true, Ordering::Release);
+                self.outgoing.note_loss();
             }
         }
     }
@@ -296,7 +288,7 @@ impl Hub {
         if !messages.is_empty() {
             self.publish_once(&messages).await?;
         }
-        if self.abroad.lost.any.swap(false, Ordering::AcqRel) {
+        if self.outgoing.take_loss() {
             let gap = BusMessage { topics: vec![Topic::Nodes], hint: Arc::new(Hint::Invalidate {}) };
             self.publish_once(&[gap]).await?;
         }
@@ -477,10 +469,10 @@ mod tests {
         // Given back, and not so long ago that anybody would be offline.
         drop(messenger.connect(&people[1]).await.unwrap());
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        messenger.hub().depart().await.unwrap();
+        messenger.service().hub.depart().await.unwrap();
         let mut seen = Vec::new();
         for person in &people {
-            let record = messenger.store().user(person.user().unwrap()).await.unwrap();
+            let record = messenger.service().store.user(person.user().unwrap()).await.unwrap();
             seen.push(record.last_seen_at.is_some());
         }
         assert_eq!(seen, [true, true, false]);

@@ -12,7 +12,6 @@ use super::{
     within,
 };
 use crate::{
-    Actor,
     domain::{Event, Presence as PresenceOf, UserId},
     error::{Error, Result},
     ports::{BusMessage, Hint, Lease, PresenceError, Topic},
@@ -27,14 +26,6 @@ pub(super) struct Watched {
 }
 
 impl Hub {
-    /// What the host has to say of something that only connections do.
-    pub(super) async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
-        match &self.policy {
-            Some(policy) => policy.allow(actor, operation).await,
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn check_presence_users(&self, users: &[UserId]) -> Result<()> {
         let max = self.limits.presence_users;
         if users.len() > max {
@@ -179,7 +170,7 @@ impl Hub {
     pub(super) fn announce_presence(&self, presence: PresenceOf) {
         let topics = vec![Topic::User(presence.user_id)];
         let hint = Arc::new(Hint::Event(Event::PresenceChanged(presence)));
-        self.tell(vec![BusMessage { topics, hint }]);
+        self.publish(vec![BusMessage { topics, hint }]);
     }
 
     /// Every lease is renewed once in `renewals` turns.

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use crate::{
         Actor, Messenger,
-        messenger::Query,
+        operation::Query,
         testing::{
             Scene,
             Who::{self, *},
@@ -55,7 +55,7 @@ mod tests {
     async fn all_of_them_are_for_those_who_are_logged_in() {
         let scene = Scene::new().await;
         let (messenger, chat_id) = (&scene.messenger, scene.group);
-        let (user_id, message_id) = (messenger.context().id(), messenger.context().id());
+        let (user_id, message_id) = (messenger.service().context.id(), messenger.service().context.id());
         let (limit, cursor) = (None, None);
         let find = FindUsers { query: "ada".into(), limit, cursor: None };
         let history = GetHistory { chat_id, before: None, after: None, around: None, limit };
@@ -87,7 +87,7 @@ mod tests {
             let all = seen(&scene, who, chat_id, message_id).await;
             assert_eq!(all, [outcome; 4], "{who:?}");
         }
-        let unknown = scene.messenger.context().id();
+        let unknown = scene.messenger.service().context.id();
         assert_eq!(seen(&scene, Owner, unknown, message_id).await, ["notFound"; 4]);
     }
 

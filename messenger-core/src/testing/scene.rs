@@ -9,6 +9,7 @@ use crate::{
     commands::*,
     context::{Context, CountingRandom, ManualClock},
     convert,
+    cx::Cx,
     doc::register,
     domain::{
         Chat, ChatId, ChatUpdate, Event, Message, MessageChange, Password, Role, SessionId, SystemNote,
@@ -16,7 +17,7 @@ use crate::{
     },
     error::{Error, Result},
     memory::MemoryPresence,
-    messenger::{Command, Cx, Query},
+    operation::{Command, Query},
     ports::{BusMessage, ChatStore as _, MessageStore as _, Topic},
     queries::{GetChat, GetMessage},
 };
@@ -237,7 +238,7 @@ impl Scene {
     }
 
     async fn heard(&self) -> Vec<BusMessage> {
-        let mark = self.messenger.context().id();
+        let mark = self.messenger.service().context.id();
         self.messenger.execute(&Actor::anonymous(), LastWord(mark)).await.unwrap();
         let told = tokio::time::timeout(Duration::from_secs(20), self.bus.take_until(&last_word(mark))).await;
         told.expect("the last word comes")
@@ -293,7 +294,7 @@ impl Command for LastWord {
     const NAME: &'static str = "LastWord";
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
-        cx.tell(None, last_word(self.0));
+        cx.publish(None, last_word(self.0));
         Ok(())
     }
 }

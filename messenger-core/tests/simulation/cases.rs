@@ -21,7 +21,7 @@ fn setup(nodes: usize) -> Setup {
         devices: 4,
         mailbox: 512,
         catch_up: 200,
-        lively_members: 100,
+        ephemeral_members: 100,
         calm: false,
         asked,
     }

@@ -113,7 +113,7 @@ impl Cluster {
         let password_cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
         let limits = Limits {
             catch_up: self.setup.catch_up,
-            lively_members: self.setup.lively_members,
+            ephemeral_members: self.setup.ephemeral_members,
             ..Limits::default()
         };
         let messenger = Messenger::builder(Arc::clone(&store) as _)

@@ -14,7 +14,7 @@ pub(crate) struct Setup {
     pub(crate) mailbox: usize,
     /// Changes of one chat in a catch-up.
     pub(crate) catch_up: usize,
-    pub(crate) lively_members: usize,
+    pub(crate) ephemeral_members: usize,
     /// Nothing goes wrong, so that everything is told at once.
     pub(crate) calm: bool,
     /// The node of which everything is asked; a random one each time if it is none.
@@ -93,7 +93,7 @@ impl Setup {
             devices: 5 + rng.below(3),
             mailbox: if rng.chance(20) { 8 } else { 512 },
             catch_up: if rng.chance(30) { 5 } else { 200 },
-            lively_members: if rng.chance(20) { 2 } else { 100 },
+            ephemeral_members: if rng.chance(20) { 2 } else { 100 },
             calm: rng.chance(20),
             asked: None,
         }

@@ -1,12 +1,13 @@
 use serde::Deserialize;
 
-use super::tell_ended;
+use super::publish_ended;
 use crate::{
-    commands::ATTEMPTS,
+    commands::attempts::Attempts,
+    cx::Cx,
     domain::Password,
     error::{Checks, Error, Result},
-    messenger::{Command, Cx},
-    ports::{StoreErrorKind, Topic},
+    operation::Command,
+    ports::Topic,
 };
 
 /// Replaces the password and ends all other sessions.
@@ -31,24 +32,22 @@ impl Command for ChangePassword {
         let mut checks = Checks::default();
         checks.field("new", self.new.check(cx.limits()));
         checks.finish()?;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        loop {
             let account = cx.store().user(user).await?;
-            let passwords = cx.messenger().passwords();
+            let passwords = cx.passwords();
             if !passwords.verify(self.current.clone(), account.password_hash.as_deref()).await? {
                 return Err(Error::InvalidCredentials);
             }
             let hash = passwords.hash(self.new.clone(), cx.context().random()).await?;
-            cx.writes([Topic::User(user)]);
-            match cx.store().change_password(user, account.version, &hash, cx.actor().session()).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                changed => {
-                    let ended = changed?;
-                    tell_ended(cx, user, ended);
-                    return Ok(());
-                }
+            cx.begin_write([Topic::User(user)]);
+            let changed =
+                cx.store().change_password(user, account.version, &hash, cx.actor().session()).await;
+            if let Some(ended) = attempts.settled(changed)? {
+                publish_ended(cx, user, ended);
+                return Ok(());
             }
         }
-        Err(Error::Conflict)
     }
 }
 
@@ -59,6 +58,7 @@ mod tests {
         Actor,
         commands::{LogIn, UpdateProfile},
         domain::SessionId,
+        ports::StoreErrorKind,
         testing::{Scene, Told, Who::*, code, pointers},
     };
 

@@ -1,11 +1,12 @@
 use serde::Deserialize;
 
-use super::{new_session, tell_ended};
+use super::{new_session, publish_ended};
 use crate::{
     convert,
+    cx::Cx,
     domain::{Authenticated, Device, Password, Username},
     error::{Checks, Error, Result},
-    messenger::{Command, Cx},
+    operation::Command,
     ports::{LoginKey, StoreErrorKind, Topic, UserRecord},
 };
 
@@ -35,19 +36,19 @@ impl Command for LogIn {
 
         let account = find(cx, &self.login).await?;
         let hash = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        if !cx.messenger().passwords().verify(self.password, hash).await? {
+        if !cx.passwords().verify(self.password, hash).await? {
             return Err(Error::InvalidCredentials);
         }
         let account = account.ok_or(Error::InvalidCredentials)?;
         let (session, token) = new_session(cx, account.id, device);
         let expires_at = session.expires_at;
-        cx.writes([Topic::User(account.id)]);
+        cx.begin_write([Topic::User(account.id)]);
         let ended = match cx.store().create_session(session, cx.limits().sessions).await {
             // Erased a moment ago.
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::InvalidCredentials),
             ended => ended?,
         };
-        tell_ended(cx, account.id, ended);
+        publish_ended(cx, account.id, ended);
         Ok(Authenticated { user: convert::me(account)?, token, expires_at })
     }
 }
@@ -140,7 +141,7 @@ mod tests {
         let password_cost = PasswordCost { wait: Duration::ZERO, ..PasswordCost::default() };
         let settings = Settings { password_cost, ..Settings::default() };
         let scene = Scene::with(Setup { settings, ..Setup::default() }).await;
-        let turns = scene.messenger.passwords().take_all_turns();
+        let turns = scene.messenger.service().passwords.take_all_turns();
         let long = format!("{}@example.org", "x".repeat(1000));
         let logins = ["member", "nobody", "nobody@example.org", "mem ber", "", &*long];
         for login in logins {
@@ -170,7 +171,7 @@ mod tests {
         let settings = Settings { session_lifetime: Duration::from_secs(3600), ..Settings::default() };
         let scene = Scene::with(Setup { settings, ..Setup::default() }).await;
         scene.clock.advance(Duration::from_secs(60));
-        let now = scene.messenger.context().now();
+        let now = scene.messenger.service().context.now();
         let on_phone = LogIn { device: Some("phone".into()), ..with("member", "correct horse") };
         let answer = log_in(&scene, on_phone).await.unwrap();
         assert_eq!(answer.expires_at, now.after(Duration::from_secs(3600)));

@@ -1,10 +1,11 @@
 use serde::Deserialize;
 
-use super::tell_ended;
+use super::publish_ended;
 use crate::{
-    error::{Error, Result},
-    messenger::{Command, Cx},
-    ports::{StoreErrorKind, Topic},
+    cx::Cx,
+    error::{Error, OrNotFound as _, Result},
+    operation::Command,
+    ports::Topic,
 };
 
 /// Ends the session that asks, and its live connections.
@@ -20,12 +21,9 @@ impl Command for LogOut {
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;
         let session = cx.actor().session().ok_or(Error::Forbidden("Only a session can be logged out."))?;
-        cx.writes([Topic::User(user)]);
-        match cx.store().end_session(user, session).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::Unauthenticated),
-            ended => ended?,
-        }
-        tell_ended(cx, user, vec![session]);
+        cx.begin_write([Topic::User(user)]);
+        cx.store().end_session(user, session).await.or_not_found(|| Error::Unauthenticated)?;
+        publish_ended(cx, user, vec![session]);
         Ok(())
     }
 }
@@ -37,6 +35,7 @@ mod tests {
         Actor,
         commands::LogIn,
         domain::Password,
+        ports::StoreErrorKind,
         testing::{Scene, Told, Who::*, code},
     };
 

@@ -4,8 +4,6 @@ mod log_out;
 mod register_user;
 mod revoke_session;
 
-use std::sync::Arc;
-
 pub use change_password::ChangePassword;
 pub use log_in::LogIn;
 pub use log_out::LogOut;
@@ -14,9 +12,10 @@ pub(crate) use register_user::stored_address;
 pub use revoke_session::RevokeSession;
 
 use crate::{
+    announcements,
+    cx::Cx,
     domain::{Device, SessionId, Token, UserId},
-    messenger::Cx,
-    ports::{BusMessage, Hint, NewSession, Topic},
+    ports::NewSession,
 };
 
 /// A new session with its token, which is known only here.
@@ -29,15 +28,14 @@ fn new_session(cx: &Cx, user: UserId, device: Option<Device>) -> (NewSession, To
         token_hash: token.hash(),
         device,
         created_at,
-        expires_at: created_at.after(cx.messenger().settings().session_lifetime),
+        expires_at: created_at.after(cx.settings().session_lifetime),
     };
     (session, token)
 }
 
-/// Closes the live connections of sessions that have ended.
-pub(crate) fn tell_ended(cx: &mut Cx, user: UserId, sessions: Vec<SessionId>) {
+/// Ends the live connections of sessions that have ended.
+pub(crate) fn publish_ended(cx: &mut Cx, user: UserId, sessions: Vec<SessionId>) {
     if !sessions.is_empty() {
-        let hint = Arc::new(Hint::SessionsEnded { user, sessions });
-        cx.tell(None, BusMessage { topics: vec![Topic::User(user)], hint });
+        cx.publish(None, announcements::sessions_ended(user, sessions));
     }
 }

@@ -3,9 +3,10 @@ use serde::Deserialize;
 use super::new_session;
 use crate::{
     convert,
+    cx::Cx,
     domain::{Authenticated, Device, DisplayName, EmailAddress, Password, Username},
     error::{Checks, Result},
-    messenger::{Command, Cx},
+    operation::Command,
     ports::{Content, NewUser, StoredAddress, UserRecord},
 };
 
@@ -51,7 +52,7 @@ impl Command for RegisterUser {
         };
 
         let salt = cx.context().random();
-        let password_hash = cx.messenger().passwords().hash(self.password, salt).await?;
+        let password_hash = cx.passwords().hash(self.password, salt).await?;
         let user = NewUser {
             id: cx.context().id(),
             username,
@@ -119,7 +120,7 @@ mod tests {
     async fn who_registers_has_an_account_and_is_logged_in() {
         let settings = Settings { session_lifetime: Duration::from_secs(3600), ..Settings::default() };
         let scene = Scene::with(Setup { settings, ..Setup::default() }).await;
-        let now = scene.messenger.context().now();
+        let now = scene.messenger.service().context.now();
         let given =
             RegisterUser { display_name: Some("Ada L.".into()), device: Some("phone".into()), ..ada() };
         let answer = register(&scene, given).await.unwrap();

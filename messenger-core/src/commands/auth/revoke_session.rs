@@ -1,11 +1,12 @@
 use serde::Deserialize;
 
-use super::tell_ended;
+use super::publish_ended;
 use crate::{
+    cx::Cx,
     domain::SessionId,
-    error::{Error, Result},
-    messenger::{Command, Cx},
-    ports::{StoreErrorKind, Topic},
+    error::{Error, OrNotFound as _, Result},
+    operation::Command,
+    ports::Topic,
 };
 
 /// Ends one of the person's own sessions, and its live connections.
@@ -25,12 +26,9 @@ impl Command for RevokeSession {
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;
-        cx.writes([Topic::User(user)]);
-        match cx.store().end_session(user, self.session_id).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("session")),
-            ended => ended?,
-        }
-        tell_ended(cx, user, vec![self.session_id]);
+        cx.begin_write([Topic::User(user)]);
+        cx.store().end_session(user, self.session_id).await.or_not_found(|| Error::NotFound("session"))?;
+        publish_ended(cx, user, vec![self.session_id]);
         Ok(())
     }
 }
@@ -42,6 +40,7 @@ mod tests {
         Actor,
         commands::LogIn,
         domain::Password,
+        ports::StoreErrorKind,
         testing::{Scene, Told, Who::*, code},
     };
 
@@ -65,7 +64,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_of_others_are_not_found() {
         let scene = Scene::new().await;
-        for session_id in [scene.session(Owner), scene.messenger.context().id()] {
+        for session_id in [scene.session(Owner), scene.messenger.service().context.id()] {
             let answer = scene.execute(Member, RevokeSession { session_id }).await;
             assert_eq!(code(&answer), "notFound");
             assert!(answer.unwrap_err().to_string().contains("such session"));

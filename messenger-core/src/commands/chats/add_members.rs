@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::roster::{Draft, change, note};
 use crate::{
+    cx::Cx,
     domain::{ChatId, SystemEvent, UserId},
     error::{Error, Result},
-    messenger::{Command, Cx},
+    operation::Command,
     ports::Topic,
 };
 
@@ -68,7 +69,7 @@ impl Command for AddMembers {
         match changed? {
             None => {
                 // Nor may they have been told.
-                cx.tell_invalid(wanted.into_iter().map(Topic::User).collect());
+                cx.invalidate(wanted.into_iter().map(Topic::User).collect());
                 Ok(Added { added: Vec::new() })
             }
             Some(_) => Ok(Added { added: added.into_inner().unwrap_or_default() }),
@@ -180,7 +181,8 @@ mod tests {
         let scene = Scene::new().await;
         let max = scene.messenger.limits().members;
         // Each person counts once.
-        let mut user_ids: Vec<UserId> = (0..max - 1).map(|_| scene.messenger.context().id()).collect();
+        let mut user_ids: Vec<UserId> =
+            (0..max - 1).map(|_| scene.messenger.service().context.id()).collect();
         user_ids.extend(scene.ids([Member, Member]));
         let ask = |user_ids: &[UserId]| AddMembers { chat_id: scene.group, user_ids: user_ids.to_vec() };
         let detail = |answer: Result<Added>| answer.unwrap_err().to_string();

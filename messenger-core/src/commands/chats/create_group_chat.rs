@@ -1,16 +1,18 @@
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::roster::note;
 use crate::{
+    announcements,
     commands::view,
     convert,
+    cx::Cx,
     domain::{Chat, ClientId, Revision, SystemEvent, SystemNote, Title, UserId},
-    error::{Checks, Error, Result},
-    messenger::{Command, Cx, Outcome},
-    ports::{BusMessage, Fingerprint, Hint, NewGroup, NewSystemMessage, StoreErrorKind, Topic},
+    error::{Checks, Error, OrNotFound as _, Result},
+    operation::{Command, Idempotent},
+    ports::{Fingerprint, NewGroup, NewSystemMessage, Topic},
 };
 
 /// Makes a group; who makes it owns it. With a client id, a repetition finds the group made before.
@@ -29,33 +31,29 @@ pub struct CreateGroupChat {
 }
 
 impl Command for CreateGroupChat {
-    type Output = Outcome<Chat>;
+    type Output = Idempotent<Chat>;
     const NAME: &'static str = "CreateGroupChat";
 
-    async fn run(self, cx: &mut Cx) -> Result<Outcome<Chat>> {
+    async fn run(self, cx: &mut Cx) -> Result<Idempotent<Chat>> {
         let user = cx.actor().user()?;
         let group = self.checked(cx, user)?;
         let expected = group.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let everyone: Vec<UserId> = [user].into_iter().chain(group.members.iter().copied()).collect();
         let people: Vec<Topic> = everyone.iter().map(|user| Topic::User(*user)).collect();
-        cx.writes(people.clone());
-        let opened = match cx.store().create_group(group).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(unknown_members()),
-            opened => opened?,
-        };
+        cx.begin_write(people.clone());
+        let opened = cx.store().create_group(group).await.or_not_found(unknown_members)?;
         if !opened.created && opened.fingerprint != expected {
             return Err(Error::ClientIdReused);
         }
         if opened.created {
-            let (chat, revision) = (opened.chat, Revision::new(1));
-            let hint = Arc::new(Hint::Added { chat, revision, users: everyone });
-            cx.tell(Some(chat), BusMessage { topics: people, hint });
+            let added = announcements::added(opened.chat, Revision::new(1), everyone);
+            cx.publish(Some(opened.chat), added);
         } else {
             // Whoever made it may not have been answered, and then has told nobody.
-            cx.tell_invalid(people);
+            cx.invalidate(people);
         }
         let chat = view(cx, opened.chat, user).await?;
-        Ok(Outcome { value: chat, created: opened.created })
+        Ok(Idempotent { value: chat, created: opened.created })
     }
 }
 
@@ -121,6 +119,7 @@ mod tests {
     use crate::{
         commands::{AddMembers, UpdateChat},
         domain::{ChatKind, Limits, Role},
+        ports::StoreErrorKind,
         queries::ListMembers,
         testing::{
             Scene, Setup, Told,
@@ -169,7 +168,7 @@ mod tests {
         };
         assert_eq!((first.seq.get(), first.revision.get(), first.sender_id), (1, 1, scene.id(Stranger)));
         assert_eq!((first.system, first.created_at), (Some(note), chat.created_at));
-        assert_eq!(chat.created_at, scene.messenger.context().now());
+        assert_eq!(chat.created_at, scene.messenger.service().context.now());
     }
 
     #[tokio::test]

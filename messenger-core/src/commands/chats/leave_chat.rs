@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use super::roster::{Draft, Snapshot, change, note};
 use crate::{
+    cx::Cx,
     domain::{ChatId, Role, SystemEvent, SystemNote, UserId},
     error::Result,
-    messenger::{Command, Cx},
+    operation::Command,
 };
 
 /// Leaves a group. An owner hands over to the longest-standing admin, else to the longest-standing member.

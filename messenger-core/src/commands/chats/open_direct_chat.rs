@@ -1,13 +1,13 @@
-use std::sync::Arc;
-
 use serde::Deserialize;
 
 use crate::{
+    announcements,
     commands::view,
+    cx::Cx,
     domain::{Chat, Revision, UserId},
-    error::{Error, Result},
-    messenger::{Command, Cx, Outcome},
-    ports::{BusMessage, DirectChat, Hint, StoreErrorKind, Topic},
+    error::{Error, OrNotFound as _, Result},
+    operation::{Command, Idempotent},
+    ports::{DirectChat, Topic},
 };
 
 /// Opens the direct chat with somebody, or finds the one there is.
@@ -22,31 +22,26 @@ pub struct OpenDirectChat {
 }
 
 impl Command for OpenDirectChat {
-    type Output = Outcome<Chat>;
+    type Output = Idempotent<Chat>;
     const NAME: &'static str = "OpenDirectChat";
 
-    async fn run(self, cx: &mut Cx) -> Result<Outcome<Chat>> {
+    async fn run(self, cx: &mut Cx) -> Result<Idempotent<Chat>> {
         let user = cx.actor().user()?;
         if user == self.user_id {
             return Err(Error::invalid("userId", "must be somebody else"));
         }
         let users = [user, self.user_id];
         let chat = DirectChat { id: cx.context().id(), users, created_at: cx.context().now() };
-        cx.writes(users.map(Topic::User));
-        let opened = match cx.store().open_direct(chat).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("person")),
-            opened => opened?,
-        };
-        let topics = users.map(Topic::User).to_vec();
+        cx.begin_write(users.map(Topic::User));
+        let opened = cx.store().open_direct(chat).await.or_not_found(|| Error::NotFound("person"))?;
         if opened.created {
-            let (chat, revision) = (opened.chat, Revision::ZERO);
-            let hint = Arc::new(Hint::Added { chat, revision, users: users.to_vec() });
-            cx.tell(Some(chat), BusMessage { topics, hint });
+            let added = announcements::added(opened.chat, Revision::ZERO, users.to_vec());
+            cx.publish(Some(opened.chat), added);
         } else {
             // Whoever opened it may not have been answered, and then has told nobody.
-            cx.tell_invalid(topics);
+            cx.invalidate(users.map(Topic::User).to_vec());
         }
-        Ok(Outcome { value: view(cx, opened.chat, user).await?, created: opened.created })
+        Ok(Idempotent { value: view(cx, opened.chat, user).await?, created: opened.created })
     }
 }
 
@@ -55,6 +50,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{ChatKind, Role},
+        ports::StoreErrorKind,
         testing::{Scene, Told, Who::*, code, pointers},
     };
 
@@ -67,7 +63,7 @@ mod tests {
         assert_eq!((chat.kind, chat.member_count, chat.me.role), (ChatKind::Direct, 2, Role::Member));
         assert_eq!((chat.title.as_ref(), chat.last_seq.get(), chat.revision.get()), (None, 0, 0));
         assert_eq!(chat.peer.as_ref().unwrap().id, scene.id(Stranger));
-        assert_eq!(chat.created_at, scene.messenger.context().now());
+        assert_eq!(chat.created_at, scene.messenger.service().context.now());
         assert_eq!(scene.told().await, [Told::added(chat.id, 0, &scene.ids([Admin, Stranger]))]);
 
         for (who, other) in [(Admin, Stranger), (Stranger, Admin)] {

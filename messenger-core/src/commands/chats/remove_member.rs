@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use super::roster::{Draft, change, note};
 use crate::{
+    cx::Cx,
     domain::{ChatId, SystemEvent, UserId},
     error::{Error, Result},
-    messenger::{Command, Cx},
+    operation::Command,
 };
 
 /// Takes somebody out of a group; owner or admin, and only somebody of a lower role.

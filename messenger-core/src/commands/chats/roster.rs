@@ -1,11 +1,11 @@
 //! Changes of members, roles and title: decided on a snapshot, stored if nothing has changed since, else decided anew.
 
 use crate::{
-    commands::ATTEMPTS,
+    commands::attempts::Attempts,
     convert,
+    cx::Cx,
     domain::{ChatId, ChatKind, Role, SystemEvent, SystemNote, Title, UserId},
-    error::{Error, Result},
-    messenger::Cx,
+    error::{Error, OrNotFound as _, Result},
     ports::{MemberRecord, NewSystemMessage, Roster, RosterChange, RosterChanged, StoreErrorKind, Topic},
 };
 
@@ -53,35 +53,31 @@ pub(super) async fn change(
     user: UserId,
     decide: impl Fn(&Snapshot) -> Result<Option<Draft>> + Send,
 ) -> Result<Option<RosterChanged>> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::new();
+    loop {
         let snapshot = read(cx, chat, user).await?;
         let Some(draft) = decide(&snapshot)? else {
-            cx.tell_invalid(vec![Topic::Chat(chat)]);
+            cx.invalidate(vec![Topic::Chat(chat)]);
             return Ok(None);
         };
         let change = as_change(cx, &snapshot, user, draft);
         let added: Vec<Topic> = change.add.iter().map(|user| Topic::User(*user)).collect();
-        cx.writes([Topic::Chat(chat)].into_iter().chain(added));
-        match cx.store().change_roster(change).await {
-            Err(error) if error.kind() == StoreErrorKind::Conflict => {}
+        cx.begin_write([Topic::Chat(chat)].into_iter().chain(added));
+        let changed = match cx.store().change_roster(change).await {
             Err(error) if error.kind() == StoreErrorKind::NotFound => {
                 return Err(Error::invalid("userIds", "names somebody who does not exist"));
             }
-            changed => {
-                let changed = changed?;
-                tell(cx, &changed)?;
-                return Ok(Some(changed));
-            }
+            changed => attempts.settled(changed)?,
+        };
+        if let Some(changed) = changed {
+            cx.publish_changes(&changed.chat, changed.messages.clone())?;
+            return Ok(Some(changed));
         }
     }
-    Err(Error::Conflict)
 }
 
 async fn read(cx: &Cx, chat: ChatId, user: UserId) -> Result<Snapshot> {
-    let roster = match cx.store().roster(chat).await {
-        Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("chat")),
-        found => found?,
-    };
+    let roster = cx.store().roster(chat).await.or_not_found(|| Error::NotFound("chat"))?;
     let me = roster.members.iter().find(|member| member.user_id == user).cloned();
     let snapshot = Snapshot { roster, me: me.ok_or(Error::NotFound("chat"))? };
     if snapshot.roster.chat.kind == ChatKind::Direct {
@@ -107,11 +103,6 @@ fn as_change(cx: &Cx, snapshot: &Snapshot, user: UserId, draft: Draft) -> Roster
         title: draft.title,
         messages: draft.notes.iter().map(message).collect(),
     }
-}
-
-fn tell(cx: &mut Cx, changed: &RosterChanged) -> Result<()> {
-    cx.tell_changes(&changed.chat, changed.messages.clone())?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -181,10 +172,10 @@ mod tests {
             for who in [Left, Removed, Erased, Stranger, Nobody] {
                 assert_eq!(change.ask(&scene, who, scene.group).await, "notFound", "{change:?} by {who:?}");
             }
-            let unknown = scene.messenger.context().id();
+            let unknown = scene.messenger.service().context.id();
             assert_eq!(change.ask(&scene, Owner, unknown).await, "notFound", "{change:?}");
         }
-        let unknown = LeaveChat { chat_id: scene.messenger.context().id() };
+        let unknown = LeaveChat { chat_id: scene.messenger.service().context.id() };
         let error = scene.execute(Owner, unknown).await.unwrap_err();
         assert_eq!(error.to_string(), "There is no such chat, or it is not yours to see.");
         assert_eq!(scene.store.roster(scene.group).await.unwrap(), before);

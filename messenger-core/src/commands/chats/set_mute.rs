@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     commands::view,
+    cx::Cx,
     domain::{Chat, ChatId, Timestamp},
     error::Result,
-    messenger::{Command, Cx},
+    operation::Command,
 };
 
 /// Silences a chat for oneself until a moment; without one, no longer.
@@ -41,7 +42,7 @@ mod tests {
     #[tokio::test]
     async fn a_chat_is_silenced_for_oneself_alone_and_nobody_is_told() {
         let scene = Scene::new().await;
-        let until = Some(scene.messenger.context().now().after(Duration::from_secs(60)));
+        let until = Some(scene.messenger.service().context.now().after(Duration::from_secs(60)));
         for chat_id in [scene.group, scene.direct] {
             let muted = scene.must(Member, SetMute { chat_id, until }).await;
             assert_eq!(muted.me.muted_until, until);

@@ -3,9 +3,10 @@ use serde::Deserialize;
 use super::roster::{Draft, Snapshot, change, note};
 use crate::{
     convert,
+    cx::Cx,
     domain::{ChatId, Member, Role, SystemEvent, SystemNote, UserId},
     error::{Error, Result},
-    messenger::{Command, Cx},
+    operation::Command,
 };
 
 /// Gives a member of a group a role; owner only. Naming another owner hands ownership over: who was the owner is an

@@ -3,9 +3,10 @@ use serde::Deserialize;
 use super::roster::{Draft, change, note};
 use crate::{
     commands::view,
+    cx::Cx,
     domain::{Chat, ChatId, SystemEvent, SystemNote, Title},
     error::{Checks, Error, Result},
-    messenger::{Command, Cx},
+    operation::Command,
 };
 
 /// Changes the title of a group; owner or admin. The title it has already changes nothing.

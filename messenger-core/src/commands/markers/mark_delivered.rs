@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use super::{Marks, move_mark};
 use crate::{
+    cx::Cx,
     domain::{ChatId, Seq},
     error::Result,
-    messenger::{Command, Cx},
+    operation::Command,
 };
 
 /// Says that all up to a message has reached one of the person's devices.

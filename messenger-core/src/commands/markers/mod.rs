@@ -1,17 +1,15 @@
 mod mark_delivered;
 mod mark_read;
 
-use std::sync::Arc;
-
 pub use mark_delivered::MarkDelivered;
 pub use mark_read::MarkRead;
 use serde::Serialize;
 
 use crate::{
-    domain::{ChatId, Event, MarkMove, Seq},
+    cx::Cx,
+    domain::{ChatId, Seq},
     error::Result,
-    messenger::Cx,
-    ports::{BusMessage, Hint, MarkerMoved, MoveMarker, StoreResult, Topic},
+    ports::MoveMarker,
 };
 
 /// One's marks in a chat.
@@ -33,38 +31,16 @@ async fn move_mark(cx: &Cx, chat: ChatId, seq: Seq, read: bool) -> Result<Marks>
     Ok(Marks { read_seq: marks.read_seq, unread: marks.unread })
 }
 
-/// What the others are to be told of a batch of moves: of a large chat, only the person's own connections.
-pub(crate) fn moved(
-    batch: &[MoveMarker],
-    outcomes: &[StoreResult<MarkerMoved>],
-    lively_members: usize,
-) -> Vec<BusMessage> {
-    batch
-        .iter()
-        .zip(outcomes)
-        .filter_map(|(asked, outcome)| {
-            let moved = outcome.as_ref().ok().filter(|outcome| outcome.moved)?;
-            let mark = |seq| MarkMove { chat_id: asked.chat, user_id: asked.user, seq };
-            let event = if asked.read {
-                Event::ReadMoved(mark(moved.read_seq))
-            } else {
-                Event::DeliveredMoved(mark(moved.delivered_seq))
-            };
-            let is_lively = moved.member_count as usize <= lively_members;
-            let topic = if is_lively { Topic::Chat(asked.chat) } else { Topic::User(asked.user) };
-            Some(BusMessage { topics: vec![topic], hint: Arc::new(Hint::Event(event)) })
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
     use crate::{
-        UserId,
-        domain::Limits,
+        domain::{Event, Limits, MarkMove, UserId},
         ports::StoreErrorKind,
         queries::ListMembers,
         testing::{
@@ -146,18 +122,18 @@ mod tests {
     #[tokio::test]
     async fn of_a_large_chat_only_ones_own_devices_are_told() {
         // There are five in the group.
-        for (lively_members, is_lively) in [(5, true), (4, false)] {
-            let limits = Limits { lively_members, ..Limits::default() };
+        for (ephemeral_members, for_all) in [(5, true), (4, false)] {
+            let limits = Limits { ephemeral_members, ..Limits::default() };
             let (scene, seq, _) = with_texts(Setup { limits, ..Setup::default() }, 1).await;
             let (chat_id, member) = (scene.group, scene.id(Member));
             scene.must(Member, MarkDelivered { chat_id, seq }).await;
             scene.must(Member, MarkRead { chat_id, seq }).await;
             let mark = mark(chat_id, member, seq);
-            let told = [Event::DeliveredMoved(mark), Event::ReadMoved(mark)].map(|event| match is_lively {
+            let told = [Event::DeliveredMoved(mark), Event::ReadMoved(mark)].map(|event| match for_all {
                 true => Told::in_chat(chat_id, event),
                 false => Told::to_oneself(member, event),
             });
-            assert_eq!(scene.told().await, told, "{lively_members}");
+            assert_eq!(scene.told().await, told, "{ephemeral_members}");
         }
     }
 

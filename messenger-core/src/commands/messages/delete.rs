@@ -2,12 +2,13 @@ use serde::Deserialize;
 
 use super::{changed, find};
 use crate::{
-    commands::ATTEMPTS,
+    commands::attempts::Attempts,
     convert,
+    cx::Cx,
     domain::{ChatId, Message, MessageId, Role},
     error::{Error, Result},
-    messenger::{Command, Cx},
-    ports::{self, StoreErrorKind, Topic},
+    operation::Command,
+    ports::{self, Topic},
 };
 
 /// Deletes a message: one's own, or anybody's as owner or admin. What is left is a tombstone; deleting that again
@@ -30,7 +31,8 @@ impl Command for DeleteMessage {
 
     async fn run(self, cx: &mut Cx) -> Result<Message> {
         let user = cx.actor().user()?;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        loop {
             let (membership, record) = find(cx, self.chat_id, self.message_id, user).await?;
             if record.sender != user && membership.member.role < Role::Admin {
                 return Err(Error::Forbidden(
@@ -39,7 +41,7 @@ impl Command for DeleteMessage {
             }
             if record.deleted_at.is_some() {
                 // Whoever deleted it may not have been answered, and then has told nobody.
-                cx.tell_invalid(vec![Topic::Chat(self.chat_id)]);
+                cx.invalidate(vec![Topic::Chat(self.chat_id)]);
                 return Ok(convert::message(record)?);
             }
             let delete = ports::DeleteMessage {
@@ -48,13 +50,11 @@ impl Command for DeleteMessage {
                 expected: record.revision,
                 deleted_at: cx.context().now(),
             };
-            cx.writes([Topic::Chat(self.chat_id)]);
-            match cx.store().delete_message(delete).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                deleted => return changed(cx, &membership, deleted?),
+            cx.begin_write([Topic::Chat(self.chat_id)]);
+            if let Some(record) = attempts.settled(cx.store().delete_message(delete).await)? {
+                return changed(cx, &membership, record);
             }
         }
-        Err(Error::Conflict)
     }
 }
 
@@ -66,6 +66,7 @@ mod tests {
     use crate::{
         commands::{EditMessage, SetRole},
         domain::Event,
+        ports::StoreErrorKind,
         testing::{Scene, State, Told, Who::*, change, code},
     };
 
@@ -112,7 +113,7 @@ mod tests {
         let expected = Message {
             body: None,
             revision: message.revision.next(),
-            deleted_at: Some(scene.messenger.context().now()),
+            deleted_at: Some(scene.messenger.service().context.now()),
             ..message
         };
         assert_eq!(tombstone, expected);
@@ -144,7 +145,7 @@ mod tests {
         let message = scene.says(Owner, "hello").await;
         let elsewhere = DeleteMessage { chat_id: scene.direct, ..delete(&message) };
         assert_eq!(code(&scene.execute(Owner, elsewhere).await), "notFound");
-        let message_id = scene.messenger.context().id();
+        let message_id = scene.messenger.service().context.id();
         let unknown = scene.execute(Owner, DeleteMessage { message_id, ..delete(&message) }).await;
         assert!(unknown.unwrap_err().to_string().contains("such message"));
         assert_eq!(scene.message(Owner, &message).await, message);

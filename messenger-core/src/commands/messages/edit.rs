@@ -2,11 +2,12 @@ use serde::Deserialize;
 
 use super::{changed, find};
 use crate::{
-    commands::ATTEMPTS,
+    commands::attempts::Attempts,
+    cx::Cx,
     domain::{ChatId, Message, MessageBody, MessageId},
     error::{Checks, Error, Result},
-    messenger::{Command, Cx},
-    ports::{self, Content, StoreErrorKind, Topic},
+    operation::Command,
+    ports::{self, Content, Topic},
 };
 
 /// Changes the text of one's own message.
@@ -33,11 +34,10 @@ impl Command for EditMessage {
         let mut checks = Checks::default();
         let body = checks.field("body", MessageBody::parse(&self.body, cx.limits()));
         checks.finish()?;
-        let mut body = body.ok_or_else(|| Error::invalid("body", "is missing"))?;
-        if let Some(policy) = cx.policy() {
-            body = policy.text(cx.actor(), self.chat_id, body).await?;
-        }
-        for _ in 0..ATTEMPTS {
+        let body = body.ok_or_else(|| Error::invalid("body", "is missing"))?;
+        let body = cx.policy().text(cx.actor(), self.chat_id, body).await?;
+        let mut attempts = Attempts::new();
+        loop {
             let (membership, record) = find(cx, self.chat_id, self.message_id, user).await?;
             if record.sender != user {
                 return Err(Error::Forbidden("Only who wrote a message may change it."));
@@ -52,13 +52,11 @@ impl Command for EditMessage {
                 body: Content::from(body.as_str()),
                 edited_at: cx.context().now(),
             };
-            cx.writes([Topic::Chat(self.chat_id)]);
-            match cx.store().edit_message(edit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                edited => return changed(cx, &membership, edited?),
+            cx.begin_write([Topic::Chat(self.chat_id)]);
+            if let Some(record) = attempts.settled(cx.store().edit_message(edit).await)? {
+                return changed(cx, &membership, record);
             }
         }
-        Err(Error::Conflict)
     }
 }
 
@@ -70,6 +68,7 @@ mod tests {
     use crate::{
         commands::{DeleteMessage, LeaveChat},
         domain::Event,
+        ports::StoreErrorKind,
         testing::{HostPolicy, Scene, Setup, State, Told, Who::*, change, code, pointers},
     };
 
@@ -117,7 +116,7 @@ mod tests {
             let expected = Message {
                 body: Some(MessageBody::trusted(body)),
                 revision: crate::Revision::new(message.revision.get() + n),
-                edited_at: Some(scene.messenger.context().now()),
+                edited_at: Some(scene.messenger.service().context.now()),
                 ..message.clone()
             };
             assert_eq!(edited, expected);
@@ -148,7 +147,7 @@ mod tests {
         let chat_id = scene.direct;
         let elsewhere = scene.execute(Owner, EditMessage { chat_id, ..edit(&message, "changed") }).await;
         assert_eq!(code(&elsewhere), "notFound");
-        let message_id = scene.messenger.context().id();
+        let message_id = scene.messenger.service().context.id();
         let unknown = scene.execute(Owner, EditMessage { message_id, ..edit(&message, "changed") }).await;
         assert!(unknown.unwrap_err().to_string().contains("such message"));
         assert!(is_untouched(&scene, &message).await);

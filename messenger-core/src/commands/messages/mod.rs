@@ -5,13 +5,12 @@ mod send;
 pub use delete::DeleteMessage;
 pub use edit::EditMessage;
 pub use send::SendMessage;
-pub(crate) use send::{in_doubt, stored};
 
 use crate::{
+    cx::Cx,
     domain::{ChatId, Message, MessageId, MessageKind, Revision, UserId},
-    error::{Error, Result},
-    messenger::Cx,
-    ports::{Membership, MessageRecord, StoreErrorKind},
+    error::{Error, OrNotFound as _, Result},
+    ports::{Membership, MessageRecord},
 };
 
 /// A text message of a chat that the actor is in, with the actor's place in it.
@@ -22,10 +21,7 @@ async fn find(
     user: UserId,
 ) -> Result<(Membership, MessageRecord)> {
     let membership = cx.store().membership(chat, user).await?;
-    let record = match cx.store().message(chat, message).await {
-        Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("message")),
-        found => found?,
-    };
+    let record = cx.store().message(chat, message).await.or_not_found(|| Error::NotFound("message"))?;
     if record.kind == MessageKind::System {
         return Err(Error::Forbidden("What the chat itself says can't be changed."));
     }
@@ -35,7 +31,7 @@ async fn find(
 /// Tells of a changed message, and answers with it.
 fn changed(cx: &mut Cx, membership: &Membership, record: MessageRecord) -> Result<Message> {
     let message = crate::convert::message(record.clone())?;
-    cx.tell_changes(&membership.chat, vec![record])?;
+    cx.publish_changes(&membership.chat, vec![record])?;
     debug_assert!(message.revision > Revision::ZERO);
     Ok(message)
 }

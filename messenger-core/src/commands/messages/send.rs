@@ -1,19 +1,13 @@
-use std::{collections::BTreeSet, sync::Arc};
-
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    commands::told,
-    convert,
-    domain::{ChatId, ClientId, Event, Message, MessageBody, MessageChange, MessageId, MessageKind, UserId},
-    error::{Checks, Error, Result},
-    messenger::{Command, Cx, Outcome, Sent},
-    ports::{
-        Appended, BusMessage, Content, Fingerprint, Hint, MessageRecord, NewMessage, StoreErrorKind,
-        StoreResult, Topic,
-    },
-    tasks,
+    announcements::SentMessage,
+    cx::Cx,
+    domain::{ChatId, ClientId, Message, MessageBody, MessageId, MessageKind, UserId},
+    error::{Checks, Error, OrNotFound as _, Result},
+    operation::{Command, Idempotent},
+    ports::{Content, Fingerprint, NewMessage},
 };
 
 /// Sends a message. It is answered when the message is durable. With a client id, a repetition is answered with the
@@ -35,25 +29,25 @@ pub struct SendMessage {
 }
 
 impl Command for SendMessage {
-    type Output = Outcome<Message>;
+    type Output = Idempotent<Message>;
     const NAME: &'static str = "SendMessage";
     /// The lane stores it and tells of it.
     const DETACHED: bool = false;
 
-    async fn run(self, cx: &mut Cx) -> Result<Outcome<Message>> {
+    async fn run(self, cx: &mut Cx) -> Result<Idempotent<Message>> {
         let user = cx.actor().user()?;
         let chat = self.chat_id;
         let message = self.checked(cx, user).await?;
         let expected = message.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let placed = cx.sends().place(message.chat, message).await?;
         cx.placed();
-        let Sent { message, created, fingerprint } = placed.answer().await?;
+        let SentMessage { message, created, fingerprint } = placed.answer().await?;
         // A deleted message has no fingerprint any more: then client id and chat have to do.
         let is_other = message.chat_id != chat || fingerprint.is_some() && fingerprint != expected;
         if !created && is_other {
             return Err(Error::ClientIdReused);
         }
-        Ok(Outcome { value: message, created })
+        Ok(Idempotent { value: message, created })
     }
 }
 
@@ -71,13 +65,7 @@ impl SendMessage {
         }
         // Of what the client asked for, whatever a policy makes of it.
         let client_id = client_id.map(|id| (id, fingerprint(self.chat_id, &body, self.reply_to)));
-        let body = match cx.policy() {
-            Some(policy) => {
-                let (policy, actor, chat) = (Arc::clone(policy), *cx.actor(), self.chat_id);
-                tasks::driven(async move { policy.text(&actor, chat, body).await }).await?
-            }
-            None => body,
-        };
+        let body = cx.policy().text(cx.actor(), self.chat_id, body).await?;
         Ok(NewMessage {
             id: cx.context().id(),
             chat: self.chat_id,
@@ -92,18 +80,12 @@ impl SendMessage {
 
 async fn check_reply(cx: &Cx, chat: ChatId, user: UserId, reply_to: MessageId) -> Result<()> {
     cx.store().membership(chat, user).await?;
-    match cx.store().message(chat, reply_to).await {
-        Err(error) if error.kind() == StoreErrorKind::NotFound => {
-            Err(Error::invalid("replyTo", "must be a message of the same chat"))
-        }
-        Ok(message) if message.kind == MessageKind::System => {
-            Err(Error::invalid("replyTo", "must be a message that somebody wrote"))
-        }
-        found => {
-            found?;
-            Ok(())
-        }
+    let unknown = || Error::invalid("replyTo", "must be a message of the same chat");
+    let message = cx.store().message(chat, reply_to).await.or_not_found(unknown)?;
+    if message.kind == MessageKind::System {
+        return Err(Error::invalid("replyTo", "must be a message that somebody wrote"));
     }
+    Ok(())
 }
 
 fn fingerprint(chat: ChatId, body: &MessageBody, reply_to: Option<MessageId>) -> Fingerprint {
@@ -113,45 +95,6 @@ fn fingerprint(chat: ChatId, body: &MessageBody, reply_to: Option<MessageId>) ->
     hash.update(body.as_str());
     let digest: [u8; 32] = hash.finalize().into();
     Fingerprint::of(&digest)
-}
-
-/// What became of a batch: an answer for each sender, and what the others are to be told.
-pub(crate) fn stored(batch: Vec<StoreResult<Appended>>) -> (Vec<StoreResult<Sent>>, Vec<BusMessage>) {
-    let mut messages = Vec::with_capacity(batch.len());
-    let outcomes = batch
-        .into_iter()
-        .map(|appended| match appended? {
-            Appended::New(record) => {
-                let sent = sent(record, true)?;
-                let message = sent.message.clone();
-                let (chat_id, revision) = (message.chat_id, message.revision);
-                let change = MessageChange { chat_id, revision, message };
-                messages.push(told(chat_id, Event::MessageCreated(change)));
-                Ok(sent)
-            }
-            Appended::Existing(record) => {
-                // Whoever stored it may not have been answered, and then has told nobody.
-                messages.push(invalid(record.chat));
-                sent(record, false)
-            }
-        })
-        .collect();
-    (outcomes, messages)
-}
-
-/// What the others are to be told of a batch whose answer is lost, though it may be stored.
-pub(crate) fn in_doubt(batch: &[NewMessage]) -> Vec<BusMessage> {
-    let chats: BTreeSet<ChatId> = batch.iter().map(|message| message.chat).collect();
-    chats.into_iter().map(invalid).collect()
-}
-
-fn invalid(chat: ChatId) -> BusMessage {
-    BusMessage { topics: vec![Topic::Chat(chat)], hint: Arc::new(Hint::Invalidate {}) }
-}
-
-fn sent(record: MessageRecord, created: bool) -> StoreResult<Sent> {
-    let fingerprint = record.fingerprint;
-    Ok(Sent { message: convert::message(record)?, created, fingerprint })
 }
 
 #[cfg(test)]
@@ -164,6 +107,8 @@ mod tests {
     use super::*;
     use crate::{
         commands::{DeleteMessage, EditMessage},
+        domain::Event,
+        ports::StoreErrorKind,
         testing::{HostPolicy, Scene, Setup, State, Told, Who::*, change, code, pointers},
     };
 
@@ -192,7 +137,7 @@ mod tests {
             let answer = scene.execute(who, send(scene.group, "hello")).await;
             assert_eq!(code(&answer), "notFound", "{who:?}");
         }
-        let unknown = scene.messenger.context().id();
+        let unknown = scene.messenger.service().context.id();
         assert_eq!(code(&scene.execute(Owner, send(unknown, "hello")).await), "notFound");
         assert_eq!(scene.told().await, []);
     }
@@ -212,7 +157,7 @@ mod tests {
             body: Some(MessageBody::trusted("hello")),
             client_id: Some(ClientId::trusted("c-1")),
             reply_to: None,
-            created_at: scene.messenger.context().now(),
+            created_at: scene.messenger.service().context.now(),
             edited_at: None,
             deleted_at: None,
             system: None,
@@ -261,7 +206,7 @@ mod tests {
         }
         let system = scene.system_message().await.id;
         let elsewhere = scene.says_in(scene.direct, Owner, "hello").await.id;
-        let unknown = scene.messenger.context().id();
+        let unknown = scene.messenger.service().context.id();
         scene.told().await;
         for to in [system, elsewhere, unknown] {
             let reply = SendMessage { reply_to: Some(to), ..send(scene.group, "indeed") };

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::{
+    cx::Cx,
     domain::{ChatId, Event, Typing},
     error::Result,
-    messenger::{Command, Cx},
+    operation::Command,
     ports::{BusMessage, Hint, Topic},
 };
 
@@ -32,11 +33,11 @@ impl Command for SetTyping {
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;
         let chat = cx.store().membership(self.chat_id, user).await?.chat;
-        if chat.member_count as usize <= cx.limits().lively_members {
+        if chat.member_count as usize <= cx.limits().ephemeral_members {
             let expires_in_ms = if self.typing { EXPIRES_IN_MS } else { 0 };
             let typing = Typing { chat_id: chat.id, user_id: user, typing: self.typing, expires_in_ms };
             let hint = Arc::new(Hint::Event(Event::Typing(typing)));
-            cx.tell(Some(chat.id), BusMessage { topics: vec![Topic::Chat(chat.id)], hint });
+            cx.publish(Some(chat.id), BusMessage { topics: vec![Topic::Chat(chat.id)], hint });
         }
         Ok(())
     }
@@ -66,11 +67,11 @@ mod tests {
     #[tokio::test]
     async fn in_a_large_chat_nobody_is_told() {
         // There are five in the group.
-        for (lively_members, told) in [(5, 1), (4, 0)] {
-            let limits = Limits { lively_members, ..Limits::default() };
+        for (ephemeral_members, told) in [(5, 1), (4, 0)] {
+            let limits = Limits { ephemeral_members, ..Limits::default() };
             let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
             scene.must(Member, SetTyping { chat_id: scene.group, typing: true }).await;
-            assert_eq!(scene.told().await.len(), told, "{lively_members}");
+            assert_eq!(scene.told().await.len(), told, "{ephemeral_members}");
         }
     }
 

@@ -1,11 +1,12 @@
 use serde::Deserialize;
 
 use crate::{
-    commands::{ATTEMPTS, auth::tell_ended, chats::leave},
+    commands::{attempts::Attempts, auth::publish_ended, chats::leave},
     convert,
+    cx::Cx,
     domain::{ChatId, ChatKind, Password, UserId, Username},
     error::{Error, Result},
-    messenger::{Command, Cx},
+    operation::Command,
     ports::{StoreErrorKind, Topic},
 };
 
@@ -32,7 +33,7 @@ impl Command for EraseMe {
         let user = cx.actor().user()?;
         let account = cx.store().user(user).await?;
         let hash = account.password_hash.as_deref();
-        if !cx.messenger().passwords().verify(self.password, hash).await? {
+        if !cx.passwords().verify(self.password, hash).await? {
             return Err(Error::InvalidCredentials);
         }
         for chat in cx.store().chats_ever_joined(user).await? {
@@ -46,15 +47,15 @@ impl Command for EraseMe {
 async fn erase_messages(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
     loop {
         let at = cx.context().now();
-        cx.writes([Topic::Chat(chat)]);
+        cx.begin_write([Topic::Chat(chat)]);
         let erased = cx.store().erase_messages(chat, user, at, MESSAGES_AT_ONCE).await?;
         if erased.is_empty() {
             return Ok(());
         }
         let head = cx.store().roster(chat).await?.chat;
-        cx.tell_changes(&head, erased)?;
+        cx.publish_changes(&head, erased)?;
         // At once: a long history would be much to remember until the end.
-        cx.tell_others().await;
+        cx.flush().await;
     }
 }
 
@@ -76,20 +77,17 @@ async fn leave_group(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
 async fn erase_account(cx: &mut Cx, user: UserId) -> Result<()> {
     // Nobody can register it: it is longer than a username may be, and has a character that none may have.
     let username = Username::trusted(format!("deleted:{user}"));
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::new();
+    loop {
         let version = cx.store().user(user).await?.version;
         let (name, now) = (convert::erased_display_name(), cx.context().now());
-        cx.writes([Topic::User(user)]);
-        match cx.store().erase_user(user, version, &username, &name, now).await {
-            Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-            erased => {
-                let ended = erased?;
-                tell_ended(cx, user, ended);
-                return Ok(());
-            }
+        cx.begin_write([Topic::User(user)]);
+        let erased = cx.store().erase_user(user, version, &username, &name, now).await;
+        if let Some(ended) = attempts.settled(erased)? {
+            publish_ended(cx, user, ended);
+            return Ok(());
         }
     }
-    Err(Error::Conflict)
 }
 
 #[cfg(test)]
@@ -137,7 +135,7 @@ mod tests {
         scene.clock.advance(Duration::from_secs(60));
         scene.must(Member, erase("correct horse")).await;
 
-        let now = scene.messenger.context().now();
+        let now = scene.messenger.service().context.now();
         let told = scene.told().await;
         for text in texts {
             let tombstone = stored(&scene, &text).await;
@@ -193,7 +191,7 @@ mod tests {
         assert_eq!(user.display_name.as_str(), "Deleted account");
         let record = scene.store.user(scene.id(Member)).await.unwrap();
         assert_eq!((record.email, record.password_hash), (None, None));
-        assert_eq!(record.erased_at, Some(scene.messenger.context().now()));
+        assert_eq!(record.erased_at, Some(scene.messenger.service().context.now()));
         let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
         let answer = scene.messenger.execute(&Actor::anonymous(), login).await;
         assert_eq!(code(&answer), "invalidCredentials");

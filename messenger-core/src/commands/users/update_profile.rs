@@ -1,12 +1,13 @@
 use serde::Deserialize;
 
 use crate::{
-    commands::{ATTEMPTS, auth::stored_address},
+    commands::{attempts::Attempts, auth::stored_address},
     convert,
+    cx::Cx,
     domain::{DisplayName, EmailAddress, Me, Notifications},
-    error::{Checks, Error, Result},
-    messenger::{Command, Cx},
-    ports::{StoreErrorKind, UpdateUser},
+    error::{Checks, Result},
+    operation::Command,
+    ports::UpdateUser,
 };
 
 /// Changes one's own account; what is absent stays as it is.
@@ -36,7 +37,8 @@ impl Command for UpdateProfile {
             .optional("displayName", self.display_name.as_deref().map(|n| DisplayName::parse(n, limits)));
         let email = checks.optional("email", self.email.as_deref().map(|e| EmailAddress::parse(e, limits)));
         checks.finish()?;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        loop {
             let expected = cx.store().user(user).await?.version;
             let update = UpdateUser {
                 id: user,
@@ -45,12 +47,10 @@ impl Command for UpdateProfile {
                 email: email.as_ref().map(stored_address),
                 notify_email: self.notifications.map(|notifications| notifications.email),
             };
-            match cx.store().update_user(update).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                updated => return Ok(convert::me(updated?)?),
+            if let Some(updated) = attempts.settled(cx.store().update_user(update).await)? {
+                return Ok(convert::me(updated)?);
             }
         }
-        Err(Error::Conflict)
     }
 }
 
@@ -60,6 +60,7 @@ mod tests {
     use crate::{
         commands::ChangePassword,
         domain::Password,
+        ports::StoreErrorKind,
         queries::GetMe,
         testing::{Scene, Who::*, code, pointers},
     };

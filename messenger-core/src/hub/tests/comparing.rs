@@ -23,7 +23,7 @@ async fn topics_are_wanted_for_as_long_as_somebody_needs_them() {
     scene.wants(of_group.into_iter().chain([Topic::User(scene.id(Who::Admin))])).await;
     drop(admin);
     scene.wants([Topic::Nodes]).await;
-    assert!(scene.messenger.hub().rooms.is_empty(), "no room is left");
+    assert!(scene.messenger.service().hub.rooms.is_empty(), "no room is left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,7 +34,7 @@ async fn the_room_of_one_who_is_removed_is_closed() {
     scene.must(Who::Owner, remove).await;
     assert_eq!(event(&mut connection).await, Event::ChatRemoved { chat_id: scene.group });
     scene.wants([Topic::Nodes, Topic::User(scene.id(Who::OtherMember))]).await;
-    assert!(scene.messenger.hub().rooms.is_empty(), "no room is left");
+    assert!(scene.messenger.service().hub.rooms.is_empty(), "no room is left");
     assert!(connection.link.places().chats.is_empty(), "nor a place in it");
 }
 
@@ -64,7 +64,7 @@ async fn a_store_that_fails_is_asked_again_after_a_while_and_not_at_once() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         scene.store.fail(method, StoreErrorKind::Unavailable, 1000);
         let before = scene.store.calls(method);
-        scene.messenger.hub().compare_all();
+        scene.messenger.service().hub.compare_all();
         tokio::time::sleep(Duration::from_secs(10)).await;
         let asked = scene.store.calls(method) - before;
         assert!((10..=50).contains(&asked), "{method} was asked {asked} times in 10 s");
@@ -79,7 +79,7 @@ async fn what_fails_for_chats_does_not_keep_people_from_being_compared() {
     scene.store.fail("revisions", StoreErrorKind::Unavailable, 1000);
     scene.store.fail("existing_sessions", StoreErrorKind::Unavailable, 1000);
     let added = scene.elsewhere(&[Who::Stranger], &[]).await;
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
     assert_eq!(told(&mut owner).await, Vec::<String>::new());
 }
@@ -95,10 +95,10 @@ async fn a_chat_that_cannot_be_read_keeps_no_other_from_being_repaired() {
     // The two together, and then the first of them alone.
     scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
     for _ in chats {
-        scene.messenger.hub().compare_all();
+        scene.messenger.service().hub.compare_all();
         assert_eq!(told(&mut owner).await.len(), 1, "the other one");
     }
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut owner).await.len(), 0);
 }
 
@@ -112,7 +112,7 @@ async fn what_a_room_missed_is_read_for_all_in_it_at_once_or_not_at_all() {
             scene.says_elsewhere(scene.group).await;
         }
         let rosters = scene.store.calls("roster") - before[1];
-        scene.messenger.hub().compare_all();
+        scene.messenger.service().hub.compare_all();
         for device in &mut devices {
             let told = told(device).await;
             assert_eq!(told.len(), if missed == 3 { 3 } else { 1 }, "{told:?}");
@@ -133,7 +133,7 @@ async fn what_rooms_missed_is_read_in_steps_of_so_many_bytes() {
     // The group comes first, and there is no room for the other one beside it.
     scene.says_at_length_elsewhere(scene.group, 3 * MIB).await;
     scene.says_at_length_elsewhere(scene.direct, 3 * MIB).await;
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     let told_then = told(&mut member).await;
     assert!(told_then.len() == 2 && told_then.iter().all(|told| told.starts_with("messageCreated")));
     assert_eq!(scene.store.calls("changes") - before, 2);
@@ -143,7 +143,7 @@ async fn what_rooms_missed_is_read_in_steps_of_so_many_bytes() {
         scene.says_at_length_elsewhere(scene.group, 3 * MIB).await;
     }
     scene.says_elsewhere(scene.direct).await;
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     let mut told_then = told(&mut member).await;
     told_then.sort();
     assert_eq!(scene.store.calls("roster") - before, 1);
@@ -157,13 +157,13 @@ async fn chats_are_read_anew_for_those_who_lack_some() {
     let scene = scene(Limits::default()).await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
     let before = scene.store.calls("memberships");
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut stranger).await, Vec::<String>::new());
     assert_eq!(scene.store.calls("memberships"), before, "nothing is lacking");
     let added = scene.elsewhere(&[Who::Stranger], &[]).await;
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut stranger).await, Vec::<String>::new());
     assert_eq!(scene.store.calls("memberships"), before + 1);
 }
@@ -175,12 +175,12 @@ async fn nothing_is_kept_for_a_connection_that_goes_while_its_chats_are_read() {
     scene.elsewhere(&[Who::Stranger], &[]).await;
     let (leave, left) = tokio::sync::oneshot::channel::<()>();
     scene.store.afterwards("memberships", async move { _ = left.await });
-    scene.messenger.hub().compare(&[Topic::User(scene.id(Who::Stranger))]);
+    scene.messenger.service().hub.compare(&[Topic::User(scene.id(Who::Stranger))]);
     tokio::time::sleep(UNTIL_TOLD).await;
     drop(stranger);
     leave.send(()).unwrap();
     scene.wants([Topic::Nodes]).await;
-    assert!(scene.messenger.hub().rooms.is_empty());
+    assert!(scene.messenger.service().hub.rooms.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,15 +190,15 @@ async fn who_comes_back_before_the_room_says_that_they_went_is_let_in_again() {
     let known = scene.revision().await;
     scene.elsewhere(&[], &[Who::OtherMember]).await;
     let back = scene.elsewhere(&[Who::OtherMember], &[]).await;
-    scene.messenger.hub().compare(&[Topic::User(scene.id(Who::OtherMember))]);
+    scene.messenger.service().hub.compare(&[Topic::User(scene.id(Who::OtherMember))]);
     tokio::time::sleep(UNTIL_TOLD).await;
     // The removal arrives late, and the word that they are back is lost.
     let read = scene.store.changes(&[(scene.group, known)], Budget::of_messages(10)).await.unwrap().remove(0);
     let removal = convert::event(read.messages[0].clone(), &read.chat, known).unwrap();
     let news = BusMessage { topics: vec![Topic::Chat(scene.group)], hint: Hint::Event(removal).into() };
-    scene.messenger.hub().apply(&news);
+    scene.messenger.service().hub.apply(&news);
     let mut all = told(&mut member).await;
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     all.extend(told(&mut member).await);
     assert_eq!(all, ["chatRemoved".to_owned(), format!("chatAdded {back}")]);
 }
@@ -209,7 +209,7 @@ async fn who_is_removed_by_a_change_that_cannot_be_read_hears_of_the_end() {
     let mut member = scene.caught_up(Who::OtherMember).await;
     let mut owner = scene.caught_up(Who::Owner).await;
     let roster = scene.store.roster(scene.group).await.unwrap();
-    let context = scene.messenger.context();
+    let context = &scene.messenger.service().context;
     let message = NewSystemMessage {
         id: context.id(),
         sender: scene.id(Who::Owner),
@@ -226,7 +226,7 @@ async fn who_is_removed_by_a_change_that_cannot_be_read_hears_of_the_end() {
         messages: vec![message],
     };
     let head = scene.store.change_roster(change).await.unwrap().chat.revision;
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     tokio::time::sleep(UNTIL_TOLD).await;
     scene.says(Who::Owner, "without them").await;
     assert_eq!(told(&mut member).await, ["chatRemoved"]);
@@ -246,14 +246,14 @@ async fn what_cannot_be_read_of_one_chat_or_person_keeps_no_other_waiting() {
     }
     let before = scene.store.calls("roster");
     scene.store.fail("roster", StoreErrorKind::Corrupt, 1);
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut owner).await.len(), 1);
     assert_eq!(scene.store.calls("roster") - before, 2);
 
     let mut people = [scene.caught_up(Who::Stranger).await, scene.caught_up(Who::Left).await];
     scene.elsewhere(&[Who::Stranger, Who::Left], &[]).await;
     scene.store.fail("memberships", StoreErrorKind::Corrupt, 1);
-    scene.messenger.hub().compare(&[Who::Stranger, Who::Left].map(|who| Topic::User(scene.id(who))));
+    scene.messenger.service().hub.compare(&[Who::Stranger, Who::Left].map(|who| Topic::User(scene.id(who))));
     let mut heard = 0;
     for connection in &mut people {
         heard += told(connection).await.len();
@@ -267,7 +267,7 @@ async fn who_was_told_more_than_there_is_connects_anew() {
     let mut owner = scene.caught_up(Who::Owner).await;
     let head = scene.revision().await;
     // As after a failover that lost the last commit.
-    let room = scene.messenger.hub().room(scene.group).unwrap();
+    let room = scene.messenger.service().hub.room(scene.group).unwrap();
     let mut lost = scene.system_message().await;
     lost.revision = head.next().next();
     let note = SystemNote { event: SystemEvent::MembersRemoved, ..lost.system.clone().unwrap() };
@@ -280,7 +280,7 @@ async fn who_was_told_more_than_there_is_connects_anew() {
         next = next.next();
         room.announce(next, std::sync::Arc::clone(&delivery), |_| vec![]);
     }
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     assert_eq!(told(&mut owner).await.last(), Some(&"TooFarBehind".to_owned()));
     assert!(scene.messenger.connect(&scene.actor(Who::Member)).await.is_ok());
 }
@@ -292,10 +292,10 @@ async fn what_no_connection_is_told_of_is_not_looked_at() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let read = || ["revisions", "membership_counts"].map(|method| scene.store.calls(method));
     let (elsewhere, before) = (scene.makes_group(Who::Stranger, []).await, read());
-    scene.messenger.hub().compare(&[Topic::Chat(elsewhere), Topic::User(scene.id(Who::Stranger))]);
+    scene.messenger.service().hub.compare(&[Topic::Chat(elsewhere), Topic::User(scene.id(Who::Stranger))]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(read(), before);
-    scene.messenger.hub().compare(&[Topic::Chat(scene.group), Topic::User(scene.id(Who::Member))]);
+    scene.messenger.service().hub.compare(&[Topic::Chat(scene.group), Topic::User(scene.id(Who::Member))]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(read(), before.map(|calls| calls + 1));
 }

@@ -20,7 +20,7 @@ async fn what_is_too_old_when_it_has_been_read_is_read_once_more() {
     let _owner = scene.caught_up(Who::Owner).await;
     // Somebody is removed, and it could be the stranger.
     removes_the_other_member_after(&scene, "memberships");
-    scene.messenger.hub().compare_all();
+    scene.messenger.service().hub.compare_all();
     let told = told(&mut stranger).await;
     assert_eq!(told, [format!("chatAdded {}", scene.revision().await)]);
 }
@@ -55,7 +55,7 @@ async fn who_is_in_very_many_chats_is_not_taken_to_lack_them_while_connecting() 
     let messenger = scene.messenger.clone();
     scene.store.meanwhile("memberships", async move {
         let invalid = BusMessage { topics: vec![Topic::User(user)], hint: Hint::Invalidate {}.into() };
-        messenger.hub().apply(&invalid);
+        messenger.service().hub.apply(&invalid);
         tokio::time::sleep(SOON).await;
     });
     let mut other = scene.connect(Who::Stranger).await;
@@ -67,7 +67,7 @@ async fn who_is_in_very_many_chats_is_not_taken_to_lack_them_while_connecting() 
 
 #[tokio::test(start_paused = true)]
 async fn of_a_large_chat_marks_are_told_to_ones_own_devices() {
-    let scene = scene(Limits { lively_members: 2, ..Limits::default() }).await;
+    let scene = scene(Limits { ephemeral_members: 2, ..Limits::default() }).await;
     let mut devices = Vec::new();
     for who in [Who::Member, Who::Member, Who::Owner] {
         devices.push(scene.caught_up(who).await);
@@ -96,7 +96,7 @@ async fn what_is_given_out_between_reading_a_chat_and_entering_it_is_read_once_m
         tokio::time::sleep(UNTIL_TOLD).await;
     });
     let link = scene.link(&stranger);
-    let (shown, _) = scene.messenger.hub().show(&link, &[scene.group]).await.unwrap();
+    let (shown, _) = scene.messenger.service().hub.show(&link, &[scene.group]).await.unwrap();
     assert_eq!(shown.iter().map(|chat| chat.revision).collect::<Vec<_>>(), [added.next()]);
     assert_eq!(link.told(scene.group), Some(added.next()));
 }
@@ -128,7 +128,7 @@ async fn who_was_added_before_the_room_began_is_let_in_as_the_store_says() {
     let added = scene.elsewhere(&[Who::Stranger], &[]).await;
     let later = scene.elsewhere(&[Who::Left], &[]).await;
     let _owner = scene.caught_up(Who::Owner).await;
-    let hub = scene.messenger.hub();
+    let hub = &scene.messenger.service().hub;
     let head = ChatHead { chat: scene.group, revision: added, peer: None };
     let link = scene.link(&stranger);
     assert_eq!(hub.enter(&link, &head, true), Entered::Stale, "somebody may have been removed since");
@@ -146,14 +146,14 @@ async fn who_was_removed_after_being_added_is_not_let_in_by_late_news() {
     let hint = Hint::Added { chat: scene.group, revision: added, users: scene.ids([Who::Stranger]) };
     let news = BusMessage { topics: vec![Topic::User(scene.id(Who::Stranger))], hint: hint.into() };
     // With nobody else in the room, and with somebody.
-    scene.messenger.hub().apply(&news);
+    scene.messenger.service().hub.apply(&news);
     assert_eq!(told(&mut stranger).await, Vec::<String>::new());
     let _owner = scene.caught_up(Who::Owner).await;
-    scene.messenger.hub().apply(&news);
+    scene.messenger.service().hub.apply(&news);
     scene.says(Who::Owner, "secret").await;
     assert_eq!(told(&mut stranger).await, Vec::<String>::new());
     drop(stranger);
-    assert_eq!(scene.messenger.hub().links_of(scene.id(Who::Stranger)).len(), 0);
+    assert_eq!(scene.messenger.service().hub.links_of(scene.id(Who::Stranger)).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,14 +279,14 @@ async fn who_is_added_by_a_change_that_the_room_began_after_is_let_in() {
     let read = scene.store.changes(&[(scene.group, known)], Budget::of_messages(10)).await.unwrap().remove(0);
     let adding = convert::event(read.messages[0].clone(), &read.chat, known).unwrap();
     let news = BusMessage { topics: vec![Topic::Chat(scene.group)], hint: Hint::Event(adding).into() };
-    scene.messenger.hub().apply(&news);
+    scene.messenger.service().hub.apply(&news);
     assert_eq!(told(&mut stranger).await, [format!("chatAdded {added}")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_goes_is_forgotten_and_nobody_else() {
     let scene = scene(Limits::default()).await;
-    let hub = scene.messenger.hub();
+    let hub = &scene.messenger.service().hub;
     let mut connections = Vec::new();
     for n in 0..100 {
         assert_eq!(scene.messenger.connections(), n);

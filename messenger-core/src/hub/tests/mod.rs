@@ -65,7 +65,7 @@ impl Scene {
         let event = if add.is_empty() { SystemEvent::MembersRemoved } else { SystemEvent::MembersAdded };
         let user_ids = if add.is_empty() { ids(remove) } else { ids(add) };
         let note = SystemNote { event, user_ids, title: None, role: None };
-        let context = self.messenger.context();
+        let context = &self.messenger.service().context;
         let message = NewSystemMessage {
             id: context.id(),
             sender: self.id(Who::Owner),
@@ -91,7 +91,7 @@ impl Scene {
 
     /// The same, of a text of so many bytes.
     async fn says_at_length_elsewhere(&self, chat: ChatId, length: usize) {
-        let context = self.messenger.context();
+        let context = &self.messenger.service().context;
         let message = NewMessage {
             id: context.id(),
             chat,

@@ -120,12 +120,12 @@ async fn the_parts_of_a_resume_hold_nothing_back_for_long() {
 #[tokio::test(start_paused = true)]
 async fn one_person_and_all_name_only_so_many_chats_in_parts() {
     let scene = scene(Limits::default()).await;
-    let context = scene.messenger.context();
+    let context = &scene.messenger.service().context;
     let some = |count: usize| {
         (0..count).map(|_| (context.id(), Revision::new(1))).collect::<HashMap<ChatId, Revision>>()
     };
     let is_kept = |count: usize| {
-        let kept = scene.messenger.hub().named.load(std::sync::atomic::Ordering::Relaxed);
+        let kept = scene.messenger.service().hub.named.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(kept, count);
     };
     let mut connections = [scene.connect(Who::Member).await, scene.connect(Who::Member).await];
@@ -144,7 +144,7 @@ async fn one_person_and_all_name_only_so_many_chats_in_parts() {
     is_kept(NAMED_BY_ONE - 10);
     drop(connections);
     is_kept(0);
-    scene.messenger.hub().named.store(NAMED_IN_ALL, std::sync::atomic::Ordering::Relaxed);
+    scene.messenger.service().hub.named.store(NAMED_IN_ALL, std::sync::atomic::Ordering::Relaxed);
     let refused = other.resume_part(some(1)).unwrap_err();
     assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
     is_kept(NAMED_IN_ALL);
@@ -266,7 +266,7 @@ async fn a_resume_that_fails_keeps_no_seat_that_the_client_does_not_know_of() {
     let scene = scene(Limits::default()).await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
     let back = scene.elsewhere(&[Who::Stranger], &[]).await;
-    let (hub, link) = (scene.messenger.hub(), scene.link(&stranger));
+    let (hub, link) = (&scene.messenger.service().hub, scene.link(&stranger));
     // What was read is too old for one chat, and can't be read again.
     let other = scene.makes_group(Who::Owner, [Who::Stranger, Who::Left]).await;
     let _owner = scene.caught_up(Who::Owner).await;

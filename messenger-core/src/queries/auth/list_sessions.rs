@@ -1,9 +1,10 @@
 use serde::Deserialize;
 
 use crate::{
+    cx::Cx,
     domain::{Cursor, Page, Session, SessionId},
     error::Result,
-    messenger::{Cx, Query},
+    operation::Query,
     queries::{page_size, place},
 };
 
@@ -81,7 +82,7 @@ mod tests {
     #[tokio::test]
     async fn ones_own_live_sessions_are_listed_newest_first() {
         let scene = scene().await;
-        let first = scene.messenger.context().now();
+        let first = scene.messenger.service().context.now();
         let ended = log_in(&scene, "desk").await;
         let phone = log_in(&scene, "phone").await;
         let tablet = log_in(&scene, "tablet").await;

@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     commands::view,
+    cx::Cx,
     domain::{Chat, ChatId},
     error::Result,
-    messenger::{Cx, Query},
+    operation::Query,
 };
 
 /// One of one's chats.
@@ -42,7 +43,7 @@ mod tests {
         let chat_id = scene.group;
         let first = scene.says(Owner, "hello").await;
         let last = scene.says(Owner, "and more").await;
-        let until = scene.messenger.context().now().after(Duration::from_secs(60));
+        let until = scene.messenger.service().context.now().after(Duration::from_secs(60));
         scene.must(Admin, MarkRead { chat_id, seq: first.seq }).await;
         scene.must(Admin, SetMute { chat_id, until: Some(until) }).await;
         let joined = Seq::new(1);

@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{Chat, Cursor, Page},
     error::Result,
-    messenger::{Cx, Query},
+    operation::Query,
     ports::{Activity, ChatView},
     queries::{page_size, place},
 };

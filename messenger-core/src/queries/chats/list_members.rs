@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{ChatId, Cursor, Member, Page, UserId},
-    error::{Error, Result},
-    messenger::{Cx, Query},
-    ports::{MemberRecord, StoreErrorKind, UserRecord},
+    error::{Error, OrNotFound as _, Result},
+    operation::Query,
+    ports::{MemberRecord, UserRecord},
     queries::{page_size, place},
 };
 
@@ -32,10 +33,7 @@ impl Query for ListMembers {
         let user = cx.actor().user()?;
         let limit = page_size(self.limit, cx.limits())?;
         let after: Option<(UserId, i64)> = place(self.cursor.as_ref())?;
-        let roster = match cx.store().roster(self.chat_id).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::NotFound("chat")),
-            found => found?,
-        };
+        let roster = cx.store().roster(self.chat_id).await.or_not_found(|| Error::NotFound("chat"))?;
         if !roster.members.iter().any(|member| member.user_id == user) {
             return Err(Error::NotFound("chat"));
         }
@@ -73,6 +71,7 @@ mod tests {
     use crate::{
         commands::{AddMembers, LeaveChat, RemoveMember},
         domain::Role,
+        ports::StoreErrorKind,
         queries::GetUser,
         testing::{Scene, Who::*, code},
     };
@@ -101,7 +100,7 @@ mod tests {
         let all = scene.ask(Owner, page(&scene, 200, None)).await;
         assert_eq!(ids(&all), scene.ids([Owner, Admin, OtherAdmin, OtherMember, Member]));
         let last = all.items.last().unwrap();
-        assert_eq!(last.joined_at, scene.messenger.context().now());
+        assert_eq!(last.joined_at, scene.messenger.service().context.now());
         // All that was there before has reached them.
         let removal = scene.chat(Owner, scene.group).await.last_seq.get() - 1;
         assert_eq!((last.read_seq.get(), last.delivered_seq.get()), (removal, removal));
@@ -154,7 +153,8 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_chat_is_one_that_is_not_ones_own() {
         let scene = Scene::new().await;
-        let unknown = ListMembers { chat_id: scene.messenger.context().id(), ..page(&scene, 200, None) };
+        let unknown =
+            ListMembers { chat_id: scene.messenger.service().context.id(), ..page(&scene, 200, None) };
         let strange = page(&scene, 200, None);
         for answer in [scene.query(Owner, unknown).await, scene.query(Stranger, strange).await] {
             let error = answer.unwrap_err().to_string();

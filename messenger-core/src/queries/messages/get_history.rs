@@ -2,9 +2,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{ChatId, Message, Seq},
     error::{Error, Result},
-    messenger::{Cx, Query},
+    operation::Query,
     ports::{Anchor, Budget},
     queries::page_size,
 };

@@ -2,10 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{ChatId, Message, MessageId},
-    error::{Error, Result},
-    messenger::{Cx, Query},
-    ports::StoreErrorKind,
+    error::{Error, OrNotFound as _, Result},
+    operation::Query,
 };
 
 /// One message.
@@ -27,17 +27,22 @@ impl Query for GetMessage {
 
     async fn run(self, cx: &Cx) -> Result<Message> {
         cx.store().membership(self.chat_id, cx.actor().user()?).await?;
-        match cx.store().message(self.chat_id, self.message_id).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => Err(Error::NotFound("message")),
-            found => Ok(convert::message(found?)?),
-        }
+        Ok(convert::message(
+            cx.store()
+                .message(self.chat_id, self.message_id)
+                .await
+                .or_not_found(|| Error::NotFound("message"))?,
+        )?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scene, State, Who::*, code};
+    use crate::{
+        ports::StoreErrorKind,
+        testing::{Scene, State, Who::*, code},
+    };
 
     #[tokio::test]
     async fn a_message_is_shown_in_its_latest_state() {
@@ -55,7 +60,7 @@ mod tests {
     async fn a_message_is_found_in_its_own_chat_only() {
         let scene = Scene::new().await;
         let message_id = scene.says(Owner, "hello").await.id;
-        let unknown = scene.messenger.context().id();
+        let unknown = scene.messenger.service().context.id();
         for (chat_id, message_id) in [(scene.direct, message_id), (scene.group, unknown)] {
             let answer = scene.query(Owner, GetMessage { chat_id, message_id }).await;
             assert_eq!(code(&answer), "notFound");

@@ -1,9 +1,10 @@
 use serde::Deserialize;
 
 use crate::{
+    cx::Cx,
     domain::{Page, Presence, UserId},
     error::{Error, Result},
-    messenger::{Cx, Query},
+    operation::Query,
 };
 
 /// Whether people are there, in the order in which they are named. An unknown person is not.
@@ -25,7 +26,7 @@ impl Query for GetPresence {
         if self.user_ids.len() > max {
             return Err(Error::invalid("userIds", format!("may name at most {max} people")));
         }
-        Ok(Page::whole(cx.messenger().hub().presence_of(&self.user_ids).await?))
+        Ok(Page::whole(cx.hub().presence_of(&self.user_ids).await?))
     }
 }
 
@@ -41,7 +42,7 @@ mod tests {
     #[tokio::test]
     async fn people_are_answered_for_in_the_order_in_which_they_are_named() {
         let scene = Scene::new().await;
-        let seen = scene.messenger.context().now();
+        let seen = scene.messenger.service().context.now();
         scene.store.set_last_seen(&[(scene.id(Owner), seen), (scene.id(Member), seen)]).await.unwrap();
         let _connection = scene.messenger.connect(&scene.actor(Member)).await.unwrap();
         let user_ids = scene.ids([Owner, Nobody, Member, Admin, Owner]);

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{Chat, ChatId, Cursor, Message, Position, Revision, Since, UserId},
     error::Result,
-    messenger::{Cx, Query},
+    operation::Query,
     ports::{Anchor, Budget, Changes, ChatHead, ChatView, MemberChat, MessageRecord, StoreErrorKind},
     queries::{page_size, place},
 };
@@ -443,7 +444,7 @@ mod tests {
     async fn chats_that_are_no_longer_ones_own_are_named() {
         let scene = Scene::new().await;
         let (left, removed) = (scene.makes_group(Member, []).await, scene.makes_group(Owner, [Member]).await);
-        let unknown = scene.messenger.context().id();
+        let unknown = scene.messenger.service().context.id();
         scene.must(Member, LeaveChat { chat_id: left }).await;
         scene.must(Owner, RemoveMember { chat_id: removed, user_id: scene.id(Member) }).await;
         let first = Revision::new(1);

@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{Cursor, Page, User},
     error::{Error, Result},
-    messenger::{Cx, Query},
+    operation::Query,
     ports::{FoundUser, NamePlace},
     queries::{page_size, place},
 };

@@ -2,9 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     convert,
+    cx::Cx,
     domain::Me,
     error::{Error, Result},
-    messenger::{Cx, Query},
+    operation::Query,
 };
 
 /// One's own account.

@@ -2,10 +2,10 @@ use serde::Deserialize;
 
 use crate::{
     convert,
+    cx::Cx,
     domain::{User, UserId},
-    error::{Error, Result},
-    messenger::{Cx, Query},
-    ports::StoreErrorKind,
+    error::{Error, OrNotFound as _, Result},
+    operation::Query,
 };
 
 /// Anybody's account, as everybody may see it. An erased one is still there, without a name.
@@ -23,17 +23,17 @@ impl Query for GetUser {
 
     async fn run(self, cx: &Cx) -> Result<User> {
         cx.actor().user()?;
-        match cx.store().user(self.user_id).await {
-            Err(error) if error.kind() == StoreErrorKind::NotFound => Err(Error::NotFound("person")),
-            found => Ok(convert::user(found?)),
-        }
+        Ok(convert::user(cx.store().user(self.user_id).await.or_not_found(|| Error::NotFound("person"))?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scene, Who::*, code};
+    use crate::{
+        ports::StoreErrorKind,
+        testing::{Scene, Who::*, code},
+    };
 
     #[tokio::test]
     async fn everybody_sees_the_names_of_everybody() {
@@ -42,7 +42,7 @@ mod tests {
             let user = scene.ask(who, GetUser { user_id: scene.id(Member) }).await;
             assert_eq!((user.id, user.username.as_str()), (scene.id(Member), "member"));
             assert_eq!(user.display_name.as_str(), "member");
-            assert_eq!(user.created_at, scene.messenger.context().now());
+            assert_eq!(user.created_at, scene.messenger.service().context.now());
         }
     }
 

@@ -1,0 +1,141 @@
+use std::{fmt, sync::Arc};
+
+use crate::{
+    context::Context,
+    domain::Limits,
+    error::{Error, Result},
+    memory::{MemoryBus, MemoryPresence, MemoryStore},
+    messenger::Messenger,
+    passwords::PasswordCost,
+    policy::{Policy, PolicyGate},
+    ports::{Bus, Presence, Store},
+    service::{Parts, Service},
+    settings::Settings,
+};
+
+/// Puts a [`Messenger`] together.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use messenger_core::{Limits, Messenger, memory::MemoryStore};
+///
+/// let messenger = Messenger::builder(Arc::new(MemoryStore::new()))
+///     .limits(Limits { members: 50, ..Limits::default() })
+///     .build()?;
+/// assert_eq!(messenger.limits().members, 50);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
+pub struct Builder {
+    store: Arc<dyn Store>,
+    presence: Option<Arc<dyn Presence>>,
+    bus: Option<Arc<dyn Bus>>,
+    policy: Option<Arc<dyn Policy>>,
+    context: Context,
+    limits: Limits,
+    settings: Settings,
+}
+
+impl Messenger {
+    /// A service that keeps everything in memory: for trying out and for tests.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, where its tasks run.
+    pub fn in_memory() -> Self {
+        let settings = Settings {
+            password_cost: PasswordCost { memory_kib: 64, passes: 1, ..PasswordCost::default() },
+            ..Settings::default()
+        };
+        #[expect(clippy::expect_used, reason = "building fails for an impossible password cost only")]
+        Self::builder(Arc::new(MemoryStore::new())).settings(settings).build().expect("the cost is possible")
+    }
+
+    /// A service on this store; presence and bus within the process, unless others are given.
+    pub fn builder(store: Arc<dyn Store>) -> Builder {
+        Builder::new(store)
+    }
+}
+
+impl Builder {
+    fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            presence: None,
+            bus: None,
+            policy: None,
+            context: Context::system(),
+            limits: Limits::default(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Presence shared by several nodes.
+    #[must_use]
+    pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
+        self.presence = Some(presence);
+        self
+    }
+
+    /// A bus between several nodes, which need a [presence](Self::presence) that they share, too.
+    #[must_use]
+    pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// What the host adds to the rules.
+    #[must_use]
+    pub fn policy(mut self, policy: Arc<dyn Policy>) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Time, ids and randomness from elsewhere than the system.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Other settings than the default ones.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Starts the service.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a password cost that Argon2 can't have, and for a bus without a presence.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, where the service's tasks run until [`Messenger::close`].
+    pub fn build(self) -> Result<Messenger> {
+        let Self { store, presence, bus, policy, context, limits, settings } = self;
+        if bus.is_some() && presence.is_none() {
+            return Err(Error::internal("nodes on a bus need a presence that they share"));
+        }
+        let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(Arc::clone(context.clock()))));
+        let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
+        let policy = PolicyGate::new(policy);
+        let service = Service::start(Parts { store, presence, bus, policy, context, limits, settings })?;
+        Ok(Messenger::of(service))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

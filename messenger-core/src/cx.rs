@@ -1,0 +1,173 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::{
+    actor::Actor,
+    announcements::{self, SentMessage},
+    context::Context,
+    domain::{ChatId, Limits},
+    error::{Error, Result},
+    hub::Hub,
+    lanes::Lanes,
+    operation::{Command, Query},
+    passwords::Passwords,
+    policy::PolicyGate,
+    ports::{
+        BusMessage, ChatRecord, MarkerMoved, MessageRecord, MoveMarker, NewMessage, Store, StoreResult, Topic,
+    },
+    service::Service,
+    settings::Settings,
+};
+
+/// What a command or query works with: who asks, the service, and what the others are to be told afterwards.
+pub struct Cx {
+    actor: Actor,
+    service: Arc<Service>,
+    unpublished: Vec<(Option<ChatId>, BusMessage)>,
+    /// What the write that is under way would change.
+    writing: Vec<Topic>,
+    placed: Option<Arc<AtomicBool>>,
+}
+
+impl Cx {
+    pub(crate) const fn new(actor: Actor, service: Arc<Service>) -> Self {
+        Self { actor, service, unpublished: Vec::new(), writing: Vec::new(), placed: None }
+    }
+
+    /// With a flag that is set when the next request of the connection may begin.
+    pub(crate) fn with_placed(self, placed: Arc<AtomicBool>) -> Self {
+        Self { placed: Some(placed), ..self }
+    }
+
+    /// Runs a command: policy, the command itself, publishing, measuring.
+    pub(crate) async fn execute<C: Command>(mut self, command: C) -> Result<C::Output> {
+        self.policy().allow(&self.actor, C::NAME).await?;
+        let begun = Instant::now();
+        let answer = command.run(&mut self).await;
+        if let Err(Error::Unavailable(_) | Error::Internal(_)) = &answer {
+            // Perhaps it is stored, and only the answer was lost.
+            let topics = std::mem::take(&mut self.writing);
+            self.invalidate(topics);
+        }
+        // Also what a command noted before it failed: that much is stored.
+        self.flush().await;
+        self.record(C::NAME, begun, &answer);
+        answer
+    }
+
+    /// Runs a query: policy, the query itself, measuring.
+    pub(crate) async fn query<Q: Query>(self, query: Q) -> Result<Q::Output> {
+        self.policy().allow(&self.actor, Q::NAME).await?;
+        let begun = Instant::now();
+        let answer = query.run(&self).await;
+        self.record(Q::NAME, begun, &answer);
+        answer
+    }
+
+    fn record<T>(&self, operation: &'static str, begun: Instant, answer: &Result<T>) {
+        let outcome = answer.as_ref().map_or_else(Error::code, |_| "ok");
+        self.service.meters.record(operation, outcome, begun);
+    }
+
+    /// Who asks.
+    pub(crate) const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.service.store
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.service.context
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.service.limits
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.service.settings
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.service.passwords
+    }
+
+    pub(crate) fn policy(&self) -> &PolicyGate {
+        &self.service.policy
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.service.hub
+    }
+
+    pub(crate) fn sends(&self) -> &Lanes<NewMessage, SentMessage> {
+        &self.service.sends
+    }
+
+    pub(crate) fn marks(&self) -> &Lanes<MoveMarker, MarkerMoved> {
+        &self.service.marks
+    }
+
+    /// Lets the next request of this connection begin.
+    pub(crate) fn placed(&self) {
+        if let Some(placed) = &self.placed {
+            placed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Begins a write that would change these: if its answer is lost, they are compared with the store.
+    pub(crate) fn begin_write(&mut self, topics: impl IntoIterator<Item = Topic>) {
+        self.writing = topics.into_iter().collect();
+    }
+
+    /// Notes what the connections are told when the command is done: in the order of what else happens in the chat, if it
+    /// is about one.
+    pub(crate) fn publish(&mut self, chat: Option<ChatId>, message: BusMessage) {
+        self.unpublished.push((chat, message));
+    }
+
+    /// Notes changes of messages of a chat.
+    pub(crate) fn publish_changes(
+        &mut self,
+        chat: &ChatRecord,
+        records: Vec<MessageRecord>,
+    ) -> StoreResult<()> {
+        for message in announcements::changes(chat, records)? {
+            self.publish(Some(chat.id), message);
+        }
+        Ok(())
+    }
+
+    /// Lets all nodes compare these topics with the store, because something may have been stored of which nobody was
+    /// told.
+    pub(crate) fn invalidate(&mut self, topics: Vec<Topic>) {
+        let chat = topics.iter().find_map(|topic| match topic {
+            Topic::Chat(chat) => Some(*chat),
+            Topic::User(_) | Topic::Nodes => None,
+        });
+        if !topics.is_empty() {
+            self.publish(chat, announcements::invalidation(topics));
+        }
+    }
+
+    /// Publishes now what was noted so far.
+    pub(crate) async fn flush(&mut self) {
+        for (chat, message) in self.unpublished.drain(..) {
+            self.service.dispatch(chat, message).await;
+        }
+    }
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("actor", &self.actor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+//! What a command and a query are.
+
+use crate::{cx::Cx, error::Result};
+
+/// Changes what is stored, or tells others something.
+///
+/// The trait is sealed: `Cx` has no name outside of this crate. The implementors listed below are all the commands there are,
+/// each in [`commands`](crate::commands); a host adds to their rules by a [`Policy`](crate::Policy).
+pub trait Command: Send + 'static {
+    /// What it answers.
+    type Output: Send + 'static;
+    /// Its name: of the method on sockets, of the operation in the OpenAPI document and in metrics.
+    const NAME: &'static str;
+    /// Whether it runs in a task of its own, so that a caller who stops waiting does not break it off between storing and
+    /// telling. Not needed where a task of the service does both.
+    #[doc(hidden)]
+    const DETACHED: bool = true;
+
+    /// Checks the rules, stores, and notes what others are to be told.
+    #[doc(hidden)]
+    fn run(self, cx: &mut Cx) -> impl Future<Output = Result<Self::Output>> + Send;
+}
+
+/// Only reads.
+///
+/// The trait is sealed, as [`Command`] is. The implementors listed below are all the queries there are, each in
+/// [`queries`](crate::queries).
+pub trait Query: Send + 'static {
+    /// What it answers.
+    type Output: Send + 'static;
+    /// Its name: of the method on sockets, of the operation in the OpenAPI document and in metrics.
+    const NAME: &'static str;
+
+    /// Checks who asks, and reads.
+    #[doc(hidden)]
+    fn run(self, cx: &Cx) -> impl Future<Output = Result<Self::Output>> + Send;
+}
+
+/// What an idempotent command answers: the same value for the first call and for each repetition.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Messenger, commands::OpenDirectChat, doc::register};
+///
+/// let messenger = Messenger::in_memory();
+/// let (ada, bob) = (register(&messenger, "ada").await, register(&messenger, "bob").await);
+/// let open = OpenDirectChat { user_id: bob.user()? };
+/// assert!(messenger.execute(&ada, open.clone()).await?.created);
+/// assert!(!messenger.execute(&ada, open).await?.created);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotent<T> {
+    /// What the command made or found.
+    pub value: T,
+    /// Whether this call made it.
+    pub created: bool,
+}
+
+impl<T: serde::Serialize> serde::Serialize for Idempotent<T> {
+    /// As the value alone.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}

@@ -1,0 +1,151 @@
+//! What all clones of a [`Messenger`](crate::Messenger) share, and what runs for them.
+
+mod dispatch;
+mod lanes;
+mod meters;
+mod recurring;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use self::dispatch::Dispatcher;
+pub(crate) use self::meters::Meters;
+use crate::{
+    announcements::SentMessage,
+    context::Context,
+    domain::{ChatId, Limits},
+    error::Result,
+    hub::{Hub, HubParts},
+    lanes::{LaneLimits, Lanes},
+    passwords::Passwords,
+    policy::PolicyGate,
+    ports::{Bus, BusMessage, MarkerMoved, MoveMarker, NewMessage, NodeId, Presence, Store},
+    settings::Settings,
+    tasks::TaskGroup,
+};
+
+/// The shared parts of a service.
+pub(crate) struct Service {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) policy: PolicyGate,
+    pub(crate) context: Context,
+    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
+    pub(crate) passwords: Passwords,
+    pub(crate) sends: Lanes<NewMessage, SentMessage>,
+    pub(crate) marks: Lanes<MoveMarker, MarkerMoved>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) meters: Meters,
+    pub(crate) tasks: Tasks,
+    dispatcher: Dispatcher,
+}
+
+/// What a service is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) policy: PolicyGate,
+    pub(crate) context: Context,
+    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
+}
+
+/// What runs, in the order in which it is ended.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    /// New connections are refused, and the open ones are ended.
+    pub(crate) draining: CancellationToken,
+    /// Commands that run in tasks of their own.
+    pub(crate) commands: TaskGroup,
+    /// Commit batches.
+    lanes: TaskGroup,
+    /// Give to the hub what was stored.
+    dispatch: TaskGroup,
+    /// Live connections, the bus, presence, and recurring work.
+    hub: TaskGroup,
+}
+
+impl Drop for Tasks {
+    /// A service that nobody has closed ends with its last clone, and lets go of its store.
+    fn drop(&mut self) {
+        self.draining.cancel();
+        for group in [&self.lanes, &self.dispatch, &self.hub] {
+            group.stop();
+        }
+    }
+}
+
+impl Service {
+    /// Starts the tasks, on the tokio runtime that this is called in.
+    pub(crate) fn start(parts: Parts) -> Result<Self> {
+        let Parts { store, presence, bus, policy, context, limits, settings } = parts;
+        let passwords = Passwords::new(settings.password_cost)?;
+        let tasks = Tasks::default();
+
+        let (hub, outgoing) = Hub::new(HubParts {
+            node: NodeId(u64::from_be_bytes(context.random())),
+            store: Arc::clone(&store),
+            presence,
+            bus,
+            policy: policy.clone(),
+            context: context.clone(),
+            limits: limits.clone(),
+            settings: settings.hub.clone(),
+            session_lifetime: settings.session_lifetime,
+        });
+        let hub = Arc::new(hub);
+        hub.start(outgoing, &tasks.hub);
+        tasks.hub.spawn_until_stop(recurring::remove_expired_sessions(Arc::clone(&store), context.clone()));
+
+        let lane_limits = LaneLimits {
+            lanes: store.lanes(),
+            batch: settings.batch.max(1),
+            queue: settings.queue.max(1),
+            wait: settings.commit_wait,
+        };
+        let dispatcher = Dispatcher::start(lane_limits.lanes, &hub, &tasks.dispatch);
+        let sends = lanes::start_sends(lane_limits, &store, &dispatcher, &tasks.lanes);
+        let ephemeral_members = limits.ephemeral_members;
+        let marks = lanes::start_marks(lane_limits, ephemeral_members, &store, &dispatcher, &tasks.lanes);
+        Ok(Self {
+            store,
+            policy,
+            context,
+            limits,
+            settings,
+            passwords,
+            sends,
+            marks,
+            hub,
+            meters: Meters::new("messenger_operation_duration_seconds"),
+            tasks,
+            dispatcher,
+        })
+    }
+
+    /// Gives the connections what has happened: in the order of what else happens in the chat, if it is about one.
+    pub(crate) async fn dispatch(&self, chat: Option<ChatId>, message: BusMessage) {
+        self.dispatcher.dispatch(chat, message).await;
+    }
+
+    /// Refuses new connections, and tells the open ones to go to another node.
+    pub(crate) fn drain(&self) {
+        self.tasks.draining.cancel();
+        self.hub.end_all();
+    }
+
+    /// Drains, finishes what is under way, and closes the store.
+    pub(crate) async fn close(&self) {
+        self.drain();
+        let Tasks { commands, lanes, dispatch, hub, .. } = &self.tasks;
+        for group in [commands, lanes, dispatch, hub] {
+            group.end().await;
+        }
+        if let Err(error) = self.hub.depart().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "presence was not given back");
+        }
+        self.store.close().await;
+    }
+}

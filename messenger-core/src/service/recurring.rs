@@ -1,0 +1,28 @@
+//! What is done again and again, whoever is connected.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{context::Context, ports::Store};
+
+/// Between two removals of expired sessions.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Sessions removed in one transaction.
+const AT_ONCE: usize = 500;
+
+/// Removes what nobody can use any more: sessions that have expired.
+pub(super) async fn remove_expired_sessions(store: Arc<dyn Store>, context: Context) {
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        loop {
+            match store.remove_expired_sessions(context.now(), AT_ONCE).await {
+                Ok(AT_ONCE) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "expired sessions were not removed");
+                    break;
+                }
+            }
+        }
+    }
+}

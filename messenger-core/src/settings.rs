@@ -1,0 +1,42 @@
+use std::time::Duration;
+
+use crate::{hub::HubSettings, passwords::PasswordCost};
+
+/// How long things last and how much waits.
+///
+/// ```
+/// use std::time::Duration;
+/// use messenger_core::Settings;
+///
+/// let settings = Settings { session_lifetime: Duration::from_secs(3600), ..Settings::default() };
+/// assert_eq!(settings.commit_wait, Duration::from_secs(10));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a session lasts after it was last used. Default: 30 days.
+    pub session_lifetime: Duration,
+    /// How long a send or a mark waits for its commit before the caller is told that the service is unavailable.
+    /// Default: 10 s.
+    pub commit_wait: Duration,
+    /// Messages or marks in one commit, at most; at least 1. Default: 256.
+    pub batch: usize,
+    /// Messages or marks that may wait for a commit, per lane; at least 1. Default: 4,096.
+    pub queue: usize,
+    /// What one password hash costs. Default: that of [`PasswordCost`].
+    pub password_cost: PasswordCost,
+    /// Times and bounds of live connections. Default: those of [`HubSettings`].
+    pub hub: HubSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session_lifetime: Duration::from_secs(30 * 86_400),
+            commit_wait: Duration::from_secs(10),
+            batch: 256,
+            queue: 4096,
+            password_cost: PasswordCost::default(),
+            hub: HubSettings::default(),
+        }
+    }
+}
