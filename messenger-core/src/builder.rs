@@ -11,6 +11,7 @@ use crate::{
     ports::{Bus, Presence, Store},
     service::{Parts, Service},
     settings::Settings,
+    stores::InstrumentedStore,
 };
 
 /// Puts a [`Messenger`] together.
@@ -34,6 +35,7 @@ pub struct Builder {
     context: Context,
     limits: Limits,
     settings: Settings,
+    instrument_store: bool,
 }
 
 impl Messenger {
@@ -66,6 +68,7 @@ impl Builder {
             context: Context::system(),
             limits: Limits::default(),
             settings: Settings::default(),
+            instrument_store: false,
         }
     }
 
@@ -111,6 +114,13 @@ impl Builder {
         self
     }
 
+    /// Measures every intent of the store, as [`InstrumentedStore`] says. Off unless it is asked for.
+    #[must_use]
+    pub const fn instrument_store(mut self, on: bool) -> Self {
+        self.instrument_store = on;
+        self
+    }
+
     /// Starts the service.
     ///
     /// # Errors
@@ -119,7 +129,8 @@ impl Builder {
     /// # Panics
     /// Outside a tokio runtime, where the service's tasks run until [`Messenger::close`].
     pub fn build(self) -> Result<Messenger> {
-        let Self { store, presence, bus, policy, context, limits, settings } = self;
+        let Self { store, presence, bus, policy, context, limits, settings, instrument_store } = self;
+        let store = if instrument_store { Arc::new(InstrumentedStore::new(store)) } else { store };
         if bus.is_some() && presence.is_none() {
             return Err(Error::internal("nodes on a bus need a presence that they share"));
         }

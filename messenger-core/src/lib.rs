@@ -15,6 +15,7 @@ pub mod hub;
 mod lanes;
 pub mod memory;
 mod messenger;
+mod meters;
 mod operation;
 mod passwords;
 mod policy;
@@ -22,6 +23,7 @@ pub mod ports;
 pub mod queries;
 mod service;
 mod settings;
+pub mod stores;
 mod tasks;
 #[cfg(test)]
 mod testing;

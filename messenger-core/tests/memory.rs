@@ -14,6 +14,17 @@ testkit::store_cases!(async { Arc::new(MemoryStore::new()) });
 
 testkit::model_cases!(async { Arc::new(MemoryStore::new()) });
 
+mod instrumented {
+    use std::sync::Arc;
+
+    use messenger_core::{
+        memory::MemoryStore,
+        testkit::{self, Instrumented},
+    };
+
+    testkit::store_cases!(async { Instrumented(Arc::new(MemoryStore::new())) });
+}
+
 testkit::presence_cases!(async {
     let clock = Arc::new(ManualClock::default());
     (Arc::new(MemoryPresence::new(clock.clone())), clock)

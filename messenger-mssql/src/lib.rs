@@ -24,7 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messenger_core::{
     Id,
-    ports::{Store, StoreErrorKind, StoreResult},
+    ports::{Capabilities, Store, StoreErrorKind, StoreResult},
 };
 use messenger_sql::columns::Columns;
 
@@ -97,8 +97,8 @@ impl MssqlStore {
 
 #[async_trait]
 impl Store for MssqlStore {
-    fn lanes(&self) -> usize {
-        self.lanes
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_append_lanes(self.lanes)
     }
 
     async fn ping(&self) -> StoreResult<()> {

@@ -19,6 +19,14 @@ testkit::store_cases!(fresh());
 
 testkit::model_cases!(fresh());
 
+mod instrumented {
+    use messenger_core::testkit::{self, Instrumented};
+
+    use super::fresh;
+
+    testkit::store_cases!(async { Instrumented(fresh().await) });
+}
+
 /// The kit permits a store that does not, and asks less of it.
 #[test]
 fn commits_are_numbered() {

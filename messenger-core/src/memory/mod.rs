@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use self::{chats::ChatState, sessions::Sessions, users::Users};
 use crate::{
     domain::{ChatId, ClientId, MessageId, Seq, UserId},
-    ports::{Fingerprint, Store, StoreErrorKind, StoreResult},
+    ports::{Capabilities, Fingerprint, Store, StoreErrorKind, StoreResult},
 };
 
 pub use self::{bus::MemoryBus, presence::MemoryPresence};
@@ -63,8 +63,8 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    fn lanes(&self) -> usize {
-        1
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
     }
 
     async fn ping(&self) -> StoreResult<()> {

@@ -49,6 +49,21 @@ pub enum Unique {
     Id,
 }
 
+impl StoreErrorKind {
+    /// The stable word for this outcome, in metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotFound => "notFound",
+            Self::AlreadyExists(_) => "alreadyExists",
+            Self::Conflict => "conflict",
+            Self::NotMember => "notMember",
+            Self::Unavailable => "unavailable",
+            Self::Corrupt => "corrupt",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl StoreError {
     /// An error of this kind with its cause.
     pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -46,9 +46,8 @@ pub use users::{FoundUser, LoginKey, NamePlace, NewUser, StoredAddress, UpdateUs
 /// - `racing_writers_of_all_kinds_get_along`: they are answered as the ports say, never with a deadlock.
 #[async_trait]
 pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerStore {
-    /// How many batches of [`MessageStore::append_messages`] make sense at the same time: one for a store
-    /// with a single writer. Messages of one chat are never in two batches at once.
-    fn lanes(&self) -> usize;
+    /// What this store can do, and how it is best used. It stays the same for as long as the store is open.
+    fn capabilities(&self) -> Capabilities;
 
     /// Whether the store can be reached and written to now.
     ///
@@ -61,6 +60,36 @@ pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerSto
     /// # Behavior
     /// - `closed_store_is_unavailable`
     async fn close(&self);
+}
+
+/// What a store can do, and how it is best used, as data: so a wrapper passes on also what it knows nothing of.
+///
+/// ```
+/// use messenger_core::ports::Capabilities;
+///
+/// assert_eq!(Capabilities::default().append_lanes, 1);
+/// assert_eq!(Capabilities::default().with_append_lanes(4).append_lanes, 4);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// How many batches of [`MessageStore::append_messages`] make sense at the same time: one for a store with a single
+    /// writer. At least 1; default: 1. Messages of one chat are never in two batches at once.
+    pub append_lanes: usize,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self { append_lanes: 1 }
+    }
+}
+
+impl Capabilities {
+    /// With this many [`append_lanes`](Self::append_lanes).
+    #[must_use]
+    pub const fn with_append_lanes(self, append_lanes: usize) -> Self {
+        Self { append_lanes }
+    }
 }
 
 /// Bytes that a store keeps and does not look into: UTF-8 text, or what an encrypting wrapper made of it.

@@ -2,7 +2,6 @@
 
 mod dispatch;
 mod lanes;
-mod meters;
 mod recurring;
 
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::dispatch::Dispatcher;
-pub(crate) use self::meters::Meters;
 use crate::{
     announcements::SentMessage,
     context::Context,
@@ -18,6 +16,7 @@ use crate::{
     error::Result,
     hub::{Hub, HubParts},
     lanes::{LaneLimits, Lanes},
+    meters::Meters,
     passwords::Passwords,
     policy::PolicyGate,
     ports::{Bus, BusMessage, MarkerMoved, MoveMarker, NewMessage, NodeId, Presence, Store},
@@ -100,7 +99,7 @@ impl Service {
         tasks.hub.spawn_until_stop(recurring::remove_expired_sessions(Arc::clone(&store), context.clone()));
 
         let lane_limits = LaneLimits {
-            lanes: store.lanes(),
+            lanes: store.capabilities().append_lanes,
             batch: settings.batch.max(1),
             queue: settings.queue.max(1),
             wait: settings.commit_wait,

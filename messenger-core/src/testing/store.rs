@@ -94,8 +94,8 @@ impl TestStore {
 
 #[async_trait]
 impl Store for TestStore {
-    fn lanes(&self) -> usize {
-        self.inner.lanes()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     async fn ping(&self) -> StoreResult<()> {

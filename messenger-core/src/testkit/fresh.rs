@@ -7,6 +7,7 @@ use crate::{
     domain::Timestamp,
     memory::MemoryBus,
     ports::{Bus, NodeId, Presence, Store},
+    stores::InstrumentedStore,
 };
 
 /// A store with nothing in it, made for one case.
@@ -19,7 +20,7 @@ use crate::{
 ///
 /// struct Directory;
 /// let fresh = (Arc::new(MemoryStore::new()), Directory);
-/// assert_eq!(fresh.store().lanes(), 1);
+/// assert_eq!(fresh.store().capabilities().append_lanes, 1);
 /// ```
 pub trait FreshStore {
     /// The store.
@@ -41,6 +42,23 @@ impl FreshStore for Arc<dyn Store> {
 impl<F: FreshStore, G> FreshStore for (F, G) {
     fn store(&self) -> Arc<dyn Store> {
         self.0.store()
+    }
+}
+
+/// A fresh store inside an [`InstrumentedStore`], so that the kit runs over both.
+///
+/// ```no_run
+/// # fn main() {}
+/// use std::sync::Arc;
+/// use messenger_core::{memory::MemoryStore, testkit::{self, Instrumented}};
+///
+/// testkit::store_cases!(async { Instrumented(Arc::new(MemoryStore::new())) });
+/// ```
+pub struct Instrumented<F>(pub F);
+
+impl<F: FreshStore> FreshStore for Instrumented<F> {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(InstrumentedStore::new(self.0.store()))
     }
 }
 

@@ -125,8 +125,8 @@ fn none<T>(_: &T) -> Vec<ChatId> {
 
 #[async_trait]
 impl Store for SimStore {
-    fn lanes(&self) -> usize {
-        2
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_append_lanes(2)
     }
     async fn ping(&self) -> StoreResult<()> {
         self.read(self.inner.ping()).await

@@ -61,7 +61,7 @@ fn shown(error: &OpenError) -> String {
 async fn a_store_is_opened_with_its_tables() {
     let server = server();
     let store = builder(&server).schema("chat").lanes(3).open().await.unwrap();
-    assert_eq!(store.lanes(), 3);
+    assert_eq!(store.capabilities().append_lanes, 3);
     let texts = server.texts();
     assert!(texts.iter().any(|text| text.contains("INSERT INTO [chat].messenger_migrations")), "{texts:?}");
     // The connection that may wait for locks is not one of those that intents use.

@@ -18,3 +18,11 @@ mod versioned {
 
     testkit::store_cases!(versioned());
 }
+
+mod instrumented {
+    use messenger_core::testkit::{self, Instrumented};
+
+    use crate::support::fresh;
+
+    testkit::store_cases!(async { Instrumented(fresh().await) });
+}

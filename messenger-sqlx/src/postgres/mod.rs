@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use messenger_core::ports::{Store, StoreErrorKind, StoreResult};
+use messenger_core::ports::{Capabilities, Store, StoreErrorKind, StoreResult};
 use sqlx::{PgPool, SqlStr};
 
 use self::{
@@ -119,8 +119,8 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    fn lanes(&self) -> usize {
-        self.lanes
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_append_lanes(self.lanes)
     }
 
     async fn ping(&self) -> StoreResult<()> {

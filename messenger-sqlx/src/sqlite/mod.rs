@@ -20,7 +20,7 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use messenger_core::ports::{Store, StoreResult};
+use messenger_core::ports::{Capabilities, Store, StoreResult};
 use sqlx::SqliteConnection;
 
 pub use self::{
@@ -94,8 +94,8 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    fn lanes(&self) -> usize {
-        1
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
     }
 
     async fn ping(&self) -> StoreResult<()> {

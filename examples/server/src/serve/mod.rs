@@ -34,7 +34,7 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
         // A database may let one wait for long.
         () = signals.next() => return Ok(()),
     };
-    let messenger = Messenger::builder(store).build().map_err(ServerError::start)?;
+    let messenger = Messenger::builder(store).instrument_store(true).build().map_err(ServerError::start)?;
     let app = app(config, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
     announce(config, address);

@@ -19,7 +19,7 @@ pub use self::{
 
 pub async fn open_store_answers_a_ping(world: &World) {
     world.store.ping().await.unwrap();
-    assert!(world.store.lanes() >= 1);
+    assert!(world.store.capabilities().append_lanes >= 1);
 }
 
 pub async fn closed_store_is_unavailable(world: &World) {

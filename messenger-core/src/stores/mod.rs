@@ -1,0 +1,5 @@
+//! Stores that wrap another one.
+
+mod instrumented;
+
+pub use self::instrumented::InstrumentedStore;
