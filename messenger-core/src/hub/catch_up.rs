@@ -5,7 +5,7 @@ use std::{
 
 use super::{
     ATTEMPTS, Entered, Hub, Link, fitting,
-    link::{Place, Places},
+    link::{ChatState, LinkState},
 };
 use crate::{
     convert,
@@ -114,7 +114,7 @@ impl CatchUp {
     /// Compares what the client has with the store. If changes have gone out already, older ones can't be sent
     /// in order any more, and a chat that has them is reset.
     ///
-    /// From here on the connection has a seat in every chat of its person, so what is read later, and what goes to its
+    /// From here on the connection has joined the room of every chat of its person, so what is read later, and what goes to its
     /// mailbox, leave no gap between them.
     pub(super) async fn plan(
         hub: &Hub,
@@ -124,7 +124,7 @@ impl CatchUp {
         has_told_changes: bool,
     ) -> Result<Plan> {
         let most = if has_told_changes { 0 } else { hub.limits.catch_up as u64 };
-        hub.enter_all(link, since.map(|since| since.commit), |places, memberships, heads| {
+        hub.enter_all(link, since.map(|since| since.commit), |link_state, memberships, heads| {
             if let Some(since) = since {
                 let Some(unknown) = what_has_changed(&mut named, memberships, &since) else {
                     return Plan::UnknownPosition;
@@ -133,15 +133,15 @@ impl CatchUp {
                     return Plan::Asks(Asked { known: named, unknown });
                 }
             }
-            places.chats.values_mut().for_each(Place::forget);
+            link_state.chats.values_mut().for_each(ChatState::forget);
             let position = memberships.position();
-            Plan::Made(Self { position, ..Self::compare(places, heads, named, most) })
+            Plan::Made(Self { position, ..Self::compare(link_state, heads, named, most) })
         })
         .await
     }
 
     fn compare(
-        places: &mut Places,
+        link_state: &mut LinkState,
         heads: &[(ChatId, Revision)],
         mut named: HashMap<ChatId, Revision>,
         most: u64,
@@ -149,14 +149,14 @@ impl CatchUp {
         let mut plan = Self::nothing();
         let mut in_all = 0;
         for (chat, head) in heads.iter().copied() {
-            let place = places.chats.entry(chat).or_default();
-            place.seat(head);
+            let chat_state = link_state.chats.entry(chat).or_default();
+            chat_state.join(head);
             let Some(since) = named.remove(&chat) else {
                 plan.added.push_back(chat);
                 continue;
             };
-            // What a client has from elsewhere is no place in the order of what it is told here.
-            place.give(since.min(head));
+            // What a client has from elsewhere has no part in the order of what it is told here.
+            chat_state.set_snapshot(since.min(head));
             let behind = Behind { chat, since, head, member_at: head };
             let changes = behind.changes();
             in_all += changes;
@@ -291,7 +291,7 @@ impl CatchUp {
             .collect::<Result<_, _>>()?;
         let Some(removal) = removal_of(link.user, &events, behind.member_at) else {
             if !truncated {
-                link.give(chat.id, chat.revision);
+                link.set_snapshot(chat.id, chat.revision);
             }
             self.ready.extend(events);
             return Ok(true);
@@ -383,14 +383,14 @@ impl Hub {
                     Entered::Gone => {}
                 }
             }
-            let mut places = link.places();
-            let stale = shown.extract_if(.., |chat| !places.is_seated_since(chat.id, chat.revision));
+            let mut link_state = link.state();
+            let stale = shown.extract_if(.., |chat| !link_state.has_joined_since(chat.id, chat.revision));
             left.extend(stale.map(|chat| chat.id));
             if left.is_empty() {
                 for chat in &shown {
-                    let place = places.chats.entry(chat.id).or_default();
-                    place.seat(chat.revision);
-                    place.give(chat.revision);
+                    let chat_state = link_state.chats.entry(chat.id).or_default();
+                    chat_state.join(chat.revision);
+                    chat_state.set_snapshot(chat.revision);
                 }
                 return Ok((shown, is_all));
             }

@@ -261,14 +261,14 @@ impl Connection {
         };
         let present = self.hub.presence_of(users).await;
         let present = present.inspect_err(|_| self.hub.unwatch_asked(&self.link, &new))?;
-        let mut places = self.link.places();
+        let mut link_state = self.link.state();
         for presence in &present {
             // What is said from now on is news only if it differs from this answer.
-            if let Some(watch) = places.watched.get_mut(&presence.user_id) {
+            if let Some(watch) = link_state.watched.get_mut(&presence.user_id) {
                 watch.online = Some(presence.online);
             }
         }
-        drop(places);
+        drop(link_state);
         // What waits for the client may be of a time before this answer: behind it the answer is news once more.
         for presence in present.iter().filter(|presence| new.contains(&presence.user_id)) {
             let delivery = Arc::new(Delivery::new(Event::PresenceChanged(*presence)));
@@ -342,9 +342,9 @@ impl Connection {
                 None => return self.ending.map(Signal::End),
             };
             match told {
-                Told::Now(delivery) => return Some(Signal::Event(delivery)),
-                Told::Nothing => {}
-                Told::Later(item) => {
+                Emit::Now(delivery) => return Some(Signal::Event(delivery)),
+                Emit::Nothing => {}
+                Emit::Later(item) => {
                     self.inbox.push_front(item);
                     return None;
                 }
@@ -362,66 +362,66 @@ impl Connection {
     }
 
     /// What the client is told of an event, which follows the change `since` if it is one of a chat.
-    fn event(&mut self, delivery: Arc<Delivery>, since: Revision) -> Told {
+    fn event(&mut self, delivery: Arc<Delivery>, since: Revision) -> Emit {
         match delivery.event() {
             Event::PresenceChanged(Presence { user_id, online, .. }) => {
                 let is_news = self.link.is_news(*user_id, *online);
-                if is_news { Told::Now(delivery) } else { Told::Nothing }
+                if is_news { Emit::Now(delivery) } else { Emit::Nothing }
             }
-            // What has no place in the order of changes is told to those who have the chat.
+            // What is not part of the order of changes is told to those who have the chat.
             Event::Typing(Typing { chat_id, .. })
             | Event::ReadMoved(MarkMove { chat_id, .. })
-            | Event::DeliveredMoved(MarkMove { chat_id, .. }) => match self.link.told(*chat_id) {
-                Some(_) => Told::Now(delivery),
-                None => Told::Nothing,
+            | Event::DeliveredMoved(MarkMove { chat_id, .. }) => match self.link.delivered(*chat_id) {
+                Some(_) => Emit::Now(delivery),
+                None => Emit::Nothing,
             },
             event => match event.change() {
                 Some((chat, revision)) => self.change(delivery, chat, since, revision),
-                None => Told::Now(delivery),
+                None => Emit::Now(delivery),
             },
         }
     }
 
     /// A change is told if it follows what the client has.
-    fn change(&mut self, delivery: Arc<Delivery>, chat: ChatId, since: Revision, revision: Revision) -> Told {
-        let mut places = self.link.places();
-        let Some(place) = places.chats.get_mut(&chat) else { return Told::Nothing };
-        let Some(has) = place.told().filter(|has| revision > *has) else { return Told::Nothing };
+    fn change(&mut self, delivery: Arc<Delivery>, chat: ChatId, since: Revision, revision: Revision) -> Emit {
+        let mut link_state = self.link.state();
+        let Some(chat_state) = link_state.chats.get_mut(&chat) else { return Emit::Nothing };
+        let Some(has) = chat_state.delivered().filter(|has| revision > *has) else { return Emit::Nothing };
         if since > has {
-            drop(places);
+            drop(link_state);
             // Must not happen, and is made good for: to leave something out would be worse.
             tracing::error!(%chat, %has, %since, "changes of a chat are missing in a mailbox");
-            return Told::Later(Item::Show(chat, revision));
+            return Emit::Later(Item::Show(chat, revision));
         }
-        place.tell(revision);
-        let given = place.given();
-        drop(places);
+        chat_state.set_delivered(revision);
+        let given = chat_state.snapshot();
+        drop(link_state);
         self.has_told_changes = true;
-        Told::Now(delivery.for_one_who_has(given, has))
+        Emit::Now(delivery.for_one_who_has(given, has))
     }
 
-    fn shown(&self, chat: ChatId, revision: Revision) -> Told {
-        match self.link.told(chat) {
-            Some(told) if told >= revision => Told::Nothing,
-            _ => Told::Later(Item::Show(chat, revision)),
+    fn shown(&self, chat: ChatId, revision: Revision) -> Emit {
+        match self.link.delivered(chat) {
+            Some(told) if told >= revision => Emit::Nothing,
+            _ => Emit::Later(Item::Show(chat, revision)),
         }
     }
 
-    fn removed(&self, chat: ChatId, revision: Revision) -> Told {
-        let mut places = self.link.places();
-        let Some(place) = places.chats.get_mut(&chat) else { return Told::Nothing };
+    fn removed(&self, chat: ChatId, revision: Revision) -> Emit {
+        let mut link_state = self.link.state();
+        let Some(chat_state) = link_state.chats.get_mut(&chat) else { return Emit::Nothing };
         // One that the client was given later is of a time after this removal.
-        let had_it = place.given() < revision && place.told().is_some();
+        let had_it = chat_state.snapshot() < revision && chat_state.delivered().is_some();
         if had_it {
-            place.forget();
+            chat_state.forget();
         }
-        if !place.has_seat() && place.told().is_none() {
-            places.chats.remove(&chat);
+        if !chat_state.has_joined() && chat_state.delivered().is_none() {
+            link_state.chats.remove(&chat);
         }
         if had_it {
-            Told::Now(Arc::new(Delivery::new(Event::ChatRemoved { chat_id: chat })))
+            Emit::Now(Arc::new(Delivery::new(Event::ChatRemoved { chat_id: chat })))
         } else {
-            Told::Nothing
+            Emit::Nothing
         }
     }
 
@@ -455,7 +455,7 @@ impl Connection {
     /// Shows a chat that is new to the client. If it is not, what the client lacks of it is sent; if it is no longer
     /// the person's, the word of that waits behind this.
     fn showing(&self, chat: ChatId, revision: Revision) -> CatchUp {
-        match self.link.told(chat) {
+        match self.link.delivered(chat) {
             Some(has) => CatchUp::one(&self.hub, chat, has, revision),
             None => CatchUp::shown(chat),
         }
@@ -463,7 +463,7 @@ impl Connection {
 }
 
 /// What comes of something that waits for a connection.
-enum Told {
+enum Emit {
     /// The client is told this.
     Now(Arc<Delivery>),
     /// It knows, or it is none of its business.

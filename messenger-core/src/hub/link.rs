@@ -28,13 +28,13 @@ pub(super) struct Link {
     memberships: AtomicU64,
     /// Chats named in the parts of a resume that is not whole yet.
     named: AtomicUsize,
-    places: Mutex<Places>,
+    state: Mutex<LinkState>,
 }
 
-/// Where the hub has an entry for this connection.
+/// What the hub has of this connection in its rooms and among its watchers.
 #[derive(Debug, Default)]
-pub(super) struct Places {
-    pub(super) chats: HashMap<ChatId, Place, BuildHasherDefault<IdHasher>>,
+pub(super) struct LinkState {
+    pub(super) chats: HashMap<ChatId, ChatState, BuildHasherDefault<IdHasher>>,
     /// People whose comings and goings are told.
     pub(super) watched: HashMap<UserId, Watch>,
     /// Once the connection is gone, nothing may be entered any more.
@@ -52,15 +52,15 @@ pub(super) struct Watch {
     pub(super) online: Option<bool>,
 }
 
-/// A connection's place in a chat: its seat in the [room](super::room::Room), and what its client has.
+/// A connection's state in a chat: whether it has joined the [room](super::room::Room), and what its client has.
 ///
-/// The seat is ahead of the client, for what waits in the mailbox lies between the two.
+/// The room is ahead of the client: what waits in the mailbox lies between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ChatState {
     // Revisions, or `NONE`. As options they would take twice the memory.
     member_at: u64,
-    given: u64,
-    told: u64,
+    snapshot: u64,
+    delivered: u64,
 }
 
 impl Link {
@@ -77,7 +77,7 @@ impl Link {
             expires_at: AtomicI64::new(expires_at),
             memberships: AtomicU64::new(Self::ENTERING),
             named: AtomicUsize::new(0),
-            places: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
@@ -118,90 +118,90 @@ impl Link {
         self.named.swap(chats, Ordering::Relaxed)
     }
 
-    pub(super) fn places(&self) -> MutexGuard<'_, Places> {
+    pub(super) fn state(&self) -> MutexGuard<'_, LinkState> {
         // Nothing panics while it holds the lock.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the client has of a chat.
-    pub(super) fn told(&self, chat: ChatId) -> Option<Revision> {
-        self.places().chats.get(&chat)?.told()
+    pub(super) fn delivered(&self, chat: ChatId) -> Option<Revision> {
+        self.state().chats.get(&chat)?.delivered()
     }
 
     /// Whether it is news to the client that this person has come or gone; from now on it is none.
     pub(super) fn is_news(&self, user: UserId, online: bool) -> bool {
-        let mut places = self.places();
-        places.watched.get_mut(&user).is_some_and(|watch| watch.online.replace(online) != Some(online))
+        let mut link_state = self.state();
+        link_state.watched.get_mut(&user).is_some_and(|watch| watch.online.replace(online) != Some(online))
     }
 
     /// The client has been given the whole chat up to here.
-    pub(super) fn give(&self, chat: ChatId, revision: Revision) {
-        self.places().chats.entry(chat).or_default().give(revision);
+    pub(super) fn set_snapshot(&self, chat: ChatId, revision: Revision) {
+        self.state().chats.entry(chat).or_default().set_snapshot(revision);
     }
 
     /// The client does not have the chat any more.
     pub(super) fn forget(&self, chat: ChatId) {
-        self.places().chats.entry(chat).or_default().forget();
+        self.state().chats.entry(chat).or_default().forget();
     }
 }
 
-impl Places {
-    /// Whether the connection has a seat in the chat, and what was read of it at `revision` is no older than that.
-    pub(super) fn is_seated_since(&self, chat: ChatId, revision: Revision) -> bool {
-        let member_at = self.chats.get(&chat).and_then(|place| place.member_at());
+impl LinkState {
+    /// Whether the connection has joined the room of the chat, and what was read of it at `revision` is no older than that.
+    pub(super) fn has_joined_since(&self, chat: ChatId, revision: Revision) -> bool {
+        let member_at = self.chats.get(&chat).and_then(|chat_state| chat_state.member_at());
         member_at.is_some_and(|member_at| member_at <= revision)
     }
 }
 
-impl Place {
+impl ChatState {
     const NONE: u64 = u64::MAX;
 
-    pub(super) const fn has_seat(self) -> bool {
+    pub(super) const fn has_joined(self) -> bool {
         self.member_at != Self::NONE
     }
 
-    /// If there is a seat: the latest change at which the person is known to be a member. What the room has to say of
+    /// If it has joined: the latest change at which the person is known to be a member. What the room has to say of
     /// their membership before that is over.
     pub(super) fn member_at(self) -> Option<Revision> {
-        self.has_seat().then(|| Revision::new(self.member_at))
+        self.has_joined().then(|| Revision::new(self.member_at))
     }
 
-    /// Takes a seat, or keeps it, for one who is a member at `revision`.
-    pub(super) fn seat(&mut self, revision: Revision) {
+    /// Joins, or stays, for one who is a member at `revision`.
+    pub(super) fn join(&mut self, revision: Revision) {
         self.member_at = self.member_at().map_or(revision, |known| known.max(revision)).get();
     }
 
-    pub(super) const fn unseat(&mut self) {
+    pub(super) const fn leave(&mut self) {
         self.member_at = Self::NONE;
     }
 
     /// The last change that the client has; `None` if it does not have the chat.
-    pub(super) fn told(self) -> Option<Revision> {
-        (self.told != Self::NONE).then(|| Revision::new(self.told))
+    pub(super) fn delivered(self) -> Option<Revision> {
+        (self.delivered != Self::NONE).then(|| Revision::new(self.delivered))
     }
 
-    pub(super) fn tell(&mut self, revision: Revision) {
-        self.told = revision.get();
+    pub(super) fn set_delivered(&mut self, revision: Revision) {
+        self.delivered = revision.get();
     }
 
     /// Up to here the client was given the whole chat, and not change by change.
-    pub(super) const fn given(self) -> Revision {
-        Revision::new(self.given)
+    pub(super) const fn snapshot(self) -> Revision {
+        Revision::new(self.snapshot)
     }
 
-    pub(super) fn give(&mut self, revision: Revision) {
-        self.given = revision.get();
-        self.told = revision.get();
+    pub(super) fn set_snapshot(&mut self, revision: Revision) {
+        self.snapshot = revision.get();
+        self.delivered = revision.get();
     }
 
     pub(super) const fn forget(&mut self) {
-        (self.given, self.told) = (0, Self::NONE);
+        (self.snapshot, self.delivered) = (0, Self::NONE);
     }
 }
 
-impl Default for Place {
+impl Default for ChatState {
     fn default() -> Self {
-        Self { member_at: Self::NONE, given: 0, told: Self::NONE }
+        Self { member_at: Self::NONE, snapshot: 0, delivered: Self::NONE }
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
         let hashes: Vec<u64> = (0..1000)
             .map(|_| BuildHasherDefault::<IdHasher>::default().hash_one(context.id::<crate::Chat>()))
             .collect();
-        // A table goes by the lowest bits, and tells apart what is in one place by the highest.
+        // A table goes by the lowest bits, and tells apart what is in one bucket by the highest.
         let lowest: HashSet<u64> = hashes.iter().map(|hash| hash & 0xff).collect();
         let highest: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
         assert!(lowest.len() > 200 && highest.len() > 20, "{} and {}", lowest.len(), highest.len());

@@ -10,7 +10,7 @@ use std::{
 use super::Delivery;
 use crate::domain::{ChatId, Revision};
 
-/// Places that an empty queue keeps: most of what comes, comes a little at a time.
+/// LinkState that an empty queue keeps: most of what comes, comes a little at a time.
 const KEPT: usize = 16;
 
 /// What waits for one connection. Bounded: when it is full the connection ends, so that nobody else waits for it

@@ -39,7 +39,7 @@ pub use mailbox::Ending;
 
 use self::{
     checks::Checks,
-    link::{Link, Places},
+    link::{Link, LinkState},
     mailbox::{Item, Mailbox},
     outgoing::Outgoing,
     room::{Entered, Outcome, Room},
@@ -211,11 +211,11 @@ impl Hub {
             return Err(Error::RateLimited(self.settings.ping_interval));
         }
         let mut connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
-        let live_from_here = |places: &mut Places, _: &Memberships, chats: &[(ChatId, Revision)]| {
+        let live_from_here = |link_state: &mut LinkState, _: &Memberships, chats: &[(ChatId, Revision)]| {
             for (chat, revision) in chats {
-                let place = places.chats.entry(*chat).or_default();
-                place.seat(*revision);
-                place.give(*revision);
+                let chat_state = link_state.chats.entry(*chat).or_default();
+                chat_state.join(*revision);
+                chat_state.set_snapshot(*revision);
             }
         };
         self.enter_all(&link, None, live_from_here).await?;
@@ -249,14 +249,14 @@ impl Hub {
         true
     }
 
-    /// Gives the connection a seat in the rooms of all its person's chats. Then `begin` says what its client has of
+    /// Lets the connection join the rooms of all its person's chats. Then `begin` says what its client has of
     /// them; it is told of each chat a revision, at which the person was a member, and after which the connection gets
     /// everything.
     async fn enter_all<T>(
         &self,
         link: &Arc<Link>,
         left_after: Option<u64>,
-        begin: impl FnOnce(&mut Places, &Memberships, &[(ChatId, Revision)]) -> T,
+        begin: impl FnOnce(&mut LinkState, &Memberships, &[(ChatId, Revision)]) -> T,
     ) -> Result<T> {
         let mut taken = Taken { hub: self, link, chats: Vec::new() };
         for _ in 0..ATTEMPTS {
@@ -271,24 +271,24 @@ impl Hub {
             };
             let entered: Option<Vec<_>> = memberships.chats.iter().map(enter).collect();
             let Some(entered) = entered else { continue };
-            let mut places = link.places();
-            if entered.iter().all(|(chat, revision)| places.is_seated_since(*chat, *revision)) {
+            let mut link_state = link.state();
+            if entered.iter().all(|(chat, revision)| link_state.has_joined_since(*chat, *revision)) {
                 link.has_entered(memberships.count);
                 taken.chats.clear();
-                return Ok(begin(&mut places, &memberships, &entered));
+                return Ok(begin(&mut link_state, &memberships, &entered));
             }
         }
         Err(Error::unavailable())
     }
 
-    /// Gives the connection of one who is a member at `head` a seat in a room; with `show`, its client is to be shown
+    /// Lets the connection of one who is a member at `head` join a room; with `show`, its client is to be shown
     /// the chat.
     fn enter(&self, link: &Arc<Link>, head: &ChatHead, show: bool) -> Entered {
         if let Some(peer) = head.peer {
             self.watch_peer(link, peer);
         }
         // Without a look at the room, because this is the rule when a client resumes.
-        if link.places().chats.get(&head.chat).is_some_and(|place| place.has_seat()) {
+        if link.state().chats.get(&head.chat).is_some_and(|chat_state| chat_state.has_joined()) {
             return Entered::Before;
         }
         let entered = self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision, show));
@@ -346,12 +346,12 @@ impl Hub {
     /// Forgets a connection. Its lease is given back by the next tick.
     fn leave(&self, link: &Arc<Link>) {
         let (chats, watched) = {
-            let mut places = link.places();
-            places.gone = true;
-            (std::mem::take(&mut places.chats), std::mem::take(&mut places.watched))
+            let mut link_state = link.state();
+            link_state.gone = true;
+            (std::mem::take(&mut link_state.chats), std::mem::take(&mut link_state.watched))
         };
-        for (chat, place) in chats {
-            if place.has_seat() {
+        for (chat, chat_state) in chats {
+            if chat_state.has_joined() {
                 self.exit(link, chat);
             }
         }
@@ -501,7 +501,7 @@ impl Hub {
     }
 
     fn topic_unwanted(&self, topic: Topic) {
-        // Whoever comes to need it has a place in the map before they say so behind this lock: either it is seen here,
+        // Whoever comes to need it is in the map before they say so behind this lock: either it is seen here,
         // or their word comes after this one.
         self.checks.subscribe_if(topic, || match topic {
             Topic::Chat(chat) => self.rooms.contains_key(&chat),
@@ -534,7 +534,7 @@ impl Hub {
     }
 }
 
-/// Seats that a client is about to be told of; when it is not, they are given back, or the next look would find that it
+/// Rooms joined that a client is about to be told of; when it is not, they are left again, or the next look would find that it
 /// has everything.
 struct Taken<'a> {
     hub: &'a Hub,
@@ -545,7 +545,7 @@ struct Taken<'a> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         for chat in self.chats.drain(..) {
-            if self.hub.room(chat).is_some_and(|room| room.unseat(self.link)) {
+            if self.hub.room(chat).is_some_and(|room| room.undo_enter(self.link)) {
                 self.hub.close_room(chat);
             }
         }

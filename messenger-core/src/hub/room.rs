@@ -15,11 +15,11 @@ const PARKED_AT_MOST: usize = 1024;
 /// The connections of this node that are in one chat, and the last change that they were given.
 ///
 /// Whatever the order in which changes arrive, they go out by revision: the next one is delivered, an older one is
-/// dropped, and one that comes too early waits until the gap has been filled from the store. Who becomes a member gets
-/// a seat with the change that says so, and whose membership ends loses it with that change, so that nobody is given
-/// less or more of the chat than what happened while they were in it.
+/// dropped, and one that comes too early waits until the gap has been filled from the store. Who becomes a member joins
+/// with the change that says so, and whose membership ends leaves with that change, so that nobody is given less or more of
+/// the chat than what happened while they were in it.
 ///
-/// Locks are taken in this order: the map of rooms, a room, the places of a connection.
+/// Locks are taken in this order: the map of rooms, a room, the state of a connection.
 #[derive(Debug)]
 pub(super) struct Room {
     chat: ChatId,
@@ -35,12 +35,12 @@ struct State {
     /// By no change after this one, and up to `delivered`, did anybody stop being a member.
     removed: Revision,
     parked: BTreeMap<Revision, Arc<Delivery>>,
-    seats: Vec<Arc<Link>>,
+    links: Vec<Arc<Link>>,
     /// No room of the hub any more: what is done in it would be done for nobody.
     closed: bool,
 }
 
-/// What became of an attempt to take a seat.
+/// What became of an attempt to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entered {
     /// All that the room gives out after `since` goes to the connection's mailbox.
@@ -48,7 +48,7 @@ pub(super) enum Entered {
         /// At least the revision that was known.
         since: Revision,
     },
-    /// The connection has had a seat since before.
+    /// The connection had joined before.
     Before,
     /// What is known is too old to say whether the person is still a member: read it anew.
     Stale,
@@ -79,7 +79,7 @@ impl Room {
             // Nothing is known of what was before.
             removed: delivered,
             parked: BTreeMap::new(),
-            seats: Vec::new(),
+            links: Vec::new(),
             closed: false,
         };
         Self { chat, state: Mutex::new(state) }
@@ -97,24 +97,24 @@ impl Room {
         state.closed
     }
 
-    /// Gives a seat to a connection whose person is a member at `known`; with `show`, its client is to be shown the chat.
+    /// Lets a connection join whose person is a member at `known`; with `show`, its client is to be shown the chat.
     pub(super) fn enter(&self, link: &Arc<Link>, known: Revision, show: bool) -> Entered {
         let mut state = self.lock();
-        let mut places = link.places();
-        if places.gone {
+        let mut link_state = link.state();
+        if link_state.gone {
             return Entered::Gone;
         }
-        let place = places.chats.entry(self.chat).or_default();
-        if place.has_seat() {
+        let chat_state = link_state.chats.entry(self.chat).or_default();
+        if chat_state.has_joined() {
             return Entered::Before;
         }
         // Perhaps it was this person.
         if state.removed > known {
             return Entered::Stale;
         }
-        place.seat(known);
-        drop(places);
-        state.seats.push(Arc::clone(link));
+        chat_state.join(known);
+        drop(link_state);
+        state.links.push(Arc::clone(link));
         let since = known.max(state.delivered);
         if show {
             link.mailbox.push(Item::Show(self.chat, since));
@@ -125,7 +125,7 @@ impl Room {
     /// Answers whether the room is idle then.
     pub(super) fn leave(&self, link: &Link) -> bool {
         let mut state = self.lock();
-        state.seats.retain(|other| other.id != link.id);
+        state.links.retain(|other| other.id != link.id);
         state.is_idle()
     }
 
@@ -133,18 +133,18 @@ impl Room {
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
         state.parked.clear();
-        for link in state.seats.drain(..) {
+        for link in state.links.drain(..) {
             link.mailbox.end(Ending::TooFarBehind);
         }
     }
 
-    /// Takes back a seat that the client was never told of. Answers whether the room is idle then.
-    pub(super) fn unseat(&self, link: &Link) -> bool {
+    /// Takes back a joining that the client was never told of. Answers whether the room is idle then.
+    pub(super) fn undo_enter(&self, link: &Link) -> bool {
         let mut state = self.lock();
-        if let Some(place) = link.places().chats.get_mut(&self.chat) {
-            place.unseat();
+        if let Some(chat_state) = link.state().chats.get_mut(&self.chat) {
+            chat_state.leave();
         }
-        state.seats.retain(|other| other.id != link.id);
+        state.links.retain(|other| other.id != link.id);
         state.is_idle()
     }
 
@@ -216,7 +216,7 @@ impl Room {
             let members: HashSet<UserId> = roster.members.iter().map(|member| member.user_id).collect();
             (state.delivered, state.pushed) = (head, head);
             state.remove(self.chat, |user| !members.contains(&user));
-            for link in &state.seats {
+            for link in &state.links {
                 link.mailbox.push(Item::Show(self.chat, head));
             }
             for member in &roster.members {
@@ -226,9 +226,9 @@ impl Room {
         state.after_repair(self.chat, &links_of)
     }
 
-    /// Something that has no place in the order of changes: typing, marks. Its own person is left out on request.
+    /// Something that is not part of the order of changes: typing, marks. Its own person is left out on request.
     pub(super) fn broadcast(&self, delivery: &Arc<Delivery>, except: Option<UserId>) {
-        for link in &self.lock().seats {
+        for link in &self.lock().links {
             if Some(link.user) != except {
                 link.mailbox.push(Item::of(delivery));
             }
@@ -243,7 +243,7 @@ impl Room {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.seats.is_empty() && self.parked.is_empty()
+        self.links.is_empty() && self.parked.is_empty()
     }
 
     fn deliver(
@@ -260,7 +260,7 @@ impl State {
             self.move_members(chat, note, links_of);
         }
         let since = std::mem::replace(&mut self.pushed, revision);
-        for link in &self.seats {
+        for link in &self.links {
             link.mailbox.push(Item::Event(Arc::clone(delivery), since));
         }
     }
@@ -287,36 +287,36 @@ impl State {
     fn remove(&mut self, chat: ChatId, is_removed: impl Fn(UserId) -> bool) {
         let removal = self.delivered;
         self.removed = removal;
-        self.seats.retain(|link| {
+        self.links.retain(|link| {
             if !is_removed(link.user) {
                 return true;
             }
-            let mut places = link.places();
-            let place = places.chats.entry(chat).or_default();
+            let mut link_state = link.state();
+            let chat_state = link_state.chats.entry(chat).or_default();
             // One who is known to be a member later has come back since.
-            if place.member_at().is_some_and(|member_at| member_at >= removal) {
+            if chat_state.member_at().is_some_and(|member_at| member_at >= removal) {
                 return true;
             }
-            place.unseat();
-            drop(places);
+            chat_state.leave();
+            drop(link_state);
             link.mailbox.push(Item::Removed(chat, removal));
             false
         });
     }
 
-    /// Gives seats to the connections of one who is a member now.
+    /// Lets the connections of one who is a member now join.
     fn admit(&mut self, chat: ChatId, user: UserId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) {
         for link in links_of(user) {
-            let mut places = link.places();
-            if places.gone {
+            let mut link_state = link.state();
+            if link_state.gone {
                 continue;
             }
-            let place = places.chats.entry(chat).or_default();
-            if !place.has_seat() {
-                place.seat(self.delivered);
-                drop(places);
+            let chat_state = link_state.chats.entry(chat).or_default();
+            if !chat_state.has_joined() {
+                chat_state.join(self.delivered);
+                drop(link_state);
                 link.mailbox.push(Item::Show(chat, self.delivered));
-                self.seats.push(link);
+                self.links.push(link);
             }
         }
     }

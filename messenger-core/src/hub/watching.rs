@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     AT_ONCE, Delivery, Hub, Link,
-    link::{Places, Watch},
+    link::{LinkState, Watch},
     mailbox::Item,
     within,
 };
@@ -38,12 +38,13 @@ impl Hub {
     /// Tells the connection of the comings and goings of all of them, or of none if they are too many. Answers with
     /// those for whom it has not asked before.
     pub(super) fn watch_asked(&self, link: &Arc<Link>, users: &[UserId]) -> Option<HashSet<UserId>> {
-        let asked =
-            |places: &Places, user: &UserId| places.watched.get(user).is_some_and(|watch| watch.asked);
-        let places = link.places();
-        let new: HashSet<UserId> = users.iter().filter(|user| !asked(&places, user)).copied().collect();
-        let before = places.watched.values().filter(|watch| watch.asked).count();
-        drop(places);
+        let asked = |link_state: &LinkState, user: &UserId| {
+            link_state.watched.get(user).is_some_and(|watch| watch.asked)
+        };
+        let link_state = link.state();
+        let new: HashSet<UserId> = users.iter().filter(|user| !asked(&link_state, user)).copied().collect();
+        let before = link_state.watched.values().filter(|watch| watch.asked).count();
+        drop(link_state);
         if before + new.len() > self.settings.watched {
             return None;
         }
@@ -54,14 +55,14 @@ impl Hub {
     /// Ends what the client has asked for; the other side of a direct chat is watched all the same.
     pub(super) fn unwatch_asked<'u>(&self, link: &Link, users: impl IntoIterator<Item = &'u UserId>) {
         for user in users {
-            let mut places = link.places();
-            let Some(watch) = places.watched.get_mut(user) else { continue };
+            let mut link_state = link.state();
+            let Some(watch) = link_state.watched.get_mut(user) else { continue };
             watch.asked = false;
             if !watch.peer {
-                places.watched.remove(user);
+                link_state.watched.remove(user);
                 // Under the lock, or somebody who watches the person anew would be forgotten here.
                 let was_last = self.forget_watcher(link, *user);
-                drop(places);
+                drop(link_state);
                 if was_last {
                     self.topic_unwanted(Topic::User(*user));
                 }
@@ -75,12 +76,12 @@ impl Hub {
     }
 
     fn watch(&self, link: &Arc<Link>, user: UserId, why: impl FnOnce(&mut Watch)) {
-        let mut places = link.places();
-        if places.gone {
+        let mut link_state = link.state();
+        if link_state.gone {
             return;
         }
-        let is_new = !places.watched.contains_key(&user);
-        why(places.watched.entry(user).or_default());
+        let is_new = !link_state.watched.contains_key(&user);
+        why(link_state.watched.entry(user).or_default());
         if !is_new {
             return;
         }
@@ -88,7 +89,7 @@ impl Hub {
         let first = watched.links.is_empty();
         watched.links.push(Arc::clone(link));
         drop(watched);
-        drop(places);
+        drop(link_state);
         if first {
             self.topic_wanted(Topic::User(user));
         }

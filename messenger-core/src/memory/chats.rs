@@ -83,9 +83,9 @@ impl ChatStore for MemoryStore {
     async fn roster(&self, chat: ChatId) -> StoreResult<Roster> {
         let state = self.lock()?;
         let chat = state.chats.get(&chat).ok_or(StoreErrorKind::NotFound)?;
-        let mut seats: Vec<_> = chat.seats.values().filter(|seat| seat.here).collect();
-        seats.sort_by_key(|seat| seat.order);
-        let members = seats.into_iter().map(|seat| seat.member.clone()).collect();
+        let mut present: Vec<_> = chat.entries.values().filter(|entry| entry.here).collect();
+        present.sort_by_key(|entry| entry.order);
+        let members = present.into_iter().map(|entry| entry.member.clone()).collect();
         Ok(Roster { chat: chat.record.clone(), members })
     }
 
@@ -123,12 +123,14 @@ impl ChatStore for MemoryStore {
         let mut memberships = Memberships { count, history, settled, ..Memberships::default() };
         for chat in state.chats_of(user) {
             let (id, revision) = (chat.record.id, chat.record.revision);
-            match chat.seats.get(&user) {
-                Some(seat) if seat.here => {
+            match chat.entries.get(&user) {
+                Some(entry) if entry.here => {
                     let head = ChatHead { chat: id, revision, peer: chat.peer_of(user) };
                     memberships.chats.push(MemberChat { head, commit: chat.commit });
                 }
-                Some(seat) if left_after.is_some_and(|after| seat.left > after) => memberships.left.push(id),
+                Some(entry) if left_after.is_some_and(|after| entry.left > after) => {
+                    memberships.left.push(id);
+                }
                 _ => {}
             }
         }
@@ -176,7 +178,7 @@ impl State {
         };
         let chat = ChatState {
             record,
-            seats: HashMap::new(),
+            entries: HashMap::new(),
             joins: 0,
             messages: vec![],
             by_revision: BTreeMap::new(),
@@ -244,7 +246,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct ChatState {
     pub(super) record: ChatRecord,
-    seats: HashMap<UserId, Seat>,
+    entries: HashMap<UserId, Entry>,
     /// How often somebody has joined.
     joins: usize,
     /// The message of seq `n` is at `n - 1`.
@@ -257,7 +259,7 @@ pub(super) struct ChatState {
 
 /// The place of one who is or was a member.
 #[derive(Debug)]
-struct Seat {
+struct Entry {
     member: MemberRecord,
     here: bool,
     /// Which of the chat's joins this one was.
@@ -275,11 +277,11 @@ pub(super) struct StoredMessage {
 
 impl ChatState {
     pub(super) fn member(&self, user: UserId) -> Option<&MemberRecord> {
-        self.seats.get(&user).filter(|seat| seat.here).map(|seat| &seat.member)
+        self.entries.get(&user).filter(|entry| entry.here).map(|entry| &entry.member)
     }
 
     pub(super) fn member_mut(&mut self, user: UserId) -> Option<&mut MemberRecord> {
-        self.seats.get_mut(&user).filter(|seat| seat.here).map(|seat| &mut seat.member)
+        self.entries.get_mut(&user).filter(|entry| entry.here).map(|entry| &mut entry.member)
     }
 
     pub(super) fn get(&self, seq: Seq) -> Option<&StoredMessage> {
@@ -307,10 +309,10 @@ impl ChatState {
     /// Whether the person was never in this chat before.
     fn admit(&mut self, user: UserId, role: Role, at: Timestamp) -> bool {
         self.joins += 1;
-        let former = self.seats.remove(&user);
+        let former = self.entries.remove(&user);
         let is_new = former.is_none();
         let (read, delivered) =
-            former.map_or_else(Default::default, |seat| (seat.member.read_seq, seat.member.delivered_seq));
+            former.map_or_else(Default::default, |entry| (entry.member.read_seq, entry.member.delivered_seq));
         let read_seq = read.max(self.record.last_seq);
         let member = MemberRecord {
             user_id: user,
@@ -321,7 +323,7 @@ impl ChatState {
             delivered_seq: delivered.max(read_seq),
             muted_until: None,
         };
-        self.seats.insert(user, Seat { member, here: true, order: self.joins, left: 0 });
+        self.entries.insert(user, Entry { member, here: true, order: self.joins, left: 0 });
         self.record.member_count += 1;
         is_new
     }
@@ -329,9 +331,9 @@ impl ChatState {
     fn apply(&mut self, remove: &[UserId], roles: &[(UserId, Role)], title: Option<Title>, commit: u64) {
         self.commit = commit;
         for user in remove {
-            if let Some(seat) = self.seats.get_mut(user).filter(|seat| seat.here) {
-                seat.here = false;
-                seat.left = commit;
+            if let Some(entry) = self.entries.get_mut(user).filter(|entry| entry.here) {
+                entry.here = false;
+                entry.left = commit;
                 self.record.member_count -= 1;
             }
         }
@@ -348,7 +350,7 @@ impl ChatState {
 
     /// The other one, in a direct chat.
     fn peer_of(&self, user: UserId) -> Option<UserId> {
-        let others = || self.seats.keys().copied().find(|other| *other != user);
+        let others = || self.entries.keys().copied().find(|other| *other != user);
         (self.record.kind == ChatKind::Direct).then(others).flatten()
     }
 }

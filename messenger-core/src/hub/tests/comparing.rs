@@ -35,7 +35,7 @@ async fn the_room_of_one_who_is_removed_is_closed() {
     assert_eq!(event(&mut connection).await, Event::ChatRemoved { chat_id: scene.group });
     scene.wants([Topic::Nodes, Topic::User(scene.id(Who::OtherMember))]).await;
     assert!(scene.messenger.service().hub.rooms.is_empty(), "no room is left");
-    assert!(connection.link.places().chats.is_empty(), "nor a place in it");
+    assert!(connection.link.state().chats.is_empty(), "nor a place in it");
 }
 
 #[tokio::test(start_paused = true)]

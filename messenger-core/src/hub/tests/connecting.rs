@@ -87,7 +87,7 @@ async fn what_is_given_out_between_reading_a_chat_and_entering_it_is_read_once_m
     let stranger = scene.connect(Who::Stranger).await;
     tokio::time::sleep(UNTIL_TOLD).await;
     let added = scene.elsewhere(&[Who::Stranger], &[]).await;
-    // The room begins with what this one has read, and the stranger has no seat in it.
+    // The room begins with what this one has read, and the stranger has not joined it.
     let _owner = scene.caught_up(Who::Owner).await;
     let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
     scene.store.afterwards("chat_views", async move {
@@ -98,7 +98,7 @@ async fn what_is_given_out_between_reading_a_chat_and_entering_it_is_read_once_m
     let link = scene.link(&stranger);
     let (shown, _) = scene.messenger.service().hub.show(&link, &[scene.group]).await.unwrap();
     assert_eq!(shown.iter().map(|chat| chat.revision).collect::<Vec<_>>(), [added.next()]);
-    assert_eq!(link.told(scene.group), Some(added.next()));
+    assert_eq!(link.delivered(scene.group), Some(added.next()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,12 +169,12 @@ async fn a_hole_in_a_mailbox_is_filled_from_the_store() {
     let change = Event::MessageCreated(crate::testing::change(&second));
     let mut owner_again = scene.caught_up(Who::Owner).await;
     let again = scene.link(&owner_again);
-    again.give(scene.group, known);
+    again.set_snapshot(scene.group, known);
     again.mailbox.push(Item::Event(Delivery::new(change).into(), first.revision));
     let expected = [first, second].map(|message| format!("messageCreated {}", message.revision));
     assert_eq!(told(&mut owner_again).await, expected);
     assert_eq!(told(&mut owner).await, expected);
-    assert_eq!(link.told(scene.group), again.told(scene.group));
+    assert_eq!(link.delivered(scene.group), again.delivered(scene.group));
 }
 
 #[tokio::test(start_paused = true)]

@@ -262,7 +262,7 @@ async fn a_client_has_its_time_to_resume_once_it_is_connected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resume_that_fails_keeps_no_seat_that_the_client_does_not_know_of() {
+async fn a_resume_that_fails_leaves_the_rooms_that_the_client_does_not_know_of() {
     let scene = scene(Limits::default()).await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
     let back = scene.elsewhere(&[Who::Stranger], &[]).await;
@@ -272,7 +272,7 @@ async fn a_resume_that_fails_keeps_no_seat_that_the_client_does_not_know_of() {
     let _owner = scene.caught_up(Who::Owner).await;
     told(&mut stranger).await;
     hub.exit(&link, other);
-    link.places().chats.remove(&other);
+    link.state().chats.remove(&other);
     let (messenger, actor, user_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.id(Who::Left));
     scene.store.afterwards("memberships", async move {
         messenger.execute(&actor, RemoveMember { chat_id: other, user_id }).await.unwrap();
