@@ -20,9 +20,9 @@ impl Circle {
 }
 
 /// The strongly connected components of more than one file.
-pub(crate) fn circles(imports: Vec<Import>) -> Vec<Circle> {
+pub(crate) fn circles(imports: &[Import]) -> Vec<Circle> {
     let mut direct: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for import in &imports {
+    for import in imports {
         direct.entry(&import.from).or_default().insert(&import.to);
     }
     let all: BTreeMap<&str, BTreeSet<&str>> =

@@ -89,8 +89,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn circles_of(tree: &Path, root: &Root) -> Vec<Circle> {
     let prefix = root.folder.to_str().unwrap().replace('\\', "/");
     let names = Names::of(&root.file, &|file| fs::read_to_string(tree.join(&root.folder).join(file)).ok());
-    let imports = imports::imports(&names).into_iter().map(|import| import.within(&prefix));
-    circles(imports.collect())
+    let imports: Vec<_> = imports::imports(&names).into_iter().map(|import| import.within(&prefix)).collect();
+    circles(&imports)
 }
 
 impl fmt::Display for Circle {

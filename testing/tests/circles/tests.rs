@@ -111,7 +111,7 @@ fn what_is_allowed_must_be_needed() {
 fn found(sources: &[(&str, &str)]) -> Vec<Circle> {
     let sources: HashMap<_, _> = sources.iter().copied().collect();
     let names = Names::of("lib.rs", &|file| sources.get(file).map(|&source| source.to_owned()));
-    circles(imports(&names))
+    circles(&imports(&names))
 }
 
 fn files(circles: &[Circle]) -> Vec<String> {
