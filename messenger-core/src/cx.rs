@@ -15,7 +15,6 @@ use crate::{
     error::{Error, Result},
     hub::Hub,
     lanes::Lanes,
-    operation::{Command, Query},
     passwords::Passwords,
     policy::PolicyGate,
     ports::{
@@ -45,32 +44,15 @@ impl Cx {
         Self { placed: Some(placed), ..self }
     }
 
-    /// Runs a command: policy, the command itself, publishing, measuring.
-    pub(crate) async fn execute<C: Command>(mut self, command: C) -> Result<C::Output> {
-        self.policy().allow(&self.actor, C::NAME).await?;
-        let begun = Instant::now();
-        let answer = command.run(&mut self).await;
-        if let Err(Error::Unavailable(_) | Error::Internal(_)) = &answer {
-            // Perhaps it is stored, and only the answer was lost.
-            let topics = std::mem::take(&mut self.writing);
-            self.invalidate(topics);
-        }
-        // Also what a command noted before it failed: that much is stored.
-        self.flush().await;
-        self.record(C::NAME, begun, &answer);
-        answer
+    /// Lets all nodes compare with the store what the write that was begun last would change: perhaps it is stored, and only
+    /// the answer was lost.
+    pub(crate) fn invalidate_write(&mut self) {
+        let topics = std::mem::take(&mut self.writing);
+        self.invalidate(topics);
     }
 
-    /// Runs a query: policy, the query itself, measuring.
-    pub(crate) async fn query<Q: Query>(self, query: Q) -> Result<Q::Output> {
-        self.policy().allow(&self.actor, Q::NAME).await?;
-        let begun = Instant::now();
-        let answer = query.run(&self).await;
-        self.record(Q::NAME, begun, &answer);
-        answer
-    }
-
-    fn record<T>(&self, operation: &'static str, begun: Instant, answer: &Result<T>) {
+    /// Records how long an operation took that began at `begun`, and what it came to.
+    pub(crate) fn measure<T>(&self, operation: &'static str, begun: Instant, answer: &Result<T>) {
         let outcome = answer.as_ref().map_or_else(Error::code, |_| "ok");
         self.service.meters.record(operation, outcome, begun);
     }

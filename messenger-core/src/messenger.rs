@@ -10,7 +10,7 @@ use crate::{
     domain::{Limits, TokenHash},
     error::{Error, OrNotFound as _, Result},
     hub::Connection,
-    operation::{Command, Query},
+    operation::{self, Command, Query},
     service::Service,
     tasks,
 };
@@ -52,10 +52,10 @@ impl Messenger {
     pub async fn execute<C: Command>(&self, actor: &Actor, command: C) -> Result<C::Output> {
         let cx = self.cx(actor);
         if !C::DETACHED {
-            return cx.execute(command).await;
+            return operation::execute(cx, command).await;
         }
         // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
-        tasks::answer_of(self.service.tasks.commands.spawn(cx.execute(command)).await)
+        tasks::answer_of(self.service.tasks.commands.spawn(operation::execute(cx, command)).await)
     }
 
     /// Runs a command of a connection that may have many under way. `placed` is set as soon as the next request of
@@ -72,7 +72,7 @@ impl Messenger {
         if C::DETACHED {
             return self.execute(actor, command).await;
         }
-        self.cx(actor).with_placed(placed).execute(command).await
+        operation::execute(self.cx(actor).with_placed(placed), command).await
     }
 
     /// Answers a query. What it has begun in the store goes on also while this future is not polled.
@@ -80,7 +80,7 @@ impl Messenger {
     /// # Errors
     /// Those of the query; [`Error::Unavailable`] when the store can't be reached in time.
     pub async fn query<Q: Query>(&self, actor: &Actor, query: Q) -> Result<Q::Output> {
-        self.cx(actor).query(query).await
+        operation::query(self.cx(actor), query).await
     }
 
     /// The person that a session token stands for.

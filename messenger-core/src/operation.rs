@@ -1,6 +1,11 @@
 //! What a command and a query are.
 
-use crate::{cx::Cx, error::Result};
+use std::time::Instant;
+
+use crate::{
+    cx::Cx,
+    error::{Error, Result},
+};
 
 /// Changes what is stored, or tells others something.
 ///
@@ -62,4 +67,27 @@ impl<T: serde::Serialize> serde::Serialize for Idempotent<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
+}
+
+/// Runs a command: policy, the command itself, publishing, measuring.
+pub(crate) async fn execute<C: Command>(mut cx: Cx, command: C) -> Result<C::Output> {
+    cx.policy().allow(cx.actor(), C::NAME).await?;
+    let begun = Instant::now();
+    let answer = command.run(&mut cx).await;
+    if let Err(Error::Unavailable(_) | Error::Internal(_)) = &answer {
+        cx.invalidate_write();
+    }
+    // Also what a command noted before it failed: that much is stored.
+    cx.flush().await;
+    cx.measure(C::NAME, begun, &answer);
+    answer
+}
+
+/// Runs a query: policy, the query itself, measuring.
+pub(crate) async fn query<Q: Query>(cx: Cx, query: Q) -> Result<Q::Output> {
+    cx.policy().allow(cx.actor(), Q::NAME).await?;
+    let begun = Instant::now();
+    let answer = query.run(&cx).await;
+    cx.measure(Q::NAME, begun, &answer);
+    answer
 }

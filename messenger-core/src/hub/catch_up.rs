@@ -4,8 +4,10 @@ use std::{
 };
 
 use super::{
-    ATTEMPTS, Entered, Hub, Link, fitting,
-    link::{ChatState, LinkState},
+    Hub,
+    bounds::{ATTEMPTS, fitting},
+    link::{ChatState, Link, LinkState},
+    room::Entered,
 };
 use crate::{
     convert,

@@ -9,13 +9,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Delivery, Ending, Hub, Link,
+    Hub,
     catch_up::{Asked, CatchUp, Plan},
-    mailbox::{Found, Item},
+    delivery::Delivery,
+    link::{Link, LinkState},
+    mailbox::{Ending, Found, Item, Mailbox},
 };
 use crate::{
     Actor,
@@ -23,11 +25,52 @@ use crate::{
         ChatId, Checkpoint, ConnectionId, Event, MarkMove, Position, Presence, Revision, Typing, UserId,
     },
     error::{Error, Result},
+    ports::{Memberships, PresenceError},
     tasks,
 };
 
+/// For presence to take a new connection, which waits for it.
+const ARRIVAL: Duration = Duration::from_secs(1);
 /// For the next part of a resume.
 const NEXT_PART: Duration = Duration::from_secs(30);
+
+impl Hub {
+    /// Takes in a connection: from now on it is told what happens in the person's chats. `RateLimited` if the person
+    /// has too many.
+    pub(crate) async fn join(self: &Arc<Self>, actor: &Actor) -> Result<Connection> {
+        let user = actor.user()?;
+        let id: ConnectionId = self.context.id();
+        let link = Arc::new(Link::new(
+            id,
+            user,
+            actor,
+            Mailbox::new(self.settings.mailbox, self.settings.mailbox_bytes),
+        ));
+        // Known by its person before the chats are read, so that a chat added meanwhile is not missed.
+        if !self.register(&link) {
+            return Err(Error::RateLimited(self.settings.ping_interval));
+        }
+        let mut connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
+        let live_from_here = |link_state: &mut LinkState, _: &Memberships, chats: &[(ChatId, Revision)]| {
+            for (chat, revision) in chats {
+                let chat_state = link_state.chats.entry(*chat).or_default();
+                chat_state.join(*revision);
+                chat_state.set_snapshot(*revision);
+            }
+        };
+        self.enter_all(&link, None, live_from_here).await?;
+        // The session may have ended, and the person may have got into chats, without this node hearing of it.
+        self.checks.want(&[], &[user]);
+        let arrived = timeout(ARRIVAL, self.presence.renew(&[link.lease()], self.settings.lease)).await;
+        match arrived.unwrap_or_else(|late| Err(PresenceError(late.into()))) {
+            Ok(online) => self.announce_online(&online),
+            // Presence is worth less than the connection; the lease is taken with the next renewal.
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "presence was not taken"),
+        }
+        connection.hold_back();
+        Ok(connection)
+    }
+}
 
 /// A live connection of a person: what a socket reads its events from. Dropping it ends it.
 ///

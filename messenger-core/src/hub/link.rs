@@ -2,12 +2,12 @@ use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use super::mailbox::Mailbox;
+use super::{lock::lock, mailbox::Mailbox};
 use crate::{
     Actor,
     domain::{ChatId, ConnectionId, Revision, SessionId, Timestamp, UserId},
@@ -119,8 +119,7 @@ impl Link {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, LinkState> {
-        // Nothing panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// What the client has of a chat.
@@ -203,6 +202,11 @@ impl Default for ChatState {
     fn default() -> Self {
         Self { member_at: Self::NONE, snapshot: 0, delivered: Self::NONE }
     }
+}
+
+/// The leases of these connections.
+pub(super) fn leases(group: &Mutex<Vec<Arc<Link>>>) -> Vec<Lease> {
+    lock(group).iter().map(|link| link.lease()).collect()
 }
 
 /// Takes the random part of an id for its hash. Only for ids that this side has made: those of strangers could be chosen

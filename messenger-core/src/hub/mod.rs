@@ -7,115 +7,67 @@
 //! What a connection is told of a chat is decided by what its own client has: a room gives out changes, and each
 //! connection takes from them the ones that follow what it was told last.
 
+mod bounds;
 mod catch_up;
 mod checks;
+mod comparing;
 mod connection;
 mod delivery;
 mod link;
+mod lock;
 mod mailbox;
 mod outgoing;
 mod room;
+mod settings;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod watched;
 mod watching;
+mod within;
 
 use std::{
     collections::VecDeque,
-    future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use dashmap::DashMap;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 
 pub use connection::{Connection, Resumed, Signal};
 pub use delivery::{Delivery, FrameSlot};
 pub use mailbox::Ending;
+pub use settings::HubSettings;
 
 use self::{
+    bounds::ATTEMPTS,
     checks::Checks,
     link::{Link, LinkState},
-    mailbox::{Item, Mailbox},
+    lock::lock,
+    mailbox::Item,
     outgoing::Outgoing,
     room::{Entered, Outcome, Room},
-    watching::Watched,
+    watched::Watched,
 };
 use crate::{
-    Actor, Limits,
+    Limits,
     context::Context,
     domain::{ChatId, ConnectionId, Event, Revision, SessionId, SystemEvent, Timestamp, UserId},
     error::{Error, Result},
     policy::PolicyGate,
     ports::{
-        Bus, BusError, BusMessage, ChatHead, Hint, Lease, MemberChat, Memberships, NodeId, Presence,
-        PresenceError, Store, Topic,
+        Bus, BusMessage, ChatHead, Hint, Lease, MemberChat, Memberships, NodeId, Presence, Store, Topic,
     },
 };
-
-/// Things asked of the store, presence or the bus in one call.
-const AT_ONCE: usize = 500;
-/// Before something that failed is tried again.
-const RETRY: Duration = Duration::from_millis(250);
-/// For an answer of presence or the bus: what takes longer has failed.
-const ANSWER: Duration = Duration::from_secs(10);
-/// For presence to take a new connection, which waits for it.
-const ARRIVAL: Duration = Duration::from_secs(1);
-/// What was read to enter rooms is read anew so often, if it was too old each time.
-const ATTEMPTS: usize = 8;
-/// Changes read in one call, over all chats.
-const CHANGES_AT_ONCE: u64 = 2000;
 
 /// Chats that the connections of one person to this node may have named in parts of resumes that are not whole yet, and
 /// those of all people: some 3 MB and 30 MB.
 const NAMED_BY_ONE: usize = 100_000;
 const NAMED_IN_ALL: usize = 1_000_000;
-
-/// How the hub keeps time and bounds.
-#[derive(Debug, Clone)]
-pub struct HubSettings {
-    /// Events that may wait for one connection; a connection with more is ended.
-    pub mailbox: usize,
-    /// Bytes of messages' texts that may wait for one connection; a connection with more is ended. One text may be
-    /// longer.
-    pub mailbox_bytes: usize,
-    /// How long a new connection is given to say [`Connection::resume`] before live events go out.
-    pub resume_grace: Duration,
-    /// How often a connection is asked to show that it lives.
-    pub ping_interval: Duration,
-    /// How often all rooms are compared with the store.
-    pub sweep_interval: Duration,
-    /// How long a presence lease lasts; it is renewed every third of it. From 3 to 60 s; what lies beyond is brought
-    /// within.
-    pub lease: Duration,
-    /// How long after the last lease a person is offline.
-    pub offline_grace: Duration,
-    /// People whose presence one connection may ask to watch; the other sides of direct chats are watched by
-    /// themselves and don't count.
-    pub watched: usize,
-    /// Connections that one person may have to this node.
-    pub connections_of_one: usize,
-}
-
-impl Default for HubSettings {
-    fn default() -> Self {
-        Self {
-            mailbox: 4096,
-            mailbox_bytes: 8 << 20,
-            resume_grace: Duration::from_secs(1),
-            ping_interval: Duration::from_secs(30),
-            sweep_interval: Duration::from_secs(10),
-            lease: Duration::from_secs(60),
-            offline_grace: Duration::from_secs(5),
-            watched: 1000,
-            connections_of_one: 100,
-        }
-    }
-}
 
 /// The connections of this node.
 pub(crate) struct Hub {
@@ -193,42 +145,6 @@ impl Hub {
     /// How many connections are open.
     pub(crate) fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
-    }
-
-    /// Takes in a connection: from now on it is told what happens in the person's chats. `RateLimited` if the person
-    /// has too many.
-    pub(crate) async fn join(self: &Arc<Self>, actor: &Actor) -> Result<Connection> {
-        let user = actor.user()?;
-        let id: ConnectionId = self.context.id();
-        let link = Arc::new(Link::new(
-            id,
-            user,
-            actor,
-            Mailbox::new(self.settings.mailbox, self.settings.mailbox_bytes),
-        ));
-        // Known by its person before the chats are read, so that a chat added meanwhile is not missed.
-        if !self.register(&link) {
-            return Err(Error::RateLimited(self.settings.ping_interval));
-        }
-        let mut connection = Connection::new(Arc::clone(self), Arc::clone(&link), *actor);
-        let live_from_here = |link_state: &mut LinkState, _: &Memberships, chats: &[(ChatId, Revision)]| {
-            for (chat, revision) in chats {
-                let chat_state = link_state.chats.entry(*chat).or_default();
-                chat_state.join(*revision);
-                chat_state.set_snapshot(*revision);
-            }
-        };
-        self.enter_all(&link, None, live_from_here).await?;
-        // The session may have ended, and the person may have got into chats, without this node hearing of it.
-        self.checks.want(&[], &[user]);
-        let arrived = timeout(ARRIVAL, self.presence.renew(&[link.lease()], self.settings.lease)).await;
-        match arrived.unwrap_or_else(|late| Err(PresenceError(late.into()))) {
-            Ok(online) => self.announce_online(&online),
-            // Presence is worth less than the connection; the lease is taken with the next renewal.
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "presence was not taken"),
-        }
-        connection.hold_back();
-        Ok(connection)
     }
 
     /// False if the person has as many connections as they may have.
@@ -550,45 +466,4 @@ impl Drop for Taken<'_> {
             }
         }
     }
-}
-
-/// How many of these, which have so many changes each, are read in one call: one at least.
-fn fitting(changes: impl Iterator<Item = u64>) -> usize {
-    let mut sum = 0;
-    let fits = changes.take_while(|changes| {
-        sum += changes;
-        sum <= CHANGES_AT_ONCE
-    });
-    fits.count().max(1)
-}
-
-fn leases(group: &Mutex<Vec<Arc<Link>>>) -> Vec<Lease> {
-    lock(group).iter().map(|link| link.lease()).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in this module panics while it holds a lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Presence or the bus did not answer in time.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("it took too long")]
-struct Late;
-
-impl From<Late> for PresenceError {
-    fn from(late: Late) -> Self {
-        Self(late.into())
-    }
-}
-
-impl From<Late> for BusError {
-    fn from(late: Late) -> Self {
-        Self(late.into())
-    }
-}
-
-/// What presence or the bus answers, if it does so in time.
-async fn within<T, E: From<Late>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(Late.into()))
 }

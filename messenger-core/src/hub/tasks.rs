@@ -9,7 +9,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Ending, Hub, Link, RETRY, leases, lock, watching::unreachable, within};
+use super::{
+    Ending, Hub,
+    bounds::{AT_ONCE, RETRY},
+    link::{Link, leases},
+    lock::lock,
+    watching::unreachable,
+    within::within,
+};
 use crate::{
     domain::Presence as PresenceOf,
     error::Result,

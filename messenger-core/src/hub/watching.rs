@@ -6,24 +6,18 @@ use std::{
 };
 
 use super::{
-    AT_ONCE, Delivery, Hub, Link,
-    link::{LinkState, Watch},
+    Hub,
+    bounds::AT_ONCE,
+    delivery::Delivery,
+    link::{Link, LinkState, Watch, leases},
     mailbox::Item,
-    within,
+    within::within,
 };
 use crate::{
     domain::{Event, Presence as PresenceOf, UserId},
     error::{Error, Result},
     ports::{BusMessage, Hint, Lease, PresenceError, Topic},
 };
-
-/// A person whose comings and goings connections of this node are told of.
-#[derive(Debug, Default)]
-pub(super) struct Watched {
-    links: Vec<Arc<Link>>,
-    /// Whether the person was there when this node last heard of them.
-    online: Option<bool>,
-}
 
 impl Hub {
     pub(super) fn check_presence_users(&self, users: &[UserId]) -> Result<()> {
@@ -178,7 +172,7 @@ impl Hub {
     pub(super) async fn renew_leases(&self, turn: u64, renewals: u64) -> Result<()> {
         let groups = self.wheel.iter().enumerate();
         let due = groups.filter(|(index, _)| *index as u64 % renewals == turn % renewals);
-        let due: Vec<Lease> = due.flat_map(|(_, group)| super::leases(group)).collect();
+        let due: Vec<Lease> = due.flat_map(|(_, group)| leases(group)).collect();
         for some in due.chunks(AT_ONCE) {
             let online = within(self.presence.renew(some, self.settings.lease)).await.map_err(unreachable)?;
             self.announce_online(&online);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     Connection, Delivery, Ending, Entered, HubSettings, Item, Link, NAMED_BY_ONE, NAMED_IN_ALL, Signal,
-    fitting, leases,
+    bounds::fitting, link::leases,
 };
 use crate::{
     Limits, PageLimits, Settings,

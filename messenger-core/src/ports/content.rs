@@ -1,0 +1,41 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{StoreError, StoreErrorKind, StoreResult};
+
+/// Bytes that a store keeps and does not look into: UTF-8 text, or what an encrypting wrapper made of it.
+///
+/// ```
+/// use messenger_core::ports::Content;
+///
+/// assert_eq!(Content::from("hello").to_text().unwrap(), "hello");
+/// assert_eq!(format!("{:?}", Content::from("hello")), "Content(5 bytes)");
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(pub Vec<u8>);
+
+impl Content {
+    /// The text; `Corrupt` if it is none, for instance because it is sealed.
+    pub fn to_text(&self) -> StoreResult<&str> {
+        std::str::from_utf8(&self.0).map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error))
+    }
+
+    /// The text, without a copy.
+    pub fn into_text(self) -> StoreResult<String> {
+        String::from_utf8(self.0)
+            .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error.utf8_error()))
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", self.0.len())
+    }
+}
