@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{options::Transport, transports::Pipe};
-use crate::{unsent::Account, web_socket::WebSocket};
+use messenger_socket::{Account, WebSocket};
 
 /// Connections that may wait for their transport at the same time.
 const WAITING: usize = 10_000;
@@ -247,7 +247,7 @@ fn random_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{options::UnsentLimits, unsent::Unsent};
+    use messenger_socket::{Unsent, UnsentLimits};
 
     fn connections() -> Arc<Connections<()>> {
         Arc::new(Connections::new())

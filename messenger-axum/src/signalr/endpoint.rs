@@ -22,11 +22,8 @@ use super::{
     session,
     transports::{Pipe, PipeLine, Polled, SocketLine},
 };
-use crate::{
-    door::bearer,
-    unsent::{Account, Share, Unsent},
-    web_socket::Upgrade,
-};
+use crate::door::bearer;
+use messenger_socket::{Account, Reservation, Unsent, Upgrade};
 
 /// Bytes of one WebSocket message or one post, which may hold many hub messages.
 const MOST_AT_ONCE: usize = 1024 * 1024;
@@ -357,7 +354,7 @@ const fn no_place(taken: Taken) -> No {
     }
 }
 
-async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Share>), No> {
+async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Reservation>), No> {
     const BROKE_OFF: No = No::Refused(StatusCode::BAD_REQUEST, "The body broke off.");
     let mut body = Limited::new(body, MOST_AT_ONCE);
     let (mut gathered, mut share) = (BytesMut::new(), None);
@@ -365,7 +362,7 @@ async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Share
         while let Some(frame) = body.frame().await {
             gathered.extend_from_slice(&frame?.into_data().unwrap_or_default());
             account.keep_counted(&mut share, gathered.capacity());
-            if account.is_cut() {
+            if account.is_evicted() {
                 return Ok(false);
             }
         }

@@ -17,7 +17,7 @@ use super::{
     protocol::{Argument, ArgumentError, EncodeError, Payload, Protocol},
     uploads::Upload,
 };
-use crate::unsent::Account;
+use messenger_socket::Account;
 
 /// What clients connect to.
 ///

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::options::UnsentLimits;
+use messenger_socket::UnsentLimits;
 
 /// How a SignalR endpoint behaves: the options of ASP.NET Core under their names (`HubOptions`,
 /// `HttpConnectionDispatcherOptions`), with their defaults.

@@ -178,12 +178,20 @@ impl Payload {
         }
     }
 
+    /// Takes a value that is encoded already, in the protocol of the client that it is for.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if it is longer than the protocols can say, 2 GiB.
+    pub fn encoded(bytes: Bytes) -> Result<Self, EncodeError> {
+        Self::checked(bytes)
+    }
+
     fn checked(bytes: Bytes) -> Result<Self, EncodeError> {
         if bytes.len() > MAX_LENGTH { Err(EncodeError::new("too long")) } else { Ok(Self(Some(bytes))) }
     }
 
-    /// The value as it is encoded.
-    pub(crate) const fn bytes(&self) -> Option<&Bytes> {
+    /// The value as it is encoded; `None` for void.
+    pub const fn bytes(&self) -> Option<&Bytes> {
         self.0.as_ref()
     }
 

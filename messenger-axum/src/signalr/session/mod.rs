@@ -25,11 +25,7 @@ use super::{
     transports::{Gone, Line, Outgoing, Received},
     uploads::Uploads,
 };
-use crate::{
-    pipeline::Pipeline,
-    unsent::Account,
-    writing::{NotWritten, Writer},
-};
+use messenger_socket::{Account, Pipeline, WriteError, Writer};
 
 use answers::CLOSED_WITH_ERROR;
 use receiving::Waiting;
@@ -197,13 +193,13 @@ impl<H: Hub> Session<H> {
         let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
         tokio::select! {
             push = self.client.next(), if may_write => self.push(&mut out, push).await?,
-            received = out.line.next(), if may_read => self.received(&mut out, received).await?,
+            received = out.sink.next(), if may_read => self.received(&mut out, received).await?,
             () = poll_fn(|task| self.calls.poll_progress(task)) => {}
             step = poll_fn(|task| self.streams.poll_next(task)), if may_write => self.stream(&mut out, step).await?,
             ask = poll_fn(|task| self.asked.poll_next(task)), if may_write => self.ask(&mut out, ask).await?,
             () = self.uploads.make_room() => {}
             () = poll_fn(|task| self.account.poll_room(task)), if may_wait_for_room => {}
-            () = poll_fn(|task| self.account.poll_cut(task)) => return Err(self.cut(out.line)),
+            () = poll_fn(|task| self.account.poll_evicted(task)) => return Err(self.cut(out.sink)),
             () = poll_fn(|task| self.times.poll_due(task)) => self.on_time(&mut out).await?,
         }
         self.work_through(&mut out).await
@@ -228,7 +224,7 @@ impl<H: Hub> Session<H> {
             // Its answer to a ping may be far behind what it is busy to take.
             self.times.alive();
         }
-        self.written(out.line, &flushed)
+        self.written(out.sink, &flushed)
     }
 
     async fn write_ready<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
@@ -336,14 +332,14 @@ impl<H: Hub> Session<H> {
             return Ok(());
         }
         let written = out.feed(outgoing, length).await;
-        self.written(out.line, &written)
+        self.written(out.sink, &written)
     }
 
-    fn written<L: Line>(&mut self, line: &mut L, written: &Result<(), NotWritten<Gone>>) -> Step {
+    fn written<L: Line>(&mut self, line: &mut L, written: &Result<(), WriteError<Gone>>) -> Step {
         match written {
             Ok(()) => Ok(()),
-            Err(_) if self.account.is_cut() => Err(self.cut(line)),
-            Err(NotWritten::Slow) if self.reliable.is_none() => {
+            Err(_) if self.account.is_evicted() => Err(self.cut(line)),
+            Err(WriteError::TimedOut) if self.reliable.is_none() => {
                 Err(End::Fault("The client is too slow.".into()))
             }
             Err(_) => self.lost(line),
@@ -380,7 +376,7 @@ impl<H: Hub> Session<H> {
                 Ok(())
             }
             Some(Received::Attached) => self.go_on(out).await,
-            Some(Received::Lost) | None => self.lost(out.line),
+            Some(Received::Lost) | None => self.lost(out.sink),
             Some(Received::Ended) => Err(End::Left),
             Some(Received::Broken) => Err(End::Fault("This is no WebSocket frame, or too big a one.".into())),
         }
@@ -392,7 +388,7 @@ impl<H: Hub> Session<H> {
         self.attached = true;
         self.times.attached();
         if self.protocol.is_binary() {
-            out.line.use_binary();
+            out.sink.use_binary();
         }
         let Some(reliable) = &self.reliable else { return Err(End::Lost) };
         let again: Vec<Bytes> = reliable.unconfirmed().cloned().collect();

@@ -9,14 +9,12 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use super::{End, Session, Step, clock::Clock, signs::Signs};
-use crate::{
-    signalr::{
-        hub::Hub,
-        options::{SignalROptions, Transport},
-        transports::{Line, Outgoing},
-    },
-    writing::Writer,
+use crate::signalr::{
+    hub::Hub,
+    options::{SignalROptions, Transport},
+    transports::{Line, Outgoing},
 };
+use messenger_socket::Writer;
 
 /// A client's messages are confirmed at most so often.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
@@ -183,7 +181,7 @@ impl<H: Hub> Session<H> {
                 self.times.heard();
                 return Ok(false);
             }
-            let Some(received) = out.line.next().now_or_never() else { return Ok(true) };
+            let Some(received) = out.sink.next().now_or_never() else { return Ok(true) };
             self.received(out, received).await?;
         }
         Ok(false)
@@ -203,7 +201,7 @@ impl<H: Hub> Session<H> {
         if self.reliable.is_none() {
             return Err(End::Fault("The client has said nothing for too long.".into()));
         }
-        self.lost(out.line)?;
+        self.lost(out.sink)?;
         let next = self.times.next();
         self.times.clock.set(next);
         Ok(())
@@ -222,7 +220,7 @@ impl<H: Hub> Session<H> {
         if now < self.times.idle_check {
             return Ok(());
         }
-        let since = out.line.idle_since().unwrap_or(now);
+        let since = out.sink.idle_since().unwrap_or(now);
         if now >= since + self.times.disconnect {
             return Err(End::Lost);
         }

@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use super::{Gone, Line, Outgoing, Received};
-use crate::{signalr::options::Transport, unsent::Account};
+use crate::signalr::options::Transport;
+use messenger_socket::Account;
 
 /// Bytes of a body that are given out at a time. What the server's HTTP has of a body it keeps until that is read.
 const PIECE: usize = 8 * 1024;
@@ -455,7 +456,7 @@ impl Sink<Outgoing> for PipeLine {
         if state.written_bytes >= self.pipe.most_out {
             state.session = Some(task.waker().clone());
             drop(state);
-            return self.pipe.account.poll_cut(task).map(|()| Err(Gone));
+            return self.pipe.account.poll_evicted(task).map(|()| Err(Gone));
         }
         Poll::Ready(Ok(()))
     }

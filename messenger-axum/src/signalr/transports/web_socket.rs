@@ -12,10 +12,8 @@ use tokio::{
 };
 
 use super::{Gone, Line, Outgoing, Received};
-use crate::{
-    signalr::options::Transport,
-    web_socket::{Fault, Message, WebSocket},
-};
+use crate::signalr::options::Transport;
+use messenger_socket::{Message, SocketError, WebSocket};
 
 /// Normal closure (RFC 6455, section 7.4.1).
 const DONE: u16 = 1000;
@@ -61,7 +59,7 @@ impl SocketLine {
     fn poll_writing(
         &mut self,
         task: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), Fault>>,
+        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), SocketError>>,
     ) -> Poll<Result<(), Gone>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(Err(Gone)) };
         match poll(Pin::new(socket), task) {
@@ -87,7 +85,7 @@ impl Stream for SocketLine {
             Some(Ok(Message::Text(bytes) | Message::Binary(bytes))) => Received::Data(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong)) => Received::Alive,
             Some(Ok(Message::Close(_))) => Received::Ended,
-            Some(Err(Fault::TooBig | Fault::Protocol)) => {
+            Some(Err(SocketError::TooBig | SocketError::Protocol)) => {
                 self.broken = true;
                 Received::Broken
             }

@@ -12,16 +12,18 @@ const SLOWEST: usize = 16 * 1024;
 const LONGEST_WRITE: Duration = Duration::from_secs(120);
 
 /// Why something was not written.
-pub(crate) enum NotWritten<E> {
-    /// The client has not taken it in time.
-    Slow,
-    /// The line has failed.
-    Broken(E),
+#[derive(Debug)]
+pub enum WriteError<E> {
+    /// The client did not take it in time.
+    TimedOut,
+    /// The sink failed.
+    Failed(E),
 }
 
-/// What is being written in one go.
-pub(crate) struct Writer<'s, S> {
-    pub(crate) line: &'s mut S,
+/// Messages that are written together.
+pub struct Writer<'s, S> {
+    /// Where they are written to.
+    pub sink: &'s mut S,
     gathered: usize,
     full: bool,
     taken: bool,
@@ -29,28 +31,33 @@ pub(crate) struct Writer<'s, S> {
 }
 
 impl<'s, S> Writer<'s, S> {
-    /// A client that has not taken what was written after `wait`, and what its length adds, is too slow.
-    pub(crate) fn new(line: &'s mut S, wait: Duration) -> Self {
-        Self { line, gathered: 0, full: false, taken: false, wait }
+    /// Writes to this sink, and gives up on a client that has not taken what was written after `wait`; longer writes get
+    /// more time.
+    pub fn new(sink: &'s mut S, wait: Duration) -> Self {
+        Self { sink, gathered: 0, full: false, taken: false, wait }
     }
 
-    pub(crate) async fn feed<M>(&mut self, message: M, length: usize) -> Result<(), NotWritten<S::Error>>
+    /// Gathers a message of `length` bytes, and writes what was gathered once that is much.
+    ///
+    /// # Errors
+    /// [`WriteError::TimedOut`] if the client takes nothing; [`WriteError::Failed`] with the error of the sink.
+    pub async fn feed<M>(&mut self, message: M, length: usize) -> Result<(), WriteError<S::Error>>
     where
         S: Sink<M> + Unpin,
     {
         self.gathered += length;
         let patience = self.patience();
         // Ready at once unless the client is slow; only then is a timer worth its price.
-        let mut ready = poll_fn(|task| self.line.poll_ready_unpin(task));
+        let mut ready = poll_fn(|task| self.sink.poll_ready_unpin(task));
         let is_ready = match (&mut ready).now_or_never() {
             Some(is_ready) => is_ready,
             None => {
-                let is_ready = timeout(patience, ready).await.map_err(|_| NotWritten::Slow)?;
+                let is_ready = timeout(patience, ready).await.map_err(|_| WriteError::TimedOut)?;
                 self.taken = true;
                 is_ready
             }
         };
-        is_ready.and_then(|()| self.line.start_send_unpin(message)).map_err(NotWritten::Broken)?;
+        is_ready.and_then(|()| self.sink.start_send_unpin(message)).map_err(WriteError::Failed)?;
         if self.gathered < WRITE_BUFFER {
             return Ok(());
         }
@@ -58,7 +65,11 @@ impl<'s, S> Writer<'s, S> {
         self.flush().await
     }
 
-    pub(crate) async fn flush<M>(&mut self) -> Result<(), NotWritten<S::Error>>
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub async fn flush<M>(&mut self) -> Result<(), WriteError<S::Error>>
     where
         S: Sink<M> + Unpin,
     {
@@ -67,24 +78,24 @@ impl<'s, S> Writer<'s, S> {
         }
         let patience = self.patience();
         self.gathered = 0;
-        let flushed = match self.line.flush().now_or_never() {
+        let flushed = match self.sink.flush().now_or_never() {
             Some(flushed) => flushed,
             None => {
-                let flushed = timeout(patience, self.line.flush()).await.map_err(|_| NotWritten::Slow)?;
+                let flushed = timeout(patience, self.sink.flush()).await.map_err(|_| WriteError::TimedOut)?;
                 self.taken = true;
                 flushed
             }
         };
-        flushed.map_err(NotWritten::Broken)
+        flushed.map_err(WriteError::Failed)
     }
 
-    /// Whether so much was gathered that it has been written already.
-    pub(crate) const fn is_full(&self) -> bool {
+    /// Whether so much was gathered that it was written before the end.
+    pub const fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Whether the client has taken something that it had to be waited for with.
-    pub(crate) const fn has_taken(&self) -> bool {
+    /// Whether the writer had to wait, and the client then took something: a sign of life.
+    pub const fn has_taken(&self) -> bool {
         self.taken
     }
 

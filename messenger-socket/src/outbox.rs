@@ -24,7 +24,7 @@ pub(super) const CLOSE: u8 = 0x88;
 pub(super) const PING: u8 = 0x89;
 pub(super) const PONG: u8 = 0x8A;
 
-/// What has not been written. It has memory only while there is something.
+/// Frames that have not been written. It has memory only while there are any.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pieces: VecDeque<Piece>,
@@ -43,6 +43,7 @@ struct Piece {
 }
 
 impl Outbox {
+    /// Appends a frame.
     pub(super) fn push(&mut self, first: u8, payload: Bytes) {
         let short = if payload.len() < LONG { payload.len() } else { 0 };
         self.gathered.reserve(if self.gathered.is_empty() { FIRST.max(short + 10) } else { short + 10 });
@@ -57,17 +58,17 @@ impl Outbox {
         }
     }
 
-    /// How many bytes wait.
+    /// Counts the bytes that wait.
     pub(super) const fn len(&self) -> usize {
         self.bytes
     }
 
-    /// How many of them are copies of their own, and not shared or counted elsewhere.
+    /// Counts the memory of the payloads that were copied, and so are not shared or counted elsewhere.
     pub(super) fn copied(&self) -> usize {
         self.copied + self.gathered.capacity()
     }
 
-    /// What was gathered is a piece now, of which so much has been written.
+    /// Makes a piece of what was gathered, of which `written` bytes are done.
     fn end_gathering(&mut self, written: usize) {
         let copied = self.gathered.capacity();
         let mut rest = Bytes::from(std::mem::take(&mut self.gathered));
@@ -76,7 +77,7 @@ impl Outbox {
         self.pieces.push_back(Piece { rest, copied });
     }
 
-    /// Writes as much as is taken; ready when that is all.
+    /// Writes as much as the system takes; ready when all is written.
     pub(super) fn poll_write(
         &mut self,
         io: &mut (impl AsyncWrite + Unpin),

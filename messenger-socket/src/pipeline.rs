@@ -1,5 +1,3 @@
-//! The calls of one connection: started in the order in which they came, many under way at once.
-
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -27,16 +25,16 @@ struct Begun<T> {
     waits: bool,
 }
 
-/// The calls that are under way, and what has come of others.
-pub(crate) struct Pipeline<T> {
+/// The requests of one connection: begun in the order in which they came, many under way at once.
+pub struct Pipeline<T> {
     /// The one that the next must not overtake.
     first: Option<Begun<T>>,
     /// Those that can't be overtaken any more.
     placed: FuturesUnordered<BoxFuture<'static, T>>,
     /// Those that nobody waits for.
     released: FuturesUnordered<BoxFuture<'static, T>>,
-    /// What has come of those that are done, to be sent.
-    pub(crate) ready: VecDeque<T>,
+    /// The answers of those that are done, to be sent.
+    pub ready: VecDeque<T>,
 }
 
 impl<T> Default for Pipeline<T> {
@@ -51,32 +49,32 @@ impl<T> Default for Pipeline<T> {
 }
 
 impl<T> Pipeline<T> {
-    /// Whether the next call may be begun.
-    pub(crate) fn may_begin(&self) -> bool {
+    /// Whether the next request may begin.
+    pub fn may_begin(&self) -> bool {
         self.first.is_none() && self.placed.len() + self.released.len() < AT_ONCE
     }
 
     /// Only when [`may_begin`](Self::may_begin). With `waits`, the work begins when all before it is done.
-    pub(crate) fn begin(&mut self, work: BoxFuture<'static, T>, placed: Arc<AtomicBool>, waits: bool) {
+    pub fn begin(&mut self, work: BoxFuture<'static, T>, placed: Arc<AtomicBool>, waits: bool) {
         self.first = Some(Begun { work, placed, waits });
     }
 
-    /// The next call may be begun, whatever the one before says.
-    pub(crate) fn release(&mut self) {
+    /// Lets the next request begin, whatever the one before says.
+    pub fn release(&mut self) {
         if let Some(first) = self.first.take() {
             self.released.push(first.work);
         }
     }
 
-    /// Gives back what a burst took, once nothing of it is left.
-    pub(crate) fn shrink(&mut self) {
+    /// Gives back the memory of a burst, once nothing of it is left.
+    pub fn shrink(&mut self) {
         if self.ready.is_empty() && self.ready.capacity() > KEPT {
             self.ready = VecDeque::new();
         }
     }
 
-    /// Ready when a call is, or when the next may be begun that could not before.
-    pub(crate) fn poll_progress(&mut self, task: &mut Context<'_>) -> Poll<()> {
+    /// Works on what is under way. Ready when an answer is, or when the next request may begin that could not before.
+    pub fn poll_progress(&mut self, task: &mut Context<'_>) -> Poll<()> {
         let mut progress = poll_all(&mut self.placed, &mut self.ready, task);
         if let Some(first) = &mut self.first
             && (!first.waits || self.placed.is_empty())
@@ -103,8 +101,8 @@ impl<T> Pipeline<T> {
         if progress { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Ready when nothing is under way.
-    pub(crate) fn poll_idle(&mut self, task: &mut Context<'_>) -> Poll<()> {
+    /// Works until nothing is under way.
+    pub fn poll_idle(&mut self, task: &mut Context<'_>) -> Poll<()> {
         while self.first.is_some() || !self.placed.is_empty() || !self.released.is_empty() {
             ready!(self.poll_progress(task));
         }

@@ -12,21 +12,20 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 
-use super::WebSocket;
-use crate::unsent::Account;
+use crate::{unsent::Account, web_socket::WebSocket};
 
 /// What the key is hashed with (section 1.3).
 const SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A request that asks for a WebSocket.
-pub(crate) struct Upgrade {
+pub struct Upgrade {
     accept: HeaderValue,
     connection: OnUpgrade,
 }
 
 impl Upgrade {
-    /// `None` if it asks for something else, or its connection can't be had.
-    pub(crate) fn of(parts: &mut Parts) -> Option<Self> {
+    /// Checks a request. `None` if it asks for something else, or its connection can't be taken over.
+    pub fn of(parts: &mut Parts) -> Option<Self> {
         let headers = &parts.headers;
         let asks = parts.method == Method::GET
             && has_token(headers, &header::CONNECTION, "upgrade")
@@ -42,8 +41,9 @@ impl Upgrade {
         Some(Self { accept, connection: parts.extensions.remove::<OnUpgrade>()? })
     }
 
-    /// Agrees; then `serve` gets the socket, whose messages from the client may have `limit` bytes.
-    pub(crate) fn answer<F>(
+    /// Accepts the request, and calls `serve` with the socket. A message from the client may have `limit` bytes, and what
+    /// waits for the client is counted in `account`.
+    pub fn answer<F>(
         self,
         limit: usize,
         account: Arc<Account>,
@@ -68,7 +68,7 @@ impl Upgrade {
     }
 }
 
-/// Whether this is among what the header lists, in any case.
+/// Looks for a token in a header that lists some, in any case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))

@@ -19,13 +19,31 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
-use crate::options::UnsentLimits;
-
 /// What is shorter is not counted: there is a bound to how many of these wait, and counting costs more than they do.
 const SMALL: usize = 1024;
 
-/// All that waits on this node.
-pub(crate) struct Unsent {
+/// How many bytes may wait for clients that do not take what is written to their sockets: answers, items of streams with
+/// the pages they come from, and what was gathered to be written. Events are not counted, for they are shared by all who
+/// are told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnsentLimits {
+    /// Of one connection, before the next of its requests is begun (4 MiB). One answer may be longer.
+    pub per_connection: usize,
+    /// Of one person, on this node (16 MiB). Beyond it the connection of theirs is ended that has most, as one that is
+    /// too far behind.
+    pub per_person: usize,
+    /// On this node (64 MiB). Beyond it the person's connection is ended who has most.
+    pub in_all: usize,
+}
+
+impl Default for UnsentLimits {
+    fn default() -> Self {
+        Self { per_connection: 4 << 20, per_person: 16 << 20, in_all: 64 << 20 }
+    }
+}
+
+/// Counts the bytes that wait for all clients of one node.
+pub struct Unsent {
     limits: UnsentLimits,
     people: Mutex<People>,
     // Keyed, so that nobody can choose to count as somebody else.
@@ -56,12 +74,12 @@ struct Holding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct PersonKey(u64);
 
-/// What waits for one connection.
-pub(crate) struct Account {
+/// Counts the bytes that wait for one connection.
+pub struct Account {
     all: Arc<Unsent>,
     person: PersonKey,
     bytes: AtomicUsize,
-    is_cut: AtomicBool,
+    is_evicted: AtomicBool,
     /// Of the task of the connection.
     waker: AtomicWaker,
 }
@@ -70,30 +88,31 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account")
             .field("bytes", &self.bytes)
-            .field("is_cut", &self.is_cut)
+            .field("is_evicted", &self.is_evicted)
             .finish_non_exhaustive()
     }
 }
 
 /// Bytes that are counted until this is dropped.
-pub(crate) struct Share {
+pub struct Reservation {
     account: Arc<Account>,
     bytes: usize,
 }
 
 impl Unsent {
-    pub(crate) fn new(limits: UnsentLimits) -> Arc<Self> {
+    /// Counts against these limits.
+    pub fn new(limits: UnsentLimits) -> Arc<Self> {
         let gauge = metrics::gauge!("messenger_unsent_bytes");
         Arc::new(Self { limits, people: Mutex::default(), hasher: RandomState::new(), gauge })
     }
 
-    /// For a connection of this person.
-    pub(crate) fn account(self: &Arc<Self>, person: &impl Hash) -> Arc<Account> {
+    /// Opens the account of a connection of this person.
+    pub fn account(self: &Arc<Self>, person: &impl Hash) -> Arc<Account> {
         Arc::new(Account {
             all: Arc::clone(self),
             person: PersonKey(self.hasher.hash_one(person)),
             bytes: AtomicUsize::new(0),
-            is_cut: AtomicBool::new(false),
+            is_evicted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         })
     }
@@ -119,7 +138,7 @@ impl People {
     }
 
     fn remove(&mut self, account: &Arc<Account>, bytes: usize) {
-        // One that was cut is not here any more.
+        // One that was evicted is not here any more.
         let Some(person) = self.waiting.get_mut(&account.person) else { return };
         let mut connections = person.connections.iter_mut();
         let Some(index) = connections.position(|holding| Arc::ptr_eq(&holding.account, account)) else {
@@ -136,9 +155,9 @@ impl People {
         }
     }
 
-    /// Who has to go, so that what waits is within bounds: who holds most, for longest. A client that reads holds what
+    /// Takes out the connection that has to end, so that what waits is within bounds: who holds most, for longest. A client that reads holds what
     /// it is sent for a moment only.
-    fn one_too_many(&mut self, limits: &UnsentLimits, last: &Account) -> Option<Arc<Account>> {
+    fn evict_one(&mut self, limits: &UnsentLimits, last: &Account) -> Option<Arc<Account>> {
         let of_one = self.waiting.get(&last.person).filter(|person| person.bytes > limits.per_person);
         let connections: Vec<&Holding> = match of_one {
             Some(person) => person.connections.iter().collect(),
@@ -160,48 +179,49 @@ impl People {
 }
 
 impl Account {
-    /// Counts so many bytes until the share is dropped. If that is too much, those who hold most are ended.
-    pub(crate) fn share(self: &Arc<Self>, bytes: usize) -> Share {
+    /// Counts so many bytes until the reservation is dropped. If that is too much, those who hold most are evicted.
+    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Reservation {
         self.count(bytes);
-        Share { account: Arc::clone(self), bytes }
+        Reservation { account: Arc::clone(self), bytes }
     }
 
     fn count(self: &Arc<Self>, bytes: usize) {
         self.all.gauge.increment(bytes as f64);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let mut cut = Vec::new();
+        let mut evicted = Vec::new();
         let mut people = self.all.lock();
-        if !self.is_cut() {
+        if !self.is_evicted() {
             people.add(self, bytes);
-            while let Some(account) = people.one_too_many(&self.all.limits, self) {
-                account.is_cut.store(true, Ordering::Release);
-                cut.push(account);
+            while let Some(account) = people.evict_one(&self.all.limits, self) {
+                account.is_evicted.store(true, Ordering::Release);
+                evicted.push(account);
             }
         }
         drop(people);
-        for account in cut {
+        for account in evicted {
             metrics::counter!("messenger_connections_too_slow_total").increment(1);
             account.waker.wake();
         }
     }
 
-    /// Counts something that grows, unless it is small: so many bytes of it from now on, if they are more than before.
-    pub(crate) fn keep_counted(self: &Arc<Self>, share: &mut Option<Share>, bytes: usize) {
+    /// Counts something that grows, in a reservation that is kept for it: `bytes` from now on, if they are more than before.
+    /// What is small is not counted.
+    pub fn keep_counted(self: &Arc<Self>, reservation: &mut Option<Reservation>, bytes: usize) {
         if bytes < SMALL {
-            *share = None;
+            *reservation = None;
             return;
         }
-        match share {
-            Some(share) => share.grow_to(bytes),
-            None => *share = Some(self.share(bytes)),
+        match reservation {
+            Some(reservation) => reservation.grow_to(bytes),
+            None => *reservation = Some(self.reserve(bytes)),
         }
     }
 
-    /// The same bytes, counted until the last copy of them is gone.
-    pub(crate) fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+    /// Counts these bytes until the last copy of them is gone.
+    pub fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         struct Counted {
             bytes: Bytes,
-            _share: Share,
+            _reservation: Reservation,
         }
 
         impl AsRef<[u8]> for Counted {
@@ -213,37 +233,37 @@ impl Account {
         if bytes.len() < SMALL {
             return bytes;
         }
-        let _share = self.share(bytes.len());
-        Bytes::from_owner(Counted { bytes, _share })
+        let _reservation = self.reserve(bytes.len());
+        Bytes::from_owner(Counted { bytes, _reservation })
     }
 
-    /// Whether so little waits that there may be more.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether the connection may have more waiting.
+    pub fn has_room(&self) -> bool {
         self.bytes.load(Ordering::Acquire) < self.all.limits.per_connection
     }
 
     /// Ready when [there is room](Self::has_room). Only for the task of the connection.
-    pub(crate) fn poll_room(&self, task: &Context<'_>) -> Poll<()> {
+    pub fn poll_room(&self, task: &Context<'_>) -> Poll<()> {
         self.waker.register(task.waker());
         if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether the connection is to be ended, for what waits for it is too much.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut.load(Ordering::Acquire)
+    /// Whether the connection was evicted: it is to be ended, for what waits for it is too much.
+    pub fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Acquire)
     }
 
-    /// Ready when the connection is to be ended. Only for the task of the connection.
-    pub(crate) fn poll_cut(&self, task: &Context<'_>) -> Poll<()> {
-        if self.is_cut() {
+    /// Ready when the connection [was evicted](Self::is_evicted). Only for the task of the connection.
+    pub fn poll_evicted(&self, task: &Context<'_>) -> Poll<()> {
+        if self.is_evicted() {
             return Poll::Ready(());
         }
         self.waker.register(task.waker());
-        if self.is_cut() { Poll::Ready(()) } else { Poll::Pending }
+        if self.is_evicted() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
-impl Share {
+impl Reservation {
     fn grow_to(&mut self, bytes: usize) {
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
             self.account.count(more);
@@ -252,7 +272,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.account.all.gauge.decrement(self.bytes as f64);
         self.account.all.lock().remove(&self.account, self.bytes);
@@ -274,8 +294,8 @@ mod tests {
 
     const LIMITS: UnsentLimits = UnsentLimits { per_connection: 100, per_person: 1000, in_all: 2500 };
 
-    fn is_cut(account: &Account) -> bool {
-        std::future::poll_fn(|task| account.poll_cut(task)).now_or_never().is_some()
+    fn is_evicted(account: &Account) -> bool {
+        std::future::poll_fn(|task| account.poll_evicted(task)).now_or_never().is_some()
     }
 
     async fn a_second_later() {
@@ -286,15 +306,15 @@ mod tests {
     async fn who_holds_most_for_longest_of_what_is_too_much_for_a_person_is_ended() {
         let all = Unsent::new(LIMITS);
         let [little, most, other] = ["ada", "ada", "bob"].map(|name| all.account(&name));
-        let _other = other.share(1000);
-        let held = [little.share(400), most.share(600)];
-        assert!(![&little, &most, &other].into_iter().any(|account| is_cut(account)));
+        let _other = other.reserve(1000);
+        let held = [little.reserve(400), most.reserve(600)];
+        assert!(![&little, &most, &other].into_iter().any(|account| is_evicted(account)));
         a_second_later().await;
-        let more = little.share(1);
-        assert_eq!([&little, &most, &other].map(|account| is_cut(account)), [false, true, false]);
+        let more = little.reserve(1);
+        assert_eq!([&little, &most, &other].map(|account| is_evicted(account)), [false, true, false]);
         // What it held counts no more, and neither does what it takes yet.
-        let _more = [most.share(5000), little.share(599)];
-        assert!(!is_cut(&little));
+        let _more = [most.reserve(5000), little.reserve(599)];
+        assert!(!is_evicted(&little));
         drop((held, more));
         assert_eq!(all.lock().bytes, 1000 + 599);
     }
@@ -303,15 +323,15 @@ mod tests {
     async fn who_holds_most_for_longest_of_what_is_too_much_in_all_is_ended() {
         let all = Unsent::new(LIMITS);
         let [slow, deaf, reads] = ["ada", "bob", "eve"].map(|name| all.account(&name));
-        let _held = [slow.share(700), deaf.share(800)];
+        let _held = [slow.reserve(700), deaf.reserve(800)];
         a_second_later().await;
-        let read = reads.share(1000);
-        assert!(![&slow, &deaf, &reads].into_iter().any(|account| is_cut(account)));
+        let read = reads.reserve(1000);
+        assert!(![&slow, &deaf, &reads].into_iter().any(|account| is_evicted(account)));
         drop(read);
         // It holds more than anybody, and has done so for a moment.
-        let _read = reads.share(1000);
-        let _last = all.account(&"dan").share(1);
-        assert_eq!([&slow, &deaf, &reads].map(|account| is_cut(account)), [false, true, false]);
+        let _read = reads.reserve(1000);
+        let _last = all.account(&"dan").reserve(1);
+        assert_eq!([&slow, &deaf, &reads].map(|account| is_evicted(account)), [false, true, false]);
     }
 
     #[test]
@@ -320,12 +340,12 @@ mod tests {
         let account = all.account(&"ada");
         let answer = account.counted(Bytes::from(vec![b'x'; 2000]));
         // It is alone, and too much for a person.
-        assert!(is_cut(&account));
+        assert!(is_evicted(&account));
         drop(answer);
         let account = all.account(&"ada");
         let small = account.counted(Bytes::from(vec![b'x'; SMALL - 1]));
         assert!(account.has_room());
-        let share = account.share(100);
+        let share = account.reserve(100);
         assert!(!account.has_room());
         drop((small, share));
         assert!(account.has_room() && all.lock().waiting.is_empty());
@@ -352,7 +372,7 @@ mod tests {
     async fn who_waits_for_room_is_woken() {
         let all = Unsent::new(LIMITS);
         let account = all.account(&"ada");
-        let share = account.share(150);
+        let share = account.reserve(150);
         let waits = tokio::spawn({
             let account = Arc::clone(&account);
             async move { std::future::poll_fn(|task| account.poll_room(task)).await }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{Fault, Message};
+use crate::message::{Message, SocketError};
 
 /// The longest payload of a frame that is about the connection itself.
 const LONGEST_CONTROL: usize = 125;
@@ -18,7 +18,7 @@ mod opcode {
     pub(super) const PONG: u8 = 0xA;
 }
 
-/// Turns bytes into messages. It has memory only for what is not whole yet.
+/// Decodes bytes into messages. It has memory only for what is not whole yet.
 #[derive(Debug)]
 pub(super) struct Decoder {
     /// Bytes that a message may have.
@@ -49,25 +49,25 @@ impl Decoder {
         Self { limit, received: BytesMut::new(), head: None, begun: None }
     }
 
-    /// Takes what has come.
+    /// Takes bytes that were received.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.received.extend_from_slice(bytes);
     }
 
-    /// Where the rest of a long frame may be read to at once: so many bytes are missing. Before a head is there, nothing
-    /// is known to be.
+    /// Gives the buffer into which the rest of a long frame can be read directly, and how many bytes of it are missing.
+    /// `None` before the head of the frame is known.
     pub(super) fn missing(&mut self) -> Option<(&mut BytesMut, usize)> {
         let missing = self.head?.length.saturating_sub(self.received.len());
         (missing > 0).then_some((&mut self.received, missing))
     }
 
-    /// How much memory the beginning of a message takes that is not whole.
+    /// Counts the memory that an incomplete message takes, in bytes.
     pub(super) fn held(&self) -> usize {
         self.received.capacity() + self.begun.as_ref().map_or(0, |begun| begun.payload.capacity())
     }
 
-    /// The next message that is whole.
-    pub(super) fn next(&mut self) -> Result<Option<Message>, Fault> {
+    /// Takes the next complete message.
+    pub(super) fn next(&mut self) -> Result<Option<Message>, SocketError> {
         loop {
             let head = match self.head {
                 Some(head) => head,
@@ -92,14 +92,14 @@ impl Decoder {
         }
     }
 
-    /// The head of a frame, once it is there.
-    fn read_head(&mut self) -> Result<Option<Head>, Fault> {
+    /// Reads the head of a frame, once it is complete.
+    fn read_head(&mut self) -> Result<Option<Head>, SocketError> {
         let [first, second, ..] = self.received[..] else { return Ok(None) };
         let (opcode, is_last) = (first & 0x0F, first & 0x80 != 0);
         let (is_control, is_masked) = (opcode & 0x8 != 0, second & 0x80 != 0);
         // No extension has been agreed on, and clients mask.
         if first & 0x70 != 0 || !is_masked || !matches!(opcode, 0x0..=0x2 | 0x8..=0xA) {
-            return Err(Fault::Protocol);
+            return Err(SocketError::Protocol);
         }
         let (length, size) = match second & 0x7F {
             126 => match self.received.get(2..4) {
@@ -114,20 +114,20 @@ impl Decoder {
         };
         // In the shortest form, and less than 2^63 (section 5.2).
         if length >> 63 != 0 || (size == 4 && length < 126) || (size == 10 && length <= u64::from(u16::MAX)) {
-            return Err(Fault::Protocol);
+            return Err(SocketError::Protocol);
         }
-        let length = usize::try_from(length).map_err(|_| Fault::TooBig)?;
+        let length = usize::try_from(length).map_err(|_| SocketError::TooBig)?;
         if is_control {
             if length > LONGEST_CONTROL || !is_last {
-                return Err(Fault::Protocol);
+                return Err(SocketError::Protocol);
             }
         } else {
             if (opcode == opcode::CONTINUATION) != self.begun.is_some() {
-                return Err(Fault::Protocol);
+                return Err(SocketError::Protocol);
             }
             let before = self.begun.as_ref().map_or(0, |begun| begun.payload.len());
             if length > self.limit.saturating_sub(before) {
-                return Err(Fault::TooBig);
+                return Err(SocketError::TooBig);
             }
         }
         let Some(mask) = self.received.get(size..).and_then(|rest| rest.first_chunk::<4>()).copied() else {
@@ -137,13 +137,13 @@ impl Decoder {
         Ok(Some(Head { opcode, is_last, mask, length }))
     }
 
-    /// The message that is whole with this frame.
-    fn take(&mut self, head: Head, payload: BytesMut) -> Result<Option<Message>, Fault> {
+    /// Completes a message with this frame, if it is the last of the message.
+    fn take(&mut self, head: Head, payload: BytesMut) -> Result<Option<Message>, SocketError> {
         let message = match head.opcode {
             opcode::PING => Message::Ping(payload.freeze()),
             opcode::PONG => Message::Pong,
             opcode::CLOSE if is_closing(&payload) => Message::Close(payload.freeze()),
-            opcode::CLOSE => return Err(Fault::Protocol),
+            opcode::CLOSE => return Err(SocketError::Protocol),
             first if head.is_last && self.begun.is_none() => data(first, payload.freeze()),
             first => {
                 let begun =
@@ -164,7 +164,7 @@ fn data(opcode: u8, payload: Bytes) -> Message {
     if opcode == opcode::BINARY { Message::Binary(payload) } else { Message::Text(payload) }
 }
 
-/// Whether this is what a closing frame may have: a code and words for people, or nothing.
+/// Checks the payload of a closing frame: a code and words for people, or nothing.
 fn is_closing(payload: &[u8]) -> bool {
     match payload.split_first_chunk::<CLOSE_CODE>() {
         None => payload.is_empty(),
@@ -176,7 +176,7 @@ fn is_closing(payload: &[u8]) -> bool {
     }
 }
 
-/// Section 5.3.
+/// Removes the mask (section 5.3).
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let twice = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let (words, rest) = payload.as_chunks_mut::<8>();
@@ -201,7 +201,7 @@ mod tests {
         frame
     }
 
-    fn read(bytes: &[u8]) -> Result<Vec<Message>, Fault> {
+    fn read(bytes: &[u8]) -> Result<Vec<Message>, SocketError> {
         let mut decoder = Decoder::new(100);
         decoder.push(bytes);
         std::iter::from_fn(|| decoder.next().transpose()).collect()
@@ -272,25 +272,25 @@ mod tests {
             [&[0x82, 0x80 | if length.len() == 2 { 126 } else { 127 }], length, &[0; 4]].concat()
         };
         for (bytes, fault) in [
-            (unmasked, Fault::Protocol),
-            (frame(0xC1, b"x"), Fault::Protocol),
-            (frame(0x83, b"x"), Fault::Protocol),
-            (frame(0x8B, b""), Fault::Protocol),
-            (frame(0x09, b""), Fault::Protocol),
-            (frame(0x80, b"goes on with nothing"), Fault::Protocol),
-            ([frame(0x01, b"x"), frame(0x81, b"begins in between")].concat(), Fault::Protocol),
-            (frame(0x88, b"\x03"), Fault::Protocol),
-            (frame(0x88, b"\x03\xed"), Fault::Protocol),
-            (frame(0x88, b"\x03\xe8\xff"), Fault::Protocol),
-            (frame(0x82, &[0; 101]), Fault::TooBig),
-            ([frame(0x02, &[0; 60]), frame(0x80, &[0; 41])].concat(), Fault::TooBig),
-            (long(&[0, 126]), Fault::TooBig),
-            (long(&[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Fault::TooBig),
+            (unmasked, SocketError::Protocol),
+            (frame(0xC1, b"x"), SocketError::Protocol),
+            (frame(0x83, b"x"), SocketError::Protocol),
+            (frame(0x8B, b""), SocketError::Protocol),
+            (frame(0x09, b""), SocketError::Protocol),
+            (frame(0x80, b"goes on with nothing"), SocketError::Protocol),
+            ([frame(0x01, b"x"), frame(0x81, b"begins in between")].concat(), SocketError::Protocol),
+            (frame(0x88, b"\x03"), SocketError::Protocol),
+            (frame(0x88, b"\x03\xed"), SocketError::Protocol),
+            (frame(0x88, b"\x03\xe8\xff"), SocketError::Protocol),
+            (frame(0x82, &[0; 101]), SocketError::TooBig),
+            ([frame(0x02, &[0; 60]), frame(0x80, &[0; 41])].concat(), SocketError::TooBig),
+            (long(&[0, 126]), SocketError::TooBig),
+            (long(&[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), SocketError::TooBig),
             // Longer than a length can be, and not in the shortest form.
-            (long(&[0xff; 8]), Fault::Protocol),
-            (long(&[0, 125]), Fault::Protocol),
-            (long(&[0, 0, 0, 0, 0, 0, 0xff, 0xff]), Fault::Protocol),
-            ([&[0x89, 0x80 | 126, 0, 126][..], &[0; 130]].concat(), Fault::Protocol),
+            (long(&[0xff; 8]), SocketError::Protocol),
+            (long(&[0, 125]), SocketError::Protocol),
+            (long(&[0, 0, 0, 0, 0, 0, 0xff, 0xff]), SocketError::Protocol),
+            ([&[0x89, 0x80 | 126, 0, 126][..], &[0; 130]].concat(), SocketError::Protocol),
         ] {
             assert_eq!(read(&bytes), Err(fault), "{bytes:?}");
         }

@@ -1,10 +1,6 @@
 //! WebSockets (RFC 6455), as they are served: with memory only for what is under way, because most of them are silent
 //! most of the time.
 
-mod decoder;
-mod outbox;
-mod upgrade;
-
 use std::{
     io,
     mem::MaybeUninit,
@@ -20,63 +16,20 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    unsent::{Account, Share},
-    writing::WRITE_BUFFER,
+    decoder::Decoder,
+    message::{Message, SocketError},
+    outbox::{self, Outbox},
+    unsent::{Account, Reservation},
+    writer::WRITE_BUFFER,
 };
-
-use decoder::Decoder;
-use outbox::Outbox;
-pub(crate) use upgrade::Upgrade;
 
 /// What is read at a time while nothing is known of what comes.
 const READ: usize = 2 * 1024;
 /// Room that is made at a time for a long frame.
 const STEP: usize = 16 * 1024;
 
-/// A message in either direction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// UTF-8, says who sends it.
-    Text(Bytes),
-    Binary(Bytes),
-    /// From the client it has been answered already.
-    Ping(Bytes),
-    Pong,
-    /// The end, with its code and words for people, if it has any.
-    Close(Bytes),
-}
-
-impl Message {
-    /// The end, for this reason: a code and at most 123 bytes of words.
-    pub(crate) fn close(code: u16, words: &str) -> Self {
-        let mut payload = BytesMut::with_capacity(2 + words.len());
-        payload.put_u16(code);
-        payload.put_slice(words.as_bytes());
-        Self::Close(payload.freeze())
-    }
-}
-
-/// Why a socket is no good any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("the connection is lost")]
-    Lost,
-    #[error("too much waits to be written")]
-    Unread,
-    #[error("a message is too big")]
-    TooBig,
-    #[error("this is no frame of a WebSocket")]
-    Protocol,
-}
-
-impl From<io::Error> for Fault {
-    fn from(_: io::Error) -> Self {
-        Self::Lost
-    }
-}
-
 /// The server's end of a WebSocket.
-pub(crate) struct WebSocket<Io = TokioIo<Upgraded>> {
+pub struct WebSocket<Io = TokioIo<Upgraded>> {
     io: Io,
     decoder: Decoder,
     outbox: Outbox,
@@ -86,15 +39,16 @@ pub(crate) struct WebSocket<Io = TokioIo<Upgraded>> {
     is_closed_by_client: bool,
     is_closed_by_server: bool,
     account: Arc<Account>,
-    /// Of what was gathered for a client that does not take it.
-    share: Option<Share>,
-    /// Of a message that is not whole yet.
-    unfinished: Option<Share>,
+    /// For what was copied for a client that does not take it.
+    copied: Option<Reservation>,
+    /// For a message of which the rest has not come.
+    unfinished: Option<Reservation>,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
-    /// Messages from the client may have `limit` bytes.
-    pub(crate) fn new(io: Io, limit: usize, account: Arc<Account>) -> Self {
+    /// Serves a WebSocket over this connection, which has been upgraded. A message from the client may have `limit`
+    /// bytes, and what waits for the client is counted in `account`.
+    pub fn new(io: Io, limit: usize, account: Arc<Account>) -> Self {
         Self {
             io,
             decoder: Decoder::new(limit),
@@ -103,34 +57,34 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             is_closed_by_client: false,
             is_closed_by_server: false,
             account,
-            share: None,
+            copied: None,
             unfinished: None,
         }
     }
 
-    /// Whether something has not been written.
-    pub(crate) const fn is_behind(&self) -> bool {
+    /// Whether something is not written yet.
+    pub const fn is_behind(&self) -> bool {
         self.outbox.len() > 0
     }
 
-    fn poll_outbox(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_outbox(&mut self, task: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         if self.outbox.len() == 0 {
             return Poll::Ready(Ok(()));
         }
         let written = self.outbox.poll_write(&mut self.io, task);
         if written.is_ready() {
-            self.share = None;
+            self.copied = None;
         } else {
-            self.account.keep_counted(&mut self.share, self.outbox.copied());
+            self.account.keep_counted(&mut self.copied, self.outbox.copied());
         }
         match written {
             Poll::Ready(written) => Poll::Ready(Ok(written?)),
             // Only here: a client that takes all that is written to it holds nothing.
-            Poll::Pending => self.account.poll_cut(task).map(|()| Err(Fault::Unread)),
+            Poll::Pending => self.account.poll_evicted(task).map(|()| Err(SocketError::Unread)),
         }
     }
 
-    /// What has come of a message that is not whole takes as much memory as what waits to be written.
+    /// Counts the memory of an incomplete message, which is as much of a burden as what waits to be written.
     fn count_unfinished(&mut self) {
         self.account.keep_counted(&mut self.unfinished, self.decoder.held());
     }
@@ -151,7 +105,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         self.outbox.push(first, payload);
     }
 
-    /// Answers what the protocol itself wants answered.
+    /// Answers pings and the closing frame.
     fn answer(&mut self, message: &Message) {
         match message {
             Message::Ping(payload) => self.pong = Some(payload.clone()),
@@ -174,7 +128,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
     }
 
-    /// Ready when something has come; false at the end.
+    /// Reads what has come. Ready with false at the end.
     fn poll_read(&mut self, task: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if let Some((received, missing)) = self.decoder.missing()
             && missing > READ
@@ -204,7 +158,7 @@ fn read_into(
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
-    type Item = Result<Message, Fault>;
+    type Item = Result<Message, SocketError>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -223,8 +177,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
                 Ok(None) => this.count_unfinished(),
                 Err(fault) => return Poll::Ready(Some(Err(fault))),
             }
-            if this.unfinished.is_some() && this.account.poll_cut(task).is_ready() {
-                return Poll::Ready(Some(Err(Fault::Unread)));
+            if this.unfinished.is_some() && this.account.poll_evicted(task).is_ready() {
+                return Poll::Ready(Some(Err(SocketError::Unread)));
             }
             this.push_pong();
             if let Poll::Ready(Err(fault)) = this.poll_outbox(task) {
@@ -232,7 +186,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
             }
             match ready!(this.poll_read(task)) {
                 Ok(true) => {}
-                Ok(false) => return Poll::Ready(Some(Err(Fault::Lost))),
+                Ok(false) => return Poll::Ready(Some(Err(SocketError::Lost))),
                 Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
         }
@@ -240,23 +194,23 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<Io> {
-    type Error = Fault;
+    type Error = SocketError;
 
-    fn poll_ready(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_ready(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         if self.outbox.len() < WRITE_BUFFER { Poll::Ready(Ok(())) } else { self.poll_outbox(task) }
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Fault> {
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SocketError> {
         self.push(message);
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         ready!(self.poll_outbox(task))?;
-        Pin::new(&mut self.io).poll_flush(task).map_err(Fault::from)
+        Pin::new(&mut self.io).poll_flush(task).map_err(SocketError::from)
     }
 
-    fn poll_close(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_close(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         self.poll_flush(task)
     }
 }
@@ -267,7 +221,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
-    use crate::{options::UnsentLimits, unsent::Unsent};
+    use crate::unsent::{Unsent, UnsentLimits};
 
     #[tokio::test]
     async fn a_message_that_is_not_whole_is_counted_until_it_is() {
