@@ -47,7 +47,7 @@ const REFUSALS: u32 = 200;
 /// The routes of the hub.
 pub(crate) fn routes(door: &Door) -> Router<Door> {
     let hub = ChatHub { door: door.clone() };
-    let hub = signalr::counted_router(hub, door.options.signalr.clone(), Arc::clone(&door.unsent));
+    let hub = signalr::router_counted_in(hub, door.options.signalr.clone(), Arc::clone(&door.unsent));
     let hub = hub.layer(map_response(as_problem));
     Router::new().nest("/hub", hub)
 }

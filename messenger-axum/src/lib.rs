@@ -20,17 +20,15 @@ mod problem;
 mod rest;
 mod router;
 mod rpc;
-pub mod signalr;
 mod ws;
 
 pub use health::health;
 pub use layers::{REQUEST_DURATION, REQUESTS};
 pub use login::Login;
+/// The SignalR server of the hub.
+pub use messenger_signalr as signalr;
 pub use messenger_socket::UnsentLimits;
 pub use openapi::openapi;
 pub use options::{Options, Rate, RateLimits};
 pub use problem::Problem;
 pub use router::{not_found, router};
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub use signalr::fuzzing;
