@@ -16,7 +16,7 @@ use messenger_core::{ChatId, Connection, Error, Page, Result, Revision, Since, U
 use serde::{Deserialize, Serialize};
 use tokio::time::Sleep;
 
-use crate::{door::Door, fields::Fields, operation::Answer, rpc::procedure, signalr::Protocol};
+use crate::{door::Door, encoding::Encoding, fields::Fields, operation::Answer, rpc::procedure};
 
 /// A connection to the hub, and the door through which it came.
 pub(crate) struct Caller {
@@ -47,19 +47,19 @@ pub(crate) struct Begun {
 
 impl Caller {
     /// Starts what is called by this name, in any case. `json` is an object with the fields, or empty.
-    pub(crate) async fn call(&mut self, method: &str, json: &[u8], protocol: Protocol) -> Called {
+    pub(crate) async fn call(&mut self, method: &str, json: &[u8], encoding: Encoding) -> Called {
         if let Err(error) = self.admit() {
             return Called::TooOften(error);
         }
         if let Some(own) = Own::named(method) {
             let limit = self.door.timeout();
-            let done = tokio::time::timeout(limit, self.own(own, json, protocol)).await;
+            let done = tokio::time::timeout(limit, self.own(own, json, encoding)).await;
             return Called::Done(done.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into())))));
         }
         self.connection.go_live();
         let Some(procedure) = procedure(method) else { return Called::NoSuchMethod };
         let placed = Arc::new(AtomicBool::new(false));
-        let work = procedure.call(&self.door, *self.connection.actor(), json, protocol, Arc::clone(&placed));
+        let work = procedure.call(&self.door, *self.connection.actor(), json, encoding, Arc::clone(&placed));
         let limit = Limit::After(self.door.timeout());
         let work = Box::pin(NotForever { work, placed: Arc::clone(&placed), limit });
         Called::Begun(Begun { work, placed, waits: !procedure.is_send() })
@@ -94,23 +94,23 @@ impl Caller {
     }
 
     /// A method of the connection itself.
-    async fn own(&mut self, method: Own, json: &[u8], protocol: Protocol) -> Result<Answer> {
+    async fn own(&mut self, method: Own, json: &[u8], encoding: Encoding) -> Result<Answer> {
         let fields = Fields::of_json(&[], json);
         if method == Own::Resume {
-            return Answer::ok(&self.resume(fields.read()?).await?, protocol);
+            return Answer::ok(&self.resume(fields.read()?).await?, encoding);
         }
         self.connection.go_live();
         let page = match method {
             Own::Ping => {
                 let Nothing {} = fields.read()?;
-                return Answer::ok(&Nothing {}, protocol);
+                return Answer::ok(&Nothing {}, encoding);
             }
             Own::WatchPresence => self.connection.watch(&fields.read::<WatchParams>()?.user_ids).await?,
             Own::UnwatchPresence | Own::Resume => {
                 self.connection.unwatch(&fields.read::<WatchParams>()?.user_ids).await?
             }
         };
-        Answer::ok(&Page::whole(page), protocol)
+        Answer::ok(&Page::whole(page), encoding)
     }
 }
 

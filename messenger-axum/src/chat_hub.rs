@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::{
     caller::{Begun, Called, Caller, is_own},
     door::Door,
+    encoding::Encoding,
     fields::Fields,
     history::Reader,
     operation::Answer,
@@ -33,8 +34,8 @@ use crate::{
         self, Asking, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Protocol,
         Push, Refused,
     },
-    unsent::Account,
 };
+use messenger_socket::Account;
 
 /// The bytes of events in the two protocols.
 const JSON: FrameSlot = FrameSlot::new(1);
@@ -46,7 +47,7 @@ const REFUSALS: u32 = 200;
 /// The routes of the hub.
 pub(crate) fn routes(door: &Door) -> Router<Door> {
     let hub = ChatHub { door: door.clone() };
-    let hub = signalr::counted_router(hub, door.options.signalr.clone(), Arc::clone(&door.unsent));
+    let hub = signalr::router_counted_in(hub, door.options.signalr.clone(), Arc::clone(&door.unsent));
     let hub = hub.layer(map_response(as_problem));
     Router::new().nest("/hub", hub)
 }
@@ -151,7 +152,7 @@ impl HubClient for Client {
                 Err(error) => self.too_often(&invocation, &error),
             };
         }
-        let called = self.caller.call(invocation.target, json, self.protocol).await;
+        let called = self.caller.call(invocation.target, json, encoding(self.protocol)).await;
         if let Called::TooOften(error) = called {
             return self.too_often(&invocation, &error);
         }
@@ -252,7 +253,17 @@ fn refused(invocation: &Invocation<'_>, error: &Error) -> Invoked {
 }
 
 fn value(answer: Result<Answer>) -> Result<Payload, HubError> {
-    answer.map(Answer::into_value).map_err(|error| told(&error))
+    match answer {
+        Ok(answer) => Ok(answer.value().cloned().map_or(Ok(Payload::void()), Payload::encoded)?),
+        Err(error) => Err(told(&error)),
+    }
+}
+
+const fn encoding(protocol: Protocol) -> Encoding {
+    match protocol {
+        Protocol::Json => Encoding::Json,
+        Protocol::MessagePack => Encoding::MessagePack,
+    }
 }
 
 /// The error as clients are told it: `code: detail`.

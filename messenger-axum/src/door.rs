@@ -12,8 +12,8 @@ use crate::{
     limits::Limiter,
     operation::Access,
     options::Options,
-    unsent::{Account, Unsent},
 };
+use messenger_socket::{Account, Unsent};
 
 /// The messenger with what the router keeps of its own; a cheap clone.
 #[derive(Clone)]

@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     door::Door,
     signalr::{Payload, Protocol},
-    unsent::{Account, Share},
 };
+use messenger_socket::{Account, Reservation};
 
 /// Messages that are read at a time.
 const PAGE: u32 = 200;
@@ -51,7 +51,7 @@ pub(crate) struct Reader {
 struct Page {
     messages: Vec<Payload>,
     rest: Option<Range>,
-    held: (Share, OwnedSemaphorePermit),
+    held: (Reservation, OwnedSemaphorePermit),
 }
 
 impl Reader {
@@ -105,7 +105,7 @@ impl Reader {
             .map(|message| self.protocol.payload(message).map_err(Error::internal))
             .collect::<Result<_>>()?;
         let bytes = messages.iter().filter_map(Payload::bytes).map(|bytes| bytes.len()).sum();
-        Ok(Page { messages, rest, held: (self.account.share(bytes), turn) })
+        Ok(Page { messages, rest, held: (self.account.reserve(bytes), turn) })
     }
 }
 

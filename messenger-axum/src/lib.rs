@@ -5,6 +5,7 @@ mod caller;
 mod chat_hub;
 mod client;
 mod door;
+mod encoding;
 mod fields;
 mod health;
 mod history;
@@ -15,24 +16,19 @@ mod openapi;
 mod operation;
 mod options;
 mod origin;
-mod pipeline;
 mod problem;
 mod rest;
 mod router;
 mod rpc;
-pub mod signalr;
-mod unsent;
-mod web_socket;
-mod writing;
 mod ws;
 
 pub use health::health;
 pub use layers::{REQUEST_DURATION, REQUESTS};
 pub use login::Login;
+/// The SignalR server of the hub.
+pub use messenger_signalr as signalr;
+pub use messenger_socket::UnsentLimits;
 pub use openapi::openapi;
-pub use options::{Options, Rate, RateLimits, UnsentLimits};
+pub use options::{Options, Rate, RateLimits};
 pub use problem::Problem;
 pub use router::{not_found, router};
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub use signalr::fuzzing;

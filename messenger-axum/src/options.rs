@@ -2,6 +2,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderValue;
 
+use messenger_socket::UnsentLimits;
+
 use crate::signalr::SignalROptions;
 
 /// How the router behaves. The defaults suit a public service behind nothing at all.
@@ -183,7 +185,8 @@ impl Options {
         self
     }
 
-    /// How much may wait to be written to sockets of both kinds.
+    /// How much may wait to be written to sockets of both kinds. A connection is let have at least four times the
+    /// [longest frame](Self::frame_limit) of a raw WebSocket.
     #[must_use]
     pub const fn unsent(mut self, limits: UnsentLimits) -> Self {
         self.unsent = limits;
@@ -211,27 +214,6 @@ impl Options {
 pub(crate) struct BodyRate {
     pub(crate) bytes_per_second: u32,
     pub(crate) grace: Duration,
-}
-
-/// How many bytes may wait for clients that do not take what is written to their sockets: answers, items of streams with
-/// the pages they come from, and what was gathered to be written. Events are not counted, for they are shared by all who
-/// are told of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnsentLimits {
-    /// Of one connection, before the next of its requests is begun (4 MiB, and for a raw WebSocket at least four times
-    /// the [longest frame](Options::frame_limit)). One answer may be longer.
-    pub per_connection: usize,
-    /// Of one person, on this node (16 MiB). Beyond it the connection of theirs is ended that has most, as one that is
-    /// too far behind.
-    pub per_person: usize,
-    /// On this node (64 MiB). Beyond it the person's connection is ended who has most.
-    pub in_all: usize,
-}
-
-impl Default for UnsentLimits {
-    fn default() -> Self {
-        Self { per_connection: 4 << 20, per_person: 16 << 20, in_all: 64 << 20 }
-    }
 }
 
 /// How often one caller may ask. Beyond it the answer is 429 `rateLimited` with `Retry-After`.

@@ -11,9 +11,9 @@ use messenger_core::{Actor, Command as _, Result, commands::SendMessage};
 use crate::{
     client::Client,
     door::Door,
+    encoding::Encoding,
     fields::Fields,
     operation::{Access, Answer, Call, Operation, Writing, operations},
-    signalr::Protocol,
 };
 
 /// A command or query that can be called by name.
@@ -53,11 +53,11 @@ impl Procedure {
         door: &Door,
         actor: Actor,
         json: &[u8],
-        protocol: Protocol,
+        encoding: Encoding,
         placed: Arc<AtomicBool>,
     ) -> BoxFuture<'static, Result<Answer>> {
         let fields = Fields::of_json(&[], json);
-        let writing = Writing::Value(protocol);
+        let writing = Writing::Value(encoding);
         self.0.run(
             door,
             &Call {
@@ -84,8 +84,9 @@ mod tests {
 
     async fn call(door: &Door, actor: Actor, name: &str, params: Value) -> Result<Value> {
         let params = serde_json::to_vec(&params).unwrap();
-        let call = procedure(name).unwrap().call(door, actor, &params, Protocol::Json, Arc::default());
-        call.await.map(|answer| serde_json::from_slice(&answer.json()).unwrap())
+        let call = procedure(name).unwrap().call(door, actor, &params, Encoding::Json, Arc::default());
+        call.await
+            .map(|answer| answer.value().map_or(Value::Null, |json| serde_json::from_slice(json).unwrap()))
     }
 
     #[tokio::test]
@@ -111,7 +112,7 @@ mod tests {
     async fn parameters_may_be_absent_where_there_are_none() {
         let door = Door::new(Messenger::in_memory(), Options::new());
         let ada = register(&door.messenger, "ada").await;
-        procedure("GetMe").unwrap().call(&door, ada, b"", Protocol::Json, Arc::default()).await.unwrap();
+        procedure("GetMe").unwrap().call(&door, ada, b"", Encoding::Json, Arc::default()).await.unwrap();
     }
 
     #[tokio::test]
@@ -123,7 +124,7 @@ mod tests {
         let params = serde_json::to_vec(&json!({"chatId": chat, "body": "hi"})).unwrap();
         let placed = Arc::new(AtomicBool::new(false));
         let send = procedure("SendMessage").unwrap();
-        send.call(&door, ada, &params, Protocol::Json, Arc::clone(&placed)).await.unwrap();
+        send.call(&door, ada, &params, Encoding::Json, Arc::clone(&placed)).await.unwrap();
         assert!(placed.load(Ordering::Acquire));
     }
 

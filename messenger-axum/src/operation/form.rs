@@ -9,11 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::pieces::Pieces;
-use crate::{
-    openapi::Described,
-    problem::status,
-    signalr::{Payload, Protocol},
-};
+use crate::{encoding::Encoding, openapi::Described, problem::status};
 
 /// How an operation tells that it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +29,8 @@ pub(crate) enum Success {
 pub(crate) enum Writing {
     /// As JSON in pieces, for an answer of its own.
     Pieces,
-    /// As one value of this protocol, for a message of a socket.
-    Value(Protocol),
+    /// As one value in this encoding, for a message of a socket.
+    Value(Encoding),
 }
 
 /// The result of an operation, ready to be sent.
@@ -49,13 +45,13 @@ pub(crate) struct Answer {
 enum Written {
     Nothing,
     Pieces(VecDeque<Bytes>),
-    Value(Payload),
+    Value(Bytes),
 }
 
 impl Answer {
     /// A result that was simply asked for.
-    pub(crate) fn ok(value: &impl Serialize, protocol: Protocol) -> Result<Self> {
-        Self::of(Success::Ok, false, value, Writing::Value(protocol))
+    pub(crate) fn ok(value: &impl Serialize, encoding: Encoding) -> Result<Self> {
+        Self::of(Success::Ok, false, value, Writing::Value(encoding))
     }
 
     /// What REST says of it.
@@ -72,21 +68,12 @@ impl Answer {
         }
     }
 
-    /// The result in the protocol that was asked for; void if there is nothing to say.
-    pub(crate) fn into_value(self) -> Payload {
-        match self.written {
-            Written::Value(value) => value,
-            Written::Nothing | Written::Pieces(_) => Payload::void(),
-        }
-    }
-
-    /// The result as JSON, if that was asked for.
-    pub(crate) fn json(&self) -> Bytes {
-        let value = match &self.written {
-            Written::Value(value) => value.bytes().cloned(),
+    /// The result in the encoding that was asked for, if there is anything to say.
+    pub(crate) fn value(&self) -> Option<&Bytes> {
+        match &self.written {
+            Written::Value(value) => Some(value),
             Written::Nothing | Written::Pieces(_) => None,
-        };
-        value.unwrap_or(Bytes::from_static(b"null"))
+        }
     }
 
     fn of(success: Success, found: bool, value: &impl Serialize, writing: Writing) -> Result<Self> {
@@ -96,7 +83,7 @@ impl Answer {
                 serde_json::to_writer(&mut pieces, value).map_err(Error::internal)?;
                 Written::Pieces(pieces.finish())
             }
-            Writing::Value(protocol) => Written::Value(protocol.payload(value).map_err(Error::internal)?),
+            Writing::Value(encoding) => Written::Value(encoding.encode(value)?),
         };
         Ok(Self { success, found, written })
     }

@@ -8,7 +8,8 @@ use messenger_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Problem, web_socket::Message};
+use crate::Problem;
+use messenger_socket::Message;
 
 /// The bytes of events in this protocol.
 const SLOT: FrameSlot = FrameSlot::new(0);

@@ -20,8 +20,8 @@ use crate::{
     Problem,
     door::{Door, bearer},
     origin,
-    web_socket::Upgrade,
 };
+use messenger_socket::Upgrade;
 
 use session::Session;
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use messenger_core::Result;
 
 use super::frames::{self, Id};
-use crate::{operation::Answer, unsent::Account};
+use crate::operation::Answer;
+use messenger_socket::Account;
 
 /// Bytes of answers to a batch after which no more of its requests are begun: they wait for each other.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -62,7 +63,7 @@ impl Reply {
     /// The frame to be sent, if there is one now.
     pub(super) fn with(self, answer: &Result<Answer>) -> Option<Bytes> {
         self.with_frame(|id| match answer {
-            Ok(answer) => frames::answer(id, &answer.json()),
+            Ok(answer) => frames::answer(id, answer.value().map_or(b"null", |json| json)),
             Err(error) => frames::refusal(id, error),
         })
     }

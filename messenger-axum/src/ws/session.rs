@@ -18,12 +18,9 @@ use super::{
 use crate::{
     caller::{Begun, Called, Caller},
     door::Door,
-    pipeline::Pipeline,
-    signalr::Protocol,
-    unsent::Account,
-    web_socket::{Fault as SocketFault, Message},
-    writing::{NotWritten, Writer},
+    encoding::Encoding,
 };
+use messenger_socket::{Account, Message, Pipeline, SocketError, WriteError, Writer};
 
 /// A client that has not taken what was written after so long is too slow.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
@@ -94,7 +91,7 @@ impl Session {
     pub(super) async fn run<S, E>(mut self, mut socket: S)
     where
         S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
-        E: Into<SocketFault>,
+        E: Into<SocketError>,
     {
         let end = loop {
             if let Err(end) = self.turn(&mut socket).await {
@@ -118,7 +115,7 @@ impl Session {
     async fn turn<S, E>(&mut self, socket: &mut S) -> Step
     where
         S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
-        E: Into<SocketFault>,
+        E: Into<SocketError>,
     {
         let has_room = self.account.has_room();
         let may_read = has_room && self.requests.may_begin() && self.waiting.is_empty();
@@ -128,9 +125,9 @@ impl Session {
         tokio::select! {
             signal = self.caller.connection.next() => out.signal(signal, &mut self.heard).await?,
             () = poll_fn(|task| self.requests.poll_progress(task)) => {}
-            () = poll_fn(|task| self.account.poll_cut(task)) => return Err(UNREAD),
+            () = poll_fn(|task| self.account.poll_evicted(task)) => return Err(UNREAD),
             () = poll_fn(|task| self.account.poll_room(task)), if !has_room => {}
-            message = out.writer.line.next(), if may_read => {
+            message = out.writer.sink.next(), if may_read => {
                 let Some(message) = message else { return Err(End::Lost) };
                 self.heard = true;
                 self.receive(message.map_err(broken)?).await?;
@@ -235,7 +232,7 @@ impl Session {
 
     async fn begin(&mut self, reply: Reply, method: &str, params: Option<&RawValue>) -> Step {
         let json = params.map_or("", RawValue::get).as_bytes();
-        let called = self.caller.call(method, json, Protocol::Json).await;
+        let called = self.caller.call(method, json, Encoding::Json).await;
         if let Called::TooOften(error) = called {
             self.requests.ready.push_back(reply.with(&Err(error)));
             return self.count_refusal();
@@ -266,7 +263,7 @@ impl Session {
     async fn finish<S, E>(&mut self, socket: &mut S, refusal: &Error)
     where
         S: Sink<Message, Error = E> + Unpin + Send,
-        E: Into<SocketFault>,
+        E: Into<SocketError>,
     {
         let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.requests.poll_idle(task))).await;
         for Owned { reply, .. } in self.waiting.drain(..) {
@@ -294,7 +291,7 @@ struct Out<'s, S> {
 impl<'s, S, E> Out<'s, S>
 where
     S: Sink<Message, Error = E> + Unpin + Send,
-    E: Into<SocketFault>,
+    E: Into<SocketError>,
 {
     fn new(socket: &'s mut S) -> Self {
         Self { writer: Writer::new(socket, WRITE_WAIT) }
@@ -333,10 +330,10 @@ where
     }
 }
 
-fn not_written<E: Into<SocketFault>>(why: NotWritten<E>) -> End {
+fn not_written<E: Into<SocketError>>(why: WriteError<E>) -> End {
     match why {
-        NotWritten::Slow => SLOW,
-        NotWritten::Broken(error) => broken(error),
+        WriteError::TimedOut => SLOW,
+        WriteError::Failed(error) => broken(error),
     }
 }
 
@@ -345,12 +342,12 @@ const SLOW: End = End::Close(close::TOO_FAR_BEHIND, "Too slow; connect again and
 const UNREAD: End = End::Close(close::TOO_FAR_BEHIND, "Too much is unread; connect again and resume.");
 
 /// What a failure of the socket means.
-fn broken(fault: impl Into<SocketFault>) -> End {
+fn broken(fault: impl Into<SocketError>) -> End {
     match fault.into() {
-        SocketFault::TooBig => End::Close(close::TOO_BIG, "The frame is too big."),
-        SocketFault::Protocol => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
+        SocketError::TooBig => End::Close(close::TOO_BIG, "The frame is too big."),
+        SocketError::Protocol => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
         // What has been begun can't be ended, and behind it there is no closing frame.
-        SocketFault::Unread | SocketFault::Lost => End::Lost,
+        SocketError::Unread | SocketError::Lost => End::Lost,
     }
 }
 

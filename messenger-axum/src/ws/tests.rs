@@ -27,12 +27,8 @@ use tokio::{
 };
 
 use super::session::Session;
-use crate::{
-    Options, UnsentLimits,
-    door::Door,
-    unsent::Account,
-    web_socket::{Fault, Message, WebSocket},
-};
+use crate::{Options, UnsentLimits, door::Door};
+use messenger_socket::{Account, Message, SocketError, WebSocket};
 
 /// A socket whose client is at the other ends of two channels.
 struct Wire {
@@ -42,7 +38,7 @@ struct Wire {
 }
 
 impl Stream for Wire {
-    type Item = std::result::Result<Message, Fault>;
+    type Item = std::result::Result<Message, SocketError>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(ready!(self.received.poll_recv(task)).map(Ok))
@@ -50,24 +46,24 @@ impl Stream for Wire {
 }
 
 impl Sink<Message> for Wire {
-    type Error = Fault;
+    type Error = SocketError;
 
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), SocketError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> std::result::Result<(), Fault> {
+    fn start_send(self: Pin<&mut Self>, message: Message) -> std::result::Result<(), SocketError> {
         // A client that is lost takes nothing in.
         let _ = self.sent.send(message);
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), SocketError>> {
         self.flushed.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), Fault>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::result::Result<(), SocketError>> {
         Poll::Ready(Ok(()))
     }
 }
@@ -168,7 +164,7 @@ async fn a_client_for_which_too_much_waits_is_not_listened_to() {
     let limits = UnsentLimits { per_connection: 1, ..UnsentLimits::default() };
     let options = Options::new().unsent(limits).frame_limit(1000);
     let (door, connection, account) = connected(Messenger::in_memory(), options).await;
-    let waits = account.share(4000);
+    let waits = account.reserve(4000);
     let (mut client, wire) = wire();
     let session = tokio::spawn(Session::new(door, connection, account).run(wire));
     for id in 1..=3 {

@@ -1,12 +1,11 @@
 //! A service that is reached without a network, and clients of each transport.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, response::Response, serve::Listener};
 use futures::{SinkExt as _, StreamExt as _};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use messenger_axum::signalr::{self, SignalROptions};
 use serde_json::{Value, json};
 use tokio::{
     io::DuplexStream,
@@ -18,8 +17,6 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest as _},
 };
 use tower::ServiceExt as _;
-
-use crate::hub::{TestHub, World};
 
 /// Longer than anything here takes on the clock of the test; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -40,30 +37,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The test's hub.
-    pub(crate) fn new(options: SignalROptions) -> (Self, Arc<World>) {
-        let world = Arc::new(World::default());
-        let hub = signalr::router(TestHub(Arc::clone(&world)), options);
-        (Self::of(Router::new().nest("/hub", hub), "/hub"), world)
-    }
-
     pub(crate) fn of(app: Router, path: &'static str) -> Self {
         let (dial, dialled) = mpsc::unbounded_channel();
         let serving = app.clone();
         tokio::spawn(async move { axum::serve(Wires(dialled), serving).await });
         Self { app, dial, path }
-    }
-
-    /// The test's hub, at `/hub`, in an app that is dropped then.
-    pub(crate) fn until(app: Router, ends: impl Future<Output = ()> + Send + 'static) -> Self {
-        let (dial, dialled) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = async move { axum::serve(Wires(dialled), app).await } => {}
-                () = ends => {}
-            }
-        });
-        Self { app: Router::new(), dial, path: "/hub" }
     }
 
     /// A way to the server, which holds so many bytes in each direction.
@@ -95,36 +73,6 @@ impl Service {
     pub(crate) async fn token(&self, query: &str) -> String {
         let query = format!("?negotiateVersion=1{query}");
         self.negotiate(&query).await["connectionToken"].as_str().unwrap().to_owned()
-    }
-
-    pub(crate) async fn post(&self, token: &str, records: &[Value]) -> StatusCode {
-        let body = records.iter().map(|record| format!("{record}{RECORD_END}")).collect();
-        self.request("POST", &format!("?id={token}"), "*/*", body).await.status()
-    }
-
-    /// A poll; what it brings.
-    pub(crate) async fn poll(&self, token: &str) -> (StatusCode, Vec<Value>) {
-        self.poll_as(token, "anybody").await
-    }
-
-    /// One of somebody else.
-    pub(crate) async fn poll_as(&self, token: &str, user: &str) -> (StatusCode, Vec<Value>) {
-        let query = format!("?id={token}&access_token={user}");
-        let response = self.request("GET", &query, "*/*", String::new()).await;
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        // Anything else says in words what is wrong.
-        let records = (status == 200).then(|| records(std::str::from_utf8(&body).unwrap()));
-        (status, records.unwrap_or_default())
-    }
-
-    /// A connection by long polling, its handshake done.
-    pub(crate) async fn polling(&self, query: &str) -> String {
-        let token = self.token(query).await;
-        assert_eq!(self.poll(&token).await, (StatusCode::OK, vec![]));
-        assert_eq!(self.post(&token, &[handshake("json", 1)]).await, 200);
-        assert_eq!(self.poll(&token).await, (StatusCode::OK, vec![json!({})]));
-        token
     }
 }
 
@@ -159,23 +107,6 @@ pub(crate) fn invocation(id: &str, target: &str, arguments: &Value) -> Value {
     json!({"type": 1, "invocationId": id, "target": target, "arguments": arguments})
 }
 
-/// Calls that are answered as soon as they are looked at, and one behind them that takes its time, if only a little.
-pub(crate) fn many_calls() -> Vec<Value> {
-    let answered = (0..1000).map(|id| match id % 2 {
-        0 => invocation(&id.to_string(), "Echo", &json!([id])),
-        _ => invocation(&id.to_string(), "Nothing", &json!([])),
-    });
-    answered.chain([invocation("last", "Place", &json!([]))]).collect()
-}
-
-/// Whether these are the answers to [`many_calls`], in order.
-#[track_caller]
-pub(crate) fn are_answered(answers: &[Value]) {
-    let ids: Vec<_> = answers.iter().map(|answer| answer["invocationId"].as_str().unwrap()).collect();
-    let asked: Vec<_> = (0..1000).map(|id| id.to_string()).chain(["last".to_owned()]).collect();
-    assert_eq!(ids, asked);
-}
-
 pub(crate) fn records(text: &str) -> Vec<Value> {
     text.split_terminator(RECORD_END).map(|record| serde_json::from_str(record).unwrap()).collect()
 }
@@ -201,21 +132,6 @@ impl Socket {
             Err(Error::Http(response)) => Err(response.status()),
             Err(other) => panic!("{other}"),
         }
-    }
-
-    /// Opens it without a negotiation, and shakes hands.
-    pub(crate) async fn start(service: &Service) -> Self {
-        let mut socket = Self::open(service, "").await.unwrap();
-        socket.shake_hands(1).await;
-        socket
-    }
-
-    /// With a negotiation of stateful reconnect; and its token.
-    pub(crate) async fn start_stateful(service: &Service) -> (Self, String) {
-        let token = service.token("&useStatefulReconnect=true").await;
-        let mut socket = Self::open(service, &format!("?id={token}")).await.unwrap();
-        socket.shake_hands(2).await;
-        (socket, token)
     }
 
     pub(crate) async fn shake_hands(&mut self, version: u32) {
@@ -270,13 +186,5 @@ impl Socket {
         let answer = self.hear_more().await.expect("an answer comes");
         assert_eq!((&answer["type"], &answer["invocationId"]), (&json!(3), &json!("call")), "{answer}");
         answer
-    }
-
-    /// Reads for so long, and does nothing else: its library answers pings.
-    pub(crate) async fn only_reads(&mut self, how_long: Duration) {
-        let until = Instant::now() + how_long;
-        while let Ok(heard) = tokio::time::timeout_at(until, self.hear()).await {
-            assert_eq!(heard, Some(ping()));
-        }
     }
 }

@@ -14,7 +14,7 @@ let server;
 let url;
 
 before(async () => {
-  assert.ok(binary, 'MESSENGER_SIGNALR_EXAMPLE must name the binary of examples/signalr.rs');
+  assert.ok(binary, 'MESSENGER_SIGNALR_EXAMPLE must name the binary of examples/hub.rs of messenger-signalr');
   server = spawn(binary, ['0'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = await once(server.stdout, 'data');
   url = String(line).trim();

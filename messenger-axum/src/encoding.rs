@@ -1,0 +1,28 @@
+use bytes::Bytes;
+use messenger_core::{Error, Result};
+use serde::Serialize;
+
+/// How a result is encoded for a message of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// JSON text.
+    Json,
+    /// The MessagePack of the SignalR hub.
+    MessagePack,
+}
+
+impl Encoding {
+    /// Encodes a value.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it has no form in the encoding, which no result of an operation is.
+    pub(crate) fn encode(self, value: &impl Serialize) -> Result<Bytes> {
+        match self {
+            Self::Json => serde_json::to_vec(value).map(Bytes::from).map_err(Error::internal),
+            Self::MessagePack => {
+                let value = crate::signalr::Protocol::MessagePack.payload(value).map_err(Error::internal)?;
+                Ok(value.bytes().cloned().unwrap_or_default())
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The connections of an endpoint, by the secret that clients have for each.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::AbortHandle,
+};
+
+use super::{options::Transport, transports::Pipe};
+use messenger_socket::{Account, WebSocket};
+
+/// Connections that may wait for their transport at the same time.
+const WAITING: usize = 10_000;
+/// Posts to one connection at a time.
+const POSTS: usize = 16;
+
+/// All connections that have been negotiated and are not over.
+pub(super) struct Connections<U> {
+    open: Mutex<HashMap<String, Arc<Entry<U>>>>,
+    waiting: Arc<Semaphore>,
+}
+
+/// A connection, as its client's requests find it.
+pub(super) struct Entry<U> {
+    token: String,
+    public_id: Arc<str>,
+    pub(super) user: U,
+    pub(super) account: Arc<Account>,
+    place: Mutex<Place>,
+    pipe: OnceLock<Arc<Pipe>>,
+    /// For bodies that are read, or wait until they are taken.
+    pub(super) posts: Semaphore,
+    task: OnceLock<AbortHandle>,
+}
+
+/// What a connection runs over.
+enum Place {
+    /// Nothing yet.
+    Nowhere { start: oneshot::Sender<Start>, stateful: bool, _waiting: OwnedSemaphorePermit },
+    /// A WebSocket; with where others go to that take its place.
+    WebSocket(Option<mpsc::Sender<WebSocket>>),
+    /// Requests.
+    Requests(Transport),
+    /// Nothing any more.
+    Over,
+}
+
+/// How a connection begins.
+pub(super) enum Start {
+    Socket(Box<WebSocket>, Option<mpsc::Receiver<WebSocket>>),
+    Requests(Arc<Pipe>, Transport),
+}
+
+/// Where a socket goes that is being opened.
+pub(super) enum ForSocket {
+    First(oneshot::Sender<Start>, Option<mpsc::Receiver<WebSocket>>),
+    Other(mpsc::Sender<WebSocket>),
+}
+
+/// Why a transport can't be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is in use.
+    Busy,
+    /// The connection has another.
+    Elsewhere,
+    /// The connection is over.
+    Over,
+}
+
+impl<U> Connections<U> {
+    pub(super) fn new() -> Self {
+        Self { open: Mutex::default(), waiting: Arc::new(Semaphore::new(WAITING)) }
+    }
+
+    /// A new connection, which waits for its start; `None` if too many do.
+    pub(super) fn add(
+        &self,
+        user: U,
+        account: Arc<Account>,
+        stateful: bool,
+    ) -> Option<(Arc<Entry<U>>, oneshot::Receiver<Start>)> {
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
+        let (start, started) = oneshot::channel();
+        let entry = Arc::new(Entry {
+            token: random_id(),
+            public_id: random_id().into(),
+            user,
+            account,
+            place: Mutex::new(Place::Nowhere { start, stateful, _waiting: waiting }),
+            pipe: OnceLock::new(),
+            posts: Semaphore::new(POSTS),
+            task: OnceLock::new(),
+        });
+        lock(&self.open).insert(entry.token.clone(), Arc::clone(&entry));
+        Some((entry, started))
+    }
+
+    pub(super) fn find(&self, token: &str) -> Option<Arc<Entry<U>>> {
+        lock(&self.open).get(token).cloned()
+    }
+
+    pub(super) fn remove(&self, entry: &Entry<U>) {
+        lock(&self.open).remove(&entry.token);
+    }
+
+    /// Ends the tasks of all connections.
+    pub(super) fn abort_all(&self) {
+        for (_, entry) in lock(&self.open).drain() {
+            if let Some(task) = entry.task.get() {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl<U> Entry<U> {
+    /// The secret.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(super) fn public_id(&self) -> &Arc<str> {
+        &self.public_id
+    }
+
+    pub(super) fn run_by(&self, task: AbortHandle) {
+        // There is one task, which is set once.
+        let _ = self.task.set(task);
+    }
+
+    /// The place for a WebSocket.
+    pub(super) fn claim_socket(&self) -> Result<ForSocket, Taken> {
+        let mut place = lock(&self.place);
+        match &*place {
+            Place::WebSocket(Some(others)) => return Ok(ForSocket::Other(others.clone())),
+            Place::WebSocket(None) => return Err(Taken::Busy),
+            Place::Requests(_) => return Err(Taken::Elsewhere),
+            Place::Over => return Err(Taken::Over),
+            Place::Nowhere { .. } => {}
+        }
+        let before = std::mem::replace(&mut *place, Place::WebSocket(None));
+        let Place::Nowhere { start, stateful, .. } = before else { return Err(Taken::Busy) };
+        let (sender, receiver) = if stateful {
+            let (sender, receiver) = mpsc::channel(1);
+            (Some(sender), Some(receiver))
+        } else {
+            (None, None)
+        };
+        *place = Place::WebSocket(sender);
+        // What was posted before is nobody's.
+        if let Some(pipe) = self.pipe.get() {
+            pipe.close();
+        }
+        Ok(ForSocket::First(start, receiver))
+    }
+
+    /// The place for requests of a transport. Whether this is the first of them.
+    pub(super) fn claim_requests(&self, transport: Transport, pipe: &Arc<Pipe>) -> Result<bool, Taken> {
+        let mut place = lock(&self.place);
+        match &*place {
+            Place::Requests(of) if *of == transport => return Ok(false),
+            Place::Requests(_) | Place::WebSocket(_) => return Err(Taken::Elsewhere),
+            Place::Over => return Err(Taken::Over),
+            Place::Nowhere { .. } => {}
+        }
+        if let Place::Nowhere { start, .. } = std::mem::replace(&mut *place, Place::Requests(transport)) {
+            // Its task may just have given up waiting; then the requests find the connection gone.
+            let _ = start.send(Start::Requests(Arc::clone(pipe), transport));
+        }
+        Ok(true)
+    }
+
+    /// What it runs over, if that has been decided.
+    pub(super) fn transport(&self) -> Option<Transport> {
+        match &*lock(&self.place) {
+            Place::Nowhere { .. } | Place::Over => None,
+            Place::WebSocket(_) => Some(Transport::WebSockets),
+            Place::Requests(transport) => Some(*transport),
+        }
+    }
+
+    /// What the client posts may come before its transport is known.
+    pub(super) fn pipe(&self, make: impl FnOnce() -> Pipe) -> &Arc<Pipe> {
+        let pipe = self.pipe.get_or_init(|| Arc::new(make()));
+        if matches!(&*lock(&self.place), Place::Over | Place::WebSocket(_)) {
+            pipe.close();
+        }
+        pipe
+    }
+
+    /// Lets go of all that waits for this connection.
+    fn abandon(&self) {
+        *lock(&self.place) = Place::Over;
+        if let Some(pipe) = self.pipe.get() {
+            pipe.close();
+        }
+    }
+}
+
+/// The right of a session to be found; given back when dropped.
+pub(super) struct Seat<U> {
+    pub(super) connections: Arc<Connections<U>>,
+    pub(super) entry: Arc<Entry<U>>,
+}
+
+impl<U> Seat<U> {
+    pub(super) fn public_id(&self) -> Arc<str> {
+        Arc::clone(&self.entry.public_id)
+    }
+
+    /// Whether another socket may take the place of a lost one.
+    pub(super) fn is_stateful(&self) -> bool {
+        matches!(&*lock(&self.entry.place), Place::WebSocket(Some(_)))
+    }
+
+    pub(super) fn not_stateful(&self) {
+        let mut place = lock(&self.entry.place);
+        if let Place::WebSocket(others) = &mut *place {
+            *others = None;
+        }
+    }
+}
+
+impl<U> Drop for Seat<U> {
+    fn drop(&mut self) {
+        self.connections.remove(&self.entry);
+        self.entry.abandon();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 128 random bits that can stand in a URL as they are.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is no command, and its secrets must not be deterministic"
+)]
+#[expect(clippy::expect_used, reason = "a system without randomness can't keep secrets")]
+fn random_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messenger_socket::{Unsent, UnsentLimits};
+
+    fn connections() -> Arc<Connections<()>> {
+        Arc::new(Connections::new())
+    }
+
+    fn account() -> Arc<Account> {
+        Unsent::new(UnsentLimits::default()).account(&())
+    }
+
+    #[test]
+    fn what_is_over_is_not_found() {
+        let connections = connections();
+        let (entry, _started) = connections.add((), account(), true).unwrap();
+        let seat = Seat { connections: Arc::clone(&connections), entry: Arc::clone(&entry) };
+        assert!(connections.find(entry.token()).is_some());
+        drop(seat);
+        assert!(connections.find(entry.token()).is_none());
+        // Nor is there a place for who had found it before.
+        assert!(matches!(entry.claim_socket(), Err(Taken::Over)));
+    }
+
+    #[test]
+    fn only_so_many_wait_for_their_start() {
+        let connections = connections();
+        let mut waiting: Vec<_> = (0..WAITING).map_while(|_| connections.add((), account(), false)).collect();
+        assert_eq!((waiting.len(), connections.add((), account(), false).is_some()), (WAITING, false));
+        // Those that have begun don't wait.
+        let (begun, _) = &waiting[0];
+        assert!(begun.claim_socket().is_ok());
+        assert!(connections.add((), account(), false).is_some());
+        // And those that are over neither.
+        let (over, _) = waiting.pop().unwrap();
+        drop(Seat { connections: Arc::clone(&connections), entry: over });
+        assert!(connections.add((), account(), false).is_some());
+    }
+}

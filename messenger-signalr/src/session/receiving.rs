@@ -1,0 +1,358 @@
+//! What the client says, one message after the other.
+
+use std::{borrow::Cow, collections::VecDeque, future::poll_fn, sync::Arc};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+
+use super::{
+    ANSWERS, End, Session, Step,
+    answers::{Texts, in_use, stream_failed},
+};
+use crate::{
+    hub::{self, Hub, HubClient as _, HubError, Invoked},
+    protocol::{Framing, Invocation, Message, Payload},
+    transports::{Line, Received},
+};
+
+impl<H: Hub> Session<H> {
+    /// Takes the messages that are whole. What may not be begun yet waits; what is about the connection itself, or
+    /// what something under way waits for, does not wait behind it.
+    pub(super) async fn work_off(&mut self) -> Step {
+        self.work_off_waiting().await?;
+        while let Some(record) = self.records.next(Framing::from(self.protocol))? {
+            let message = self.protocol.read(&record)?;
+            self.times.let_go();
+            if message.is_tracked()
+                && let Some(reliable) = &mut self.reliable
+            {
+                if !reliable.receive() {
+                    continue;
+                }
+                self.times.owes_confirmation();
+            }
+            let is_item = is_item(&message);
+            match self.place_of(&message) {
+                Place::Now => self.act(message).await?,
+                Place::Items => self.waiting.items.push(record),
+                Place::Calls => self.waiting.add_call(record, is_item),
+            }
+        }
+        self.work_off_waiting().await
+    }
+
+    /// Whether something waits that may be taken now. Nothing else wakes the session for it.
+    pub(super) fn may_take_more(&self) -> bool {
+        self.may_take() && !self.waiting.calls.is_empty()
+    }
+
+    async fn work_off_waiting(&mut self) -> Step {
+        while !self.uploads.is_full()
+            && let Some(record) = self.waiting.items.pop()
+        {
+            self.act(self.protocol.read(&record)?).await?;
+        }
+        while self.may_take()
+            && let Some(record) = self.waiting.calls.front().cloned()
+        {
+            let message = self.protocol.read(&record)?;
+            self.waiting.remove_call(is_item(&message));
+            self.act(message).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what the client has asked for before it left; nobody is answered.
+    pub(super) async fn work_off_rest<L: Line>(&mut self, line: &mut L) {
+        loop {
+            self.calls.ready.clear();
+            let is_more = match line.next().now_or_never().flatten() {
+                Some(Received::Data(bytes)) => {
+                    self.records.push(bytes);
+                    true
+                }
+                Some(Received::Alive) => true,
+                _ => false,
+            };
+            // What can't be read ends it, and so does the end itself.
+            if self.work_off().await.is_err() {
+                break;
+            }
+            // With the answers to those that are done dropped, there is room for others.
+            if is_more || !self.calls.ready.is_empty() {
+                continue;
+            }
+            if self.waiting.calls.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = poll_fn(|task| self.calls.poll_progress(task)) => {}
+                () = self.uploads.make_room() => {}
+            }
+        }
+        poll_fn(|task| self.calls.poll_idle(task)).await;
+    }
+
+    /// Whether the next invocation may be taken: it may be begun, and what it comes to finds room.
+    pub(super) fn may_take(&self) -> bool {
+        self.calls.may_begin()
+            && self.calls.ready.len() < ANSWERS
+            && !self.uploads.is_full()
+            && self.account.has_room()
+    }
+
+    fn place_of(&self, message: &Message<'_>) -> Place {
+        match message {
+            Message::Ping
+            | Message::Ack(_)
+            | Message::Sequence(_)
+            | Message::Close { .. }
+            | Message::Unknown => Place::Now,
+            Message::Completion { id, .. } if self.asked.is_open(id) => Place::Now,
+            Message::StreamItem { id, .. } | Message::Completion { id, .. }
+                if self.uploads.is_open(id) && self.waiting.items_among_calls == 0 =>
+            {
+                if self.uploads.is_full() || !self.waiting.items.is_empty() {
+                    Place::Items
+                } else {
+                    Place::Now
+                }
+            }
+            _ if self.may_take() && self.waiting.calls.is_empty() => Place::Now,
+            _ => Place::Calls,
+        }
+    }
+
+    async fn act(&mut self, message: Message<'_>) -> Step {
+        match message {
+            Message::Invocation(invocation) => self.invoke(invocation).await,
+            Message::StreamItem { id, item } => self.uploads.item(&id, item.into_owned()),
+            Message::Completion { id, outcome } => {
+                if !self.uploads.complete(&id, &outcome) {
+                    self.asked.answer(&id, outcome);
+                }
+            }
+            Message::Cancel { id } => {
+                if self.streams.cancel(&id) {
+                    let end = self.end_of_stream(&id, Ok(()));
+                    self.calls.ready.push_back(Some(end));
+                }
+            }
+            Message::Ping => self.times.client_pings(),
+            Message::Close { error } => {
+                if let Some(error) = error {
+                    tracing::debug!(%error, "a client has ended its connection for a fault");
+                }
+                return Err(End::Left);
+            }
+            Message::Ack(number) => self.confirmed(number),
+            Message::Sequence(number) => self.goes_on_at(number)?,
+            Message::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn confirmed(&mut self, number: u64) {
+        if let Some(reliable) = &mut self.reliable
+            && reliable.confirm(number)
+            && !reliable.is_full()
+        {
+            self.times.buffer_has_room();
+        }
+    }
+
+    fn goes_on_at(&mut self, number: u64) -> Step {
+        let Some(reliable) = &mut self.reliable else { return Ok(()) };
+        let lost = || End::Fault("Messages were lost on the way to the server.".into());
+        reliable.go_on_at(number).map_err(|_| lost())?;
+        if reliable.owes() {
+            self.times.owes_confirmation();
+        }
+        Ok(())
+    }
+
+    async fn invoke(&mut self, invocation: Invocation<'_>) {
+        let Invocation { id, target, arguments, stream_ids, streaming } = invocation;
+        let texts = self.texts(&target);
+        let Some(method) = self.shared.hub.method(&target) else {
+            return self.refuse(id.as_deref(), &texts.no_such_method());
+        };
+        let refusal = if method.streaming && !streaming {
+            Some(texts.is_streaming())
+        } else if !method.streaming && streaming {
+            Some(texts.is_not_streaming())
+        } else if method.uploads != stream_ids.len() {
+            Some(texts.wrong_streams(stream_ids.len(), method.uploads))
+        } else if let Some(id) = id.as_deref().filter(|id| streaming && self.streams.has(id)) {
+            Some(in_use(id))
+        } else if let Some(id) = taken(&stream_ids, |id| self.uploads.is_open(id)) {
+            Some(in_use(id))
+        } else if streaming && !self.streams.has_room() || !self.uploads.have_room(stream_ids.len()) {
+            Some(texts.failed(&HubError::told("Too many streams at once.")))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(id.as_deref(), &refusal);
+        }
+        let capacity = self.shared.options.stream_buffer_capacity;
+        let has_uploads = !stream_ids.is_empty();
+        let uploads = stream_ids.into_iter().map(|id| self.uploads.open(id.into_owned(), capacity)).collect();
+        let invoked = self.client.invoke(hub::Invocation { target: &target, arguments, uploads }).await;
+        self.begin(id.as_deref(), &target, invoked, has_uploads);
+    }
+
+    fn begin(&mut self, id: Option<&str>, target: &str, invoked: Invoked, has_uploads: bool) {
+        match invoked {
+            Invoked::Done(result) => {
+                let answer = id.map(|id| self.answer(id, target, &result));
+                self.calls.ready.push_back(answer);
+            }
+            Invoked::Work(work, placed) => {
+                let waits = placed.is_none();
+                let placed = placed.unwrap_or_default();
+                match id {
+                    Some(id) => {
+                        let (id, target) = (id.to_owned(), target.to_owned());
+                        let (protocol, detailed) =
+                            (self.protocol, self.shared.options.enable_detailed_errors);
+                        let account = Arc::clone(&self.account);
+                        let answer = async move {
+                            let texts = Texts { method: &target, detailed };
+                            let outcome = work.await;
+                            let outcome = outcome.as_ref().map_err(|error| texts.failed(error));
+                            let outcome = outcome.as_ref().map(|value| *value).map_err(|text| &**text);
+                            Some(account.counted(protocol.completion(&id, outcome)))
+                        };
+                        self.calls.begin(Box::pin(answer), placed, waits);
+                    }
+                    None => {
+                        self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed, waits);
+                    }
+                }
+                if has_uploads {
+                    // It waits for what comes behind it.
+                    self.calls.release();
+                }
+            }
+            Invoked::Stream(items) => {
+                // A stream has an id.
+                if let Some(id) = id {
+                    self.streams.begin(id.to_owned(), target.to_owned(), items);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: Option<&str>, error: &str) {
+        // Nobody waits for an answer to what has no id.
+        if let Some(id) = id {
+            let refusal = self.protocol.completion(id, Err(error));
+            self.calls.ready.push_back(Some(refusal));
+        }
+    }
+
+    fn answer(&self, id: &str, target: &str, result: &Result<Payload, HubError>) -> Bytes {
+        match result {
+            Ok(value) => self.account.counted(self.protocol.completion(id, Ok(value))),
+            Err(error) => self.protocol.completion(id, Err(&self.texts(target).failed(error))),
+        }
+    }
+
+    pub(super) fn end_of_stream(&self, id: &str, end: Result<(), (String, HubError)>) -> Bytes {
+        match end {
+            Ok(()) => self.protocol.completion(id, Ok(&Payload::void())),
+            // It has not begun, as the client sees it.
+            Err((method, error @ (HubError::Arguments(_) | HubError::Unauthorized))) => {
+                self.protocol.completion(id, Err(&self.texts(&method).failed(&error)))
+            }
+            Err((_, error)) => self.protocol.completion(id, Err(&stream_failed(&error))),
+        }
+    }
+
+    fn texts<'n>(&self, method: &'n str) -> Texts<'n> {
+        Texts { method, detailed: self.shared.options.enable_detailed_errors }
+    }
+}
+
+/// Where a message has its place.
+enum Place {
+    Now,
+    /// Behind the items of streams.
+    Items,
+    /// Behind what is to be begun.
+    Calls,
+}
+
+/// Messages that have been counted and wait for their turn.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Of streams that are open and full.
+    items: Items,
+    /// Of calls, in order, with what belongs to those that have not been begun.
+    calls: VecDeque<Bytes>,
+    calls_bytes: usize,
+    items_among_calls: usize,
+}
+
+#[derive(Default)]
+struct Items {
+    records: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Items {
+    fn push(&mut self, record: Bytes) {
+        self.bytes += record.len();
+        self.records.push_back(record);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let record = self.records.pop_front()?;
+        self.bytes -= record.len();
+        if self.records.is_empty() {
+            self.records = VecDeque::new();
+        }
+        Some(record)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+impl Waiting {
+    pub(super) const fn bytes(&self) -> usize {
+        self.items.bytes + self.calls_bytes
+    }
+
+    /// Whether no call waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    fn add_call(&mut self, record: Bytes, is_item: bool) {
+        self.calls_bytes += record.len();
+        self.items_among_calls += usize::from(is_item);
+        self.calls.push_back(record);
+    }
+
+    fn remove_call(&mut self, is_item: bool) {
+        if let Some(record) = self.calls.pop_front() {
+            self.calls_bytes -= record.len();
+            self.items_among_calls -= usize::from(is_item);
+            if self.calls.is_empty() {
+                self.calls = VecDeque::new();
+            }
+        }
+    }
+}
+
+fn is_item(message: &Message<'_>) -> bool {
+    matches!(message, Message::StreamItem { .. } | Message::Completion { .. })
+}
+
+/// The first id that is in use, or that is there twice.
+fn taken<'i>(ids: &'i [Cow<'_, str>], is_open: impl Fn(&str) -> bool) -> Option<&'i str> {
+    ids.iter().enumerate().find(|(index, id)| is_open(id) || ids[..*index].contains(id)).map(|(_, id)| &**id)
+}
