@@ -51,6 +51,84 @@ pub enum Error {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Which error it is: one for each variant of [`Error`], without what is said of the single case.
+///
+/// ```
+/// use messenger_core::{Command, Error, ErrorCode, commands::LogIn};
+///
+/// assert_eq!(Error::Conflict.kind(), ErrorCode::Conflict);
+/// assert_eq!(ErrorCode::ClientIdReused.as_str(), "clientIdReused");
+/// assert_eq!(LogIn::ERRORS, [ErrorCode::InvalidCredentials, ErrorCode::Invalid]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// `malformed`
+    Malformed,
+    /// `unauthenticated`
+    Unauthenticated,
+    /// `invalidCredentials`
+    InvalidCredentials,
+    /// `forbidden`
+    Forbidden,
+    /// `notFound`
+    NotFound,
+    /// `usernameTaken`
+    UsernameTaken,
+    /// `emailTaken`
+    EmailTaken,
+    /// `clientIdReused`
+    ClientIdReused,
+    /// `conflict`
+    Conflict,
+    /// `invalid`
+    Invalid,
+    /// `rateLimited`
+    RateLimited,
+    /// `unavailable`
+    Unavailable,
+    /// `internal`
+    Internal,
+}
+
+impl ErrorCode {
+    /// All there are.
+    pub const ALL: [Self; 13] = [
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::InvalidCredentials,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::UsernameTaken,
+        Self::EmailTaken,
+        Self::ClientIdReused,
+        Self::Conflict,
+        Self::Invalid,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The stable word, as it goes over the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::InvalidCredentials => "invalidCredentials",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "notFound",
+            Self::UsernameTaken => "usernameTaken",
+            Self::EmailTaken => "emailTaken",
+            Self::ClientIdReused => "clientIdReused",
+            Self::Conflict => "conflict",
+            Self::Invalid => "invalid",
+            Self::RateLimited => "rateLimited",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Shorthand for what commands and queries answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -65,23 +143,28 @@ pub struct FieldError {
 }
 
 impl Error {
+    /// Which error it is.
+    pub const fn kind(&self) -> ErrorCode {
+        match self {
+            Self::Malformed(_) => ErrorCode::Malformed,
+            Self::Unauthenticated => ErrorCode::Unauthenticated,
+            Self::InvalidCredentials => ErrorCode::InvalidCredentials,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::UsernameTaken => ErrorCode::UsernameTaken,
+            Self::EmailTaken => ErrorCode::EmailTaken,
+            Self::ClientIdReused => ErrorCode::ClientIdReused,
+            Self::Conflict => ErrorCode::Conflict,
+            Self::Invalid(_) => ErrorCode::Invalid,
+            Self::RateLimited(_) => ErrorCode::RateLimited,
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+            Self::Internal(_) => ErrorCode::Internal,
+        }
+    }
+
     /// The stable word for this error.
     pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed",
-            Self::Unauthenticated => "unauthenticated",
-            Self::InvalidCredentials => "invalidCredentials",
-            Self::Forbidden(_) => "forbidden",
-            Self::NotFound(_) => "notFound",
-            Self::UsernameTaken => "usernameTaken",
-            Self::EmailTaken => "emailTaken",
-            Self::ClientIdReused => "clientIdReused",
-            Self::Conflict => "conflict",
-            Self::Invalid(_) => "invalid",
-            Self::RateLimited(_) => "rateLimited",
-            Self::Unavailable(_) => "unavailable",
-            Self::Internal(_) => "internal",
-        }
+        self.kind().as_str()
     }
 
     /// One field that does not fit; `field` as it is called on the wire.

@@ -33,7 +33,7 @@ pub mod testkit;
 pub use actor::Actor;
 pub use builder::Builder;
 pub use domain::*;
-pub use error::{Error, FieldError, Result};
+pub use error::{Error, ErrorCode, FieldError, Result};
 pub use hub::{Connection, Signal};
 pub use messenger::Messenger;
 pub use operation::{Command, Idempotent, Query};

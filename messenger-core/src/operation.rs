@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     cx::Cx,
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
 };
 
 /// Changes what is stored, or tells others something.
@@ -16,6 +16,10 @@ pub trait Command: Send + 'static {
     type Output: Send + 'static;
     /// Its name: of the method on sockets, of the operation in the OpenAPI document and in metrics.
     const NAME: &'static str;
+    /// What it answers when it can't be done as asked: its own errors, besides
+    /// [`Unauthenticated`](crate::Error::Unauthenticated), [`Unavailable`](crate::Error::Unavailable),
+    /// [`Internal`](crate::Error::Internal) and those of the host's [`Policy`](crate::Policy).
+    const ERRORS: &'static [ErrorCode];
     /// Whether it runs in a task of its own, so that a caller who stops waiting does not break it off between storing and
     /// telling. Not needed where a task of the service does both.
     #[doc(hidden)]
@@ -35,6 +39,10 @@ pub trait Query: Send + 'static {
     type Output: Send + 'static;
     /// Its name: of the method on sockets, of the operation in the OpenAPI document and in metrics.
     const NAME: &'static str;
+    /// What it answers when it can't be done as asked: its own errors, besides
+    /// [`Unauthenticated`](crate::Error::Unauthenticated), [`Unavailable`](crate::Error::Unavailable),
+    /// [`Internal`](crate::Error::Internal) and those of the host's [`Policy`](crate::Policy).
+    const ERRORS: &'static [ErrorCode];
 
     /// Checks who asks, and reads.
     #[doc(hidden)]
@@ -74,6 +82,8 @@ pub(crate) async fn execute<C: Command>(mut cx: Cx, command: C) -> Result<C::Out
     cx.policy().allow(cx.actor(), C::NAME).await?;
     let begun = Instant::now();
     let answer = command.run(&mut cx).await;
+    #[cfg(test)]
+    check_declared(C::NAME, C::ERRORS, &answer);
     if let Err(Error::Unavailable(_) | Error::Internal(_)) = &answer {
         cx.invalidate_write();
     }
@@ -88,6 +98,21 @@ pub(crate) async fn query<Q: Query>(cx: Cx, query: Q) -> Result<Q::Output> {
     cx.policy().allow(cx.actor(), Q::NAME).await?;
     let begun = Instant::now();
     let answer = query.run(&cx).await;
+    #[cfg(test)]
+    check_declared(Q::NAME, Q::ERRORS, &answer);
     cx.measure(Q::NAME, begun, &answer);
     answer
+}
+
+/// What is declared is what clients are told: an error that is not declared fails the test that meets it.
+#[cfg(test)]
+fn check_declared<T>(name: &str, declared: &[ErrorCode], answer: &Result<T>) {
+    const OF_ALL: [ErrorCode; 3] = [ErrorCode::Unauthenticated, ErrorCode::Unavailable, ErrorCode::Internal];
+    let Err(error) = answer else { return };
+    let of_policy = error.to_string() == crate::testing::REFUSED_TEXT;
+    let kind = error.kind();
+    assert!(
+        of_policy || OF_ALL.contains(&kind) || declared.contains(&kind),
+        "{name} does not declare {kind:?}"
+    );
 }

@@ -8,7 +8,7 @@ mod store;
 
 pub(crate) use self::{
     bus::Told,
-    policy::HostPolicy,
+    policy::{HostPolicy, REFUSED_TEXT},
     scene::{Scene, Setup, State, Update, Who, change, code, pointers},
     store::TestStore,
 };

@@ -11,6 +11,9 @@ use crate::{
     error::{Error, Result},
 };
 
+/// What the host says of a text that it refuses.
+pub(crate) const REFUSED_TEXT: &str = "Not in these words.";
+
 /// A host that allows every operation, refuses a text with `damn` in it, and numbers every other one.
 #[derive(Default)]
 pub(crate) struct HostPolicy {
@@ -39,7 +42,7 @@ impl Policy for HostPolicy {
     async fn text(&self, actor: &Actor, chat: ChatId, body: MessageBody) -> Result<MessageBody> {
         self.asked.lock().unwrap().push((actor.user()?, chat, body.as_str().to_owned()));
         if body.as_str().contains("damn") {
-            return Err(Error::Forbidden("Not in these words."));
+            return Err(Error::Forbidden(REFUSED_TEXT));
         }
         let n = self.texts.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(MessageBody::trusted(Self::numbered(body.as_str(), n)))

@@ -15,7 +15,7 @@ use crate::{
         Chat, ChatId, ChatUpdate, Event, Message, MessageChange, Password, Role, SessionId, SystemNote,
         UserId,
     },
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     memory::MemoryPresence,
     operation::{Command, Query},
     ports::{BusMessage, ChatStore as _, MessageStore as _, Topic},
@@ -292,6 +292,7 @@ struct LastWord(UserId);
 impl Command for LastWord {
     type Output = ();
     const NAME: &'static str = "LastWord";
+    const ERRORS: &'static [ErrorCode] = &[];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         cx.publish(None, last_word(self.0));

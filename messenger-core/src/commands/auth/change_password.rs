@@ -5,7 +5,7 @@ use crate::{
     commands::attempts::Attempts,
     cx::Cx,
     domain::Password,
-    error::{Checks, Error, Result},
+    error::{Checks, Error, ErrorCode, Result},
     operation::Command,
     ports::Topic,
 };
@@ -26,6 +26,8 @@ pub struct ChangePassword {
 impl Command for ChangePassword {
     type Output = ();
     const NAME: &'static str = "ChangePassword";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::InvalidCredentials, ErrorCode::Invalid, ErrorCode::Conflict, ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

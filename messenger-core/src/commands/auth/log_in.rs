@@ -5,7 +5,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{Authenticated, Device, Password, Username},
-    error::{Checks, Error, Result},
+    error::{Checks, Error, ErrorCode, Result},
     operation::Command,
     ports::{LoginKey, StoreErrorKind, Topic, UserRecord},
 };
@@ -28,6 +28,7 @@ pub struct LogIn {
 impl Command for LogIn {
     type Output = Authenticated;
     const NAME: &'static str = "LogIn";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::InvalidCredentials, ErrorCode::Invalid];
 
     async fn run(self, cx: &mut Cx) -> Result<Authenticated> {
         let mut checks = Checks::default();

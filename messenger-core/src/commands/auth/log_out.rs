@@ -3,7 +3,7 @@ use serde::Deserialize;
 use super::publish_ended;
 use crate::{
     cx::Cx,
-    error::{Error, OrNotFound as _, Result},
+    error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::Command,
     ports::Topic,
 };
@@ -17,6 +17,7 @@ pub struct LogOut {}
 impl Command for LogOut {
     type Output = ();
     const NAME: &'static str = "LogOut";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Forbidden];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

@@ -5,7 +5,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{Authenticated, Device, DisplayName, EmailAddress, Password, Username},
-    error::{Checks, Result},
+    error::{Checks, ErrorCode, Result},
     operation::Command,
     ports::{Content, NewUser, StoredAddress, UserRecord},
 };
@@ -32,6 +32,8 @@ pub struct RegisterUser {
 impl Command for RegisterUser {
     type Output = Authenticated;
     const NAME: &'static str = "RegisterUser";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::Invalid, ErrorCode::UsernameTaken, ErrorCode::EmailTaken];
 
     async fn run(self, cx: &mut Cx) -> Result<Authenticated> {
         let limits = cx.limits();

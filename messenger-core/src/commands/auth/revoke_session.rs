@@ -4,7 +4,7 @@ use super::publish_ended;
 use crate::{
     cx::Cx,
     domain::SessionId,
-    error::{Error, OrNotFound as _, Result},
+    error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::Command,
     ports::Topic,
 };
@@ -23,6 +23,7 @@ pub struct RevokeSession {
 impl Command for RevokeSession {
     type Output = ();
     const NAME: &'static str = "RevokeSession";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

@@ -6,7 +6,7 @@ use super::roster::{Draft, change, note};
 use crate::{
     cx::Cx,
     domain::{ChatId, SystemEvent, UserId},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Command,
     ports::Topic,
 };
@@ -36,6 +36,8 @@ pub struct Added {
 impl Command for AddMembers {
     type Output = Added;
     const NAME: &'static str = "AddMembers";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Invalid, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<Added> {
         let user = cx.actor().user()?;

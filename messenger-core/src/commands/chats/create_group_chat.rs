@@ -10,7 +10,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{Chat, ClientId, Revision, SystemEvent, SystemNote, Title, UserId},
-    error::{Checks, Error, OrNotFound as _, Result},
+    error::{Checks, Error, ErrorCode, OrNotFound as _, Result},
     operation::{Command, Idempotent},
     ports::{Fingerprint, NewGroup, NewSystemMessage, Topic},
 };
@@ -33,6 +33,8 @@ pub struct CreateGroupChat {
 impl Command for CreateGroupChat {
     type Output = Idempotent<Chat>;
     const NAME: &'static str = "CreateGroupChat";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::Invalid, ErrorCode::ClientIdReused, ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<Idempotent<Chat>> {
         let user = cx.actor().user()?;

@@ -4,7 +4,7 @@ use super::roster::{Draft, Snapshot, change, note};
 use crate::{
     cx::Cx,
     domain::{ChatId, Role, SystemEvent, SystemNote, UserId},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Command,
 };
 
@@ -22,6 +22,7 @@ pub struct LeaveChat {
 impl Command for LeaveChat {
     type Output = ();
     const NAME: &'static str = "LeaveChat";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

@@ -5,7 +5,7 @@ use crate::{
     commands::view,
     cx::Cx,
     domain::{Chat, Revision, UserId},
-    error::{Error, OrNotFound as _, Result},
+    error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::{Command, Idempotent},
     ports::{DirectChat, Topic},
 };
@@ -24,6 +24,7 @@ pub struct OpenDirectChat {
 impl Command for OpenDirectChat {
     type Output = Idempotent<Chat>;
     const NAME: &'static str = "OpenDirectChat";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Invalid];
 
     async fn run(self, cx: &mut Cx) -> Result<Idempotent<Chat>> {
         let user = cx.actor().user()?;

@@ -4,7 +4,7 @@ use super::roster::{Draft, change, note};
 use crate::{
     cx::Cx,
     domain::{ChatId, SystemEvent, UserId},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Command,
 };
 
@@ -24,6 +24,7 @@ pub struct RemoveMember {
 impl Command for RemoveMember {
     type Output = ();
     const NAME: &'static str = "RemoveMember";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

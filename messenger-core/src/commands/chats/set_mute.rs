@@ -4,7 +4,7 @@ use crate::{
     commands::view,
     cx::Cx,
     domain::{Chat, ChatId, Timestamp},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Command,
 };
 
@@ -24,6 +24,7 @@ pub struct SetMute {
 impl Command for SetMute {
     type Output = Chat;
     const NAME: &'static str = "SetMute";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<Chat> {
         let user = cx.actor().user()?;

@@ -5,7 +5,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{ChatId, Member, Role, SystemEvent, SystemNote, UserId},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Command,
 };
 
@@ -28,6 +28,7 @@ pub struct SetRole {
 impl Command for SetRole {
     type Output = Member;
     const NAME: &'static str = "SetRole";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<Member> {
         let user = cx.actor().user()?;

@@ -5,7 +5,7 @@ use crate::{
     commands::view,
     cx::Cx,
     domain::{Chat, ChatId, SystemEvent, SystemNote, Title},
-    error::{Checks, Error, Result},
+    error::{Checks, Error, ErrorCode, Result},
     operation::Command,
 };
 
@@ -25,6 +25,8 @@ pub struct UpdateChat {
 impl Command for UpdateChat {
     type Output = Chat;
     const NAME: &'static str = "UpdateChat";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Invalid, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<Chat> {
         let user = cx.actor().user()?;

@@ -4,7 +4,7 @@ use super::{Marks, move_mark};
 use crate::{
     cx::Cx,
     domain::{ChatId, Seq},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Command,
 };
 
@@ -25,6 +25,7 @@ pub struct MarkRead {
 impl Command for MarkRead {
     type Output = Marks;
     const NAME: &'static str = "MarkRead";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
     /// The lane stores it and tells of it.
     const DETACHED: bool = false;
 

@@ -6,7 +6,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{ChatId, Message, MessageId, Role},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Command,
     ports::{self, Topic},
 };
@@ -28,6 +28,7 @@ pub struct DeleteMessage {
 impl Command for DeleteMessage {
     type Output = Message;
     const NAME: &'static str = "DeleteMessage";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<Message> {
         let user = cx.actor().user()?;

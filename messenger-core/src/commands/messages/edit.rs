@@ -5,7 +5,7 @@ use crate::{
     commands::attempts::Attempts,
     cx::Cx,
     domain::{ChatId, Message, MessageBody, MessageId},
-    error::{Checks, Error, Result},
+    error::{Checks, Error, ErrorCode, Result},
     operation::Command,
     ports::{self, Content, Topic},
 };
@@ -28,6 +28,8 @@ pub struct EditMessage {
 impl Command for EditMessage {
     type Output = Message;
     const NAME: &'static str = "EditMessage";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Invalid, ErrorCode::Conflict];
 
     async fn run(self, cx: &mut Cx) -> Result<Message> {
         let user = cx.actor().user()?;

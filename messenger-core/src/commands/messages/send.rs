@@ -5,7 +5,7 @@ use crate::{
     announcements::SentMessage,
     cx::Cx,
     domain::{ChatId, ClientId, Message, MessageBody, MessageId, MessageKind, UserId},
-    error::{Checks, Error, OrNotFound as _, Result},
+    error::{Checks, Error, ErrorCode, OrNotFound as _, Result},
     operation::{Command, Idempotent},
     ports::{Content, Fingerprint, NewMessage},
 };
@@ -31,6 +31,8 @@ pub struct SendMessage {
 impl Command for SendMessage {
     type Output = Idempotent<Message>;
     const NAME: &'static str = "SendMessage";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::NotFound, ErrorCode::Invalid, ErrorCode::ClientIdReused];
     /// The lane stores it and tells of it.
     const DETACHED: bool = false;
 

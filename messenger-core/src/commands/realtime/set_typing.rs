@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     cx::Cx,
     domain::{ChatId, Event, Typing},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Command,
     ports::{BusMessage, Hint, Topic},
 };
@@ -29,6 +29,7 @@ pub struct SetTyping {
 impl Command for SetTyping {
     type Output = ();
     const NAME: &'static str = "SetTyping";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

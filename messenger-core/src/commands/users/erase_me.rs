@@ -5,7 +5,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{ChatId, ChatKind, Password, UserId, Username},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Command,
     ports::{StoreErrorKind, Topic},
 };
@@ -28,6 +28,8 @@ const MESSAGES_AT_ONCE: usize = 200;
 impl Command for EraseMe {
     type Output = ();
     const NAME: &'static str = "EraseMe";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::InvalidCredentials, ErrorCode::Conflict, ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

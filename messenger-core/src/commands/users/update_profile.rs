@@ -5,7 +5,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{DisplayName, EmailAddress, Me, Notifications},
-    error::{Checks, Result},
+    error::{Checks, ErrorCode, Result},
     operation::Command,
     ports::UpdateUser,
 };
@@ -28,6 +28,8 @@ pub struct UpdateProfile {
 impl Command for UpdateProfile {
     type Output = Me;
     const NAME: &'static str = "UpdateProfile";
+    const ERRORS: &'static [ErrorCode] =
+        &[ErrorCode::Invalid, ErrorCode::EmailTaken, ErrorCode::Conflict, ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<Me> {
         let user = cx.actor().user()?;

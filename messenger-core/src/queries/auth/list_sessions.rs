@@ -3,7 +3,7 @@ use serde::Deserialize;
 use crate::{
     cx::Cx,
     domain::{Cursor, Page, Session, SessionId},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Query,
     queries::{page_size, place},
 };
@@ -22,6 +22,7 @@ pub struct ListSessions {
 impl Query for ListSessions {
     type Output = Page<Session>;
     const NAME: &'static str = "ListSessions";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid];
 
     async fn run(self, cx: &Cx) -> Result<Page<Session>> {
         let user = cx.actor().user()?;

@@ -4,7 +4,7 @@ use crate::{
     commands::view,
     cx::Cx,
     domain::{Chat, ChatId},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Query,
 };
 
@@ -20,6 +20,7 @@ pub struct GetChat {
 impl Query for GetChat {
     type Output = Chat;
     const NAME: &'static str = "GetChat";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &Cx) -> Result<Chat> {
         view(cx, self.chat_id, cx.actor().user()?).await

@@ -4,7 +4,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{Chat, Cursor, Page},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Query,
     ports::{Activity, ChatView},
     queries::{page_size, place},
@@ -24,6 +24,7 @@ pub struct ListChats {
 impl Query for ListChats {
     type Output = Page<Chat>;
     const NAME: &'static str = "ListChats";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid];
 
     async fn run(self, cx: &Cx) -> Result<Page<Chat>> {
         let user = cx.actor().user()?;

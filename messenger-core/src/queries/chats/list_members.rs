@@ -6,7 +6,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{ChatId, Cursor, Member, Page, UserId},
-    error::{Error, OrNotFound as _, Result},
+    error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::Query,
     ports::{MemberRecord, UserRecord},
     queries::{page_size, place},
@@ -28,6 +28,7 @@ pub struct ListMembers {
 impl Query for ListMembers {
     type Output = Page<Member>;
     const NAME: &'static str = "ListMembers";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid, ErrorCode::NotFound];
 
     async fn run(self, cx: &Cx) -> Result<Page<Member>> {
         let user = cx.actor().user()?;

@@ -4,7 +4,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{ChatId, Message, Seq},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Query,
     ports::{Anchor, Budget},
     queries::page_size,
@@ -48,6 +48,7 @@ pub struct History {
 impl Query for GetHistory {
     type Output = History;
     const NAME: &'static str = "GetHistory";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Invalid];
 
     async fn run(self, cx: &Cx) -> Result<History> {
         let user = cx.actor().user()?;

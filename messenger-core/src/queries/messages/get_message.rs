@@ -4,7 +4,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{ChatId, Message, MessageId},
-    error::{Error, OrNotFound as _, Result},
+    error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::Query,
 };
 
@@ -24,6 +24,7 @@ pub struct GetMessage {
 impl Query for GetMessage {
     type Output = Message;
     const NAME: &'static str = "GetMessage";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &Cx) -> Result<Message> {
         cx.store().membership(self.chat_id, cx.actor().user()?).await?;

@@ -3,7 +3,7 @@ use serde::Deserialize;
 use crate::{
     cx::Cx,
     domain::{Page, Presence, UserId},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Query,
 };
 
@@ -19,6 +19,7 @@ pub struct GetPresence {
 impl Query for GetPresence {
     type Output = Page<Presence>;
     const NAME: &'static str = "GetPresence";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid];
 
     async fn run(self, cx: &Cx) -> Result<Page<Presence>> {
         cx.actor().user()?;

@@ -6,7 +6,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{Chat, ChatId, Cursor, Message, Position, Revision, Since, UserId},
-    error::Result,
+    error::{ErrorCode, Result},
     operation::Query,
     ports::{Anchor, Budget, Changes, ChatHead, ChatView, MemberChat, MessageRecord, StoreErrorKind},
     queries::{page_size, place},
@@ -86,6 +86,7 @@ const CHANGES_AT_ONCE: usize = 1000;
 impl Query for Sync {
     type Output = Synced;
     const NAME: &'static str = "Sync";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid];
 
     async fn run(self, cx: &Cx) -> Result<Synced> {
         let user = cx.actor().user()?;

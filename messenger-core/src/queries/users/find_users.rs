@@ -4,7 +4,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{Cursor, Page, User},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Query,
     ports::{FoundUser, NamePlace},
     queries::{page_size, place},
@@ -32,6 +32,7 @@ pub struct FindUsers {
 impl Query for FindUsers {
     type Output = Page<User>;
     const NAME: &'static str = "FindUsers";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid];
 
     async fn run(self, cx: &Cx) -> Result<Page<User>> {
         cx.actor().user()?;

@@ -4,7 +4,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::Me,
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     operation::Query,
 };
 
@@ -17,6 +17,7 @@ pub struct GetMe {}
 impl Query for GetMe {
     type Output = Me;
     const NAME: &'static str = "GetMe";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &Cx) -> Result<Me> {
         let account = cx.store().user(cx.actor().user()?).await?;

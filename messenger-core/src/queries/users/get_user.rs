@@ -4,7 +4,7 @@ use crate::{
     convert,
     cx::Cx,
     domain::{User, UserId},
-    error::{Error, OrNotFound as _, Result},
+    error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::Query,
 };
 
@@ -20,6 +20,7 @@ pub struct GetUser {
 impl Query for GetUser {
     type Output = User;
     const NAME: &'static str = "GetUser";
+    const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
 
     async fn run(self, cx: &Cx) -> Result<User> {
         cx.actor().user()?;
