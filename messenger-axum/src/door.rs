@@ -1,17 +1,23 @@
 //! What all routes and sockets share.
 
-use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use messenger_core::{Actor, Error, Messenger, Result, context::Context};
 
 use crate::{
     admission::Admission,
     client::{self, Client},
-    history::Readers,
     limits::Limiter,
     operation::Access,
     options::Options,
+    readers::Readers,
 };
 use messenger_socket::{Account, Unsent};
 
@@ -26,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) unsent: Arc<Unsent>,
     pub(crate) readers: Readers,
+    /// The document of the routes, once somebody has asked for it.
+    pub(crate) openapi: OnceLock<Bytes>,
     /// Gives out the ids of requests.
     pub(crate) context: Context,
 }
@@ -51,6 +59,7 @@ impl Door {
             admission,
             unsent: Unsent::new(unsent),
             readers: Readers::default(),
+            openapi: OnceLock::new(),
             options,
             context: Context::system(),
         }))

@@ -1,13 +1,10 @@
 //! The history of a chat as a stream: page by page, each read in a task of its own, whether or not the client takes what
 //! was read before.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt as _, stream};
-use messenger_core::{Actor, ChatId, Error, Message, Result, Seq, UserId, queries::GetHistory};
+use messenger_core::{Actor, ChatId, Error, Message, Result, Seq, queries::GetHistory};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -20,8 +17,6 @@ use messenger_socket::{Account, Reservation};
 
 /// Messages that are read at a time.
 const PAGE: u32 = 200;
-/// Pages that are read at once for one person, over all of their connections.
-const READS_OF_ONE: usize = 4;
 
 /// What is to be streamed of a chat.
 #[derive(Clone, Copy, Deserialize)]
@@ -31,10 +26,6 @@ pub(crate) struct Range {
     after: Option<Seq>,
     before: Option<Seq>,
 }
-
-/// Who reads pages at the moment.
-#[derive(Default)]
-pub(crate) struct Readers(Mutex<HashMap<UserId, Arc<Semaphore>>>);
 
 /// One connection, as it reads pages.
 #[derive(Clone)]
@@ -91,7 +82,7 @@ impl Reader {
     }
 
     async fn read(self, range: Range, turn: OwnedSemaphorePermit) -> Result<Page> {
-        let reading = Reading::begin(&self.door, self.actor.user()?).await?;
+        let reading = self.door.readers.begin(self.actor.user()?).await?;
         let Range { chat_id, after, before } = range;
         let after = Some(after.unwrap_or(Seq::new(0)));
         let query = GetHistory { chat_id, before: None, after, around: None, limit: Some(PAGE) };
@@ -106,45 +97,5 @@ impl Reader {
             .collect::<Result<_>>()?;
         let bytes = messages.iter().filter_map(Payload::bytes).map(|bytes| bytes.len()).sum();
         Ok(Page { messages, rest, held: (self.account.reserve(bytes), turn) })
-    }
-}
-
-/// The right of a person to read one more page; given back when dropped.
-struct Reading<'d> {
-    door: &'d Door,
-    user: UserId,
-    reads: Option<Arc<Semaphore>>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl<'d> Reading<'d> {
-    async fn begin(door: &'d Door, user: UserId) -> Result<Self> {
-        let reads = {
-            let mut readers = door.readers.lock();
-            Arc::clone(readers.entry(user).or_insert_with(|| Arc::new(Semaphore::new(READS_OF_ONE))))
-        };
-        let mut reading = Self { door, user, reads: Some(Arc::clone(&reads)), permit: None };
-        let permit = reads.acquire_owned();
-        // It is never closed.
-        reading.permit = Some(permit.await.map_err(|_| Error::unavailable())?);
-        Ok(reading)
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        let mut readers = self.door.readers.lock();
-        (self.permit, self.reads) = (None, None);
-        // Those who read or wait have it, too, and none is given out without this lock.
-        if readers.get(&self.user).is_some_and(|reads| Arc::strong_count(reads) == 1) {
-            readers.remove(&self.user);
-        }
-    }
-}
-
-impl Readers {
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Arc<Semaphore>>> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

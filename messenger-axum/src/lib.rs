@@ -17,6 +17,7 @@ mod operation;
 mod options;
 mod origin;
 mod problem;
+mod readers;
 mod rest;
 mod router;
 mod rpc;

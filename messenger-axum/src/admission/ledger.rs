@@ -1,8 +1,8 @@
 //! Who holds how much.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use messenger_core::UserId;
+use messenger_core::{Error, UserId};
 
 use crate::client::Client;
 
@@ -31,6 +31,17 @@ impl Scope {
 
     pub(super) fn covers(self, client: Client) -> bool {
         Self::of(client).any(|scope| scope == self)
+    }
+}
+
+/// What is tried again after this long has a chance.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a client is not admitted: its own share is used up, or there is no more of it for anybody.
+pub(crate) fn refused(scope: Scope) -> Error {
+    match scope {
+        Scope::All => Error::unavailable(),
+        Scope::Network(_) | Scope::Person(_) => Error::RateLimited(TRY_AGAIN),
     }
 }
 

@@ -8,11 +8,8 @@ mod ledger;
 mod places;
 mod turns;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use messenger_core::Error;
-
-pub(crate) use ledger::Scope;
 pub(crate) use places::{Lost, Place, Places};
 pub(crate) use turns::Turns;
 
@@ -55,17 +52,6 @@ impl Admission {
 const BODIES: usize = 4096;
 /// Answers that are not sent at a time, whatever their length.
 const ANSWERS: usize = 8192;
-
-/// What is tried again after this long has a chance.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// Why a client is not admitted: its own share is used up, or there is no more of it for anybody.
-pub(crate) fn refused(scope: Scope) -> Error {
-    match scope {
-        Scope::All => Error::unavailable(),
-        Scope::Network(_) | Scope::Person(_) => Error::RateLimited(TRY_AGAIN),
-    }
-}
 
 impl Bounds {
     /// A network may have a quarter, so that three others are served beside it whatever it does; a person a quarter

@@ -13,10 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    ledger::{Bounds, Ledger, Scope},
-    refused,
-};
+use super::ledger::{Bounds, Ledger, Scope, refused};
 use crate::client::Client;
 
 /// Whoever has kept others waiting for so long gives way to who comes.

@@ -8,10 +8,7 @@ use std::{
 use messenger_core::{Error, Result};
 use tokio::sync::oneshot;
 
-use super::{
-    ledger::{Bounds, Ledger, Scope},
-    refused,
-};
+use super::ledger::{Bounds, Ledger, Scope, refused};
 use crate::client::Client;
 
 /// Lets so many requests be worked on at once, and so many more wait for that, of so many bytes. Clients that wait take

@@ -3,7 +3,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr,
-        schema::{Object, Ref, Schema},
+        schema::{Object, Ref, Schema, SchemaType, Type},
     },
 };
 
@@ -42,6 +42,15 @@ impl Described {
         Ref::from_schema_name(name)
     }
 
+    /// The same for what is only answered: there, a field that may be absent is never `null`.
+    pub(super) fn refer_answer(&self, schemas: &mut Vec<Named>) -> Ref {
+        let mut answered = Vec::new();
+        let reference = self.refer(&mut answered);
+        answered.iter_mut().for_each(|(_, schema)| absent_is_not_null(schema));
+        schemas.append(&mut answered);
+        reference
+    }
+
     /// The schema as an object with fields; what it refers to is added to `schemas`.
     pub(super) fn object(&self, schemas: &mut Vec<Named>) -> Object {
         (self.nested)(schemas);
@@ -50,4 +59,59 @@ impl Described {
             _ => Object::new(),
         }
     }
+}
+
+/// Takes `null` from the types of the fields that may be absent.
+fn absent_is_not_null(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    let Object { properties, required, .. } = object;
+    for (name, field) in properties {
+        if !required.contains(name) {
+            *field = without_null(field.clone());
+        }
+    }
+}
+
+/// The schema without `null` among its types. Where only a reference is left, that with its description.
+pub(super) fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
+    match schema {
+        RefOr::T(Schema::Object(mut object)) => {
+            if let SchemaType::Array(types) = &object.schema_type {
+                let mut others = types.iter().filter(|kind| **kind != Type::Null);
+                if let (Some(only), None) = (others.next().cloned(), others.next()) {
+                    object.schema_type = SchemaType::Type(only);
+                }
+            }
+            Schema::Object(object).into()
+        }
+        RefOr::T(Schema::Array(mut array)) => {
+            if let SchemaType::Array(_) = &array.schema_type {
+                array.schema_type = SchemaType::Type(Type::Array);
+            }
+            Schema::Array(array).into()
+        }
+        RefOr::T(Schema::OneOf(mut one_of)) => {
+            one_of.items.retain(|item| !is_null(item));
+            let description = one_of.description.take();
+            match (one_of.items.len(), one_of.items.pop()) {
+                (1, Some(RefOr::Ref(mut reference))) => {
+                    if let Some(text) = description {
+                        reference.description = text;
+                    }
+                    reference.into()
+                }
+                (1, Some(only)) => only,
+                (_, last) => {
+                    one_of.items.extend(last);
+                    one_of.description = description;
+                    Schema::OneOf(one_of).into()
+                }
+            }
+        }
+        other => other,
+    }
+}
+
+fn is_null(schema: &RefOr<Schema>) -> bool {
+    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }

@@ -1,26 +1,27 @@
 //! The document.
 
 use http::Method;
-use utoipa::{
-    ToSchema as _,
-    openapi::{
-        Components, ComponentsBuilder, Content, Header, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-        Required, Response, ResponseBuilder, SecurityRequirement, Server, Tag,
-        path::{
-            HttpMethod, Operation as PathOperation, OperationBuilder, Parameter, ParameterBuilder,
-            ParameterIn, Paths,
-        },
-        request_body::RequestBodyBuilder,
-        schema::{Object, Schema, SchemaType, Type},
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-        tag::TagBuilder,
+use messenger_core::Limits;
+use utoipa::openapi::{
+    Components, ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
+    ResponseBuilder, SecurityRequirement, Server, Tag,
+    path::{
+        HttpMethod, Operation as PathOperation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+        Paths,
     },
+    request_body::RequestBodyBuilder,
+    schema::{Object, Schema, Type},
+    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    tag::TagBuilder,
 };
 
-use super::described::{Described, Named};
+use super::{
+    described::{Described, Named, without_null},
+    fields, problems,
+};
 use crate::{
     operation::{Access, Operation, operations},
-    problem::{self, Problem, status},
+    problem::{Problem, status},
 };
 
 const BEARER: &str = "sessionToken";
@@ -38,11 +39,12 @@ const TAGS: [(&str, &str); 8] = [
     ("health", "For orchestrators"),
 ];
 
-pub(super) fn document() -> OpenApi {
+/// The document for a service with these limits.
+pub(super) fn document(limits: &Limits) -> OpenApi {
     let mut schemas: Vec<Named> = Vec::new();
     let mut paths = Paths::new();
     for operation in operations() {
-        let described = describe(operation, &mut schemas);
+        let described = describe(operation, limits, &mut schemas);
         paths.add_path_operation(operation.path, vec![http_method(&operation.method)], described);
     }
     for (path, described) in health() {
@@ -64,8 +66,9 @@ pub(super) fn document() -> OpenApi {
         .build()
 }
 
-fn describe(operation: &Operation, schemas: &mut Vec<Named>) -> PathOperation {
+fn describe(operation: &Operation, limits: &Limits, schemas: &mut Vec<Named>) -> PathOperation {
     let mut input = operation.input.object(schemas);
+    fields::complete(operation.name, &mut input, limits);
     let text = input.description.take().unwrap_or_default();
     let (summary, description) = sentence(&text);
     let mut builder = OperationBuilder::new()
@@ -95,7 +98,7 @@ fn describe(operation: &Operation, schemas: &mut Vec<Named>) -> PathOperation {
 
 fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut Vec<Named>) -> PathOperation {
     let (made, found) = status::of_success(operation.success);
-    let output = operation.output.map(|output| output.refer(schemas));
+    let output = operation.output.map(|output| output.refer_answer(schemas));
     let response = |description: &str| {
         let response = ResponseBuilder::new().description(description);
         match output.clone() {
@@ -107,8 +110,8 @@ fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut V
     if let Some(found) = found {
         builder = builder.response(found.as_str(), response("It had been done before; this is it.").build());
     }
-    for problem in status::PROBLEMS.iter().filter(|problem| problem.may_answer(operation)) {
-        builder = builder.response(problem.status.as_str(), Ref::from_response_name(problem.name));
+    for (status, problem) in problems::of_operation(operation) {
+        builder = builder.response(status.as_str(), problem);
     }
     builder.build()
 }
@@ -134,41 +137,16 @@ fn parameter(name: &str, place: ParameterIn, input: &mut Object) -> Parameter {
 
 /// The description of a field belongs to the parameter. `null` can't be written in a path or query.
 fn described_apart(schema: RefOr<Schema>) -> (Option<String>, Option<RefOr<Schema>>) {
-    let (description, schema) = match schema {
-        RefOr::T(Schema::Object(mut object)) => {
-            if let SchemaType::Array(types) = &object.schema_type {
-                let mut others = types.iter().filter(|kind| **kind != Type::Null);
-                if let (Some(only), None) = (others.next().cloned(), others.next()) {
-                    object.schema_type = SchemaType::Type(only);
-                }
-            }
-            (object.description.take(), Schema::Object(object).into())
+    let mut schema = without_null(schema);
+    let description = match &mut schema {
+        RefOr::T(Schema::Object(object)) => object.description.take(),
+        RefOr::T(Schema::OneOf(one_of)) => one_of.description.take(),
+        RefOr::Ref(reference) => {
+            Some(std::mem::take(&mut reference.description)).filter(|text| !text.is_empty())
         }
-        RefOr::T(Schema::OneOf(mut one_of)) => {
-            one_of.items.retain(|item| !is_null(item));
-            let description = one_of.description.take();
-            let only = if one_of.items.len() == 1 { one_of.items.pop() } else { None };
-            let (inner, schema) = match only {
-                Some(RefOr::Ref(mut reference)) => {
-                    let text = std::mem::take(&mut reference.description);
-                    ((!text.is_empty()).then_some(text), reference.into())
-                }
-                Some(other) => (None, other),
-                None => (None, Schema::OneOf(one_of).into()),
-            };
-            (description.or(inner), schema)
-        }
-        RefOr::Ref(mut reference) => {
-            let text = std::mem::take(&mut reference.description);
-            ((!text.is_empty()).then_some(text), reference.into())
-        }
-        other => (None, other),
+        _ => None,
     };
     (description, Some(schema))
-}
-
-fn is_null(schema: &RefOr<Schema>) -> bool {
-    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }
 
 /// The first sentence without its full stop, and the rest.
@@ -195,31 +173,16 @@ fn leave_examples_out(schema: &mut RefOr<Schema>) {
 
 fn components(mut schemas: Vec<Named>) -> Components {
     Described::of::<Problem>().refer(&mut schemas);
+    schemas.retain(|(name, _)| !fields::is_in_place(name));
     schemas.iter_mut().for_each(|(_, schema)| leave_examples_out(schema));
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("The `token` that registering or logging in answered with."))
         .build();
-    let builder = ComponentsBuilder::new()
+    ComponentsBuilder::new()
         .schemas_from_iter(schemas)
-        .security_scheme(BEARER, SecurityScheme::Http(bearer));
-    status::PROBLEMS
-        .iter()
-        .fold(builder, |builder, problem| builder.response(problem.name, problem_response(problem)))
+        .security_scheme(BEARER, SecurityScheme::Http(bearer))
         .build()
-}
-
-fn problem_response(problem: &status::Documented) -> Response {
-    let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
-    let builder = ResponseBuilder::new().description(problem.text).content(problem::MEDIA_TYPE, content);
-    if problem.retry_after {
-        let seconds = Object::with_type(Type::Integer);
-        let mut header = Header::new(seconds);
-        header.description = Some("Seconds to wait.".into());
-        builder.header("Retry-After", header).build()
-    } else {
-        builder.build()
-    }
 }
 
 fn health() -> [(&'static str, PathOperation); 2] {
@@ -232,13 +195,13 @@ fn health() -> [(&'static str, PathOperation); 2] {
             .securities(Some([]))
             .response("200", ResponseBuilder::new().description("Yes.").content("text/plain", text))
     };
-    let unavailable = Ref::from_response_name(status::UNAVAILABLE.name);
+    let (status, unavailable) = problems::unavailable();
     [
         ("/health/live", operation("Live", "Whether the process answers").build()),
         (
             "/health/ready",
             operation("Ready", "Whether the store can be reached")
-                .response(status::UNAVAILABLE.status.as_str(), unavailable)
+                .response(status.as_str(), unavailable)
                 .build(),
         ),
     ]

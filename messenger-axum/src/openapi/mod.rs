@@ -2,14 +2,15 @@
 
 mod described;
 mod document;
+mod fields;
 #[cfg(feature = "docs")]
 mod page;
+mod problems;
 
-use std::sync::LazyLock;
-
-use axum::{Router, response::IntoResponse, routing::get};
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use bytes::Bytes;
 use http::header;
+use messenger_core::Limits;
 
 use crate::door::Door;
 
@@ -22,23 +23,25 @@ pub(crate) fn routes() -> Router<Door> {
     router
 }
 
-/// The OpenAPI 3.1 document of the routes, as `GET /openapi.json` serves it, for build scripts and generators of
-/// clients.
+/// The OpenAPI 3.1 document of the routes, as `GET /openapi.json` serves it for a service with these limits: for build
+/// scripts and generators of clients.
 ///
 /// Its server is `.`, the place where the document itself lies, so it is right wherever the router is mounted.
 ///
 /// ```
-/// let document: serde_json::Value = serde_json::from_slice(&messenger_axum::openapi())?;
+/// use messenger_core::Limits;
+///
+/// let document: serde_json::Value = serde_json::from_slice(&messenger_axum::openapi(&Limits::default()))?;
 /// assert_eq!(document["openapi"], "3.1.0");
+/// assert_eq!(document["components"]["schemas"]["SendMessage"]["properties"]["body"]["maxLength"], 8000);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-pub fn openapi() -> Bytes {
+pub fn openapi(limits: &Limits) -> Bytes {
     // The document is made of strings and numbers, which always serialise.
-    static DOCUMENT: LazyLock<Bytes> =
-        LazyLock::new(|| serde_json::to_vec(&document::document()).unwrap_or_default().into());
-    DOCUMENT.clone()
+    serde_json::to_vec(&document::document(limits)).unwrap_or_default().into()
 }
 
-async fn openapi_json() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], openapi())
+async fn openapi_json(State(door): State<Door>) -> impl IntoResponse {
+    let document = door.openapi.get_or_init(|| openapi(door.messenger.limits())).clone();
+    ([(header::CONTENT_TYPE, "application/json")], document)
 }

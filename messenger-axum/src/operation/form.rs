@@ -8,21 +8,8 @@ use messenger_core::{Error, Idempotent, Page, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::pieces::Pieces;
+use super::{pieces::Pieces, success::Success};
 use crate::{encoding::Encoding, openapi::Described, problem::status};
-
-/// How an operation tells that it was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Success {
-    /// With what was asked for.
-    Ok,
-    /// With what was made.
-    Created,
-    /// With what was made now, or by the same request before.
-    CreatedOrFound,
-    /// With nothing to say.
-    NoContent,
-}
 
 /// How an answer is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! One operation is one name with three doors: its REST route, and its method on both kinds of socket.
 
+mod access;
 mod form;
 mod passwords;
 mod pieces;
+mod success;
 mod table;
 
 use std::{
@@ -12,13 +14,15 @@ use std::{
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use http::Method;
-use messenger_core::{Actor, Command, Messenger, Query, Result};
+use messenger_core::{Actor, Command, ErrorCode, Messenger, Query, Result};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::{client::Client, door::Door, fields::Fields, openapi::Described};
 
-pub(crate) use form::{Answer, Success, Writing};
+pub(crate) use access::Access;
+pub(crate) use form::{Answer, Writing};
+pub(crate) use success::Success;
 pub(crate) use table::operations;
 
 use form::Form;
@@ -31,6 +35,8 @@ pub(crate) struct Operation {
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pub(crate) success: Success,
+    /// What it may answer besides, of its own.
+    pub(crate) errors: &'static [ErrorCode],
     pub(crate) input: Described,
     pub(crate) output: Option<Described>,
     /// Whether it changes nothing, so that it can be asked again.
@@ -38,15 +44,6 @@ pub(crate) struct Operation {
     /// Whether it takes a turn of another kind than most, by itself.
     pub(crate) has_own_turns: bool,
     run: Run,
-}
-
-/// Who may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Also who is not logged in; not on sockets.
-    Anyone,
-    /// Who has a session.
-    Session,
 }
 
 /// Reads the fields when it is called; the rest is in the future, which borrows nothing, so that a socket can have
@@ -105,6 +102,7 @@ fn operation<A: Ask, F: Form<A::Output>>(method: Method, path: &'static str, _: 
         path,
         access: Access::Session,
         success: F::SUCCESS,
+        errors: A::ERRORS,
         input: Described::of::<A::Input>(),
         output: F::described(),
         only_reads: false,
@@ -127,6 +125,7 @@ trait Ask: 'static {
     type Input: DeserializeOwned + ToSchema + Send;
     type Output: Send;
     const NAME: &'static str;
+    const ERRORS: &'static [ErrorCode];
 
     fn ask(
         messenger: &Messenger,
@@ -142,6 +141,7 @@ impl<C: Command + DeserializeOwned + ToSchema> Ask for OfCommand<C> {
     type Input = C;
     type Output = C::Output;
     const NAME: &'static str = C::NAME;
+    const ERRORS: &'static [ErrorCode] = C::ERRORS;
 
     async fn ask(
         messenger: &Messenger,
@@ -162,6 +162,7 @@ impl<Q: Query + DeserializeOwned + ToSchema> Ask for OfQuery<Q> {
     type Input = Q;
     type Output = Q::Output;
     const NAME: &'static str = Q::NAME;
+    const ERRORS: &'static [ErrorCode] = Q::ERRORS;
 
     async fn ask(
         messenger: &Messenger,

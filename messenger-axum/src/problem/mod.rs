@@ -1,22 +1,40 @@
 //! The answer to a request that was not done: a problem document (RFC 9457).
 
+mod code;
 pub(crate) mod status;
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use messenger_core::{Error, FieldError};
+use messenger_core::{Error, ErrorCode, FieldError};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, Type},
+};
 
-pub(crate) use status::Refusal;
+pub(crate) use code::Code;
 
 /// The media type of problem documents.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Clients are asked to wait this long when a part of the service can't be reached.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(1);
+
+/// What can go wrong before a command or query is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NoSuchRoute,
+    MethodNotAllowed,
+    BodyTooLarge(usize),
+    BodyTooSlow,
+    NotJson,
+    /// What the hub's protocol says to a request that does not fit.
+    Hub(StatusCode, &'static str),
+    /// An answer of a library that is no problem document yet.
+    Other(StatusCode),
+}
 
 /// Why a request was not done, as clients are told it: `application/problem+json` (RFC 9457).
 ///
@@ -49,7 +67,9 @@ pub struct Problem {
     /// What was wrong with this request, for a person.
     detail: String,
     /// The kind of problem as a stable word.
-    code: &'static str,
+    #[schema(schema_with = code_schema)]
+    #[serde(serialize_with = "as_word")]
+    code: Code,
     /// The fields that don't fit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -89,7 +109,7 @@ impl Problem {
 
     /// The stable word for what was wrong.
     pub const fn code(&self) -> &'static str {
-        self.code
+        self.code.as_str()
     }
 
     /// What was wrong, for a person.
@@ -102,16 +122,25 @@ impl Problem {
         self.status
     }
 
-    fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
-        let kind = format!("{}/blob/main/docs/http-api.md#{code}", env!("CARGO_PKG_REPOSITORY"));
-        let title = title(code).or(status.canonical_reason()).unwrap_or("Error");
+    /// What a client is told of such a problem, for the API's description.
+    pub(crate) fn example(code: Code) -> Self {
+        Self::new(code, code.title().into())
+    }
+
+    fn new(code: Code, detail: String) -> Self {
+        Self::with_status(status::of_code(code), code, detail)
+    }
+
+    fn with_status(status: StatusCode, code: Code, detail: String) -> Self {
+        let kind = format!("{}/blob/main/docs/http-api.md#{}", env!("CARGO_PKG_REPOSITORY"), code.as_str());
+        let title = code.title();
         Self { kind, title, status, detail, code, errors: Vec::new(), retry_after: None, request_id: None }
     }
 }
 
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
-        let mut problem = Self::new(status::of_error(error), error.code(), error.to_string());
+        let mut problem = Self::new(Code::Core(error.kind()), error.to_string());
         match error {
             Error::Invalid(errors) => problem.errors.clone_from(errors),
             Error::RateLimited(wait) => problem.retry_after = Some(whole_seconds(*wait)),
@@ -131,26 +160,33 @@ impl From<Error> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let status = status::of_refusal(refusal);
-        let (code, detail) = match refusal {
-            Refusal::NoSuchRoute => ("notFound", "There is no such route.".into()),
-            Refusal::MethodNotAllowed => {
-                ("methodNotAllowed", "This route has other methods; see the header Allow.".into())
+        match refusal {
+            Refusal::NoSuchRoute => {
+                Self::new(Code::Core(ErrorCode::NotFound), "There is no such route.".into())
             }
-            Refusal::BodyTooLarge(limit) => ("tooLarge", format!("The body may have at most {limit} bytes.")),
-            Refusal::BodyTooSlow => ("tooSlow", "The body did not come in time.".into()),
-            Refusal::NotJson => (
-                "unsupportedMediaType",
+            Refusal::MethodNotAllowed => Self::new(
+                Code::MethodNotAllowed,
+                "This route has other methods; see the header Allow.".into(),
+            ),
+            Refusal::BodyTooLarge(limit) => {
+                Self::new(Code::TooLarge, format!("The body may have at most {limit} bytes."))
+            }
+            Refusal::BodyTooSlow => Self::new(Code::TooSlow, "The body did not come in time.".into()),
+            Refusal::NotJson => Self::new(
+                Code::UnsupportedMediaType,
                 "The body must be JSON in UTF-8, not compressed, with `Content-Type: application/json`."
                     .into(),
             ),
-            Refusal::Hub(status, text) => (status::code_of_hub(status), text.into()),
+            Refusal::Hub(status, text) => Self::with_status(status, status::code_of_hub(status), text.into()),
             Refusal::Other(status) if status.is_server_error() => {
-                ("internal", "Something went wrong inside the service.".into())
+                let code = Code::Core(ErrorCode::Internal);
+                Self::with_status(status, code, "Something went wrong inside the service.".into())
             }
-            Refusal::Other(_) => ("malformed", "The request can't be understood.".into()),
-        };
-        Self::new(status, code, detail)
+            Refusal::Other(status) => {
+                let code = Code::Core(ErrorCode::Malformed);
+                Self::with_status(status, code, "The request can't be understood.".into())
+            }
+        }
     }
 }
 
@@ -164,7 +200,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.code == "unauthenticated" || self.code == "invalidCredentials" {
+        if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.status == StatusCode::REQUEST_TIMEOUT {
@@ -177,27 +213,16 @@ impl IntoResponse for Problem {
     }
 }
 
-fn title(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "malformed" => "The request is malformed",
-        "unauthenticated" => "Log in first",
-        "invalidCredentials" => "Wrong login or password",
-        "forbidden" => "Not allowed",
-        "notFound" => "Not found",
-        "usernameTaken" => "The username is taken",
-        "emailTaken" => "The mail address is taken",
-        "clientIdReused" => "The client id was used before",
-        "conflict" => "Changed by others at the same time",
-        "invalid" => "Some fields are not valid",
-        "rateLimited" => "Too many requests",
-        "unavailable" => "Temporarily unavailable",
-        "internal" => "A fault of the service",
-        "tooLarge" => "The body is too large",
-        "tooSlow" => "The body came too slowly",
-        "unsupportedMediaType" => "The body is not JSON",
-        "methodNotAllowed" => "The route has no such method",
-        _ => return None,
-    })
+/// The words that a problem's `code` may be.
+fn code_schema() -> Object {
+    let mut words = Object::with_type(Type::String);
+    words.description = Some("The kind of problem as a stable word.".into());
+    words.enum_values = Some(Code::all().map(|code| code.as_str().into()).collect());
+    words
+}
+
+fn as_word<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.as_str())
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -17,7 +17,8 @@ struct Route {
 }
 
 fn routes() -> Vec<Route> {
-    let document: Value = serde_json::from_slice(&messenger_axum::openapi()).unwrap();
+    let document: Value =
+        serde_json::from_slice(&messenger_axum::openapi(&messenger_core::Limits::default())).unwrap();
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -214,7 +215,8 @@ async fn nobody_and_the_wrong_token() {
 async fn what_must_be_there_is_asked_for_by_name() {
     let api = Api::new();
     let ada = api.register("ada").await;
-    let document: Value = serde_json::from_slice(&messenger_axum::openapi()).unwrap();
+    let document: Value =
+        serde_json::from_slice(&messenger_axum::openapi(&messenger_core::Limits::default())).unwrap();
     for route in routes().iter().filter(|route| route.has_body()) {
         let required = document["components"]["schemas"][&route.name]["required"].clone();
         let Some(first) = required.as_array().and_then(|required| required.first()) else { continue };

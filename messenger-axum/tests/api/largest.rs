@@ -145,7 +145,8 @@ async fn a_chat_shows_the_beginning_of_its_last_message_and_says_so() {
 
 #[tokio::test]
 async fn every_operation_that_answers_is_in_the_table() {
-    let document: Value = serde_json::from_slice(&messenger_axum::openapi()).unwrap();
+    let document: Value =
+        serde_json::from_slice(&messenger_axum::openapi(&messenger_core::Limits::default())).unwrap();
     let (_, rows) = TABLE.split_once("### The largest answers").unwrap();
     for methods in document["paths"].as_object().unwrap().values() {
         for operation in methods.as_object().unwrap().values() {

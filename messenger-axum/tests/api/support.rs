@@ -53,16 +53,19 @@ impl Api {
         Self::of(builder.policy(Arc::new(policy)).build().unwrap(), options.rate_limits(None))
     }
 
-    fn of(messenger: Messenger, options: Options) -> Self {
+    pub(crate) fn of(messenger: Messenger, options: Options) -> Self {
         let router = Router::new().nest(PREFIX, router(messenger.clone(), options));
         Self { router, messenger }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes().to_vec();
-        Reply { status: parts.status, headers: parts.headers, bytes }
+        let reply = Reply { status: parts.status, headers: parts.headers, bytes };
+        documented::check(&method, &path, &reply);
+        reply
     }
 
     pub(crate) async fn get(&self, path: &str, token: &str) -> Reply {
@@ -173,4 +176,48 @@ pub(crate) fn scrubbed(mut value: Value) -> Value {
     }
     scrub(&mut value, &mut HashMap::new());
     value
+}
+
+/// Whatever a test is answered with must be what the OpenAPI document says of that operation.
+mod documented {
+    use std::sync::LazyLock;
+
+    use http::Method;
+    use messenger_core::Limits;
+    use serde_json::Value;
+
+    use super::{PREFIX, Reply};
+
+    static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_slice(&messenger_axum::openapi(&Limits::default())).unwrap());
+
+    #[track_caller]
+    pub(super) fn check(method: &Method, path: &str, reply: &Reply) {
+        let Some(operation) = operation(method, path) else { return };
+        let status = reply.status.as_str();
+        let described = &operation["responses"][status];
+        assert!(
+            described.is_object(),
+            "{method} {path} is answered {status}, which is not described: {reply:?}"
+        );
+        if let Ok(problem) = serde_json::from_slice::<Value>(&reply.bytes)
+            && let (Some(code), true) = (problem["code"].as_str(), reply.status.as_u16() >= 400)
+        {
+            let text = described["description"].as_str().unwrap();
+            assert!(text.contains(&format!("`{code}`")), "{method} {path}: {code} is not described: {text}");
+        }
+    }
+
+    /// The one of this path: a segment as it stands is nearer than a parameter.
+    fn operation(method: &Method, path: &str) -> Option<&'static Value> {
+        let path = path.strip_prefix(PREFIX)?;
+        let fits = |template: &str| {
+            let (mut here, mut there) = (path.split('/'), template.split('/'));
+            let alike = |(a, b): (&str, &str)| a == b || b.starts_with('{');
+            here.clone().count() == there.clone().count() && here.by_ref().zip(there.by_ref()).all(alike)
+        };
+        let paths = DOCUMENT["paths"].as_object()?.iter().filter(|(template, _)| fits(template));
+        let (_, methods) = paths.min_by_key(|(template, _)| template.matches('{').count())?;
+        methods.get(method.as_str().to_lowercase())
+    }
 }

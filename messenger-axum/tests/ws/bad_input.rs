@@ -30,7 +30,8 @@ enum Kind {
 
 /// Those of the API's description, and those that only sockets have.
 fn methods() -> Vec<Method> {
-    let document: Value = serde_json::from_slice(&messenger_axum::openapi()).unwrap();
+    let document: Value =
+        serde_json::from_slice(&messenger_axum::openapi(&messenger_core::Limits::default())).unwrap();
     let routes =
         document["paths"].as_object().unwrap().values().flat_map(|route| route.as_object().unwrap().values());
     let mut methods = Vec::new();

@@ -9,7 +9,8 @@ use crate::support::{ID, PASSWORD, Person, Server, Socket};
 /// The names of the operations that have a route, as the API's description lists them, but for those of people who
 /// are not logged in.
 pub(crate) fn operations() -> Vec<String> {
-    let document: Value = serde_json::from_slice(&messenger_axum::openapi()).unwrap();
+    let document: Value =
+        serde_json::from_slice(&messenger_axum::openapi(&messenger_core::Limits::default())).unwrap();
     let routes = document["paths"].as_object().unwrap().values();
     let operations = routes.flat_map(|route| route.as_object().unwrap().values());
     let names = operations.filter(|operation| operation["security"] != json!([]));

@@ -8,24 +8,6 @@ pub(crate) struct Allowed {
 
 pub(crate) const ALLOWED: &[Allowed] = &[
     Allowed {
-        files: &[
-            "messenger-axum/src/admission/mod.rs",
-            "messenger-axum/src/admission/places.rs",
-            "messenger-axum/src/admission/turns.rs",
-        ],
-        reason: "not taken apart yet",
-    },
-    Allowed {
-        files: &[
-            "messenger-axum/src/door.rs",
-            "messenger-axum/src/history.rs",
-            "messenger-axum/src/operation/form.rs",
-            "messenger-axum/src/operation/mod.rs",
-            "messenger-axum/src/problem/status.rs",
-        ],
-        reason: "not taken apart yet",
-    },
-    Allowed {
         files: &["messenger-axum/src/options.rs", "messenger-axum/src/signalr/options.rs"],
         reason: "not taken apart yet",
     },

@@ -1,0 +1,132 @@
+//! What is known of a field of a request beyond its type: its bounds, which a host may have set, and an example.
+//!
+//! A field of one name means the same wherever it stands.
+
+use std::ops::RangeInclusive;
+
+use messenger_core::Limits;
+use serde_json::{Value, json};
+use utoipa::openapi::{
+    RefOr,
+    schema::{ArrayItems, KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type},
+};
+
+/// Fields whose text is only compared with what is stored, so that any text may be sent.
+const COMPARED: [(&str, &str); 2] = [("LogIn", "password"), ("EraseMe", "password")];
+
+/// The schema of passwords.
+const PASSWORD: &str = "Password";
+
+/// Adds what is known of the fields of an operation's input.
+pub(super) fn complete(operation: &str, input: &mut Object, limits: &Limits) {
+    for (name, schema) in &mut input.properties {
+        if let RefOr::Ref(reference) = schema
+            && reference.ref_location.rsplit('/').next() == Some(PASSWORD)
+        {
+            *schema = password(&reference.description).into();
+        }
+        let RefOr::T(schema) = schema else { continue };
+        if !COMPARED.contains(&(operation, name.as_str())) {
+            bound(schema, name, limits);
+        }
+        if let (Some(example), Schema::Object(object)) = (example(name), schema) {
+            object.examples = vec![example];
+        }
+    }
+}
+
+/// Whether fields of this schema have all of it in place, so that nothing refers to it.
+pub(super) fn is_in_place(schema: &str) -> bool {
+    schema == PASSWORD
+}
+
+/// A password in place: beside a reference there can't be bounds.
+fn password(description: &str) -> Schema {
+    let mut text = Object::with_type(Type::String);
+    text.format = Some(SchemaFormat::KnownFormat(KnownFormat::Password));
+    text.description = Some(description.to_owned()).filter(|text| !text.is_empty());
+    Schema::Object(text)
+}
+
+fn bound(schema: &mut Schema, name: &str, limits: &Limits) {
+    match schema {
+        Schema::Object(object) if is(object, &Type::String) => {
+            if let Some(length) = length(name, limits) {
+                object.min_length = Some(*length.start());
+                object.max_length = Some(*length.end());
+            }
+            object.pattern = pattern(name).map(str::to_owned);
+        }
+        Schema::Object(object) if name == "limit" => {
+            object.minimum = Some(1.into());
+            object.maximum = Some(limits.page.max.into());
+            object.default = Some(limits.page.default.into());
+        }
+        Schema::Array(array) => {
+            array.max_items = most(name, limits);
+            if let ArrayItems::RefOrSchema(items) = &mut array.items
+                && let RefOr::T(items) = &mut **items
+            {
+                bound(items, "", limits);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is(object: &Object, kind: &Type) -> bool {
+    match &object.schema_type {
+        SchemaType::Type(only) => only == kind,
+        SchemaType::Array(kinds) => kinds.contains(kind),
+        SchemaType::AnyValue => false,
+    }
+}
+
+/// How many characters.
+fn length(name: &str, limits: &Limits) -> Option<RangeInclusive<usize>> {
+    Some(match name {
+        "username" => limits.username.clone(),
+        "password" | "new" => limits.password.clone(),
+        "displayName" => limits.display_name.clone(),
+        "title" => limits.title.clone(),
+        "body" => limits.body.clone(),
+        "query" => 1..=*limits.display_name.end(),
+        "email" => 3..=254,
+        "clientId" => 1..=64,
+        "device" => 1..=128,
+        _ => return None,
+    })
+}
+
+fn pattern(name: &str) -> Option<&'static str> {
+    match name {
+        "username" => Some("^[A-Za-z0-9_.-]+$"),
+        "clientId" => Some("^[!-~]+$"),
+        _ => None,
+    }
+}
+
+/// How many entries, at most.
+fn most(name: &str, limits: &Limits) -> Option<usize> {
+    match name {
+        "memberIds" => Some(limits.members - 1),
+        "userIds" => Some(limits.members.max(limits.presence_users)),
+        _ => None,
+    }
+}
+
+fn example(name: &str) -> Option<Value> {
+    Some(match name {
+        "username" | "login" | "query" => json!("ada"),
+        "email" => json!("ada@example.org"),
+        "password" | "current" => json!("correct horse"),
+        "new" => json!("battery staple"),
+        "displayName" => json!("Ada Lovelace"),
+        "device" => json!("Ada's phone"),
+        "title" => json!("Tea"),
+        "body" => json!("Shall we have tea?"),
+        "clientId" => json!("7f9c2ba4-1"),
+        "limit" => json!(50),
+        _ => return None,
+    })
+}
