@@ -209,6 +209,9 @@ impl Client {
             Signal::End(Ending::TooFarBehind) => {
                 (Some("Too far behind; connect again and resume."), true, false)
             }
+            // Whatever else there may come to be: the client connects again.
+            Signal::End(_) => (None, true, true),
+            _ => return None,
         };
         Some(Push::End(Goodbye { error: error.map(Cow::Borrowed), allow_reconnect, answers_first }))
     }

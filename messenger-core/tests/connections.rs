@@ -85,8 +85,8 @@ async fn next_event(connection: &mut Connection) -> Event {
     loop {
         match connection.next().await {
             Signal::Event(delivery) => return delivery.event().clone(),
-            Signal::Ping => {}
             Signal::End(ending) => panic!("ended: {ending:?}"),
+            _ => {}
         }
     }
 }

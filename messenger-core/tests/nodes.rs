@@ -87,8 +87,8 @@ impl Scene {
         loop {
             match timeout(SOON, self.connection.next()).await.expect("an event comes") {
                 Signal::Event(delivery) => return delivery.event().clone(),
-                Signal::Ping => {}
                 Signal::End(ending) => panic!("ended: {ending:?}"),
+                _ => {}
             }
         }
     }

@@ -310,6 +310,9 @@ where
             Signal::End(Ending::TooFarBehind) => {
                 Err(End::Close(close::TOO_FAR_BEHIND, "Too far behind; connect again and resume."))
             }
+            // Whatever else there may come to be: the client connects again.
+            Signal::End(_) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
+            _ => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use super::{Chat, ChatId, Message, MessageBody, Position, Presence, Revision, Se
 /// The payload of an event of a chat is the same for every recipient, so its bytes can be shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "payload", rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Event {
     /// A message was sent.
     MessageCreated(MessageChange),
@@ -52,6 +53,7 @@ pub enum Event {
 /// A message in its state after a change of the chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct MessageChange {
     /// The chat.
     pub chat_id: ChatId,
@@ -64,6 +66,7 @@ pub struct MessageChange {
 /// Members, roles or title of a chat changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ChatUpdate {
     /// The chat.
     pub chat_id: ChatId,
@@ -81,6 +84,7 @@ pub struct ChatUpdate {
 /// A mark of a member moved forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct MarkMove {
     /// The chat.
     pub chat_id: ChatId,
@@ -93,6 +97,7 @@ pub struct MarkMove {
 /// Somebody is writing, or has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Typing {
     /// Where.
     pub chat_id: ChatId,

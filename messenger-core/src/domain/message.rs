@@ -8,6 +8,7 @@ use super::{ChatId, ClientId, MessageBody, MessageId, Revision, Role, Seq, Times
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
@@ -51,6 +52,7 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum MessageKind {
     /// A person's words.
     Text,
@@ -80,6 +82,7 @@ pub struct SystemNote {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum SystemEvent {
     /// The group was made; `userIds` are its first members, the sender is its owner.
     Created,

@@ -11,6 +11,7 @@ use super::{Device, Me, SessionId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Session {
     /// Its id; the token is told once, at log-in, and is stored by nobody but the client.
     pub id: SessionId,
@@ -31,6 +32,7 @@ pub struct Session {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Authenticated {
     /// The account.
     pub user: Me,

@@ -107,6 +107,7 @@ pub struct Connection {
 
 /// What a connection is to do next.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Signal {
     /// Send this event.
     Event(Arc<Delivery>),

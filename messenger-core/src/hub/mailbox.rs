@@ -62,6 +62,7 @@ impl Item {
 
 /// Why a connection is ended from this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// The node stops; connect again, to another.
     GoingAway,

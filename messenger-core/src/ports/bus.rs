@@ -69,6 +69,7 @@ pub struct NodeId(pub u64);
 
 /// What comes over the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BusEvent {
     /// Something that another node published.
     Message(BusMessage),

@@ -19,6 +19,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// The outcome that an error stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StoreErrorKind {
     /// What the intent is about does not exist.
     NotFound,
@@ -38,6 +39,7 @@ pub enum StoreErrorKind {
 
 /// What must be unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Unique {
     /// A username.
     Username,

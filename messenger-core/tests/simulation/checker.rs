@@ -180,6 +180,7 @@ impl Checker {
                 }
             },
             Event::CaughtUp { .. } => self.caught_up(state),
+            event => Err(format!("an event that is not known here: {event:?}")),
         }
     }
 

@@ -270,7 +270,6 @@ impl Device {
     async fn signal(&mut self, signal: Signal) {
         let Some(live) = &mut self.live else { return };
         match signal {
-            Signal::Ping => {}
             Signal::Event(delivery) => {
                 let event = delivery.event();
                 let mut state = self.cluster.record.lock();
@@ -296,6 +295,7 @@ impl Device {
                     self.come_back().await;
                 }
             }
+            _ => {}
         }
     }
 }

@@ -121,7 +121,7 @@ impl History {
                         span.until = Some(revision);
                     }
                 }
-                SystemEvent::Created | SystemEvent::RoleChanged | SystemEvent::TitleChanged => {}
+                _ => {}
             }
         }
     }

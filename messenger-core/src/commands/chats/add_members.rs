@@ -28,6 +28,7 @@ pub struct AddMembers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Added {
     /// Without those who were in already.
     pub added: Vec<UserId>,

@@ -36,6 +36,7 @@ pub struct GetHistory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct History {
     /// By place, ascending.
     pub items: Vec<Message>,

@@ -47,6 +47,7 @@ pub struct Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Synced {
     /// Chats with changes.
     pub chats: Vec<ChatSync>,
@@ -69,6 +70,7 @@ pub struct Synced {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ChatSync {
     /// The chat.
     pub chat: Chat,
