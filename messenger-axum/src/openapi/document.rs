@@ -70,7 +70,7 @@ fn describe(operation: &Operation, limits: &Limits, schemas: &mut Vec<Named>) ->
     let mut input = operation.input.object(schemas);
     fields::complete(operation.name, &mut input, limits);
     let text = input.description.take().unwrap_or_default();
-    let (summary, description) = sentence(&text);
+    let (summary, description) = sentence(before_examples(&text));
     let mut builder = OperationBuilder::new()
         .operation_id(Some(operation.name))
         .summary(Some(summary.replace('\n', " ")))
@@ -157,6 +157,10 @@ fn sentence(text: &str) -> (&str, &str) {
 }
 
 /// The types' documentation has examples in Rust, which help nobody here.
+fn before_examples(text: &str) -> &str {
+    text.split_once("```").map_or(text, |(before, _)| before.trim_end())
+}
+
 fn leave_examples_out(schema: &mut RefOr<Schema>) {
     let description = match schema {
         RefOr::T(Schema::Object(object)) => &mut object.description,
@@ -164,10 +168,8 @@ fn leave_examples_out(schema: &mut RefOr<Schema>) {
         RefOr::T(Schema::OneOf(one)) => &mut one.description,
         _ => return,
     };
-    if let Some(text) = description
-        && let Some((before, _)) = text.split_once("```")
-    {
-        *text = before.trim_end().to_owned();
+    if let Some(text) = description {
+        *text = before_examples(text).to_owned();
     }
 }
 

@@ -13,6 +13,19 @@ use crate::{
 /// Replaces the password and ends all other sessions.
 ///
 /// Errors: `invalidCredentials` if `current` is wrong, `invalid`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Password, commands::ChangePassword};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// let (old, new) = (Password::new("correct horse"), Password::new("battery staple"));
+/// messenger.execute(&ada, ChangePassword { current: old.clone(), new: new.clone() }).await?;
+/// let again = messenger.execute(&ada, ChangePassword { current: old, new }).await;
+/// assert_eq!(again.unwrap_err().code(), "invalidCredentials");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

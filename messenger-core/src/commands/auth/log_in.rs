@@ -13,6 +13,22 @@ use crate::{
 /// Begins a session.
 ///
 /// Errors: `invalidCredentials`, for an unknown account as for a wrong password, after the same time.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Actor, Password, commands::LogIn};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// let log_in = LogIn { login: "ada@example.org".into(), password: Password::new("correct horse"), device: None };
+/// let session = messenger.execute(&Actor::anonymous(), log_in.clone()).await?;
+/// let ada = messenger.authenticate(session.token.expose()).await?;
+///
+/// let wrong = LogIn { password: Password::new("wrong horse"), ..log_in };
+/// let refused = messenger.execute(&Actor::anonymous(), wrong).await;
+/// assert_eq!(refused.unwrap_err().code(), "invalidCredentials");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

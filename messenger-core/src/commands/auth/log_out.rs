@@ -9,6 +9,20 @@ use crate::{
 };
 
 /// Ends the session that asks, and its live connections.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Actor, Password, commands::{LogIn, LogOut}};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// let log_in = LogIn { login: "ada".into(), password: Password::new("correct horse"), device: None };
+/// let token = messenger.execute(&Actor::anonymous(), log_in).await?.token;
+/// let ada = messenger.authenticate(token.expose()).await?;
+/// messenger.execute(&ada, LogOut {}).await?;
+/// assert_eq!(messenger.authenticate(token.expose()).await.unwrap_err().code(), "unauthenticated");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -13,6 +13,27 @@ use crate::{
 /// Makes an account and logs it in.
 ///
 /// Errors: `invalid`, `usernameTaken`, `emailTaken`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Actor, Messenger, Password, commands::RegisterUser};
+///
+/// let messenger = Messenger::in_memory();
+/// let command = RegisterUser {
+///     username: "Ada".into(),
+///     email: "ada@example.org".into(),
+///     password: Password::new("correct horse"),
+///     display_name: Some("Ada Lovelace".into()),
+///     device: Some("laptop".into()),
+/// };
+/// let registered = messenger.execute(&Actor::anonymous(), command.clone()).await?;
+/// assert_eq!(registered.user.user.username.as_str(), "ada");
+/// let ada = messenger.authenticate(registered.token.expose()).await?;
+///
+/// let again = messenger.execute(&Actor::anonymous(), command).await;
+/// assert_eq!(again.unwrap_err().code(), "usernameTaken");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

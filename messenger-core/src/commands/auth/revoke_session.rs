@@ -12,6 +12,23 @@ use crate::{
 /// Ends one of the person's own sessions, and its live connections.
 ///
 /// Errors: `notFound`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Actor, Password, commands::{LogIn, RevokeSession}, queries::ListSessions};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// let log_in = LogIn { login: "ada".into(), password: Password::new("correct horse"), device: Some("phone".into()) };
+/// let phone = messenger.execute(&Actor::anonymous(), log_in).await?;
+///
+/// // The phone is lost.
+/// let sessions = messenger.query(&ada, ListSessions { limit: None, cursor: None }).await?;
+/// let lost = sessions.items.iter().find(|session| !session.current).unwrap();
+/// messenger.execute(&ada, RevokeSession { session_id: lost.id }).await?;
+/// assert!(messenger.authenticate(phone.token.expose()).await.is_err());
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

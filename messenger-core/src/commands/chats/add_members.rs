@@ -14,6 +14,24 @@ use crate::{
 /// Adds people to a group; owner or admin. Who is in it already is no error.
 ///
 /// Errors: `notFound`, `forbidden`, `invalid` for people who don't exist and for too many.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::AddMembers;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let eve = messenger_core::doc::register(&messenger, "eve").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// let user_ids = vec![bob.user()?, eve.user()?];
+/// let refused = messenger.execute(&bob, AddMembers { chat_id, user_ids: user_ids.clone() }).await;
+/// assert_eq!(refused.unwrap_err().code(), "forbidden");
+///
+/// let added = messenger.execute(&ada, AddMembers { chat_id, user_ids }).await?.added;
+/// assert_eq!(added, [eve.user()?]); // bob was in it
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -18,6 +18,28 @@ use crate::{
 /// Makes a group; who makes it owns it. With a client id, a repetition finds the group made before.
 ///
 /// Errors: `invalid`, also for people who don't exist; `clientIdReused`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Role, commands::CreateGroupChat};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// let command = CreateGroupChat {
+///     title: "Engines".into(),
+///     member_ids: vec![bob.user()?],
+///     client_id: Some("group-1".into()),
+/// };
+/// let made = messenger.execute(&ada, command.clone()).await?;
+/// assert_eq!(made.value.me.role, Role::Owner);
+///
+/// // A client that was not answered says the same again.
+/// let found = messenger.execute(&ada, command).await?;
+/// assert_eq!(found.value.id, made.value.id);
+/// assert!(!found.created);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -11,6 +11,19 @@ use crate::{
 /// Leaves a group. An owner hands over to the longest-standing admin, else to the longest-standing member.
 ///
 /// Errors: `notFound`, `forbidden` for a direct chat.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Role, commands::LeaveChat, queries::GetChat};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// messenger.execute(&ada, LeaveChat { chat_id }).await?;
+/// assert_eq!(messenger.query(&bob, GetChat { chat_id }).await?.me.role, Role::Owner);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

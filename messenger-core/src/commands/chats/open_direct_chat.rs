@@ -13,6 +13,24 @@ use crate::{
 /// Opens the direct chat with somebody, or finds the one there is.
 ///
 /// Errors: `notFound` for an unknown person, `invalid` for oneself.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{ChatKind, commands::OpenDirectChat};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// let opened = messenger.execute(&ada, OpenDirectChat { user_id: bob.user()? }).await?;
+/// assert_eq!(opened.value.kind, ChatKind::Direct);
+/// assert!(opened.created);
+///
+/// // There is one for each two people, whoever asks.
+/// let found = messenger.execute(&bob, OpenDirectChat { user_id: ada.user()? }).await?;
+/// assert_eq!(found.value.id, opened.value.id);
+/// assert!(!found.created);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

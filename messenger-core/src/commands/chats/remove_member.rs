@@ -11,6 +11,19 @@ use crate::{
 /// Takes somebody out of a group; owner or admin, and only somebody of a lower role.
 ///
 /// Errors: `notFound`, `forbidden`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{commands::RemoveMember, queries::GetChat};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// messenger.execute(&ada, RemoveMember { chat_id, user_id: bob.user()? }).await?;
+/// assert_eq!(messenger.query(&bob, GetChat { chat_id }).await.unwrap_err().code(), "notFound");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

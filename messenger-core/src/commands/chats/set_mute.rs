@@ -11,6 +11,22 @@ use crate::{
 /// Silences a chat for oneself until a moment; without one, no longer.
 ///
 /// Errors: `notFound`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Timestamp, commands::SetMute};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// let until: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+/// let chat = messenger.execute(&ada, SetMute { chat_id, until: Some(until) }).await?;
+/// assert_eq!(chat.me.muted_until, Some(until));
+/// let chat = messenger.execute(&ada, SetMute { chat_id, until: None }).await?;
+/// assert_eq!(chat.me.muted_until, None);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -13,6 +13,20 @@ use crate::{
 /// admin then.
 ///
 /// Errors: `notFound`, `forbidden`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Role, commands::SetRole, queries::GetChat};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// let member = messenger.execute(&ada, SetRole { chat_id, user_id: bob.user()?, role: Role::Owner }).await?;
+/// assert_eq!(member.role, Role::Owner);
+/// assert_eq!(messenger.query(&ada, GetChat { chat_id }).await?.me.role, Role::Admin);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

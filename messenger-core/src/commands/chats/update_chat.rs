@@ -12,6 +12,22 @@ use crate::{
 /// Changes the title of a group; owner or admin. The title it has already changes nothing.
 ///
 /// Errors: `notFound`, `forbidden`, `invalid`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::UpdateChat;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// let chat = messenger.execute(&ada, UpdateChat { chat_id, title: "Difference engines".into() }).await?;
+/// assert_eq!(chat.title.unwrap().as_str(), "Difference engines");
+///
+/// let refused = messenger.execute(&ada, UpdateChat { chat_id, title: String::new() }).await;
+/// assert_eq!(refused.unwrap_err().code(), "invalid");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -12,6 +12,20 @@ use crate::{
 /// A mark only moves forward, and not beyond the last message.
 ///
 /// Errors: `notFound`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::MarkDelivered;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # let message = messenger_core::doc::say(&messenger, &ada, chat_id, "hi").await;
+/// let marks = messenger.execute(&bob, MarkDelivered { chat_id, seq: message.seq }).await?;
+/// assert_eq!(marks.unread, 1); // it is there, and not read yet
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

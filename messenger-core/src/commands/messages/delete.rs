@@ -15,6 +15,22 @@ use crate::{
 /// changes nothing.
 ///
 /// Errors: `notFound`, `forbidden`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::DeleteMessage;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// # let message = messenger_core::doc::say(&messenger, &bob, chat_id, "oops").await;
+/// // Ada owns the group.
+/// let tombstone = messenger.execute(&ada, DeleteMessage { chat_id, message_id: message.id }).await?;
+/// assert_eq!((tombstone.id, tombstone.seq), (message.id, message.seq));
+/// assert!(tombstone.body.is_none() && tombstone.deleted_at.is_some());
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

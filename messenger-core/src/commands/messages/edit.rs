@@ -13,6 +13,24 @@ use crate::{
 /// Changes the text of one's own message.
 ///
 /// Errors: `notFound`, `forbidden` for a message of somebody else or one that is deleted, `invalid`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::EditMessage;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # let message = messenger_core::doc::say(&messenger, &ada, chat_id, "helo").await;
+/// let edit = EditMessage { chat_id, message_id: message.id, body: "hello".into() };
+/// let edited = messenger.execute(&ada, edit.clone()).await?;
+/// assert_eq!(edited.seq, message.seq);
+/// assert!(edited.revision > message.revision && edited.edited_at.is_some());
+///
+/// assert_eq!(messenger.execute(&bob, edit).await.unwrap_err().code(), "forbidden");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -14,6 +14,27 @@ use crate::{
 /// message stored before, for good.
 ///
 /// Errors: `notFound`, `invalid`, `clientIdReused`, `unavailable`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::SendMessage;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// let send = SendMessage { chat_id, body: "hi".into(), client_id: Some("m-1".into()), reply_to: None };
+/// let sent = messenger.execute(&ada, send.clone()).await?;
+///
+/// // Without an answer a client can't know, so it sends again, and has one message all the same.
+/// let again = messenger.execute(&ada, send.clone()).await?;
+/// assert_eq!(again.value.id, sent.value.id);
+/// assert!(sent.created && !again.created);
+///
+/// let other = SendMessage { body: "something else".into(), ..send };
+/// assert_eq!(messenger.execute(&ada, other).await.unwrap_err().code(), "clientIdReused");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

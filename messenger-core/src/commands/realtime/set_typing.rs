@@ -16,6 +16,22 @@ const EXPIRES_IN_MS: u32 = 6000;
 /// Tells the others of a chat that one is writing, or has stopped. In a large chat nobody is told.
 ///
 /// Errors: `notFound`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Event, commands::SetTyping, hub::Signal};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// let mut connection = messenger.connect(&bob).await?;
+/// connection.go_live();
+/// messenger.execute(&ada, SetTyping { chat_id, typing: true }).await?;
+/// let Signal::Event(told) = connection.next().await else { panic!() };
+/// assert!(matches!(told.event(), Event::Typing(typing) if typing.user_id == ada.user()?));
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

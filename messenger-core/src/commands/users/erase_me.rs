@@ -14,6 +14,24 @@ use crate::{
 /// sessions are gone. What was begun and broken off goes on when it is asked for again.
 ///
 /// Errors: `invalidCredentials`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Password, commands::EraseMe, queries::{GetHistory, GetUser}};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # messenger_core::doc::say(&messenger, &ada, chat_id, "forget me").await;
+/// messenger.execute(&ada, EraseMe { password: Password::new("correct horse") }).await?;
+///
+/// let user = messenger.query(&bob, GetUser { user_id: ada.user()? }).await?;
+/// assert_ne!(user.username.as_str(), "ada");
+/// let history = GetHistory { chat_id, before: None, after: None, around: None, limit: None };
+/// assert!(messenger.query(&bob, history).await?.items[0].body.is_none());
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

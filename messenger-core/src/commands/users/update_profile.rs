@@ -13,6 +13,22 @@ use crate::{
 /// Changes one's own account; what is absent stays as it is.
 ///
 /// Errors: `invalid`, `emailTaken`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::commands::UpdateProfile;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// let change = UpdateProfile { display_name: Some("Ada L.".into()), email: None, notifications: None };
+/// let me = messenger.execute(&ada, change).await?;
+/// assert_eq!(me.user.display_name.as_str(), "Ada L.");
+///
+/// let change = UpdateProfile { display_name: None, email: Some("bob@example.org".into()), notifications: None };
+/// assert_eq!(messenger.execute(&ada, change).await.unwrap_err().code(), "emailTaken");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -9,6 +9,18 @@ use crate::{
 };
 
 /// The places where one is logged in, newest first.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::ListSessions;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// let sessions = messenger.query(&ada, ListSessions { limit: None, cursor: None }).await?;
+/// assert_eq!(sessions.items.len(), 1);
+/// assert!(sessions.items[0].current);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -9,6 +9,25 @@ use crate::{
 };
 
 /// One of one's chats.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::GetChat;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let eve = messenger_core::doc::register(&messenger, "eve").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # messenger_core::doc::say(&messenger, &ada, chat_id, "hi").await;
+/// let chat = messenger.query(&bob, GetChat { chat_id }).await?;
+/// assert_eq!(chat.me.unread, 1);
+/// assert_eq!(chat.last_message.unwrap().body.unwrap().as_str(), "hi");
+///
+/// // Who is no member is not told that there is such a chat.
+/// assert_eq!(messenger.query(&eve, GetChat { chat_id }).await.unwrap_err().code(), "notFound");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -11,6 +11,23 @@ use crate::{
 };
 
 /// One's chats, newest activity first.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::ListChats;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// # let direct = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # messenger_core::doc::say(&messenger, &bob, direct, "hi").await;
+/// let page = messenger.query(&ada, ListChats { limit: Some(1), cursor: None }).await?;
+/// let next = messenger.query(&ada, ListChats { limit: Some(1), cursor: page.next_cursor }).await?;
+/// assert_eq!([page.items[0].id, next.items[0].id], [direct, chat_id]);
+/// assert!(next.next_cursor.is_none());
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -13,6 +13,20 @@ use crate::{
 };
 
 /// Who is in a chat, those longest in it first.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Role, queries::ListMembers};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::group(&messenger, &ada, &[&bob]).await;
+/// let members = messenger.query(&bob, ListMembers { chat_id, limit: None, cursor: None }).await?.items;
+/// assert_eq!((members[0].user.id, members[0].role), (ada.user()?, Role::Owner));
+/// assert_eq!((members[1].user.id, members[1].role), (bob.user()?, Role::Member));
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -16,6 +16,29 @@ use crate::{
 /// place that was asked for. Go by `hasMoreBefore` and `hasMoreAfter`, not by the number of messages.
 ///
 /// Errors: `notFound`, `invalid`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::GetHistory;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # for text in ["one", "two", "three"] {
+/// #     messenger_core::doc::say(&messenger, &ada, chat_id, text).await;
+/// # }
+/// let newest = GetHistory { chat_id, before: None, after: None, around: None, limit: Some(2) };
+/// let page = messenger.query(&bob, newest.clone()).await?;
+/// assert_eq!(page.items[1].body.as_ref().unwrap().as_str(), "three");
+///
+/// // Scrolling up, for as long as there is more.
+/// assert!(page.has_more_before);
+/// let page = messenger.query(&bob, GetHistory { before: Some(page.items[0].seq), ..newest }).await?;
+/// assert_eq!(page.items[0].body.as_ref().unwrap().as_str(), "one");
+/// assert!(!page.has_more_before && page.has_more_after);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

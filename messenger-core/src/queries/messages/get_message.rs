@@ -11,6 +11,20 @@ use crate::{
 /// One message.
 ///
 /// Errors: `notFound`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::GetMessage;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # let sent = messenger_core::doc::say(&messenger, &ada, chat_id, "hi").await;
+/// let message = messenger.query(&bob, GetMessage { chat_id, message_id: sent.id }).await?;
+/// assert_eq!(message, sent);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -8,6 +8,20 @@ use crate::{
 };
 
 /// Whether people are there, in the order in which they are named. An unknown person is not.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::GetPresence;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// let connection = messenger.connect(&bob).await?;
+/// let people = vec![ada.user()?, bob.user()?];
+/// let presence = messenger.query(&ada, GetPresence { user_ids: people }).await?.items;
+/// assert!(!presence[0].online && presence[1].online);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

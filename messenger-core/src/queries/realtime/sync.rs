@@ -23,6 +23,29 @@ use crate::{
 /// An answer is bounded in chats and in bytes; if there is more, it has a `nextCursor`, with which the client asks again.
 /// Chats come by their ids, and an answer says all there is to say of those up to its end, also of chats to be removed. A
 /// client that knows nothing of cursors and asks again with what it has then is given the rest, too.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Since, queries::Sync};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
+/// # messenger_core::doc::say(&messenger, &ada, chat_id, "hi").await;
+/// let first = messenger.query(&bob, Sync { position: Since::Nowhere, ..Sync::default() }).await?;
+/// assert_eq!(first.chats[0].messages.len(), 1);
+///
+/// // Later, with what was told the last time.
+/// let chats = [(chat_id, first.chats[0].chat.revision)].into();
+/// let since = Sync { chats, position: first.position.map_or(Since::Nowhere, Since::At), ..Sync::default() };
+/// assert!(messenger.query(&bob, since.clone()).await?.chats.is_empty());
+///
+/// # messenger_core::doc::say(&messenger, &ada, chat_id, "still there?").await;
+/// let news = messenger.query(&bob, since).await?;
+/// assert_eq!(news.chats[0].messages[0].body.as_ref().unwrap().as_str(), "still there?");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -17,6 +17,18 @@ const LOOKS: usize = 8;
 ///
 /// A page may have fewer entries than were asked for, or none, although others follow: where very many in a row stood
 /// on an earlier page by their other name.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::FindUsers;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// let found = messenger.query(&ada, FindUsers { query: "BO".into(), limit: None, cursor: None }).await?;
+/// assert_eq!(found.items[0].id, bob.user()?);
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

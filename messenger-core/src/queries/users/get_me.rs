@@ -9,6 +9,17 @@ use crate::{
 };
 
 /// One's own account.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::{Actor, queries::GetMe};
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// assert_eq!(messenger.query(&ada, GetMe {}).await?.email.as_str(), "ada@example.org");
+/// assert_eq!(messenger.query(&Actor::anonymous(), GetMe {}).await.unwrap_err().code(), "unauthenticated");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -9,6 +9,18 @@ use crate::{
 };
 
 /// Anybody's account, as everybody may see it. An erased one is still there, without a name.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use messenger_core::queries::GetUser;
+///
+/// # let messenger = messenger_core::Messenger::in_memory();
+/// # let ada = messenger_core::doc::register(&messenger, "ada").await;
+/// # let bob = messenger_core::doc::register(&messenger, "bob").await;
+/// let user = messenger.query(&ada, GetUser { user_id: bob.user()? }).await?;
+/// assert_eq!(user.username.as_str(), "bob");
+/// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
