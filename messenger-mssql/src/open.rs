@@ -4,7 +4,11 @@ mod tests;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use messenger_core::ports::{StoreError, StoreResult};
-use messenger_sql::{columns::Columns, migrations::Refusal, turns};
+use messenger_sql::{
+    columns::Columns,
+    migrations::{Migrations, Pending, Refusal},
+    turns,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -12,7 +16,7 @@ use crate::{
     address::{Address, Encryption},
     connect::{ConnectError, Connector, Dial, Link, TokenSource, batch},
     connections::{Connections, Settings},
-    migrate::{Commits, MigrateError, migrate, pending_migrations},
+    migrate::{Commits, Dialect, MIGRATIONS, MigrateError, migrate, pending_migrations},
     row::SqlRow,
     schema::Schema,
 };
@@ -92,6 +96,7 @@ pub struct MssqlBuilder {
     authority: Option<PathBuf>,
     token: Option<Arc<dyn TokenSource>>,
     migrate: bool,
+    pub(crate) migrations: &'static Migrations,
     dial: Dial,
 }
 
@@ -120,6 +125,7 @@ impl MssqlBuilder {
             authority: None,
             token: None,
             migrate: true,
+            migrations: &MIGRATIONS,
             dial: Dial::Tcp,
         }
     }
@@ -291,14 +297,13 @@ impl MssqlBuilder {
         let server = server.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
         server.check(place)?;
         let refused = |error| OpenError::migration(place, schema, error);
-        match pending_migrations(&mut link, schema).await.map_err(refused)?.first() {
-            None => {}
-            Some(_) if self.migrate => {
-                let commits = timeout(limit, server.commits(&mut link)).await;
-                let commits = commits.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
-                migrate(&mut link, schema, commits).await.map_err(refused)?;
-            }
-            Some(first) => return Err(OpenError::pending(place, schema, first.version)),
+        let pending = pending_migrations(&mut link, schema, self.migrations).await.map_err(refused)?;
+        if self.migrate && !pending.is_empty() {
+            let dialect = timeout(limit, server.dialect(&mut link)).await;
+            let dialect = dialect.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
+            migrate(&mut link, schema, self.migrations, dialect).await.map_err(refused)?;
+        } else {
+            OpenError::check_pending(place, schema, &pending)?;
         }
         Ok(server.is_versioned)
     }
@@ -364,8 +369,11 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
     }
 
     /// SQL Server is not asked: what it refused for another reason would never be numbered.
-    async fn commits(&self, link: &mut Link) -> Result<Commits, ConnectError> {
-        if self.major.is_some() { Ok(Commits::Numbered) } else { Commits::ask(link).await }
+    async fn dialect(&self, link: &mut Link) -> Result<Dialect, ConnectError> {
+        if self.major.is_some() {
+            return Ok(Dialect::SQL_SERVER);
+        }
+        Ok(Dialect { commits: Commits::ask(link).await?, is_sql_server: false })
     }
 
     /// Whether the server is recent enough, and keeps what it says that it has committed.
@@ -438,10 +446,10 @@ pub enum OpenError {
         /// Host, port and database.
         place: String,
     },
-    /// The database was used by a newer version of this crate.
+    /// A newer version of this crate has taken away what this one needs.
     #[error(
-        "the database {place} is newer than this program: the schema {schema} is at version {found}, and {known} is \
-         the last one known"
+        "the database {place} is newer than this program: migration {found} of the schema {schema} has taken away what \
+         this program needs, and {known} is the last one it knows; run the release that made it, or a later one"
     )]
     Newer {
         /// Host, port and database.
@@ -465,6 +473,19 @@ pub enum OpenError {
         /// Which migration.
         version: i64,
     },
+    /// The procedures that the database has are of the same release and have another text.
+    #[error(
+        "the schema {schema} of the database {place} was made by another program: its procedures of release {release} \
+         are not ours"
+    )]
+    ChangedRoutines {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Of which release.
+        release: i64,
+    },
     /// The tables are not up to date, and [were not to be changed](MssqlBuilder::migrate).
     #[error(
         "the schema {schema} of the database {place} lacks migration {version}; run the migrations first"
@@ -476,6 +497,18 @@ pub enum OpenError {
         schema: String,
         /// Which migration.
         version: i64,
+    },
+    /// The procedures are not up to date, and [were not to be changed](MssqlBuilder::migrate).
+    #[error(
+        "the schema {schema} of the database {place} lacks the procedures of release {release}; run the migrations first"
+    )]
+    PendingRoutines {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Of which release.
+        release: i64,
     },
     /// Another node has been migrating the tables for longer than it is waited for.
     #[error(
@@ -498,8 +531,14 @@ impl OpenError {
         Self::database(place, ConnectError::Odd(error.into()))
     }
 
-    fn pending(place: &str, schema: &Schema, version: i64) -> Self {
-        Self::Pending { place: place.to_owned(), schema: schema.name().to_owned(), version }
+    fn check_pending(place: &str, schema: &Schema, pending: &Pending) -> Result<(), Self> {
+        let (place, schema) = (place.to_owned(), schema.name().to_owned());
+        if let Some(step) = pending.steps.first() {
+            return Err(Self::Pending { place, schema, version: step.version });
+        }
+        pending.routines.map_or(Ok(()), |routines| {
+            Err(Self::PendingRoutines { place, schema, release: routines.release })
+        })
     }
 
     fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
@@ -510,6 +549,9 @@ impl OpenError {
             }
             MigrateError::Refused(Refusal::Changed { version }) => {
                 Self::Changed { place: place_, schema, version }
+            }
+            MigrateError::Refused(Refusal::ChangedRoutines { release }) => {
+                Self::ChangedRoutines { place: place_, schema, release }
             }
             MigrateError::Failed(error) => Self::database(place, error),
             MigrateError::Unreadable(error) => Self::unreadable(place, error),

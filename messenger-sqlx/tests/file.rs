@@ -59,7 +59,7 @@ async fn a_newer_database_is_refused() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("chat.db");
     SqliteStore::open(&path).await.unwrap().close().await;
-    let insert = "INSERT INTO messenger_migrations VALUES (999, 'later', x'00', 0)";
+    let insert = "INSERT INTO messenger_migrations VALUES (999, 'later', x'00', 0, 'contract')";
     sqlx::query(insert).execute(&mut connect(&path).await).await.unwrap();
 
     let error = SqliteStore::open(&path).await.unwrap_err();

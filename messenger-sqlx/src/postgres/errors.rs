@@ -42,6 +42,11 @@ pub(super) fn is_worth_another_try(error: &StoreError) -> bool {
     })
 }
 
+/// Whether what was refused waited for others who hold a lock, or stood in their way.
+pub(super) fn is_about_locks(error: &sqlx::Error) -> bool {
+    postgres(error).is_some_and(|error| matches!(error.code(), LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED))
+}
+
 fn source(error: &StoreError) -> Option<&PgDatabaseError> {
     std::error::Error::source(error).and_then(|source| source.downcast_ref()).and_then(postgres)
 }

@@ -1,6 +1,9 @@
 use std::{fmt, str::FromStr as _, sync::Arc, time::Duration};
 
-use messenger_sql::{migrations::Refusal, turns};
+use messenger_sql::{
+    migrations::{Migrations, Pending, Refusal},
+    turns,
+};
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -9,7 +12,7 @@ use sqlx::{
 use super::{
     IDLE_IN_TRANSACTION, PLANNER, PostgresStore, Statements,
     connections::{Connections, Settings},
-    migrate::{MigrateError, migrate, pending_migrations},
+    migrate::{MIGRATIONS, MigrateError, migrate, pending_migrations},
     sql::Schema,
 };
 
@@ -48,6 +51,7 @@ pub struct PostgresBuilder {
     statement_timeout: Duration,
     transaction_pooling: bool,
     migrate: bool,
+    pub(super) migrations: &'static Migrations,
 }
 
 #[derive(Clone)]
@@ -87,6 +91,7 @@ impl PostgresBuilder {
             statement_timeout: Duration::from_secs(10),
             transaction_pooling: false,
             migrate: true,
+            migrations: &MIGRATIONS,
         }
     }
 
@@ -232,12 +237,12 @@ impl PostgresBuilder {
         sqlx::raw_sql("BEGIN").execute(&mut conn).await.map_err(unreachable)?;
         check_server(&mut conn, place).await?;
         let refused = |error| OpenError::migration(place, schema, error);
-        let pending = pending_migrations(&mut conn, schema).await.map_err(refused)?;
+        let pending = pending_migrations(&mut conn, schema, self.migrations).await.map_err(refused)?;
         sqlx::raw_sql("COMMIT").execute(&mut conn).await.map_err(unreachable)?;
-        match pending.first() {
-            None => {}
-            Some(_) if self.migrate => migrate(&mut conn, schema).await.map_err(refused)?,
-            Some(first) => return Err(OpenError::pending(place, schema, first.version)),
+        if self.migrate && !pending.is_empty() {
+            migrate(&mut conn, schema, self.migrations).await.map_err(refused)?;
+        } else {
+            OpenError::check_pending(place, schema, &pending)?;
         }
         let _ = sqlx::Connection::close(conn).await;
         Ok(())
@@ -334,10 +339,10 @@ pub enum OpenError {
         /// Host, port and database.
         place: String,
     },
-    /// The database was used by a newer version of this crate.
+    /// A newer version of this crate has taken away what this one needs.
     #[error(
-        "the database {place} is newer than this program: the schema {schema} is at version {found}, and {known} is \
-         the last one known"
+        "the database {place} is newer than this program: migration {found} of the schema {schema} has taken away what \
+         this program needs, and {known} is the last one it knows; run the release that made it, or a later one"
     )]
     Newer {
         /// Host, port and database.
@@ -361,6 +366,19 @@ pub enum OpenError {
         /// Which migration.
         version: i64,
     },
+    /// The functions that the database has are of the same release and have another text.
+    #[error(
+        "the schema {schema} of the database {place} was made by another program: its functions of release {release} \
+         are not ours"
+    )]
+    ChangedRoutines {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Of which release.
+        release: i64,
+    },
     /// The tables are not up to date, and [were not to be changed](PostgresBuilder::migrate).
     #[error(
         "the schema {schema} of the database {place} lacks migration {version}; run the migrations first"
@@ -372,6 +390,18 @@ pub enum OpenError {
         schema: String,
         /// Which migration.
         version: i64,
+    },
+    /// The functions are not up to date, and [were not to be changed](PostgresBuilder::migrate).
+    #[error(
+        "the schema {schema} of the database {place} lacks the functions of release {release}; run the migrations first"
+    )]
+    PendingRoutines {
+        /// Host, port and database.
+        place: String,
+        /// The schema.
+        schema: String,
+        /// Of which release.
+        release: i64,
     },
 }
 
@@ -385,8 +415,14 @@ impl OpenError {
         Self::Database { place: place.to_owned(), reason, source: None }
     }
 
-    fn pending(place: &str, schema: &Schema, version: i64) -> Self {
-        Self::Pending { place: place.to_owned(), schema: schema.name().to_owned(), version }
+    fn check_pending(place: &str, schema: &Schema, pending: &Pending) -> Result<(), Self> {
+        let (place, schema) = (place.to_owned(), schema.name().to_owned());
+        if let Some(step) = pending.steps.first() {
+            return Err(Self::Pending { place, schema, version: step.version });
+        }
+        pending.routines.map_or(Ok(()), |routines| {
+            Err(Self::PendingRoutines { place, schema, release: routines.release })
+        })
     }
 
     fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
@@ -397,6 +433,9 @@ impl OpenError {
             }
             MigrateError::Refused(Refusal::Changed { version }) => {
                 Self::Changed { place: place_, schema, version }
+            }
+            MigrateError::Refused(Refusal::ChangedRoutines { release }) => {
+                Self::ChangedRoutines { place: place_, schema, release }
             }
             MigrateError::Failed(error) => Self::database(place, error),
         }

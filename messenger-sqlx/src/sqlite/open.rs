@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use messenger_sql::{migrations::Refusal, turns};
+use messenger_sql::{
+    migrations::{Migrations, Refusal},
+    turns,
+};
 use sqlx::{
     ConnectOptions as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
@@ -15,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     SqliteStore,
     errors::is_busy,
-    migrate::{MigrateError, migrate},
+    migrate::{MIGRATIONS, MigrateError, migrate},
     readers::{ReaderSettings, Readers},
     writer::{Writer, WriterSettings},
 };
@@ -50,6 +53,7 @@ pub struct SqliteBuilder {
     busy_timeout: Duration,
     acquire_timeout: Duration,
     timeout: Duration,
+    pub(super) migrations: &'static Migrations,
 }
 
 impl SqliteBuilder {
@@ -62,6 +66,7 @@ impl SqliteBuilder {
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
+            migrations: &MIGRATIONS,
         }
     }
 
@@ -108,7 +113,8 @@ impl SqliteBuilder {
         let options = self.options(&path).create_if_missing(create);
         let mut conn = options.connect().await.map_err(|error| OpenError::file(&path, error))?;
         self.use_log(&path, &mut conn).await?;
-        migrate(&mut conn).await.map_err(|error| OpenError::migration(&path, error))?;
+        let migrated = migrate(&mut conn, self.migrations).await;
+        migrated.map_err(|error| OpenError::migration(&path, error))?;
 
         let options = options.create_if_missing(false);
         let readers = Readers::open(self.reader_settings(&options)).await;
@@ -229,9 +235,10 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// The database was used by a newer version of this crate.
+    /// A newer version of this crate has taken away what this one needs.
     #[error(
-        "the database `{}` is newer than this program: it is at version {found}, and {known} is the last one known",
+        "the database `{}` is newer than this program: its migration {found} has taken away what this program needs, \
+         and {known} is the last one it knows; run the release that made it, or a later one",
         path.display()
     )]
     Newer {
@@ -269,7 +276,9 @@ impl OpenError {
         let path = path.to_owned();
         match error {
             MigrateError::Refused(Refusal::Newer { found, known }) => Self::Newer { path, found, known },
-            MigrateError::Refused(Refusal::Changed { version }) => Self::Changed { path, version },
+            MigrateError::Refused(
+                Refusal::Changed { version } | Refusal::ChangedRoutines { release: version },
+            ) => Self::Changed { path, version },
             MigrateError::Failed(error) => Self::file(&path, error),
         }
     }
