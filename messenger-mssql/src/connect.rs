@@ -8,6 +8,7 @@ use futures::{
     future::{BoxFuture, select_ok},
 };
 use messenger_core::ports::{StoreError, StoreErrorKind};
+use messenger_sql::open::OpenErrorKind;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel, QueryItem, SqlBrowser as _, error::Error};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -283,6 +284,19 @@ pub(crate) enum ConnectError {
     Driver(#[source] Error),
 }
 
+impl ConnectError {
+    /// What is the matter with a database that can't be opened.
+    pub(crate) fn failure(&self) -> OpenErrorKind {
+        match self {
+            Self::Server(error) => error.failure(),
+            Self::UnsafeRedirect | Self::Driver(Error::Tls(_)) => OpenErrorKind::Encryption,
+            Self::Driver(Error::Protocol(text)) if offers_no_encryption(text) => OpenErrorKind::Encryption,
+            Self::NoToken | Self::Token(_) => OpenErrorKind::Login,
+            _ => OpenErrorKind::Unreachable,
+        }
+    }
+}
+
 impl From<Error> for ConnectError {
     fn from(error: Error) -> Self {
         match error {
@@ -299,6 +313,11 @@ impl From<ConnectError> for StoreError {
     }
 }
 
+/// The driver says so of a server that refuses to encrypt, and has no error of its own for it.
+fn offers_no_encryption(text: &str) -> bool {
+    text.contains("encryption level")
+}
+
 /// What the driver says, for people who do not program with it.
 fn driver(error: &Error) -> String {
     match error {
@@ -310,7 +329,7 @@ fn driver(error: &Error) -> String {
             Some(text) => format!("it does not answer as an SQL Server does: {text}"),
             None => message.clone(),
         },
-        Error::Protocol(text) if text.contains("encryption level") => {
+        Error::Protocol(text) if offers_no_encryption(text) => {
             "it offers no encryption, which is required".to_owned()
         }
         Error::Protocol(text) | Error::Encoding(text) => {

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult, Unique};
+use messenger_sql::open::OpenErrorKind;
 use tiberius::error::{Error, TokenError};
 
 /// What a procedure returns when it was carried out.
@@ -116,6 +117,16 @@ impl ServerError {
             _ if is(&CORRUPT) => StoreErrorKind::Corrupt,
             _ if is(&UNAVAILABLE) || is(&IN_THE_WAY) || self.is_fatal() => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Other,
+        }
+    }
+
+    /// What is the matter with a database that can't be opened because of it.
+    pub(crate) const fn failure(&self) -> OpenErrorKind {
+        match self.number {
+            18_456 => OpenErrorKind::Login,
+            911 | 4060 => OpenErrorKind::NoDatabase,
+            229 | 262 | 2760 => OpenErrorKind::Permission,
+            _ => OpenErrorKind::Failed,
         }
     }
 

@@ -35,11 +35,8 @@ use self::{
     schema::Schema,
     sql::{LONGEST, list},
 };
-pub use self::{
-    connect::TokenSource,
-    migrate::migrations_sql,
-    open::{MssqlBuilder, OpenError},
-};
+pub use self::{connect::TokenSource, migrate::migrations_sql, open::MssqlBuilder};
+pub use messenger_sql::open::{OpenError, OpenErrorKind};
 
 /// A [`Store`] in a Microsoft SQL Server or Azure SQL database, in a schema of its own: shared by any number of nodes,
 /// and what was acknowledged is in the server's log.

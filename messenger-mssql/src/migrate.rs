@@ -3,7 +3,7 @@ use std::{future::Future, time::Duration};
 use messenger_core::ports::{StoreError, StoreResult};
 use messenger_sql::{
     columns::Columns,
-    migrations::{Applied, Migration, Refusal, pending},
+    migrations::{Applied, AppliedRoutines, Migration, Migrations, Pending, Phase, Refusal, Routines, hex},
 };
 use tiberius::error::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -14,16 +14,71 @@ use crate::{
     schema::Schema,
 };
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+/// What a database is brought to. The first step has routines in it, as they were when it was written; those of today are
+/// in the text that is run after it.
+pub(crate) static MIGRATIONS: Migrations = Migrations {
+    steps: &[Migration {
+        version: 1,
+        name: "initial",
+        phase: Phase::Contract,
+        sql: include_str!("migrations/0001_initial.sql"),
+    }],
+    routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
+};
 
-const TABLE: &str = "CREATE TABLE {schema}.messenger_migrations (
+/// What is remembered of the steps.
+const STEPS: &str = "IF OBJECT_ID(N'{schema}.messenger_migrations', N'U') IS NULL
+CREATE TABLE {schema}.messenger_migrations (
     version     bigint       NOT NULL CONSTRAINT messenger_migrations_pkey PRIMARY KEY,
     name        nvarchar(64) NOT NULL,
     -- SHA-256 of the migration's text.
     checksum    binary(32)   NOT NULL,
     applied_at  bigint       NOT NULL
 );";
+
+/// Whether nodes that don't know a step can go on: `expand` or `contract`.
+const PHASE: &str = "IF COL_LENGTH(N'{schema}.messenger_migrations', N'phase') IS NULL
+ALTER TABLE {schema}.messenger_migrations
+    ADD phase nvarchar(16) NOT NULL CONSTRAINT messenger_migrations_phase DEFAULT N'contract';";
+
+/// What is remembered of the routines. It says nothing of what is stored, and a node that may not change tables must be
+/// able to read it.
+const ROUTINES: &str = "IF OBJECT_ID(N'{schema}.messenger_routines', N'U') IS NULL
+CREATE TABLE {schema}.messenger_routines (
+    release     bigint       NOT NULL CONSTRAINT messenger_routines_pkey PRIMARY KEY,
+    -- SHA-256 of the text of all procedures and functions.
+    checksum    binary(32)   NOT NULL,
+    applied_at  bigint       NOT NULL
+);
+GRANT SELECT ON {schema}.messenger_routines TO public;";
+
+const TABLES: [&str; 3] = [STEPS, PHASE, ROUTINES];
+
+/// What an engine is told in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) commits: Commits,
+    /// Whether it is SQL Server itself. Others that speak its language have no `CREATE OR ALTER`, and other numbers for a
+    /// wait that was too long.
+    pub(crate) is_sql_server: bool,
+}
+
+impl Dialect {
+    pub(crate) const SQL_SERVER: Self = Self { commits: Commits::Numbered, is_sql_server: true };
+
+    /// A statement that makes or replaces a routine. It stays what it was for those who call it until this is committed.
+    fn routine(self, text: &str) -> String {
+        const CREATE_OR_ALTER: &str = "CREATE OR ALTER ";
+        let Some((comment, rest)) = text.split_once(CREATE_OR_ALTER).filter(|_| !self.is_sql_server) else {
+            return text.to_owned();
+        };
+        let name = rest.split([' ', '\n']).nth(1).unwrap_or_default();
+        let quoted = rest.replace('\'', "''");
+        format!(
+            "{comment}IF OBJECT_ID(N'{name}') IS NULL EXEC(N'CREATE {quoted}') ELSE EXEC(N'ALTER {quoted}')"
+        )
+    }
+}
 
 /// How commits are numbered: by `rowversion`, or not at all on an engine that speaks the server's language and has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +127,7 @@ IF @@TRANCOUNT = 0 SET NOEXEC ON;";
 
 /// The statements that bring an empty database to the tables of this version, for a host that runs migrations
 /// itself: SQL text for `sqlcmd`, with `GO` between the batches, one migration after the other, each followed by the
-/// row that remembers it. It is one transaction: after a batch that fails, none of the others is done. `None` if
+/// row that remembers it, and at the end the procedures and functions. It is one transaction: after a batch that fails, none of the others is done. `None` if
 /// `schema` can't be the name of a schema: see [`MssqlBuilder::schema`](crate::MssqlBuilder::schema).
 ///
 /// ```
@@ -81,18 +136,23 @@ IF @@TRANCOUNT = 0 SET NOEXEC ON;";
 /// ```
 pub fn migrations_sql(schema: &str) -> Option<String> {
     let schema = Schema::parse(schema)?;
-    let mut parts = vec![SETTINGS.to_owned(), begin(&schema)];
-    parts.extend([create_schema(&schema), schema.fill(TABLE)]);
-    for migration in MIGRATIONS {
+    let mut parts = vec![SETTINGS.to_owned(), begin(&schema), create_schema(&schema)];
+    parts.extend(TABLES.map(|table| schema.fill(table)));
+    for migration in MIGRATIONS.steps {
         parts.push(format!("-- Migration {}: {}", migration.version, migration.name));
         parts.extend(batches(&Commits::Numbered.fill(&schema, migration.sql)));
         parts.push(note(&schema, migration));
+    }
+    if let Some(routines) = MIGRATIONS.routines {
+        parts.push(format!("-- Procedures and functions of release {}", routines.release));
+        parts.extend(batches(&schema.fill(routines.sql)));
+        parts.push(note_routines(&schema, &routines));
     }
     let mut text = String::new();
     for part in parts {
         text += &part;
         // What only comments is no batch, and settings are made before there is a transaction.
-        if part.starts_with("-- Migration") {
+        if part.lines().all(|line| line.starts_with("--")) {
             text += "\n\n";
             continue;
         }
@@ -147,11 +207,22 @@ fn create_schema(schema: &Schema) -> String {
 
 /// Remembers that a migration was done.
 fn note(schema: &Schema, migration: &Migration) -> String {
-    let checksum: String = migration.checksum().iter().map(|byte| format!("{byte:02X}")).collect();
-    let (version, name) = (migration.version, migration.name);
+    let Migration { version, name, phase, .. } = migration;
     format!(
-        "INSERT INTO {schema}.messenger_migrations (version, name, checksum, applied_at)
-VALUES ({version}, N'{name}', 0x{checksum}, DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME()));"
+        "INSERT INTO {schema}.messenger_migrations (version, name, checksum, applied_at, phase)
+VALUES ({version}, N'{name}', 0x{}, DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME()), N'{}');",
+        hex(&migration.checksum()),
+        phase.as_str()
+    )
+}
+
+/// Remembers of which release the routines are.
+fn note_routines(schema: &Schema, routines: &Routines) -> String {
+    format!(
+        "INSERT INTO {schema}.messenger_routines (release, checksum, applied_at)
+VALUES ({}, 0x{}, DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME()));",
+        routines.release,
+        hex(&routines.checksum())
     )
 }
 
@@ -164,6 +235,13 @@ pub(crate) enum MigrateError {
     Unreadable(StoreError),
     /// Another node is still at it.
     Busy,
+}
+
+impl MigrateError {
+    /// Whether what was refused waited for others who hold a lock, or stood in their way.
+    fn is_about_locks(&self) -> bool {
+        matches!(self, Self::Failed(ConnectError::Server(error)) if error.is_worth_another_try())
+    }
 }
 
 impl From<Error> for MigrateError {
@@ -179,27 +257,49 @@ const OURS: Duration = Duration::from_secs(3600);
 /// How long the server waits for the lock before it says that it is taken.
 const ONE_WAIT: Duration = Duration::from_secs(5);
 
-/// The migrations that are still to be done. The right to read is enough. While another node migrates, this waits for
-/// it.
+/// How long a step waits for a table. Whoever wants the table meanwhile waits behind it, so it gives way, and the
+/// migration begins anew.
+const TABLE_WAIT: Duration = Duration::from_secs(2);
+/// How long the others have between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is still to be done. The right to read is enough. While another node migrates, this waits for it.
 pub(crate) async fn pending_migrations(
     link: &mut Link,
     schema: &Schema,
-) -> Result<&'static [Migration], MigrateError> {
-    timeout(OTHERS, look(link, schema)).await.unwrap_or(Err(MigrateError::Busy))
+    migrations: &Migrations,
+) -> Result<Pending, MigrateError> {
+    timeout(OTHERS, look(link, schema, migrations)).await.unwrap_or(Err(MigrateError::Busy))
 }
 
 /// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the
-/// work, and the others find it done. After an error the connection can't be used any more.
-pub(crate) async fn migrate(link: &mut Link, schema: &Schema, commits: Commits) -> Result<(), MigrateError> {
+/// work, and the others find it done. Nodes that are at work go on meanwhile. After an error the connection can't be used
+/// any more.
+pub(crate) async fn migrate(
+    link: &mut Link,
+    schema: &Schema,
+    migrations: &Migrations,
+    dialect: Dialect,
+) -> Result<(), MigrateError> {
     lock(link, schema).await?;
-    let done = within(OURS, apply(link, schema, commits)).await;
-    if done.is_err() {
+    if dialect.is_sql_server {
+        run(link, &format!("SET LOCK_TIMEOUT {}", TABLE_WAIT.as_millis())).await?;
+    }
+    let until = Instant::now() + OTHERS;
+    let done = loop {
+        let done = within(OURS, apply(link, schema, migrations, dialect)).await;
+        let Err(error) = done else { break Ok(()) };
         // The server would also do it when the connection is closed, but others wait for it.
         let undone = within(ONE_WAIT, run(link, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")).await;
         if undone.is_err() {
-            return done;
+            return Err(error);
         }
-    }
+        if !error.is_about_locks() || Instant::now() >= until {
+            break Err(error);
+        }
+        tracing::info!(schema = schema.name(), "others use the tables; migrating them later");
+        sleep(PAUSE).await;
+    };
     let release =
         format!("EXEC sp_releaseapplock @Resource = N'{}', @LockOwner = N'Session'", resource(schema));
     let released = within(ONE_WAIT, run(link, &release)).await;
@@ -236,34 +336,62 @@ fn resource(schema: &Schema) -> String {
     format!("messenger migrations of {}", schema.name())
 }
 
-async fn apply(link: &mut Link, schema: &Schema, commits: Commits) -> Result<(), MigrateError> {
+async fn apply(
+    link: &mut Link,
+    schema: &Schema,
+    migrations: &Migrations,
+    dialect: Dialect,
+) -> Result<(), MigrateError> {
     run(link, "BEGIN TRANSACTION").await?;
-    for migration in look(link, schema).await? {
-        if migration.version == 1 {
-            run(link, &create_schema(schema)).await?;
-            run(link, &schema.fill(TABLE)).await?;
+    let pending = look(link, schema, migrations).await?;
+    if !pending.is_empty() {
+        run(link, &create_schema(schema)).await?;
+        for table in TABLES {
+            run(link, &schema.fill(table)).await?;
         }
-        for text in batches(&commits.fill(schema, migration.sql)) {
+    }
+    for migration in pending.steps {
+        for text in batches(&dialect.commits.fill(schema, migration.sql)) {
             run(link, &text).await?;
         }
         run(link, &note(schema, migration)).await?;
         tracing::info!(version = migration.version, name = migration.name, "migrated the database");
     }
+    if let Some(routines) = pending.routines {
+        for text in batches(&schema.fill(routines.sql)) {
+            run(link, &dialect.routine(&text)).await?;
+        }
+        run(link, &note_routines(schema, &routines)).await?;
+        tracing::info!(release = routines.release, "replaced the procedures of the database");
+    }
     run(link, "COMMIT TRANSACTION").await
 }
 
-async fn look(link: &mut Link, schema: &Schema) -> Result<&'static [Migration], MigrateError> {
-    // A name in a statement is looked up when that is reached.
+async fn look(link: &mut Link, schema: &Schema, migrations: &Migrations) -> Result<Pending, MigrateError> {
+    // A name in a statement is looked up when that is reached, but for a column that a database of the first release has
+    // not: so it is in a text.
     let query = format!(
-        "IF OBJECT_ID(N'{schema}.messenger_migrations', N'U') IS NOT NULL
-    SELECT version, checksum FROM {schema}.messenger_migrations ORDER BY version;"
+        "IF COL_LENGTH(N'{schema}.messenger_migrations', N'phase') IS NOT NULL
+    EXEC(N'SELECT version, checksum, phase FROM {schema}.messenger_migrations ORDER BY version');
+ELSE IF OBJECT_ID(N'{schema}.messenger_migrations', N'U') IS NOT NULL
+    SELECT version, checksum, N'contract' FROM {schema}.messenger_migrations ORDER BY version;"
     );
     let rows = batch(link, &query).await?;
-    let applied = read(&rows, |columns| {
+    let steps = read(&rows, |columns| {
         let version = columns.integer()?;
-        Ok(Applied { version, checksum: columns.optional_bytes()?.unwrap_or_default().to_vec() })
+        let checksum = columns.optional_bytes()?.unwrap_or_default().to_vec();
+        Ok(Applied { version, checksum, phase: Phase::parse(columns.text()?) })
     })?;
-    pending(MIGRATIONS, &applied).map_err(MigrateError::Refused)
+    let query = format!(
+        "IF OBJECT_ID(N'{schema}.messenger_routines', N'U') IS NOT NULL
+    SELECT TOP (1) release, checksum FROM {schema}.messenger_routines ORDER BY release DESC;"
+    );
+    let rows = batch(link, &query).await?;
+    let routines = read(&rows, |columns| {
+        let release = columns.integer()?;
+        Ok(AppliedRoutines { release, checksum: columns.optional_bytes()?.unwrap_or_default().to_vec() })
+    })?;
+    migrations.pending(&steps, routines.first()).map_err(MigrateError::Refused)
 }
 
 fn read<T>(
@@ -286,126 +414,6 @@ async fn within(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::{self, Reply, Server, Value, refusal, returned, rows};
-
-    fn schema() -> Schema {
-        Schema::parse("chat").unwrap()
-    }
-
-    #[test]
-    fn batches_end_with_go() {
-        let text = "CREATE TABLE a (b int);\nGO\n\nGO\r\n-- GO\nSELECT 'GO ' + x\n  GO\nGO\nEXEC p";
-        assert_eq!(batches(text), ["CREATE TABLE a (b int);", "-- GO\nSELECT 'GO ' + x\n  GO", "EXEC p"]);
-        assert!(batches("GO\n\nGO\n").is_empty());
-    }
-
-    #[test]
-    fn the_script_is_one_transaction_of_batches() {
-        let sql = migrations_sql("chat").unwrap();
-        assert!(!sql.contains("{schema}") && !sql.contains("{commit}") && !sql.contains("{history}"));
-        assert!(sql.contains("rowversion NOT NULL,") && sql.contains("VALUES (NEWID());"));
-        let parts = batches(&sql);
-        assert_eq!(parts[0], SETTINGS);
-        assert!(parts[1].starts_with("BEGIN TRANSACTION;"));
-        assert!(parts[1].contains("sp_getapplock @Resource = N'messenger migrations of chat'"));
-        assert_eq!(parts[3], "IF SCHEMA_ID(N'chat') IS NULL EXEC(N'CREATE SCHEMA [chat]');");
-        assert!(parts[5].starts_with("CREATE TABLE [chat].messenger_migrations"));
-        assert_eq!(parts[parts.len() - 2..], ["COMMIT TRANSACTION;", "SET NOEXEC OFF;"]);
-        // Each of those between is followed by the stop.
-        for pair in parts[1..parts.len() - 2].chunks(2) {
-            assert_eq!(pair[1], STOP, "{}", pair[0]);
-        }
-        let checksum =
-            MIGRATIONS[0].checksum()[..2].iter().fold("0x".to_owned(), |t, b| t + &format!("{b:02X}"));
-        assert!(sql.contains(&format!("VALUES (1, N'initial', {checksum}")));
-        assert_eq!(migrations_sql("no schema"), None);
-    }
-
-    #[test]
-    fn procedures_are_alone_in_their_batches() {
-        for migration in MIGRATIONS {
-            for batch in batches(migration.sql) {
-                let count = batch.matches("CREATE PROCEDURE").count();
-                let code =
-                    batch.lines().find(|line| !line.trim().is_empty() && !line.starts_with("--")).unwrap();
-                assert!(count == 0 || count == 1 && code.starts_with("CREATE PROCEDURE"), "{code}");
-            }
-        }
-    }
-
-    fn number(number: i64) -> Reply {
-        rows(&[&[Value::Number(Some(number))]])
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_empty_database_is_brought_up_to_date_under_the_lock() {
-        let server = Server::new();
-        let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
-        server.then(number(0));
-        migrate(&mut link, &schema(), Commits::Numbered).await.unwrap();
-        let texts = server.texts();
-        assert!(
-            texts[0].contains("sp_getapplock @Resource = N'messenger migrations of chat'"),
-            "{}",
-            texts[0]
-        );
-        assert_eq!(texts[1], "BEGIN TRANSACTION");
-        assert!(texts[2].contains("OBJECT_ID"));
-        let count = texts.len();
-        assert!(texts[count - 3].contains("INSERT INTO [chat].messenger_migrations"));
-        assert_eq!(texts[count - 2], "COMMIT TRANSACTION");
-        assert!(texts[count - 1].contains("sp_releaseapplock @Resource = N'messenger migrations of chat'"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_node_is_waited_for_but_not_for_ever() {
-        let server = Server::new();
-        let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
-        for busy in [-1, -999] {
-            server.then(number(busy));
-        }
-        server.then(number(1));
-        migrate(&mut link, &schema(), Commits::Numbered).await.unwrap();
-        assert_eq!(server.texts().iter().filter(|text| text.contains("sp_getapplock")).count(), 3);
-
-        server.whenever("sp_getapplock", number(-1));
-        let began_at = Instant::now();
-        assert!(matches!(migrate(&mut link, &schema(), Commits::Numbered).await, Err(MigrateError::Busy)));
-        assert!(began_at.elapsed() >= OTHERS && began_at.elapsed() < OTHERS + 2 * ONE_WAIT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_fails_is_undone_and_the_lock_released() {
-        let server = Server::new();
-        let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
-        server.then(number(0));
-        server.whenever(
-            "CREATE SCHEMA",
-            refusal(262, 14, "CREATE SCHEMA permission denied in database 'app'."),
-        );
-        let error = migrate(&mut link, &schema(), Commits::Numbered).await.unwrap_err();
-        let MigrateError::Failed(error) = error else { panic!("{error:?}") };
-        assert!(error.to_string().starts_with("CREATE SCHEMA permission denied"), "{error}");
-        let texts = server.texts();
-        assert_eq!(texts[texts.len() - 2], "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION");
-        assert!(texts[texts.len() - 1].contains("sp_releaseapplock"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_step_that_is_not_ours_is_refused() {
-        let server = Server::new();
-        let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
-        let none = pending_migrations(&mut link, &schema()).await.unwrap();
-        assert_eq!(none.len(), MIGRATIONS.len());
-        server.then(rows(&[&[Value::Number(Some(99)), Value::Bytes(&[7; 32])]]));
-        let error = pending_migrations(&mut link, &schema()).await.unwrap_err();
-        assert!(matches!(error, MigrateError::Refused(Refusal::Newer { found: 99, .. })), "{error:?}");
-        server.then(rows(&[&[Value::Number(Some(1)), Value::Bytes(&[7; 32])]]));
-        let error = pending_migrations(&mut link, &schema()).await.unwrap_err();
-        assert!(matches!(error, MigrateError::Refused(Refusal::Changed { version: 1 })), "{error:?}");
-        server.then(returned(0));
-        assert_eq!(pending_migrations(&mut link, &schema()).await.unwrap().len(), MIGRATIONS.len());
-    }
-}
+mod rollout;
+#[cfg(test)]
+mod tests;

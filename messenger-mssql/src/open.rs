@@ -3,8 +3,13 @@ mod tests;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use messenger_core::ports::{StoreError, StoreResult};
-use messenger_sql::{columns::Columns, migrations::Refusal, turns};
+use messenger_core::ports::StoreResult;
+use messenger_sql::{
+    columns::Columns,
+    migrations::Migrations,
+    open::{Migrated, OpenError, OpenErrorKind},
+    turns,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -12,7 +17,7 @@ use crate::{
     address::{Address, Encryption},
     connect::{ConnectError, Connector, Dial, Link, TokenSource, batch},
     connections::{Connections, Settings},
-    migrate::{Commits, MigrateError, migrate, pending_migrations},
+    migrate::{Commits, Dialect, MIGRATIONS, MigrateError, migrate, pending_migrations},
     row::SqlRow,
     schema::Schema,
 };
@@ -92,6 +97,7 @@ pub struct MssqlBuilder {
     authority: Option<PathBuf>,
     token: Option<Arc<dyn TokenSource>>,
     migrate: bool,
+    pub(crate) migrations: &'static Migrations,
     dial: Dial,
 }
 
@@ -120,6 +126,7 @@ impl MssqlBuilder {
             authority: None,
             token: None,
             migrate: true,
+            migrations: &MIGRATIONS,
             dial: Dial::Tcp,
         }
     }
@@ -225,8 +232,8 @@ impl MssqlBuilder {
     /// # Errors
     /// [`OpenError`] says in one sentence why the database can't be used.
     pub async fn open(self) -> Result<MssqlStore, OpenError> {
-        let schema = Schema::parse(&self.schema).ok_or_else(|| OpenError::Schema(self.schema.clone()))?;
-        let address = self.whole_address().map_err(|reason| OpenError::Address { reason })?;
+        let schema = Schema::parse(&self.schema).ok_or_else(|| not_a_schema(&self.schema))?;
+        let address = self.whole_address().map_err(|reason| no_address(&reason))?;
         let place = address.place();
         let timeout = self.timeout.or(address.command_timeout).unwrap_or(Duration::from_secs(15));
         let connector = Connector {
@@ -285,20 +292,19 @@ impl MssqlBuilder {
         place: &str,
     ) -> Result<bool, OpenError> {
         let connector = Connector { lock_timeout: None, ..connector.clone() };
-        let failed = |error| OpenError::database(place, error);
+        let failed = |error| unusable(place, error);
         let mut link = connector.connect(Instant::now() + connector.timeout).await.map_err(failed)?;
         let server = timeout(limit, Server::ask(&mut link)).await;
         let server = server.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
         server.check(place)?;
-        let refused = |error| OpenError::migration(place, schema, error);
-        match pending_migrations(&mut link, schema).await.map_err(refused)?.first() {
-            None => {}
-            Some(_) if self.migrate => {
-                let commits = timeout(limit, server.commits(&mut link)).await;
-                let commits = commits.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
-                migrate(&mut link, schema, commits).await.map_err(refused)?;
-            }
-            Some(first) => return Err(OpenError::pending(place, schema, first.version)),
+        let refused = |error| not_migrated(place, schema, error);
+        let pending = pending_migrations(&mut link, schema, self.migrations).await.map_err(refused)?;
+        if self.migrate && !pending.is_empty() {
+            let dialect = timeout(limit, server.dialect(&mut link)).await;
+            let dialect = dialect.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
+            migrate(&mut link, schema, self.migrations, dialect).await.map_err(refused)?;
+        } else {
+            migrated(&named(place, schema)).require_nothing(&pending)?;
         }
         Ok(server.is_versioned)
     }
@@ -310,8 +316,8 @@ async fn authorities(address: &Address) -> Result<Option<Vec<u8>>, OpenError> {
     let name = file.display().to_string();
     let read = tokio::task::spawn_blocking(|| std::fs::read(file)).await.map_err(std::io::Error::other);
     let bytes = read.and_then(|read| read);
-    bytes.map(Some).map_err(|error| OpenError::Address {
-        reason: format!("the file {name} with the certificates of authorities can't be read: {error}"),
+    bytes.map(Some).map_err(|error| {
+        no_address(&format!("the file {name} with the certificates of authorities can't be read: {error}"))
     })
 }
 
@@ -364,156 +370,77 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
     }
 
     /// SQL Server is not asked: what it refused for another reason would never be numbered.
-    async fn commits(&self, link: &mut Link) -> Result<Commits, ConnectError> {
-        if self.major.is_some() { Ok(Commits::Numbered) } else { Commits::ask(link).await }
+    async fn dialect(&self, link: &mut Link) -> Result<Dialect, ConnectError> {
+        if self.major.is_some() {
+            return Ok(Dialect::SQL_SERVER);
+        }
+        Ok(Dialect { commits: Commits::ask(link).await?, is_sql_server: false })
     }
 
     /// Whether the server is recent enough, and keeps what it says that it has committed.
     fn check(&self, place: &str) -> Result<(), OpenError> {
         const FORCED: i64 = 2;
-        let place = || place.to_owned();
         if !self.is_azure && self.major.is_some_and(|major| major < OLDEST) {
-            return Err(OpenError::Version { place: place(), version: self.version.clone() });
+            let sentence = format!(
+                "the server of the database {place} is SQL Server {}, and {OLDEST} (SQL Server 2019) is the oldest that \
+                 will do",
+                self.version
+            );
+            return Err(OpenError::new(OpenErrorKind::Version, sentence));
         }
         if self.durability == Some(FORCED) {
-            return Err(OpenError::NotDurable { place: place() });
+            let sentence = format!(
+                "the database {place} has DELAYED_DURABILITY = FORCED, so what is acknowledged could be lost; set it to \
+                 ALLOWED or DISABLED"
+            );
+            return Err(OpenError::new(OpenErrorKind::NotDurable, sentence));
         }
         if self.is_read_only {
-            return Err(OpenError::ReadOnly { place: place() });
+            let sentence =
+                format!("the database {place} is read-only; connect to the server that is written to");
+            return Err(OpenError::new(OpenErrorKind::ReadOnly, sentence));
         }
         Ok(())
     }
 }
 
-/// Why a database can't be used as a store. `Display` is one sentence that names the database and the cause, and has
-/// no password in it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The address is none of an SQL Server database.
-    #[error("the address of the SQL Server database can't be used: {reason}")]
-    Address {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The name can't be that of a schema.
-    #[error(
-        "`{0}` can't be the name of a schema: 1 to 63 of a to z, digits and `_` can, not beginning with a digit, and \
-         none of the server's own"
-    )]
-    Schema(String),
-    /// The database can't be reached, does not let us in, or has failed.
-    #[error("the database {place} can't be used: {reason}")]
-    Database {
-        /// Host, port and database.
-        place: String,
-        /// What is the matter, as the server or the system said it.
-        reason: String,
-        /// The error that it came with.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The server is too old.
-    #[error(
-        "the server of the database {place} is SQL Server {version}, and 15 (SQL Server 2019) is the oldest that will \
-         do"
-    )]
-    Version {
-        /// Host, port and database.
-        place: String,
-        /// The server's version.
-        version: String,
-    },
-    /// The server acknowledges commits that it may lose.
-    #[error(
-        "the database {place} has DELAYED_DURABILITY = FORCED, so what is acknowledged could be lost; set it to \
-         ALLOWED or DISABLED"
-    )]
-    NotDurable {
-        /// Host, port and database.
-        place: String,
-    },
-    /// Nothing can be written: the database is read-only, or on a secondary replica.
-    #[error("the database {place} is read-only; connect to the server that is written to")]
-    ReadOnly {
-        /// Host, port and database.
-        place: String,
-    },
-    /// The database was used by a newer version of this crate.
-    #[error(
-        "the database {place} is newer than this program: the schema {schema} is at version {found}, and {known} is \
-         the last one known"
-    )]
-    Newer {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-        /// The latest migration that the database has behind it.
-        found: i64,
-        /// The latest that this version of the crate has.
-        known: i64,
-    },
-    /// A migration that the database has behind it is not the one of this crate.
-    #[error(
-        "the schema {schema} of the database {place} was made by another program: its migration {version} is not ours"
-    )]
-    Changed {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-        /// Which migration.
-        version: i64,
-    },
-    /// The tables are not up to date, and [were not to be changed](MssqlBuilder::migrate).
-    #[error(
-        "the schema {schema} of the database {place} lacks migration {version}; run the migrations first"
-    )]
-    Pending {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-        /// Which migration.
-        version: i64,
-    },
-    /// Another node has been migrating the tables for longer than it is waited for.
-    #[error(
-        "the schema {schema} of the database {place} is being migrated by another node, and has been for 15 minutes"
-    )]
-    Busy {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-    },
+fn not_a_schema(name: &str) -> OpenError {
+    OpenError::new(
+        OpenErrorKind::Schema,
+        format!(
+            "`{name}` can't be the name of a schema: 1 to 63 of a to z, digits and `_` can, not beginning with a digit, and \
+             none of the server's own"
+        ),
+    )
 }
 
-impl OpenError {
-    fn database(place: &str, error: ConnectError) -> Self {
-        Self::Database { place: place.to_owned(), reason: error.to_string(), source: error.into() }
-    }
+fn no_address(reason: &str) -> OpenError {
+    let sentence = format!("the address of the SQL Server database can't be used: {reason}");
+    OpenError::new(OpenErrorKind::Address, sentence)
+}
 
-    fn unreadable(place: &str, error: StoreError) -> Self {
-        Self::database(place, ConnectError::Odd(error.into()))
-    }
+fn unusable(place: &str, error: ConnectError) -> OpenError {
+    let sentence = format!("the database {place} can't be used: {error}");
+    OpenError::new(error.failure(), sentence).with_source(error)
+}
 
-    fn pending(place: &str, schema: &Schema, version: i64) -> Self {
-        Self::Pending { place: place.to_owned(), schema: schema.name().to_owned(), version }
+fn not_migrated(place: &str, schema: &Schema, error: MigrateError) -> OpenError {
+    let name = named(place, schema);
+    match error {
+        MigrateError::Refused(refusal) => migrated(&name).refused(&refusal),
+        MigrateError::Failed(error) => unusable(place, error),
+        MigrateError::Unreadable(error) => unusable(place, ConnectError::Odd(error.into())),
+        MigrateError::Busy => OpenError::new(
+            OpenErrorKind::Busy,
+            format!("{name} is being migrated by another node, and has been for 15 minutes"),
+        ),
     }
+}
 
-    fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
-        let (place_, schema) = (place.to_owned(), schema.name().to_owned());
-        match error {
-            MigrateError::Refused(Refusal::Newer { found, known }) => {
-                Self::Newer { place: place_, schema, found, known }
-            }
-            MigrateError::Refused(Refusal::Changed { version }) => {
-                Self::Changed { place: place_, schema, version }
-            }
-            MigrateError::Failed(error) => Self::database(place, error),
-            MigrateError::Unreadable(error) => Self::unreadable(place, error),
-            MigrateError::Busy => Self::Busy { place: place_, schema },
-        }
-    }
+fn named(place: &str, schema: &Schema) -> String {
+    format!("the schema {} of the database {place}", schema.name())
+}
+
+const fn migrated(name: &str) -> Migrated<'_> {
+    Migrated { name, routines: "procedures" }
 }

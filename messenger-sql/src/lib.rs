@@ -5,6 +5,7 @@ pub mod columns;
 pub mod marks;
 pub mod memberships;
 pub mod migrations;
+pub mod open;
 pub mod prefix;
 pub mod records;
 pub mod turns;

@@ -9,6 +9,8 @@
 pub mod bench;
 mod cpu;
 mod database;
+#[cfg(feature = "load")]
+mod load;
 mod mssql;
 #[cfg(unix)]
 mod pooler;
@@ -17,6 +19,8 @@ mod server;
 
 pub use cpu::ServerCpu;
 pub use database::{Database, connect, execute, server_url, with_database};
+#[cfg(feature = "load")]
+pub use load::Load;
 pub use mssql::{MssqlConnection, MssqlDatabase, mssql_url};
 #[cfg(unix)]
 pub use pooler::Pooler;

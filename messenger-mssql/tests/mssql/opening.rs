@@ -7,7 +7,7 @@ use messenger_core::{
     ports::{Appended, ChatStore as _, Store},
     testkit::{World, check_chat},
 };
-use messenger_mssql::{MssqlBuilder, MssqlStore, OpenError, migrations_sql};
+use messenger_mssql::{MssqlBuilder, MssqlStore, OpenError, OpenErrorKind, migrations_sql};
 use messenger_testing::{MssqlDatabase, mssql_url, with_database};
 use tokio::time::Instant;
 
@@ -56,7 +56,7 @@ async fn what_can_not_be_opened_is_refused_in_one_sentence() {
     }
     for name in ["", "2chat", "Chat", "a b", "chat]; DROP", "dbo", "sys", &"x".repeat(64)] {
         let (error, sentence) = refused(MssqlStore::builder(&server).schema(name)).await;
-        assert!(matches!(error, OpenError::Schema(_)), "{sentence}");
+        assert_eq!(error.kind(), OpenErrorKind::Schema, "{sentence}");
         assert_eq!(migrations_sql(name), None);
     }
 }
@@ -64,7 +64,7 @@ async fn what_can_not_be_opened_is_refused_in_one_sentence() {
 #[tokio::test]
 async fn a_wrong_password_is_not_told() {
     let (error, sentence) = refused(MssqlStore::builder(&with_password(&mssql_url(), "hunter2"))).await;
-    assert!(matches!(error, OpenError::Database { .. }), "{error:?}");
+    assert_eq!(error.kind(), OpenErrorKind::Login, "{error:?}");
     assert!(sentence.contains("can't be used: "), "{sentence}");
 }
 
@@ -78,7 +78,7 @@ async fn a_database_that_does_not_fit_is_refused_in_one_sentence() {
         .execute("INSERT INTO messenger.messenger_migrations (version, name, checksum, applied_at) VALUES (999, N'later', 0x00, 0)")
         .await;
     let (error, sentence) = refused(builder()).await;
-    assert!(matches!(error, OpenError::Newer { .. }), "{error:?}");
+    assert_eq!(error.kind(), OpenErrorKind::Newer { found: 999, known: 1 }, "{error:?}");
     assert!(sentence.contains("999"), "{sentence}");
     database.execute("DELETE FROM messenger.messenger_migrations WHERE version = 999").await;
     builder().open().await.unwrap().close().await;
@@ -86,10 +86,10 @@ async fn a_database_that_does_not_fit_is_refused_in_one_sentence() {
     database.execute("UPDATE messenger.messenger_migrations SET checksum = 0x00").await;
     for migrates in [true, false] {
         let (error, sentence) = refused(builder().migrate(migrates)).await;
-        assert!(matches!(error, OpenError::Changed { .. }), "{sentence}");
+        assert_eq!(error.kind(), OpenErrorKind::Changed { version: 1 }, "{sentence}");
     }
     let (error, sentence) = refused(builder().schema("other").migrate(false)).await;
-    assert!(matches!(error, OpenError::Pending { version: 1, .. }), "{sentence}");
+    assert_eq!(error.kind(), OpenErrorKind::Pending { version: 1 }, "{sentence}");
     assert_eq!(database.number("SELECT COUNT_BIG(*) FROM sys.schemas WHERE name = 'other'").await, 0);
 }
 
@@ -125,6 +125,12 @@ async fn many_nodes_may_start_at_once_on_an_empty_database() {
 async fn a_host_can_run_the_migrations_itself() {
     let database = MssqlDatabase::create().await;
     let mut script = migrations_sql("chat").unwrap();
+    let is_sql_server =
+        "SELECT CASE WHEN @@VERSION LIKE '%Babelfish%' THEN CAST(0 AS bigint) ELSE CAST(1 AS bigint) END";
+    if database.number(is_sql_server).await == 0 {
+        // The first step has made them all.
+        script = script.replace("CREATE OR ALTER ", "ALTER ");
+    }
     if !numbers_commits(&database).await {
         for (numbered, bare) in
             [("rowversion NOT NULL,", "bigint NOT NULL DEFAULT 0,"), ("VALUES (NEWID())", "VALUES (NULL)")]

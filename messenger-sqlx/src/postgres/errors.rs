@@ -1,4 +1,5 @@
 use messenger_core::ports::{StoreError, StoreErrorKind, Unique};
+use messenger_sql::open::OpenErrorKind;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// The outcome that an error of PostgreSQL or of sqlx stands for.
@@ -42,6 +43,29 @@ pub(super) fn is_worth_another_try(error: &StoreError) -> bool {
     })
 }
 
+/// Whether what was refused waited for others who hold a lock, or stood in their way.
+pub(super) fn is_about_locks(error: &sqlx::Error) -> bool {
+    postgres(error).is_some_and(|error| matches!(error.code(), LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED))
+}
+
+/// What is the matter with a database that can't be opened.
+pub(super) fn failure(error: &sqlx::Error) -> OpenErrorKind {
+    match error {
+        sqlx::Error::Io(_) => OpenErrorKind::Unreachable,
+        sqlx::Error::Tls(_) => OpenErrorKind::Encryption,
+        sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
+            INVALID_PASSWORD => OpenErrorKind::Login,
+            INVALID_AUTHORIZATION => OpenErrorKind::NotAllowed,
+            INVALID_CATALOG_NAME => OpenErrorKind::NoDatabase,
+            INSUFFICIENT_PRIVILEGE => OpenErrorKind::Permission,
+            TOO_MANY_CONNECTIONS => OpenErrorKind::TooManyConnections,
+            CANNOT_CONNECT_NOW => OpenErrorKind::NotReady,
+            _ => OpenErrorKind::Failed,
+        },
+        _ => OpenErrorKind::Failed,
+    }
+}
+
 fn source(error: &StoreError) -> Option<&PgDatabaseError> {
     std::error::Error::source(error).and_then(|source| source.downcast_ref()).and_then(postgres)
 }
@@ -50,6 +74,12 @@ fn postgres(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
+const INVALID_PASSWORD: &str = "28P01";
+const INVALID_AUTHORIZATION: &str = "28000";
+const INVALID_CATALOG_NAME: &str = "3D000";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+const TOO_MANY_CONNECTIONS: &str = "53300";
+const CANNOT_CONNECT_NOW: &str = "57P03";
 const UNIQUE_VIOLATION: &str = "23505";
 const READ_ONLY_SQL_TRANSACTION: &str = "25006";
 const ACTIVE_SQL_TRANSACTION: &str = "25001";

@@ -42,7 +42,7 @@ impl Sql {
             )),
             history: statement(history(schema)),
             change: statement(format!(
-                "SELECT {MESSAGE} FROM {schema}.messenger_change_message($1, $2, $3, $4, $5) AS m"
+                "SELECT {MESSAGE} FROM {schema}.messenger_replace_message($1, $2, $3, $4, $5) AS m"
             )),
             exists: statement(format!(
                 "SELECT EXISTS (SELECT FROM {schema}.messenger_messages WHERE id = $2 AND chat_id = $1)"

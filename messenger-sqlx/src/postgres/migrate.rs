@@ -1,24 +1,54 @@
-use messenger_sql::migrations::{Applied, Migration, Refusal, pending};
+use std::time::Duration;
+
+use messenger_sql::migrations::{
+    Applied, AppliedRoutines, Migration, Migrations, Pending, Phase, Refusal, Routines, hex,
+};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
+use tokio::time::{Instant, sleep};
 
-use super::sql::{Schema, statement};
+use super::{
+    errors::is_about_locks,
+    sql::{Schema, statement},
+};
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+/// What a database is brought to. The first step has routines in it, as they were when it was written; those of today are
+/// in the text that is run after it.
+pub(super) static MIGRATIONS: Migrations = Migrations {
+    steps: &[Migration {
+        version: 1,
+        name: "initial",
+        phase: Phase::Contract,
+        sql: include_str!("migrations/0001_initial.sql"),
+    }],
+    routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
+};
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS {schema}.messenger_migrations (
+/// What is remembered of the steps and of the routines. It says nothing of what is stored, and a node that may not change
+/// tables must be able to read it.
+const TABLES: &str = "CREATE TABLE IF NOT EXISTS {schema}.messenger_migrations (
     version     bigint NOT NULL PRIMARY KEY,
     name        text   NOT NULL,
     -- SHA-256 of the migration's text.
     checksum    bytea  NOT NULL,
     applied_at  bigint NOT NULL
 );
+-- Whether nodes that don't know the migration can go on: `expand` or `contract`.
+ALTER TABLE {schema}.messenger_migrations ADD COLUMN IF NOT EXISTS phase text NOT NULL DEFAULT 'contract';
+
+CREATE TABLE IF NOT EXISTS {schema}.messenger_routines (
+    release     bigint NOT NULL PRIMARY KEY,
+    -- SHA-256 of the text of all functions.
+    checksum    bytea  NOT NULL,
+    applied_at  bigint NOT NULL
+);
+GRANT SELECT ON {schema}.messenger_routines TO PUBLIC;
 ";
 
 /// The statements that bring an empty database to the tables of this version, for a host that runs migrations
-/// itself: SQL text for `psql`, one migration after the other, each followed by the row that remembers it. `None` if
-/// `schema` can't be the name of a schema: see [`PostgresBuilder::schema`](super::PostgresBuilder::schema).
+/// itself: SQL text for `psql`, one migration after the other, each followed by the row that remembers it, and at the end
+/// the functions. `None` if `schema` can't be the name of a schema: see
+/// [`PostgresBuilder::schema`](super::PostgresBuilder::schema).
 ///
 /// ```
 /// let sql = messenger_sqlx::postgres::migrations_sql("messenger").unwrap();
@@ -26,13 +56,21 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS {schema}.messenger_migrations (
 /// ```
 pub fn migrations_sql(schema: &str) -> Option<String> {
     let schema = Schema::parse(schema)?;
-    let mut text = format!("BEGIN;\n\n{}\n\n{}", create_schema(&schema), schema.fill(TABLE));
-    for migration in MIGRATIONS {
+    let mut text = format!("BEGIN;\n\n{}\n\n{}", create_schema(&schema), schema.fill(TABLES));
+    for migration in MIGRATIONS.steps {
         let (version, name) = (migration.version, migration.name);
         text += &format!(
             "\n-- Migration {version}: {name}\n\n{}\n{};\n",
             schema.fill(migration.sql),
             note(&schema, migration)
+        );
+    }
+    if let Some(routines) = MIGRATIONS.routines {
+        text += &format!(
+            "\n-- Functions of release {}\n\n{}\n{};\n",
+            routines.release,
+            schema.fill(routines.sql),
+            note_routines(&schema, &routines)
         );
     }
     text += "\nCOMMIT;\n";
@@ -51,11 +89,22 @@ END $$;"
 
 /// Remembers that a migration was done.
 fn note(schema: &Schema, migration: &Migration) -> String {
-    let checksum: String = migration.checksum().iter().map(|byte| format!("{byte:02x}")).collect();
-    let (version, name) = (migration.version, migration.name);
+    let Migration { version, name, phase, .. } = migration;
     format!(
-        "INSERT INTO {schema}.messenger_migrations (version, name, checksum, applied_at)
-VALUES ({version}, '{name}', '\\x{checksum}', extract(epoch FROM now()) * 1000000)"
+        "INSERT INTO {schema}.messenger_migrations (version, name, checksum, applied_at, phase)
+VALUES ({version}, '{name}', '\\x{}', extract(epoch FROM now()) * 1000000, '{}')",
+        hex(&migration.checksum()),
+        phase.as_str()
+    )
+}
+
+/// Remembers of which release the routines are.
+fn note_routines(schema: &Schema, routines: &Routines) -> String {
+    format!(
+        "INSERT INTO {schema}.messenger_routines (release, checksum, applied_at)
+VALUES ({}, '\\x{}', extract(epoch FROM now()) * 1000000)",
+        routines.release,
+        hex(&routines.checksum())
     )
 }
 
@@ -72,53 +121,121 @@ impl From<sqlx::Error> for MigrateError {
     }
 }
 
+/// How long a step waits for a table. Whoever wants the table meanwhile waits behind it, so it gives way, and the
+/// migration begins anew.
+const ONE_WAIT: Duration = Duration::from_secs(2);
+/// How long the others have between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+/// For how long it is tried to get at the tables.
+const ALL_WAITS: Duration = Duration::from_secs(15 * 60);
+
 /// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the
-/// work, and the others find it done.
-pub(super) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateError> {
+/// work, and the others find it done. Nodes that are at work go on meanwhile.
+pub(super) async fn migrate(
+    conn: &mut PgConnection,
+    schema: &Schema,
+    migrations: &Migrations,
+) -> Result<(), MigrateError> {
+    let until = Instant::now() + ALL_WAITS;
+    loop {
+        match attempt(conn, schema, migrations).await {
+            Err(MigrateError::Failed(error)) if is_about_locks(&error) && Instant::now() < until => {
+                tracing::info!(schema = schema.name(), "others use the tables; migrating them later");
+                sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn attempt(
+    conn: &mut PgConnection,
+    schema: &Schema,
+    migrations: &Migrations,
+) -> Result<(), MigrateError> {
+    // The wait for another node that migrates has no limit; those for tables have.
     sqlx::raw_sql(statement(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({})",
-        lock(schema)
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+         SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock({}); SET LOCAL lock_timeout = {}",
+        lock(schema),
+        ONE_WAIT.as_millis()
     )))
     .execute(&mut *conn)
     .await?;
-    let done = apply(conn, schema).await;
+    let done = apply(conn, schema, migrations).await;
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
     sqlx::raw_sql(end).execute(conn).await?;
     done
 }
 
-async fn apply(conn: &mut PgConnection, schema: &Schema) -> Result<(), MigrateError> {
-    for migration in pending_migrations(conn, schema).await? {
-        if migration.version == 1 {
-            let tables = format!("{} {}", create_schema(schema), schema.fill(TABLE));
-            sqlx::raw_sql(statement(tables)).execute(&mut *conn).await?;
-        }
-        sqlx::raw_sql(statement(schema.fill(migration.sql))).execute(&mut *conn).await?;
-        sqlx::raw_sql(statement(note(schema, migration))).execute(&mut *conn).await?;
+async fn apply(
+    conn: &mut PgConnection,
+    schema: &Schema,
+    migrations: &Migrations,
+) -> Result<(), MigrateError> {
+    let pending = pending_migrations(conn, schema, migrations).await?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    run(conn, format!("{} {}", create_schema(schema), schema.fill(TABLES))).await?;
+    for migration in pending.steps {
+        run(conn, schema.fill(migration.sql)).await?;
+        run(conn, note(schema, migration)).await?;
         tracing::info!(version = migration.version, name = migration.name, "migrated the database");
+    }
+    if let Some(routines) = pending.routines {
+        run(conn, schema.fill(routines.sql)).await?;
+        run(conn, note_routines(schema, &routines)).await?;
+        tracing::info!(release = routines.release, "replaced the functions of the database");
     }
     Ok(())
 }
 
-/// The migrations that are still to be done. To be called within a transaction. The right to read is enough.
+async fn run(conn: &mut PgConnection, text: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(statement(text)).execute(conn).await.map(drop)
+}
+
+/// What is still to be done. To be called within a transaction. The right to read is enough.
 pub(super) async fn pending_migrations(
     conn: &mut PgConnection,
     schema: &Schema,
-) -> Result<&'static [Migration], MigrateError> {
+    migrations: &Migrations,
+) -> Result<Pending, MigrateError> {
     // Not by `to_regclass`: that may answer by what it knew before another node was waited for.
     let known =
-        "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_migrations')";
+        "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_migrations'),
+        EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_routines')";
     let known = sqlx::query_as(known).persistent(false).bind(schema.name());
-    let known: (bool,) = known.fetch_one(&mut *conn).await?;
-    let mut applied = vec![];
-    if known.0 {
-        let all = statement(format!(
-            "SELECT version, checksum FROM {schema}.messenger_migrations ORDER BY version"
-        ));
-        let all: Vec<(i64, Vec<u8>)> = sqlx::query_as(all).persistent(false).fetch_all(conn).await?;
-        applied.extend(all.into_iter().map(|(version, checksum)| Applied { version, checksum }));
-    }
-    pending(MIGRATIONS, &applied).map_err(MigrateError::Refused)
+    let (has_steps, has_routines): (bool, bool) = known.fetch_one(&mut *conn).await?;
+    let steps = if has_steps { applied_steps(conn, schema).await? } else { vec![] };
+    let routines = if has_routines { applied_routines(conn, schema).await? } else { None };
+    migrations.pending(&steps, routines.as_ref()).map_err(MigrateError::Refused)
+}
+
+async fn applied_steps(conn: &mut PgConnection, schema: &Schema) -> Result<Vec<Applied>, sqlx::Error> {
+    // By way of JSON, because a database of the first release has no column for the phase.
+    let all = statement(format!(
+        "SELECT m.version, m.checksum, coalesce(to_jsonb(m) ->> 'phase', 'contract')
+         FROM {schema}.messenger_migrations AS m ORDER BY m.version"
+    ));
+    let all: Vec<(i64, Vec<u8>, String)> = sqlx::query_as(all).persistent(false).fetch_all(conn).await?;
+    let step = |(version, checksum, phase): (i64, Vec<u8>, String)| Applied {
+        version,
+        checksum,
+        phase: Phase::parse(&phase),
+    };
+    Ok(all.into_iter().map(step).collect())
+}
+
+async fn applied_routines(
+    conn: &mut PgConnection,
+    schema: &Schema,
+) -> Result<Option<AppliedRoutines>, sqlx::Error> {
+    let last = statement(format!(
+        "SELECT release, checksum FROM {schema}.messenger_routines ORDER BY release DESC LIMIT 1"
+    ));
+    let last: Option<(i64, Vec<u8>)> = sqlx::query_as(last).persistent(false).fetch_optional(conn).await?;
+    Ok(last.map(|(release, checksum)| AppliedRoutines { release, checksum }))
 }
 
 /// The number of the advisory lock under which a schema is migrated: of the database, so no other program's number
@@ -129,3 +246,6 @@ fn lock(schema: &Schema) -> i64 {
     half.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(half)
 }
+
+#[cfg(test)]
+mod tests;

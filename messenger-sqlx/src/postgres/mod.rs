@@ -23,10 +23,8 @@ use self::{
     connections::{Connections, Session, Way},
     sql::{Columns, Query, Schema, statement},
 };
-pub use self::{
-    migrate::migrations_sql,
-    open::{OpenError, PostgresBuilder},
-};
+pub use self::{migrate::migrations_sql, open::PostgresBuilder};
+pub use messenger_sql::open::{OpenError, OpenErrorKind};
 
 /// A [`Store`] in a PostgreSQL database, in a schema of its own: shared by any number of nodes, and what was
 /// acknowledged is in the server's log.

@@ -1,6 +1,10 @@
 use std::{fmt, str::FromStr as _, sync::Arc, time::Duration};
 
-use messenger_sql::{migrations::Refusal, turns};
+use messenger_sql::{
+    migrations::Migrations,
+    open::{Migrated, OpenError, OpenErrorKind},
+    turns,
+};
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -9,7 +13,8 @@ use sqlx::{
 use super::{
     IDLE_IN_TRANSACTION, PLANNER, PostgresStore, Statements,
     connections::{Connections, Settings},
-    migrate::{MigrateError, migrate, pending_migrations},
+    errors::failure,
+    migrate::{MIGRATIONS, MigrateError, migrate, pending_migrations},
     sql::Schema,
 };
 
@@ -48,6 +53,7 @@ pub struct PostgresBuilder {
     statement_timeout: Duration,
     transaction_pooling: bool,
     migrate: bool,
+    pub(super) migrations: &'static Migrations,
 }
 
 #[derive(Clone)]
@@ -87,6 +93,7 @@ impl PostgresBuilder {
             statement_timeout: Duration::from_secs(10),
             transaction_pooling: false,
             migrate: true,
+            migrations: &MIGRATIONS,
         }
     }
 
@@ -158,7 +165,7 @@ impl PostgresBuilder {
     /// # Errors
     /// [`OpenError`] says in one sentence why the database can't be used.
     pub async fn open(self) -> Result<PostgresStore, OpenError> {
-        let schema = Schema::parse(&self.schema).ok_or_else(|| OpenError::Schema(self.schema.clone()))?;
+        let schema = Schema::parse(&self.schema).ok_or_else(|| not_a_schema(&self.schema))?;
         let (pool, place) = self.pool()?;
         let is_ready = self.prepare(&pool, &schema, &place).await;
         let shared = matches!(self.source, Source::Pool(_));
@@ -186,10 +193,10 @@ impl PostgresBuilder {
             Source::Url(url) => url,
         };
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(OpenError::Address { reason: "it does not begin with `postgres://`".to_owned() });
+            return Err(no_address("it does not begin with `postgres://`"));
         }
         let options = PgConnectOptions::from_str(url)
-            .map_err(|error| OpenError::Address { reason: reason(&error) })?
+            .map_err(|error| no_address(&reason(&error)))?
             .application_name("messenger")
             .disable_statement_logging();
         let place = place(&options);
@@ -218,26 +225,26 @@ impl PostgresBuilder {
     }
 
     async fn prepare(&self, pool: &PgPool, schema: &Schema, place: &str) -> Result<(), OpenError> {
-        let unreachable = |error| OpenError::database(place, error);
+        let unreachable = |error| unusable(place, error);
         let mut conn = match &self.source {
             // The first one without the pool: that tries for long, and says no more than that it took too long.
             Source::Url(_) => {
                 let options = pool.connect_options();
                 let conn = tokio::time::timeout(self.acquire_timeout, options.connect()).await;
-                conn.map_err(|_| OpenError::silent(place))?.map_err(unreachable)?
+                conn.map_err(|_| silent(place))?.map_err(unreachable)?
             }
             Source::Pool(pool) => pool.acquire().await.map_err(unreachable)?.detach(),
         };
         // In a transaction, because a pooler may give each another connection, and a statement is sent in two parts.
         sqlx::raw_sql("BEGIN").execute(&mut conn).await.map_err(unreachable)?;
         check_server(&mut conn, place).await?;
-        let refused = |error| OpenError::migration(place, schema, error);
-        let pending = pending_migrations(&mut conn, schema).await.map_err(refused)?;
+        let refused = |error| not_migrated(place, schema, error);
+        let pending = pending_migrations(&mut conn, schema, self.migrations).await.map_err(refused)?;
         sqlx::raw_sql("COMMIT").execute(&mut conn).await.map_err(unreachable)?;
-        match pending.first() {
-            None => {}
-            Some(_) if self.migrate => migrate(&mut conn, schema).await.map_err(refused)?,
-            Some(first) => return Err(OpenError::pending(place, schema, first.version)),
+        if self.migrate && !pending.is_empty() {
+            migrate(&mut conn, schema, self.migrations).await.map_err(refused)?;
+        } else {
+            migrated(&named(place, schema)).require_nothing(&pending)?;
         }
         let _ = sqlx::Connection::close(conn).await;
         Ok(())
@@ -259,148 +266,70 @@ async fn check_server(conn: &mut PgConnection, place: &str) -> Result<(), OpenEr
         current_setting('server_encoding')";
     let query = sqlx::query_as(query).persistent(false).fetch_one(conn).await;
     let (number, version, commit, read_only, encoding): (i32, String, String, bool, String) =
-        query.map_err(|error| OpenError::database(place, error))?;
-    let place = place.to_owned();
+        query.map_err(|error| unusable(place, error))?;
     if number < OLDEST {
-        return Err(OpenError::Version { place, version });
+        let sentence = format!(
+            "the server of the database {place} is PostgreSQL {version}, and 13 is the oldest that will do"
+        );
+        return Err(OpenError::new(OpenErrorKind::Version, sentence));
     }
     if encoding != "UTF8" {
-        return Err(OpenError::Encoding { place, encoding });
+        let sentence =
+            format!("the database {place} has the encoding {encoding}; make one with ENCODING 'UTF8'");
+        return Err(OpenError::new(OpenErrorKind::Encoding, sentence));
     }
     if commit == "off" {
-        return Err(OpenError::NotDurable { place });
+        let sentence = format!(
+            "the database {place} has synchronous_commit = off for this user, so what is acknowledged could be lost; \
+             set it to on"
+        );
+        return Err(OpenError::new(OpenErrorKind::NotDurable, sentence));
     }
     if read_only {
-        return Err(OpenError::ReadOnly { place });
+        let sentence = format!("the database {place} is read-only; connect to the server that is written to");
+        return Err(OpenError::new(OpenErrorKind::ReadOnly, sentence));
     }
     Ok(())
 }
 
-/// Why a database can't be used as a store. `Display` is one sentence that names the database and the cause, and has
-/// no password in it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The URL is none of a PostgreSQL database.
-    #[error("the URL of the PostgreSQL database can't be used: {reason}")]
-    Address {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The name can't be that of a schema.
-    #[error(
-        "`{0}` can't be the name of a schema: 1 to 63 of a to z, digits and `_` can, not beginning with a digit or \
-         with `pg_`"
-    )]
-    Schema(String),
-    /// The database can't be reached, does not let us in, or has failed.
-    #[error("the database {place} can't be used: {reason}")]
-    Database {
-        /// Host, port and database.
-        place: String,
-        /// What is the matter, as the server or the system said it.
-        reason: String,
-        /// The error that it came with.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// The server is too old.
-    #[error("the server of the database {place} is PostgreSQL {version}, and 13 is the oldest that will do")]
-    Version {
-        /// Host, port and database.
-        place: String,
-        /// The server's version.
-        version: String,
-    },
-    /// The database can't hold every text.
-    #[error("the database {place} has the encoding {encoding}; make one with ENCODING 'UTF8'")]
-    Encoding {
-        /// Host, port and database.
-        place: String,
-        /// The database's encoding.
-        encoding: String,
-    },
-    /// The server acknowledges commits that it may lose.
-    #[error(
-        "the database {place} has synchronous_commit = off for this user, so what is acknowledged could be lost; set \
-         it to on"
-    )]
-    NotDurable {
-        /// Host, port and database.
-        place: String,
-    },
-    /// Nothing can be written: the server follows another one, or the user may only read.
-    #[error("the database {place} is read-only; connect to the server that is written to")]
-    ReadOnly {
-        /// Host, port and database.
-        place: String,
-    },
-    /// The database was used by a newer version of this crate.
-    #[error(
-        "the database {place} is newer than this program: the schema {schema} is at version {found}, and {known} is \
-         the last one known"
-    )]
-    Newer {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-        /// The latest migration that the database has behind it.
-        found: i64,
-        /// The latest that this version of the crate has.
-        known: i64,
-    },
-    /// A migration that the database has behind it is not the one of this crate.
-    #[error(
-        "the schema {schema} of the database {place} was made by another program: its migration {version} is not ours"
-    )]
-    Changed {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-        /// Which migration.
-        version: i64,
-    },
-    /// The tables are not up to date, and [were not to be changed](PostgresBuilder::migrate).
-    #[error(
-        "the schema {schema} of the database {place} lacks migration {version}; run the migrations first"
-    )]
-    Pending {
-        /// Host, port and database.
-        place: String,
-        /// The schema.
-        schema: String,
-        /// Which migration.
-        version: i64,
-    },
+fn not_a_schema(name: &str) -> OpenError {
+    OpenError::new(
+        OpenErrorKind::Schema,
+        format!(
+            "`{name}` can't be the name of a schema: 1 to 63 of a to z, digits and `_` can, not beginning with a digit or \
+             with `pg_`"
+        ),
+    )
 }
 
-impl OpenError {
-    fn database(place: &str, error: sqlx::Error) -> Self {
-        Self::Database { place: place.to_owned(), reason: reason(&error), source: Some(error.into()) }
-    }
+fn no_address(reason: &str) -> OpenError {
+    let sentence = format!("the URL of the PostgreSQL database can't be used: {reason}");
+    OpenError::new(OpenErrorKind::Address, sentence)
+}
 
-    fn silent(place: &str) -> Self {
-        let reason = "it did not answer in time".to_owned();
-        Self::Database { place: place.to_owned(), reason, source: None }
-    }
+fn unusable(place: &str, error: sqlx::Error) -> OpenError {
+    let sentence = format!("the database {place} can't be used: {}", reason(&error));
+    OpenError::new(failure(&error), sentence).with_source(error)
+}
 
-    fn pending(place: &str, schema: &Schema, version: i64) -> Self {
-        Self::Pending { place: place.to_owned(), schema: schema.name().to_owned(), version }
-    }
+fn silent(place: &str) -> OpenError {
+    let sentence = format!("the database {place} can't be used: it did not answer in time");
+    OpenError::new(OpenErrorKind::Unreachable, sentence)
+}
 
-    fn migration(place: &str, schema: &Schema, error: MigrateError) -> Self {
-        let (place_, schema) = (place.to_owned(), schema.name().to_owned());
-        match error {
-            MigrateError::Refused(Refusal::Newer { found, known }) => {
-                Self::Newer { place: place_, schema, found, known }
-            }
-            MigrateError::Refused(Refusal::Changed { version }) => {
-                Self::Changed { place: place_, schema, version }
-            }
-            MigrateError::Failed(error) => Self::database(place, error),
-        }
+fn not_migrated(place: &str, schema: &Schema, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::Refused(refusal) => migrated(&named(place, schema)).refused(&refusal),
+        MigrateError::Failed(error) => unusable(place, error),
     }
+}
+
+fn named(place: &str, schema: &Schema) -> String {
+    format!("the schema {} of the database {place}", schema.name())
+}
+
+const fn migrated(name: &str) -> Migrated<'_> {
+    Migrated { name, routines: "functions" }
 }
 
 fn reason(error: &sqlx::Error) -> String {

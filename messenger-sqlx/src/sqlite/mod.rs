@@ -23,15 +23,13 @@ use async_trait::async_trait;
 use messenger_core::ports::{Capabilities, Store, StoreResult};
 use sqlx::SqliteConnection;
 
-pub use self::{
-    migrate::migrations_sql,
-    open::{OpenError, SqliteBuilder},
-};
+pub use self::{migrate::migrations_sql, open::SqliteBuilder};
 use self::{
     readers::Readers,
     sql::{Columns, Query},
     writer::Writer,
 };
+pub use messenger_sql::open::{OpenError, OpenErrorKind};
 
 /// A [`Store`] in an SQLite file: one connection writes, several read, and what was acknowledged survives a
 /// power cut.

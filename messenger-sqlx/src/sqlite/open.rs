@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use messenger_sql::{migrations::Refusal, turns};
+use messenger_sql::{
+    migrations::Migrations,
+    open::{Migrated, OpenError, OpenErrorKind},
+    turns,
+};
 use sqlx::{
     ConnectOptions as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
@@ -15,7 +19,7 @@ use tokio::time::Instant;
 use super::{
     SqliteStore,
     errors::is_busy,
-    migrate::{MigrateError, migrate},
+    migrate::{MIGRATIONS, MigrateError, migrate},
     readers::{ReaderSettings, Readers},
     writer::{Writer, WriterSettings},
 };
@@ -50,6 +54,7 @@ pub struct SqliteBuilder {
     busy_timeout: Duration,
     acquire_timeout: Duration,
     timeout: Duration,
+    pub(super) migrations: &'static Migrations,
 }
 
 impl SqliteBuilder {
@@ -62,6 +67,7 @@ impl SqliteBuilder {
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
+            migrations: &MIGRATIONS,
         }
     }
 
@@ -106,13 +112,14 @@ impl SqliteBuilder {
     pub async fn open(self) -> Result<SqliteStore, OpenError> {
         let (path, create) = locate(&self.address)?;
         let options = self.options(&path).create_if_missing(create);
-        let mut conn = options.connect().await.map_err(|error| OpenError::file(&path, error))?;
+        let mut conn = options.connect().await.map_err(|error| unusable(&path, error))?;
         self.use_log(&path, &mut conn).await?;
-        migrate(&mut conn).await.map_err(|error| OpenError::migration(&path, error))?;
+        let migrated = migrate(&mut conn, self.migrations).await;
+        migrated.map_err(|error| not_migrated(&path, error))?;
 
         let options = options.create_if_missing(false);
         let readers = Readers::open(self.reader_settings(&options)).await;
-        let readers = readers.map_err(|error| OpenError::file(&path, error))?;
+        let readers = readers.map_err(|error| unusable(&path, error))?;
         let mut log = path.into_os_string();
         log.push("-wal");
         let settings = WriterSettings {
@@ -167,11 +174,17 @@ impl SqliteBuilder {
                 sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(&mut *conn).await;
             match mode {
                 Ok(mode) if mode == "wal" => return Ok(()),
-                Ok(_) => return Err(OpenError::NoLog { path: path.to_owned() }),
+                Ok(_) => {
+                    let sentence = format!(
+                        "the database file `{}` lies where SQLite can't keep a write-ahead log",
+                        path.display()
+                    );
+                    return Err(OpenError::new(OpenErrorKind::NoLog, sentence));
+                }
                 Err(error) if is_busy(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                Err(error) => return Err(OpenError::file(path, error)),
+                Err(error) => return Err(unusable(path, error)),
             }
         }
     }
@@ -179,7 +192,10 @@ impl SqliteBuilder {
 
 /// The file that an address names, and whether it may be made.
 fn locate(address: &Path) -> Result<(PathBuf, bool), OpenError> {
-    let refuse = |reason: &'static str| OpenError::Address { address: address.to_owned(), reason };
+    let refuse = |reason: &str| {
+        let sentence = format!("`{}` is not the address of a database file: {reason}", address.display());
+        OpenError::new(OpenErrorKind::Address, sentence)
+    };
     let url = address.to_str().filter(|text| text.starts_with("sqlite:"));
     let (url, parameters) = url.map_or(("", ""), |url| url.split_once('?').unwrap_or((url, "")));
     let path = if url.is_empty() {
@@ -200,78 +216,24 @@ fn locate(address: &Path) -> Result<(PathBuf, bool), OpenError> {
     }
 }
 
-/// Why a file can't be used as a store. `Display` is one sentence that names the file and the cause.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The address is none of a file.
-    #[error("`{}` is not the address of a database file: {reason}", address.display())]
-    Address {
-        /// The address.
-        address: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// SQLite can't use the file: it is none of a database, may not be written to, is in use for too long, or
-    /// its directory is missing.
-    #[error("the database file `{}` can't be used: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is the matter, as SQLite said it.
-        reason: String,
-        /// The error that it came with.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The file lies where SQLite can't keep a write-ahead log, for instance on a network drive.
-    #[error("the database file `{}` lies where SQLite can't keep a write-ahead log", path.display())]
-    NoLog {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The database was used by a newer version of this crate.
-    #[error(
-        "the database `{}` is newer than this program: it is at version {found}, and {known} is the last one known",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The latest migration that the database has behind it.
-        found: i64,
-        /// The latest that this version of the crate has.
-        known: i64,
-    },
-    /// A migration that the database has behind it is not the one of this crate.
-    #[error("the database `{}` was made by another program: its migration {version} is not ours", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-        /// Which migration.
-        version: i64,
-    },
+fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let reason = match &error {
+        _ if directory.is_some_and(|directory| !directory.is_dir()) => "there is no such directory".into(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    };
+    let sentence = format!("the database file `{}` can't be used: {reason}", path.display());
+    OpenError::new(OpenErrorKind::Failed, sentence).with_source(error)
 }
 
-impl OpenError {
-    fn file(path: &Path, error: sqlx::Error) -> Self {
-        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-        let reason = match &error {
-            _ if directory.is_some_and(|directory| !directory.is_dir()) => {
-                "there is no such directory".into()
-            }
-            sqlx::Error::Database(error) => error.message().to_owned(),
-            other => other.to_string(),
-        };
-        Self::File { path: path.to_owned(), reason, source: error.into() }
-    }
-
-    fn migration(path: &Path, error: MigrateError) -> Self {
-        let path = path.to_owned();
-        match error {
-            MigrateError::Refused(Refusal::Newer { found, known }) => Self::Newer { path, found, known },
-            MigrateError::Refused(Refusal::Changed { version }) => Self::Changed { path, version },
-            MigrateError::Failed(error) => Self::file(&path, error),
+fn not_migrated(path: &Path, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::Refused(refusal) => {
+            let name = format!("the database `{}`", path.display());
+            Migrated { name: &name, routines: "functions" }.refused(&refusal)
         }
+        MigrateError::Failed(error) => unusable(path, error),
     }
 }
 

@@ -80,7 +80,7 @@ fn tables_of_others_are_left_alone() {
     store.start();
     let change = |sql| run_sql(&store.url(), sql);
     change("INSERT INTO messenger.messenger_migrations VALUES (999, 'later', '\\x00', 0)");
-    says(&refused_at(&store.url()), &["is newer than this program", "999", "run the newer one"]);
+    says(&refused_at(&store.url()), &["is newer than this program", "999", "run the release that made it"]);
 
     change("DELETE FROM messenger.messenger_migrations WHERE version = 999");
     change("UPDATE messenger.messenger_migrations SET checksum = '\\x00'");

@@ -1,0 +1,775 @@
+-- A list comes as one argument: records of a fixed length, one after the other, with numbers as binary(n) becomes them.
+-- A function for each kind of list makes rows of it, with the place of each, from 1. Measured against JSON and
+-- table-valued parameters, it costs the least on both sides: nothing is parsed, nothing is asked twice, and no table is
+-- made. The longest list has as many records as messenger_numbers has rows.
+
+-- Ids: 16 bytes.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_ids (@ids varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@ids) / 16) t.n AS place, CAST(SUBSTRING(@ids, 16 * t.n - 15, 16) AS binary(16)) AS id
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@ids) / 16 ORDER BY t.n
+);
+GO
+
+-- Ids with a number each, a moment or a revision: 16 and 8 bytes.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_numbered (@numbered varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@numbered) / 24) t.n AS place,
+        CAST(SUBSTRING(@numbered, 24 * t.n - 23, 16) AS binary(16)) AS id,
+        CAST(SUBSTRING(@numbered, 24 * t.n - 7, 8) AS bigint) AS number
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@numbered) / 24 ORDER BY t.n
+);
+GO
+
+-- People whose place in a chat changes: 16 bytes; 1 byte, which is 0 for one who is added, 1 for one who is removed, 2 for
+-- one who is given a role; the role, 1 byte.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_people (@people varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@people) / 18) t.n AS place,
+        CAST(SUBSTRING(@people, 18 * t.n - 17, 16) AS binary(16)) AS id,
+        CAST(SUBSTRING(@people, 18 * t.n - 1, 1) AS tinyint) AS change,
+        CAST(SUBSTRING(@people, 18 * t.n, 1) AS tinyint) AS role
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@people) / 18 ORDER BY t.n
+);
+GO
+
+-- Chats with new messages: 16 bytes; how many messages, 4; when the last one was sent, 8.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_heads (@heads varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@heads) / 28) t.n AS place,
+        CAST(SUBSTRING(@heads, 28 * t.n - 27, 16) AS binary(16)) AS id,
+        CAST(SUBSTRING(@heads, 28 * t.n - 11, 4) AS int) AS messages,
+        CAST(SUBSTRING(@heads, 28 * t.n - 7, 8) AS bigint) AS moment
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@heads) / 28 ORDER BY t.n
+);
+GO
+
+-- Those who send to these chats: the place of the chat, 4 bytes; the person, 16; how many of the chat's new messages come
+-- after the person's last one, 4.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_senders (@senders varbinary(max), @heads varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@senders) / 24) t.n AS place,
+        CAST(SUBSTRING(@heads, 28 * CAST(SUBSTRING(@senders, 24 * t.n - 23, 4) AS int) - 27, 16) AS binary(16)) AS chat,
+        CAST(SUBSTRING(@senders, 24 * t.n - 19, 16) AS binary(16)) AS id,
+        CAST(SUBSTRING(@senders, 24 * t.n - 3, 4) AS int) AS later
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@senders) / 24 ORDER BY t.n
+);
+GO
+
+-- Messages to these chats: the place of the chat, 4 bytes; how many of its new messages come after this one, 4; the id, 16;
+-- the sender, 16; the moment, 8; and where in @bytes, from 1, there is more of it: the text, at 4 bytes, of a length of 4
+-- bytes; the client id, likewise, with the fingerprint right behind it; the message that it answers, at 4 bytes. A place 0
+-- stands for null.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_messages (
+    @messages varbinary(max), @heads varbinary(max), @bytes varbinary(max)
+) RETURNS TABLE AS RETURN (
+    SELECT r.place, CAST(SUBSTRING(@heads, 28 * r.head - 27, 16) AS binary(16)) AS chat, r.later, r.id, r.sender, r.moment,
+        SUBSTRING(@bytes, r.body, r.body_length) AS body, SUBSTRING(@bytes, r.name, r.name_length) AS client_id,
+        SUBSTRING(@bytes, r.name + r.name_length, 16) AS fingerprint, SUBSTRING(@bytes, r.reply, 16) AS reply_to
+    FROM (
+        SELECT TOP (DATALENGTH(@messages) / 68) t.n AS place,
+            CAST(SUBSTRING(@messages, 68 * t.n - 67, 4) AS int) AS head,
+            CAST(SUBSTRING(@messages, 68 * t.n - 63, 4) AS int) AS later,
+            CAST(SUBSTRING(@messages, 68 * t.n - 59, 16) AS binary(16)) AS id,
+            CAST(SUBSTRING(@messages, 68 * t.n - 43, 16) AS binary(16)) AS sender,
+            CAST(SUBSTRING(@messages, 68 * t.n - 27, 8) AS bigint) AS moment,
+            CAST(SUBSTRING(@messages, 68 * t.n - 19, 4) AS int) AS body,
+            CAST(SUBSTRING(@messages, 68 * t.n - 15, 4) AS int) AS body_length,
+            NULLIF(CAST(SUBSTRING(@messages, 68 * t.n - 11, 4) AS int), 0) AS name,
+            CAST(SUBSTRING(@messages, 68 * t.n - 7, 4) AS int) AS name_length,
+            NULLIF(CAST(SUBSTRING(@messages, 68 * t.n - 3, 4) AS int), 0) AS reply
+        FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@messages) / 68 ORDER BY t.n
+    ) AS r
+);
+GO
+
+-- System messages: the id, 16 bytes; whose doing it is, 16; the moment, 8; where the text begins in @bytes, from 1, 4; its
+-- length, 4.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_notes (@notes varbinary(max), @bytes varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@notes) / 48) t.n AS place,
+        CAST(SUBSTRING(@notes, 48 * t.n - 47, 16) AS binary(16)) AS id,
+        CAST(SUBSTRING(@notes, 48 * t.n - 31, 16) AS binary(16)) AS sender,
+        CAST(SUBSTRING(@notes, 48 * t.n - 15, 8) AS bigint) AS moment,
+        SUBSTRING(@bytes, CAST(SUBSTRING(@notes, 48 * t.n - 7, 4) AS int), CAST(SUBSTRING(@notes, 48 * t.n - 3, 4) AS int))
+            AS note
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@notes) / 48 ORDER BY t.n
+);
+GO
+
+-- Marks to be moved: the chat, 16 bytes; the person, 16; where to, 8; whether it is the read mark, 1.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_steps (@steps varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@steps) / 41) t.n AS place,
+        CAST(SUBSTRING(@steps, 41 * t.n - 40, 16) AS binary(16)) AS chat,
+        CAST(SUBSTRING(@steps, 41 * t.n - 24, 16) AS binary(16)) AS person,
+        CAST(SUBSTRING(@steps, 41 * t.n - 8, 8) AS bigint) AS seq,
+        CAST(SUBSTRING(@steps, 41 * t.n, 1) AS tinyint) AS is_read
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@steps) / 41 ORDER BY t.n
+);
+GO
+
+-- Each procedure is one intent in one exchange with the server. It answers with the rows of one SELECT or OUTPUT, and
+-- its return code says what became of it: 0 done, 1 not found, 2 changed meanwhile, 4 the username is taken, 5 the
+-- address is taken, 6 the id is taken. After an error nothing of it is done, so that it can be run again: nothing that
+-- can fail comes after its COMMIT. Parameters are longer than the columns, because what is too long for a parameter is cut
+-- without a word, and what is too long for a column is an error.
+--
+-- Locks are taken in this order, and of each kind by rising keys: chats, users, members. A row is locked by updating it,
+-- which holds whatever the isolation level and the versions of rows. Where many are updated at once, what is joined is in
+-- order, and the joins are loops in that order, which ask for the rows they lock and for no others. The server may still
+-- fetch rows of pages that it has to read in another order: then one of two is chosen to be run again.
+
+-- Tells which order the numbers of commits are of, and up to which of them everything is committed, so that it is in what
+-- is read afterwards; null and 0 if there are none.
+-- Numbers begin anew in another database and in one that was restored, and after a failover that lost something: then the
+-- server gives it another recovery fork, and Azure another physical name. Whoever may not see that has the id alone.
+CREATE OR ALTER PROCEDURE {schema}.messenger_settled @history bigint OUTPUT, @settled bigint OUTPUT
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @id uniqueidentifier, @fork nvarchar(400);
+    SELECT @history = NULL, @settled = 0;
+    SELECT @id = history FROM {schema}.messenger_commits;
+    IF @id IS NULL RETURN 0;
+    SET @settled = CAST(MIN_ACTIVE_ROWVERSION() AS bigint) - 1;
+    -- Azure SQL Database and Fabric have no such view.
+    IF CAST(SERVERPROPERTY('EngineEdition') AS int) IN (5, 12)
+        SELECT @fork = physical_database_name FROM sys.databases WHERE name = DB_NAME();
+    ELSE
+        SELECT @fork = CONCAT(database_guid, N'/', recovery_fork_guid) FROM sys.database_recovery_status
+        WHERE database_id = DB_ID();
+    SET @history = CAST(SUBSTRING(HASHBYTES('SHA2_256', CONCAT(@id, N'/', @fork)), 1, 8) AS bigint);
+    RETURN 0;
+END;
+GO
+
+-- Stores an account and its first session.
+CREATE OR ALTER PROCEDURE {schema}.messenger_create_user
+    @id binary(16), @username nvarchar(4000), @display_name nvarchar(4000), @display_folded varbinary(8000),
+    @email varbinary(max), @email_key varbinary(8000), @password_hash nvarchar(4000), @created_at bigint,
+    @session binary(16), @token_hash binary(32), @device nvarchar(4000) = NULL, @session_at bigint, @expires_at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE username = @username) RETURN 4;
+    IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE email_key = @email_key AND email_key IS NOT NULL) RETURN 5;
+    IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id) RETURN 6;
+    BEGIN TRANSACTION;
+    INSERT INTO {schema}.messenger_users (id, username, display_name, display_folded, email, email_key, password_hash,
+        notify_email, created_at, [version], memberships)
+    VALUES (@id, @username, @display_name, @display_folded, @email, @email_key, @password_hash, 1, @created_at, 1, 0);
+    INSERT INTO {schema}.messenger_sessions (token_hash, id, user_id, device, created_at, last_used_at, expires_at)
+    VALUES (@token_hash, @session, @id, @device, @session_at, @session_at, @expires_at);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Changes what is given, and answers with the account.
+CREATE OR ALTER PROCEDURE {schema}.messenger_update_user
+    @id binary(16), @expected bigint, @display_name nvarchar(4000) = NULL, @display_folded varbinary(8000) = NULL,
+    @email varbinary(max) = NULL, @email_key varbinary(8000) = NULL, @notify_email bit = NULL
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_users SET
+        display_name = COALESCE(@display_name, display_name), display_folded = COALESCE(@display_folded, display_folded),
+        email = COALESCE(@email, email), email_key = COALESCE(@email_key, email_key),
+        notify_email = COALESCE(@notify_email, notify_email), [version] = [version] + 1
+    WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
+        RETURN 1;
+    END;
+    SELECT id, username, display_name, email, email_key, password_hash, notify_email, created_at, last_seen_at, erased_at,
+        [version], memberships
+    FROM {schema}.messenger_users WHERE id = @id;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Answers with the sessions that ended.
+CREATE OR ALTER PROCEDURE {schema}.messenger_change_password
+    @id binary(16), @expected bigint, @password_hash nvarchar(4000), @keep binary(16) = NULL
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_users SET password_hash = @password_hash, [version] = [version] + 1
+    WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
+        RETURN 1;
+    END;
+    DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id WHERE user_id = @id AND (@keep IS NULL OR id <> @keep);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Leaves only the id of an account, and answers with the sessions that ended.
+CREATE OR ALTER PROCEDURE {schema}.messenger_erase_user
+    @id binary(16), @expected bigint, @username nvarchar(4000), @display_name nvarchar(4000), @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_users SET
+        username = @username, display_name = @display_name, display_folded = NULL, email = NULL, email_key = NULL,
+        password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1
+    WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
+        RETURN 1;
+    END;
+    DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id WHERE user_id = @id;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- @seen are people with moments, each once, by rising ids.
+CREATE OR ALTER PROCEDURE {schema}.messenger_set_last_seen @seen varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    UPDATE u SET last_seen_at = CASE WHEN u.last_seen_at > a.number THEN u.last_seen_at ELSE a.number END
+    FROM {schema}.messenger_unpack_numbered(@seen) AS a
+    INNER LOOP JOIN {schema}.messenger_users AS u ON u.id = a.id
+    WHERE u.erased_at IS NULL
+    OPTION (FORCE ORDER);
+    RETURN 0;
+END;
+GO
+
+-- Answers with the sessions that ended.
+CREATE OR ALTER PROCEDURE {schema}.messenger_create_session
+    @id binary(16), @token_hash binary(32), @user binary(16), @device nvarchar(4000) = NULL, @created_at bigint,
+    @expires_at bigint, @max bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    -- Those who log in at the same time are let in one after the other, and not while the account is erased.
+    UPDATE {schema}.messenger_users SET [version] = [version] WHERE id = @user AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 1;
+    END;
+    INSERT INTO {schema}.messenger_sessions (token_hash, id, user_id, device, created_at, last_used_at, expires_at)
+    VALUES (@token_hash, @id, @user, @device, @created_at, @created_at, @expires_at);
+    DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id
+    WHERE id IN (
+        SELECT s.id FROM {schema}.messenger_sessions AS s WHERE s.user_id = @user
+        ORDER BY s.last_used_at DESC, s.id DESC OFFSET @max ROWS
+    );
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Opens the direct chat of two people, or finds it. @low is the lower id; @first is the one who comes first in the chat's
+-- list. Answers with the chat and whether it was made.
+CREATE OR ALTER PROCEDURE {schema}.messenger_open_direct
+    @id binary(16), @low binary(16), @high binary(16), @first binary(16), @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @found binary(16), @live int;
+    SELECT @found = id FROM {schema}.messenger_chats WHERE pair_low = @low AND pair_high = @high AND pair_low IS NOT NULL;
+    IF @found IS NOT NULL
+    BEGIN
+        SELECT @live = COUNT(*) FROM {schema}.messenger_users WHERE id IN (@low, @high) AND erased_at IS NULL;
+        IF @live < 2 RETURN 1;
+        SELECT @found, CAST(0 AS bit);
+        RETURN 0;
+    END;
+
+    BEGIN TRANSACTION;
+    -- Of those who open it at the same time, one is let in after the other.
+    UPDATE {schema}.messenger_users SET memberships = memberships + 1 WHERE id = @low AND erased_at IS NULL;
+    SET @live = @@ROWCOUNT;
+    UPDATE {schema}.messenger_users SET memberships = memberships + 1 WHERE id = @high AND erased_at IS NULL;
+    SET @live = @live + @@ROWCOUNT;
+    IF @live < 2
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 1;
+    END;
+    SELECT @found = id FROM {schema}.messenger_chats WHERE pair_low = @low AND pair_high = @high AND pair_low IS NOT NULL;
+    IF @found IS NOT NULL
+    BEGIN
+        ROLLBACK TRANSACTION;
+        SELECT @found, CAST(0 AS bit);
+        RETURN 0;
+    END;
+    INSERT INTO {schema}.messenger_chats (id, revision, last_seq, texts, activity_at, roster_version, created_at,
+        member_count, kind, pair_low, pair_high)
+    VALUES (@id, 0, 0, 0, @at, 1, @at, 2, 0, @low, @high);
+    INSERT INTO {schema}.messenger_members (chat_id, user_id, joined_at, join_order, read_seq, read_texts, delivered_seq,
+        role)
+    VALUES
+        (@id, @low, @at, CASE @first WHEN @low THEN 1 ELSE 2 END, 0, 0, 0, 0),
+        (@id, @high, @at, CASE @first WHEN @low THEN 2 ELSE 1 END, 0, 0, 0, 0);
+    COMMIT TRANSACTION;
+    SELECT @id, CAST(1 AS bit);
+    RETURN 0;
+END;
+GO
+
+-- Makes a group with its first message, or finds the one that its creator made under the same client id. @members are
+-- people who are added, the creator first; @locked are the same by rising ids. Answers with the chat, whether it was made,
+-- and the fingerprint of the request that made it.
+CREATE OR ALTER PROCEDURE {schema}.messenger_create_group
+    @id binary(16), @creator binary(16), @title nvarchar(4000), @at bigint, @client_id varbinary(8000) = NULL,
+    @fingerprint binary(16) = NULL, @members varbinary(max), @locked varbinary(max), @message binary(16),
+    @sender binary(16), @note varbinary(max), @message_at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @found binary(16), @mark binary(16), @count int;
+    IF @client_id IS NOT NULL
+        SELECT @found = id, @mark = fingerprint FROM {schema}.messenger_chats
+        WHERE creator_id = @creator AND client_id = @client_id AND client_id IS NOT NULL;
+    IF @found IS NOT NULL
+    BEGIN
+        SELECT @found, CAST(0 AS bit), @mark;
+        RETURN 0;
+    END;
+    SET @count = DATALENGTH(@locked) / 16;
+
+    BEGIN TRANSACTION;
+    UPDATE u SET memberships = u.memberships + 1
+    FROM {schema}.messenger_unpack_ids(@locked) AS a
+    INNER LOOP JOIN {schema}.messenger_users AS u ON u.id = a.id
+    WHERE u.erased_at IS NULL
+    OPTION (FORCE ORDER);
+    IF @@ROWCOUNT <> @count
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 1;
+    END;
+    -- Made meanwhile by a repetition of the request, which had the lock before.
+    IF @client_id IS NOT NULL
+        SELECT @found = id, @mark = fingerprint FROM {schema}.messenger_chats
+        WHERE creator_id = @creator AND client_id = @client_id AND client_id IS NOT NULL;
+    IF @found IS NOT NULL
+    BEGIN
+        ROLLBACK TRANSACTION;
+        SELECT @found, CAST(0 AS bit), @mark;
+        RETURN 0;
+    END;
+    INSERT INTO {schema}.messenger_chats (id, revision, last_seq, texts, activity_at, roster_version, created_at,
+        member_count, kind, creator_id, client_id, fingerprint, title)
+    VALUES (@id, 1, 1, 0, @message_at, 1, @at, @count, 1, @creator, @client_id, @fingerprint, @title);
+    INSERT INTO {schema}.messenger_members (chat_id, user_id, joined_at, join_order, read_seq, read_texts, delivered_seq,
+        role)
+    SELECT @id, a.id, @at, a.place, 0, 0, 0, a.role FROM {schema}.messenger_unpack_people(@members) AS a;
+    INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts, created_at,
+        kind, is_changed, body)
+    VALUES (@id, 1, @message, @sender, 1, 1, 0, @message_at, 1, 0, @note);
+    COMMIT TRANSACTION;
+    SELECT @id, CAST(1 AS bit), @fingerprint;
+    RETURN 0;
+END;
+GO
+
+-- Changes members, roles or title, and writes the messages that say so. @people have each id once; @added are those who are
+-- added, by rising ids, and @touched all of them. Answers with the chat after the change.
+CREATE OR ALTER PROCEDURE {schema}.messenger_change_roster
+    @chat binary(16), @expected bigint, @at bigint, @title nvarchar(4000) = NULL, @people varbinary(max),
+    @added varbinary(max), @touched varbinary(max), @notes varbinary(max), @bytes varbinary(max), @noted_at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @last_seq bigint, @revision bigint, @texts bigint, @commit bigint, @noted int, @joined bigint, @members int,
+        @removed int;
+    SET @noted = DATALENGTH(@notes) / 48;
+
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_chats SET roster_version = roster_version + 1
+    WHERE id = @chat AND roster_version = @expected;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_chats WHERE id = @chat) RETURN 2;
+        RETURN 1;
+    END;
+    SELECT @last_seq = last_seq, @revision = revision, @texts = texts, @commit = CAST(commit_no AS bigint),
+        @members = member_count
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    -- While nothing is held that whoever moves a mark waits for.
+    SELECT @joined = COALESCE(MAX(join_order), 0) FROM {schema}.messenger_members WHERE chat_id = @chat;
+    SELECT @removed = COUNT(*)
+    FROM {schema}.messenger_unpack_people(@people) AS a
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
+    WHERE a.change = 1 AND p.left_at IS NULL;
+    SET @members = @members + DATALENGTH(@added) / 16 - @removed;
+    IF DATALENGTH(@added) > 0
+    BEGIN
+        UPDATE u SET memberships = u.memberships + 1
+        FROM {schema}.messenger_unpack_ids(@added) AS a
+        INNER LOOP JOIN {schema}.messenger_users AS u ON u.id = a.id
+        WHERE u.erased_at IS NULL
+        OPTION (FORCE ORDER);
+        IF @@ROWCOUNT <> DATALENGTH(@added) / 16
+        BEGIN
+            ROLLBACK TRANSACTION;
+            RETURN 1;
+        END;
+    END;
+    IF DATALENGTH(@people) > 0
+    BEGIN
+        -- Before they are changed in another order, and without those who were never in the chat.
+        UPDATE p SET role = p.role
+        FROM {schema}.messenger_unpack_ids(@touched) AS a
+        INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
+        OPTION (FORCE ORDER);
+        UPDATE p SET
+            role = CASE a.change WHEN 1 THEN p.role ELSE a.role END,
+            joined_at = CASE a.change WHEN 0 THEN @at ELSE p.joined_at END,
+            join_order = CASE a.change WHEN 0 THEN @joined + a.place ELSE p.join_order END,
+            left_at = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @at ELSE p.left_at END,
+            left_commit = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @commit ELSE p.left_commit END,
+            muted_until = CASE a.change WHEN 0 THEN NULL ELSE p.muted_until END,
+            read_seq = CASE WHEN a.change = 0 AND p.read_seq < @last_seq THEN @last_seq ELSE p.read_seq END,
+            read_texts = CASE WHEN a.change = 0 AND p.read_texts < @texts THEN @texts ELSE p.read_texts END,
+            delivered_seq = CASE WHEN a.change = 0 AND p.delivered_seq < @last_seq THEN @last_seq ELSE p.delivered_seq END
+        FROM {schema}.messenger_unpack_people(@people) AS a
+        INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = @chat AND p.user_id = a.id
+        WHERE a.change = 0 OR p.left_at IS NULL
+        OPTION (FORCE ORDER);
+        INSERT INTO {schema}.messenger_members (chat_id, user_id, joined_at, join_order, read_seq, read_texts,
+            delivered_seq, role)
+        SELECT @chat, a.id, @at, @joined + a.place, @last_seq, @texts, @last_seq, a.role
+        FROM {schema}.messenger_unpack_people(@people) AS a
+        WHERE a.change = 0
+            AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_members AS p WHERE p.chat_id = @chat AND p.user_id = a.id)
+        OPTION (LOOP JOIN, FORCE ORDER);
+    END;
+
+    INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts, created_at,
+        kind, is_changed, body)
+    SELECT @chat, @last_seq + a.place, a.id, a.sender, @revision + a.place, @revision + a.place, @texts, a.moment, 1, 0,
+        a.note
+    FROM {schema}.messenger_unpack_notes(@notes, @bytes) AS a;
+    UPDATE {schema}.messenger_chats SET
+        title = COALESCE(@title, title), revision = revision + @noted, last_seq = last_seq + @noted,
+        member_count = @members, activity_at = @noted_at
+    WHERE id = @chat;
+    SELECT id, kind, title, created_at, revision, last_seq, texts, member_count, roster_version
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Appends one message and answers with its numbers. Those are null if it was not stored: then the third column is the
+-- message that the sender stored before under the same client id, or null for somebody who is no member.
+CREATE OR ALTER PROCEDURE {schema}.messenger_append_message
+    @id binary(16), @chat binary(16), @sender binary(16), @body varbinary(max), @client_id varbinary(8000) = NULL,
+    @fingerprint binary(16) = NULL, @reply_to binary(16) = NULL, @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @stored binary(16), @seq bigint, @revision bigint, @texts bigint;
+    IF @client_id IS NOT NULL
+        SELECT @stored = id FROM {schema}.messenger_messages
+        WHERE client_id = @client_id AND sender_id = @sender AND client_id IS NOT NULL;
+    IF @stored IS NOT NULL
+    BEGIN
+        IF NOT EXISTS (
+            SELECT 1 FROM {schema}.messenger_members WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL
+        )
+            SET @stored = NULL;
+        SELECT @seq, @revision, @stored;
+        RETURN 0;
+    END;
+
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_chats SET
+        revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @at
+    WHERE id = @chat;
+    SELECT @seq = last_seq, @revision = revision, @texts = texts FROM {schema}.messenger_chats WHERE id = @chat;
+    -- From here on nobody joins or leaves the chat.
+    UPDATE {schema}.messenger_members SET read_seq = @seq, read_texts = @texts, delivered_seq = @seq
+    WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        -- Nobody has seen the numbers that were given out.
+        ROLLBACK TRANSACTION;
+        SELECT CAST(NULL AS bigint), CAST(NULL AS bigint), @stored;
+        RETURN 0;
+    END;
+    INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts, created_at,
+        kind, is_changed, reply_to, client_id, fingerprint, body)
+    VALUES (@chat, @seq, @id, @sender, @revision, @revision, @texts, @at, 0, 0, @reply_to, @client_id, @fingerprint,
+        @body);
+    COMMIT TRANSACTION;
+    SELECT @seq, @revision, @stored;
+    RETURN 0;
+END;
+GO
+
+-- Appends a batch in which nothing is refused. @heads are the chats by rising ids, @senders those who send, once for each
+-- chat, by place and id. Answers with the seq and the revision that the chats had before, in order; or with nothing, and
+-- nothing is done, if somebody is no member. What was stored before is found by the indexes, and an error.
+CREATE OR ALTER PROCEDURE {schema}.messenger_append_messages
+    @heads varbinary(max), @senders varbinary(max), @messages varbinary(max), @bytes varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE c SET
+        revision = c.revision + a.messages, last_seq = c.last_seq + a.messages, texts = c.texts + a.messages,
+        activity_at = a.moment
+    FROM {schema}.messenger_unpack_heads(@heads) AS a
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.id
+    OPTION (FORCE ORDER);
+    IF @@ROWCOUNT <> DATALENGTH(@heads) / 28
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 0;
+    END;
+    -- From here on nobody joins or leaves the chats.
+    UPDATE p SET
+        read_seq = c.last_seq - a.later, read_texts = c.texts - a.later, delivered_seq = c.last_seq - a.later
+    FROM {schema}.messenger_unpack_senders(@senders, @heads) AS a
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.chat
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.id
+    WHERE p.left_at IS NULL
+    OPTION (FORCE ORDER);
+    IF @@ROWCOUNT <> DATALENGTH(@senders) / 24
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 0;
+    END;
+    INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts, created_at,
+        kind, is_changed, reply_to, client_id, fingerprint, body)
+    SELECT a.chat, c.last_seq - a.later, a.id, a.sender, c.revision - a.later, c.revision - a.later, c.texts - a.later,
+        a.moment, 0, 0, a.reply_to, a.client_id, a.fingerprint, a.body
+    FROM {schema}.messenger_unpack_messages(@messages, @heads, @bytes) AS a
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.chat
+    OPTION (FORCE ORDER);
+    SELECT c.last_seq - a.messages, c.revision - a.messages
+    FROM {schema}.messenger_unpack_heads(@heads) AS a
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.id
+    ORDER BY a.place
+    OPTION (FORCE ORDER);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Appends what can be appended of any batch, one message after the other. Answers with its place for each message that is
+-- not from a stranger: its numbers; or nulls, and whether its id is that of another message; and the message that the
+-- sender stored before under the same client id.
+CREATE OR ALTER PROCEDURE {schema}.messenger_append_some_messages
+    @heads varbinary(max), @messages varbinary(max), @bytes varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @asked TABLE (place int NOT NULL PRIMARY KEY, chat binary(16) NOT NULL, id binary(16) NOT NULL,
+        sender binary(16) NOT NULL, moment bigint NOT NULL, client_id varbinary(64) NULL, fingerprint binary(16) NULL,
+        reply_to binary(16) NULL, body varbinary(max) NULL);
+    DECLARE @said TABLE (place int NOT NULL PRIMARY KEY, chat binary(16) NOT NULL, sender binary(16) NOT NULL,
+        seq bigint NULL, revision bigint NULL, texts bigint NULL, is_taken bit NOT NULL, stored binary(16) NULL);
+    DECLARE @place int, @last int, @id binary(16), @chat binary(16), @sender binary(16), @client_id varbinary(64),
+        @moment bigint, @stored binary(16), @is_taken bit, @seq bigint, @revision bigint, @texts bigint;
+    INSERT INTO @asked (place, chat, id, sender, moment, client_id, fingerprint, reply_to, body)
+    SELECT a.place, a.chat, a.id, a.sender, a.moment, a.client_id, a.fingerprint, a.reply_to, a.body
+    FROM {schema}.messenger_unpack_messages(@messages, @heads, @bytes) AS a;
+    SELECT @place = 1, @last = DATALENGTH(@messages) / 68;
+
+    BEGIN TRANSACTION;
+    -- From here on nobody joins or leaves the chats, or appends to them.
+    UPDATE c SET revision = c.revision
+    FROM {schema}.messenger_unpack_heads(@heads) AS a
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.id
+    OPTION (FORCE ORDER);
+    WHILE @place <= @last
+    BEGIN
+        SELECT @id = id, @chat = chat, @sender = sender, @client_id = client_id, @moment = moment, @stored = NULL,
+            @is_taken = 0, @seq = NULL, @revision = NULL, @texts = NULL
+        FROM @asked WHERE place = @place;
+        IF EXISTS (
+            SELECT 1 FROM {schema}.messenger_members WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL
+        )
+        BEGIN
+            IF @client_id IS NOT NULL
+                SELECT @stored = id FROM {schema}.messenger_messages
+                WHERE client_id = @client_id AND sender_id = @sender AND client_id IS NOT NULL;
+            IF @stored IS NULL AND EXISTS (SELECT 1 FROM {schema}.messenger_messages WHERE id = @id) SET @is_taken = 1;
+            IF @stored IS NULL AND @is_taken = 0
+            BEGIN
+                UPDATE {schema}.messenger_chats SET
+                    revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @moment
+                WHERE id = @chat;
+                SELECT @seq = last_seq, @revision = revision, @texts = texts FROM {schema}.messenger_chats
+                WHERE id = @chat;
+                INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts,
+                    created_at, kind, is_changed, reply_to, client_id, fingerprint, body)
+                SELECT @chat, @seq, @id, @sender, @revision, @revision, @texts, @moment, 0, 0, a.reply_to, @client_id,
+                    a.fingerprint, a.body
+                FROM @asked AS a WHERE a.place = @place;
+            END;
+            INSERT INTO @said (place, chat, sender, seq, revision, texts, is_taken, stored)
+            VALUES (@place, @chat, @sender, @seq, @revision, @texts, @is_taken, @stored);
+        END;
+        SET @place = @place + 1;
+    END;
+    UPDATE p SET read_seq = a.seq, read_texts = a.texts, delivered_seq = a.seq
+    FROM (
+        SELECT TOP (2147483647) s.chat, s.sender, MAX(s.seq) AS seq, MAX(s.texts) AS texts FROM @said AS s
+        WHERE s.seq IS NOT NULL GROUP BY s.chat, s.sender ORDER BY s.chat, s.sender
+    ) AS a
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.sender
+    OPTION (FORCE ORDER);
+    SELECT s.place, s.seq, s.revision, s.is_taken, m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind,
+        m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at
+    FROM @said AS s LEFT JOIN {schema}.messenger_messages AS m ON m.id = s.stored;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Moves marks forward. Answers for each with its place: the marks before, how far it goes, the chat's texts and members,
+-- and how many texts stand up to there.
+CREATE OR ALTER PROCEDURE {schema}.messenger_move_markers @steps varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @step TABLE (place int NOT NULL PRIMARY KEY, chat binary(16) NOT NULL, person binary(16) NOT NULL,
+        is_read bit NOT NULL, seq bigint NOT NULL, all_texts bigint NOT NULL, member_count int NOT NULL,
+        texts bigint NOT NULL);
+    DECLARE @before TABLE (place int NOT NULL PRIMARY KEY, read_seq bigint NOT NULL, read_texts bigint NOT NULL,
+        delivered_seq bigint NOT NULL);
+    -- Before any lock is held: who appends to a chat holds the chat and waits for members.
+    INSERT INTO @step (place, chat, person, is_read, seq, all_texts, member_count, texts)
+    SELECT a.place, a.chat, a.person, a.is_read, g.seq, c.texts, c.member_count,
+        ISNULL(m.texts, 0)
+    FROM {schema}.messenger_unpack_steps(@steps) AS a
+    JOIN {schema}.messenger_chats AS c ON c.id = a.chat
+    CROSS APPLY (SELECT CASE WHEN a.seq < c.last_seq THEN a.seq ELSE c.last_seq END AS seq) AS g
+    LEFT JOIN {schema}.messenger_messages AS m ON m.chat_id = a.chat AND m.seq = g.seq
+    OPTION (LOOP JOIN, FORCE ORDER);
+
+    BEGIN TRANSACTION;
+    UPDATE p SET read_seq = p.read_seq
+    FROM (SELECT DISTINCT TOP (2147483647) s.chat, s.person FROM @step AS s ORDER BY s.chat, s.person) AS a
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.person
+    OPTION (FORCE ORDER);
+    INSERT INTO @before (place, read_seq, read_texts, delivered_seq)
+    SELECT s.place, p.read_seq, p.read_texts, p.delivered_seq
+    FROM @step AS s
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = s.chat AND p.user_id = s.person
+    WHERE p.left_at IS NULL
+    OPTION (FORCE ORDER);
+    UPDATE p SET
+        read_seq = CASE WHEN a.read_seq > p.read_seq THEN a.read_seq ELSE p.read_seq END,
+        read_texts = CASE WHEN a.read_texts > p.read_texts THEN a.read_texts ELSE p.read_texts END,
+        delivered_seq = CASE WHEN a.seq > p.delivered_seq THEN a.seq ELSE p.delivered_seq END
+    FROM (
+        SELECT s.chat, s.person, MAX(s.seq) AS seq, MAX(CASE s.is_read WHEN 1 THEN s.seq ELSE 0 END) AS read_seq,
+            MAX(CASE s.is_read WHEN 1 THEN s.texts ELSE 0 END) AS read_texts
+        FROM @step AS s JOIN @before AS b ON b.place = s.place GROUP BY s.chat, s.person
+    ) AS a
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.person
+    OPTION (FORCE ORDER);
+    SELECT s.place, b.read_seq, b.read_texts, b.delivered_seq, s.seq, s.all_texts, s.member_count, s.texts
+    FROM @step AS s JOIN @before AS b ON b.place = s.place;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Gives a message a new text, or makes it a tombstone if there is none, and answers with the message as it is then.
+CREATE OR ALTER PROCEDURE {schema}.messenger_change_message
+    @chat binary(16), @message binary(16), @expected bigint, @body varbinary(max) = NULL, @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @revision bigint;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_chats SET revision = revision + 1 WHERE id = @chat;
+    SELECT @revision = revision FROM {schema}.messenger_chats WHERE id = @chat;
+    UPDATE {schema}.messenger_messages SET
+        revision = @revision, is_changed = 1, body = @body,
+        fingerprint = CASE WHEN @body IS NULL THEN NULL ELSE fingerprint END,
+        edited_at = CASE WHEN @body IS NULL THEN edited_at ELSE @at END,
+        deleted_at = CASE WHEN @body IS NULL THEN @at ELSE deleted_at END
+    WHERE id = @message AND chat_id = @chat AND revision = @expected;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_messages WHERE id = @message AND chat_id = @chat) RETURN 2;
+        RETURN 1;
+    END;
+    SELECT id, chat_id, seq, created_revision, revision, kind, sender_id, body, client_id, fingerprint, reply_to,
+        created_at, edited_at, deleted_at
+    FROM {schema}.messenger_messages WHERE id = @message;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Makes tombstones of at most @limit of a person's texts in a chat, the oldest first, and answers with them; with nothing
+-- only if none is left.
+CREATE OR ALTER PROCEDURE {schema}.messenger_erase_messages @chat binary(16), @sender binary(16), @at bigint, @limit bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @found TABLE (seq bigint NOT NULL PRIMARY KEY);
+    DECLARE @live TABLE (seq bigint NOT NULL PRIMARY KEY, nth bigint NOT NULL);
+    DECLARE @revision bigint, @erased int;
+    WHILE 1 = 1
+    BEGIN
+        -- There is no index for this rare errand, so they are looked for where nobody has to wait for it.
+        DELETE FROM @found;
+        INSERT INTO @found (seq)
+        SELECT TOP (@limit) seq FROM {schema}.messenger_messages
+        WHERE chat_id = @chat AND sender_id = @sender AND kind = 0 AND deleted_at IS NULL ORDER BY seq;
+        IF @@ROWCOUNT = 0 RETURN 0;
+
+        BEGIN TRANSACTION;
+        UPDATE {schema}.messenger_chats SET revision = revision WHERE id = @chat;
+        SELECT @revision = revision FROM {schema}.messenger_chats WHERE id = @chat;
+        INSERT INTO @live (seq, nth)
+        SELECT m.seq, ROW_NUMBER() OVER (ORDER BY m.seq)
+        FROM @found AS f INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = f.seq
+        WHERE m.deleted_at IS NULL;
+        SET @erased = @@ROWCOUNT;
+        IF @erased > 0
+        BEGIN
+            UPDATE m SET
+                revision = @revision + l.nth, is_changed = 1, body = NULL, fingerprint = NULL, deleted_at = @at
+            FROM @live AS l INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
+            UPDATE {schema}.messenger_chats SET revision = revision + @erased WHERE id = @chat;
+            SELECT m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, m.sender_id, m.body, m.client_id,
+                m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at
+            FROM @live AS l INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
+        END;
+        COMMIT TRANSACTION;
+        -- None are left of those that were found if others deleted them meanwhile; there may be more.
+        IF @erased > 0 RETURN 0;
+    END;
+END;

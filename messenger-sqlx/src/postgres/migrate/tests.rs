@@ -1,0 +1,215 @@
+//! Releases that follow one another on a server, while nodes are at work.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use messenger_core::{
+    ChatId, UserId,
+    ports::Store,
+    testkit::{World, check_chat},
+};
+use messenger_testing::{Database, Load, connect, execute, server_url};
+use tokio::time::timeout;
+
+use super::*;
+use crate::postgres::{OpenErrorKind, PostgresBuilder, PostgresStore};
+
+/// A column more, which the functions write to.
+const ORIGIN: &str = "ALTER TABLE {schema}.messenger_messages ADD COLUMN origin text;
+    CREATE TABLE {schema}.messenger_origins (name text NOT NULL PRIMARY KEY);";
+
+/// What a release after this one may be like.
+fn next() -> &'static Migrations {
+    let routines = MIGRATIONS.routines.unwrap();
+    let sql = routines
+        .sql
+        .replace("client_id, fingerprint, body)", "client_id, fingerprint, body, origin)")
+        .replace("p_fingerprint, p_body);", "p_fingerprint, p_body, 'next');")
+        .replace("a.fingerprint, a.body\n", "a.fingerprint, a.body, 'next'\n")
+        .replace("f.fingerprint, f.body\n", "f.fingerprint, f.body, 'next'\n");
+    assert_eq!(sql.matches("'next'").count(), 3);
+    leaked(Phase::Expand, ORIGIN, Routines { release: routines.release + 1, sql: sql.leak() })
+}
+
+/// The release after [`next`], which needs the column and drops a function.
+fn one_after_next() -> &'static Migrations {
+    let Migrations { steps, routines } = next();
+    let drop = Migration {
+        version: 3,
+        name: "origin of all",
+        phase: Phase::Contract,
+        sql: "DROP FUNCTION {schema}.messenger_append_message",
+    };
+    let steps: Vec<_> = steps.iter().copied().chain([drop]).collect();
+    Box::leak(Box::new(Migrations { steps: steps.leak(), routines: *routines }))
+}
+
+fn leaked(phase: Phase, sql: &'static str, routines: Routines) -> &'static Migrations {
+    let step = Migration { version: 2, name: "origin", phase, sql };
+    let steps: Vec<_> = MIGRATIONS.steps.iter().copied().chain([step]).collect();
+    Box::leak(Box::new(Migrations { steps: steps.leak(), routines: Some(routines) }))
+}
+
+fn release(migrations: &'static Migrations, database: &Database) -> PostgresBuilder {
+    let mut builder = PostgresStore::builder(&database.url()).max_connections(4);
+    builder.migrations = migrations;
+    builder
+}
+
+async fn open(migrations: &'static Migrations, database: &Database) -> Arc<PostgresStore> {
+    Arc::new(release(migrations, database).open().await.unwrap())
+}
+
+/// As the first release has left a database: what was remembered then, and one text with tables and functions.
+async fn first_release() -> Database {
+    let database = Database::empty(&server_url()).await;
+    let schema = Schema::parse("messenger").unwrap();
+    let step = &MIGRATIONS.steps[0];
+    let text = format!(
+        "CREATE SCHEMA {schema};
+         CREATE TABLE {schema}.messenger_migrations (version bigint NOT NULL PRIMARY KEY, name text NOT NULL,
+             checksum bytea NOT NULL, applied_at bigint NOT NULL);
+         {}
+         INSERT INTO {schema}.messenger_migrations VALUES (1, 'initial',
+             '\\x7425a8267b3914a21e1fc2a8522f2d9a39f6e67babd3d442202c7207091c21f9', 0)",
+        schema.fill(step.sql)
+    );
+    execute(&mut connect(&database.url()).await, text).await;
+    database
+}
+
+async fn talkers(store: &Arc<PostgresStore>) -> (World, ChatId, [UserId; 2]) {
+    let world = World::new(Arc::clone(store) as Arc<dyn Store>);
+    let people = world.people(["ada", "bob"]).await;
+    let chat = world.direct(people[0], people[1]).await;
+    (world, chat, people)
+}
+
+/// The same people, by way of another node.
+fn on(world: &World, store: Arc<PostgresStore>) -> World {
+    let mut world = world.clone();
+    world.store = store;
+    world
+}
+
+async fn number(database: &Database, query: &'static str) -> i64 {
+    let mut conn = connect(&database.url()).await;
+    sqlx::query_scalar(query).fetch_one(&mut conn).await.unwrap()
+}
+
+const LATEST_ROUTINES: &str = "SELECT max(release) FROM messenger.messenger_routines";
+const WITHOUT_ORIGIN: &str = "SELECT count(*) FROM messenger.messenger_messages WHERE origin IS NULL";
+
+#[test]
+fn the_texts_of_a_release_do_not_change() {
+    assert!(hex(&MIGRATIONS.steps[0].checksum()).starts_with("7425a826"), "databases have stored it");
+    let routines = MIGRATIONS.routines.unwrap();
+    // Whoever changes the text makes it a later release.
+    assert_eq!((routines.release, &hex(&routines.checksum())[..8]), (1, "bc20c6b2"));
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_release_moves_on() {
+    let database = first_release().await;
+    let (world, chat, [ada, _]) = talkers(&open(&MIGRATIONS, &database).await).await;
+    world.send(chat, ada, "hello").await;
+    assert_eq!(number(&database, LATEST_ROUTINES).await, 1);
+    // Whoever opens it without the right to change anything finds nothing left to be done.
+    release(&MIGRATIONS, &database).migrate(false).open().await.unwrap().close().await;
+
+    world.store.close().await;
+    let node = on(&world, open(next(), &database).await);
+    node.send(chat, ada, "hello again").await;
+    assert_eq!(number(&database, WITHOUT_ORIGIN).await, 1, "what was there before");
+    assert_eq!(check_chat(&*node.store, chat, ada).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_go_on_while_the_next_release_is_rolled_out() {
+    let database = first_release().await;
+    let (old, chat, people) = talkers(&open(&MIGRATIONS, &database).await).await;
+    let old_load = Load::begin(&old, chat, &people);
+    old_load.goes_on().await;
+
+    let new = on(&old, open(next(), &database).await);
+    let new_load = Load::begin(&new, chat, &people);
+    new_load.goes_on().await;
+    old_load.goes_on().await;
+    // A node of before is started again, and leaves the functions as they are.
+    let again = on(&old, open(&MIGRATIONS, &database).await);
+    let again_load = Load::begin(&again, chat, &people);
+    again_load.goes_on().await;
+    assert_eq!(number(&database, LATEST_ROUTINES).await, 2);
+
+    let without = number(&database, WITHOUT_ORIGIN).await;
+    let (old_sent, new_sent, again_sent) =
+        (old_load.end().await, new_load.end().await, again_load.end().await);
+    assert_eq!(
+        number(&database, WITHOUT_ORIGIN).await,
+        without,
+        "all nodes run the functions of the next release"
+    );
+    println!(
+        "sent: {} before and after, {} after, {} after a start",
+        old_sent.len(),
+        new_sent.len(),
+        again_sent.len()
+    );
+    let sent: HashSet<_> =
+        old_sent.into_iter().chain(new_sent).chain(again_sent).map(|sent| sent.id).collect();
+    let found: HashSet<_> =
+        check_chat(&*old.store, chat, people[0]).await.into_iter().map(|found| found.id).collect();
+    assert_eq!(sent, found);
+}
+
+#[tokio::test]
+async fn a_database_that_was_contracted_refuses_the_release_of_before() {
+    let database = first_release().await;
+    open(one_after_next(), &database).await.close().await;
+    for migrates in [true, false] {
+        let error = release(&MIGRATIONS, &database).migrate(migrates).open().await.unwrap_err();
+        assert_eq!(error.kind(), OpenErrorKind::Newer { found: 3, known: 1 }, "{error}");
+        assert!(error.to_string().contains("run the release"), "{error}");
+    }
+    open(one_after_next(), &database).await.close().await;
+}
+
+#[tokio::test]
+async fn functions_that_are_missing_are_told_to_who_may_not_make_them() {
+    let database = first_release().await;
+    let error = release(&MIGRATIONS, &database).migrate(false).open().await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::PendingRoutines { release: 1 }, "{error}");
+    open(&MIGRATIONS, &database).await.close().await;
+    let other = leaked(Phase::Expand, ORIGIN, Routines { release: 1, sql: "SELECT 1" });
+    let error = release(other, &database).open().await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::ChangedRoutines { release: 1 }, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_waits_for_a_table_holds_nobody_up() {
+    let database = first_release().await;
+    let store = open(&MIGRATIONS, &database).await;
+    let (world, chat, people) = talkers(&store).await;
+    let mut reader = connect(&database.url()).await;
+    execute(&mut reader, "BEGIN; SELECT FROM messenger.messenger_messages").await;
+    let mut migration = tokio::spawn(release(next(), &database).open());
+    let load = Load::begin(&world, chat, &people);
+    // It waits for the table, and everybody else behind it.
+    wait_until_blocked(&database).await;
+    load.goes_on().await;
+    assert!(timeout(Duration::ZERO, &mut migration).await.is_err(), "the reader is still there");
+    execute(&mut reader, "COMMIT").await;
+    migration.await.unwrap().unwrap().close().await;
+    load.end().await;
+}
+
+async fn wait_until_blocked(database: &Database) {
+    let blocked = "SELECT count(*) FROM pg_locks AS l WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock'
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut conn = connect(&database.url()).await;
+    let look = async {
+        while sqlx::query_scalar::<_, i64>(blocked).fetch_one(&mut conn).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), look).await.unwrap();
+}
