@@ -144,6 +144,7 @@ impl From<Refusal> for Problem {
                 "The body must be JSON in UTF-8, not compressed, with `Content-Type: application/json`."
                     .into(),
             ),
+            #[cfg(feature = "signalr")]
             Refusal::Hub(status, text) => (status::code_of_hub(status), text.into()),
             Refusal::Other(status) if status.is_server_error() => {
                 ("internal", "Something went wrong inside the service.".into())

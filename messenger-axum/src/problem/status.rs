@@ -14,6 +14,7 @@ pub(crate) enum Refusal {
     BodyTooSlow,
     NotJson,
     /// What the hub's protocol says to a request that does not fit.
+    #[cfg(feature = "signalr")]
     Hub(StatusCode, &'static str),
     /// An answer of a library that is no problem document yet.
     Other(StatusCode),
@@ -43,11 +44,14 @@ pub(super) const fn of_refusal(refusal: Refusal) -> StatusCode {
         Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Refusal::Hub(status, _) | Refusal::Other(status) => status,
+        #[cfg(feature = "signalr")]
+        Refusal::Hub(status, _) => status,
+        Refusal::Other(status) => status,
     }
 }
 
 /// The word for a request that does not fit the state of a connection of the hub.
+#[cfg(feature = "signalr")]
 pub(super) const fn code_of_hub(status: StatusCode) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "notFound",

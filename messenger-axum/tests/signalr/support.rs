@@ -7,11 +7,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio::{
-    io::DuplexStream,
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::{io::DuplexStream, sync::mpsc, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _},
