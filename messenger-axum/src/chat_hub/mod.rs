@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use messenger_core::{
     Actor, Error, Event, Result, Signal,
-    hub::{Delivery, Ending, FrameSlot},
+    hub::{Delivery, Ending, FrameEncoder},
 };
 use tokio::sync::Semaphore;
 
@@ -41,9 +41,9 @@ use messenger_signalr::{
 };
 use messenger_socket::Account;
 
-/// The bytes of events in the two protocols.
-const JSON: FrameSlot = FrameSlot::new(1);
-const MESSAGE_PACK: FrameSlot = FrameSlot::new(2);
+/// Encode events as invocations, in each protocol.
+static JSON: FrameEncoder = FrameEncoder::new(|event| encode(Protocol::Json, event));
+static MESSAGE_PACK: FrameEncoder = FrameEncoder::new(|event| encode(Protocol::MessagePack, event));
 
 /// Requests refused for their rate, before the connection is closed; each other one makes up for one.
 const REFUSALS: u32 = 200;
@@ -286,11 +286,10 @@ fn told(error: &Error) -> HubError {
 
 /// An event in a protocol; encoded once for all connections.
 fn message(protocol: Protocol, delivery: &Delivery) -> Bytes {
-    let (slot, encode): (_, fn(&Event) -> Bytes) = match protocol {
-        Protocol::Json => (JSON, |event| encode(Protocol::Json, event)),
-        Protocol::MessagePack => (MESSAGE_PACK, |event| encode(Protocol::MessagePack, event)),
-    };
-    delivery.frame(slot, encode)
+    delivery.frame(match protocol {
+        Protocol::Json => &JSON,
+        Protocol::MessagePack => &MESSAGE_PACK,
+    })
 }
 
 fn encode(protocol: Protocol, event: &Event) -> Bytes {

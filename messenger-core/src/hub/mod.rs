@@ -36,7 +36,7 @@ use tokio::{
 };
 
 pub use connection::{Connection, Resumed, Signal};
-pub use delivery::{Delivery, FrameSlot};
+pub use delivery::{Delivery, FrameEncoder};
 pub use mailbox::Ending;
 
 use self::{
