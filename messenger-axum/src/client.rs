@@ -22,6 +22,7 @@ impl Client {
     }
 
     /// Who is logged in, from wherever.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) fn of(actor: &Actor) -> Self {
         Self { network: None, person: actor.user().ok() }
     }

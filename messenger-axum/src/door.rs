@@ -17,9 +17,7 @@ use crate::{
     limits::Limiter,
     operation::Access,
     options::Options,
-    readers::Readers,
 };
-use messenger_socket::{Account, Unsent};
 
 /// The messenger with what the router keeps of its own; a cheap clone.
 #[derive(Clone)]
@@ -30,8 +28,6 @@ pub(crate) struct Inner {
     pub(crate) limits: Limiter,
     pub(crate) admission: Admission,
     pub(crate) options: Options,
-    pub(crate) unsent: Arc<Unsent>,
-    pub(crate) readers: Readers,
     /// The document of the routes, once somebody has asked for it.
     pub(crate) openapi: OnceLock<Bytes>,
     /// Gives out the ids of requests.
@@ -50,17 +46,12 @@ impl Door {
     pub(crate) fn new(messenger: Messenger, options: Options) -> Self {
         let limits = Limiter::new(options.rate_limits);
         let admission = Admission::new(&options);
-        let mut unsent = options.unsent;
-        // A message that has come in part fits in, together with the room it grows by, or it would never become whole.
-        unsent.per_connection = unsent.per_connection.max(4 * options.frame_limit);
         Self(Arc::new(Inner {
             messenger,
             limits,
             admission,
-            unsent: Unsent::new(unsent),
-            readers: Readers::default(),
-            openapi: OnceLock::new(),
             options,
+            openapi: OnceLock::new(),
             context: Context::system(),
         }))
     }
@@ -107,11 +98,6 @@ impl Door {
     /// Where the request comes from, whoever it is.
     pub(crate) fn client(&self, parts: &Parts) -> Client {
         Client::at(self.address(parts))
-    }
-
-    /// Where it is counted what waits for a connection of this person.
-    pub(crate) fn account_of(&self, actor: &Actor) -> Arc<Account> {
-        self.unsent.account(&actor.user().ok())
     }
 
     pub(crate) fn address(&self, parts: &Parts) -> Option<IpAddr> {

@@ -8,6 +8,7 @@ pub(crate) enum Encoding {
     /// JSON text.
     Json,
     /// The MessagePack of the SignalR hub.
+    #[cfg(feature = "signalr")]
     MessagePack,
 }
 
@@ -19,8 +20,10 @@ impl Encoding {
     pub(crate) fn encode(self, value: &impl Serialize) -> Result<Bytes> {
         match self {
             Self::Json => serde_json::to_vec(value).map(Bytes::from).map_err(Error::internal),
+            #[cfg(feature = "signalr")]
             Self::MessagePack => {
-                let value = crate::signalr::Protocol::MessagePack.payload(value).map_err(Error::internal)?;
+                let value =
+                    messenger_signalr::Protocol::MessagePack.payload(value).map_err(Error::internal)?;
                 Ok(value.bytes().cloned().unwrap_or_default())
             }
         }

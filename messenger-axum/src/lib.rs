@@ -1,33 +1,35 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
-mod caller;
+#[cfg(feature = "signalr")]
 mod chat_hub;
 mod client;
 mod door;
+#[cfg(any(feature = "ws", feature = "signalr"))]
 mod encoding;
 mod fields;
 mod health;
-mod history;
 mod layers;
 mod limits;
 mod login;
 mod openapi;
 mod operation;
 mod options;
-mod origin;
 mod problem;
-mod readers;
 mod rest;
 mod router;
-mod rpc;
+#[cfg(any(feature = "ws", feature = "signalr"))]
+mod sockets;
+#[cfg(feature = "ws")]
 mod ws;
 
 pub use health::health;
 pub use layers::{REQUEST_DURATION, REQUESTS};
 pub use login::Login;
 /// The SignalR server of the hub.
+#[cfg(feature = "signalr")]
 pub use messenger_signalr as signalr;
+#[cfg(any(feature = "ws", feature = "signalr"))]
 pub use messenger_socket::UnsentLimits;
 pub use openapi::openapi;
 pub use options::{Options, Rate, RateLimits};

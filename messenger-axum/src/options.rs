@@ -2,9 +2,10 @@ use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderValue;
 
+#[cfg(feature = "signalr")]
+use messenger_signalr::SignalROptions;
+#[cfg(any(feature = "ws", feature = "signalr"))]
 use messenger_socket::UnsentLimits;
-
-use crate::signalr::SignalROptions;
 
 /// How the router behaves. The defaults suit a public service behind nothing at all.
 ///
@@ -35,7 +36,13 @@ pub struct Options {
     pub(crate) trusted_proxies: usize,
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) docs: bool,
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) unsent: UnsentLimits,
+    #[cfg(feature = "ws")]
+    pub(crate) ws: bool,
+    #[cfg(feature = "signalr")]
+    pub(crate) hub: bool,
+    #[cfg(feature = "signalr")]
     pub(crate) signalr: SignalROptions,
 }
 
@@ -56,7 +63,13 @@ impl Default for Options {
             trusted_proxies: 0,
             origins: Vec::new(),
             docs: true,
+            #[cfg(any(feature = "ws", feature = "signalr"))]
             unsent: UnsentLimits::default(),
+            #[cfg(feature = "ws")]
+            ws: true,
+            #[cfg(feature = "signalr")]
+            hub: true,
+            #[cfg(feature = "signalr")]
             signalr: SignalROptions::new().allow_stateful_reconnects(true),
         }
     }
@@ -107,6 +120,7 @@ impl Options {
     /// taken for longest is given up if that is more than a second, and else the one that comes is refused, as with
     /// [`unread_limit`](Self::unread_limit); answers of up to 64 KiB and those of commands never are. What the
     /// server itself and the system hold of an answer does not count.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     #[must_use]
     pub const fn unsent_limit(mut self, bytes: usize) -> Self {
         self.unsent_limit = bytes;
@@ -187,13 +201,31 @@ impl Options {
 
     /// How much may wait to be written to sockets of both kinds. A connection is let have at least four times the
     /// [longest frame](Self::frame_limit) of a raw WebSocket.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     #[must_use]
     pub const fn unsent(mut self, limits: UnsentLimits) -> Self {
         self.unsent = limits;
         self
     }
 
+    /// Whether the raw WebSocket is served at `/ws` (yes). Without the feature `ws` of this crate it never is.
+    #[cfg(feature = "ws")]
+    #[must_use]
+    pub const fn ws(mut self, served: bool) -> Self {
+        self.ws = served;
+        self
+    }
+
+    /// Whether the SignalR hub is served at `/hub` (yes). Without the feature `signalr` of this crate it never is.
+    #[cfg(feature = "signalr")]
+    #[must_use]
+    pub const fn hub(mut self, served: bool) -> Self {
+        self.hub = served;
+        self
+    }
+
     /// How the SignalR hub behaves: as ASP.NET Core's does by default, with stateful reconnect allowed.
+    #[cfg(feature = "signalr")]
     #[must_use]
     pub fn signalr(mut self, options: SignalROptions) -> Self {
         self.signalr = options;

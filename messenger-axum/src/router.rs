@@ -2,13 +2,13 @@ use axum::{Router, middleware::from_fn_with_state};
 use messenger_core::Messenger;
 
 use crate::{
-    Options, Problem, chat_hub,
+    Options, Problem,
     door::Door,
     health,
     layers::{cors, observe},
     openapi,
     problem::Refusal,
-    rest, ws,
+    rest,
 };
 
 /// All of the API, to be mounted where the host likes.
@@ -30,17 +30,27 @@ pub fn router(messenger: Messenger, options: Options) -> Router {
     let origins = options.origins.clone();
     let docs = if options.docs { openapi::routes() } else { Router::new() };
     let door = Door::new(messenger, options);
-    let router = Router::new()
-        .merge(rest::routes())
-        .merge(docs)
-        .merge(health::routes())
-        .merge(ws::routes())
-        .merge(chat_hub::routes(&door))
+    let router = Router::new().merge(rest::routes()).merge(docs).merge(health::routes());
+    #[cfg(any(feature = "ws", feature = "signalr"))]
+    let router = router.merge(sockets(&door));
+    let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(async || Problem::from(Refusal::MethodNotAllowed))
         .layer(from_fn_with_state(door.clone(), observe))
         .with_state(door);
     if origins.is_empty() { router } else { router.layer(cors(&origins)) }
+}
+
+/// The routes of the sockets that are served.
+#[cfg(any(feature = "ws", feature = "signalr"))]
+fn sockets(door: &Door) -> Router<Door> {
+    let sockets = crate::sockets::Sockets::new(door.clone());
+    let router = Router::new();
+    #[cfg(feature = "ws")]
+    let router = if door.options.ws { router.merge(crate::ws::routes(&sockets)) } else { router };
+    #[cfg(feature = "signalr")]
+    let router = if door.options.hub { router.merge(crate::chat_hub::routes(&sockets)) } else { router };
+    router
 }
 
 /// The 404 problem of a route that does not exist, as a handler for a host's own fallback.

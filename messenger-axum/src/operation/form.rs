@@ -9,7 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{pieces::Pieces, success::Success};
-use crate::{encoding::Encoding, openapi::Described, problem::status};
+#[cfg(any(feature = "ws", feature = "signalr"))]
+use crate::encoding::Encoding;
+use crate::{openapi::Described, problem::status};
 
 /// How an answer is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,7 @@ pub(crate) enum Writing {
     /// As JSON in pieces, for an answer of its own.
     Pieces,
     /// As one value in this encoding, for a message of a socket.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     Value(Encoding),
 }
 
@@ -32,11 +35,13 @@ pub(crate) struct Answer {
 enum Written {
     Nothing,
     Pieces(VecDeque<Bytes>),
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     Value(Bytes),
 }
 
 impl Answer {
     /// A result that was simply asked for.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) fn ok(value: &impl Serialize, encoding: Encoding) -> Result<Self> {
         Self::of(Success::Ok, false, value, Writing::Value(encoding))
     }
@@ -51,11 +56,12 @@ impl Answer {
     pub(crate) fn into_pieces(self) -> Option<VecDeque<Bytes>> {
         match self.written {
             Written::Pieces(pieces) => Some(pieces),
-            Written::Nothing | Written::Value(_) => None,
+            _ => None,
         }
     }
 
     /// The result in the encoding that was asked for, if there is anything to say.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) fn value(&self) -> Option<&Bytes> {
         match &self.written {
             Written::Value(value) => Some(value),
@@ -70,6 +76,7 @@ impl Answer {
                 serde_json::to_writer(&mut pieces, value).map_err(Error::internal)?;
                 Written::Pieces(pieces.finish())
             }
+            #[cfg(any(feature = "ws", feature = "signalr"))]
             Writing::Value(encoding) => Written::Value(encoding.encode(value)?),
         };
         Ok(Self { success, found, written })

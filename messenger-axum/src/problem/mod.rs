@@ -31,6 +31,7 @@ pub(crate) enum Refusal {
     BodyTooSlow,
     NotJson,
     /// What the hub's protocol says to a request that does not fit.
+    #[cfg(feature = "signalr")]
     Hub(StatusCode, &'static str),
     /// An answer of a library that is no problem document yet.
     Other(StatusCode),
@@ -177,6 +178,7 @@ impl From<Refusal> for Problem {
                 "The body must be JSON in UTF-8, not compressed, with `Content-Type: application/json`."
                     .into(),
             ),
+            #[cfg(feature = "signalr")]
             Refusal::Hub(status, text) => Self::with_status(status, status::code_of_hub(status), text.into()),
             Refusal::Other(status) if status.is_server_error() => {
                 let code = Code::Core(ErrorCode::Internal);

@@ -32,6 +32,7 @@ pub(crate) const fn of_code(code: Code) -> StatusCode {
 }
 
 /// The word for a request that does not fit the state of a connection of the hub.
+#[cfg(feature = "signalr")]
 pub(super) const fn code_of_hub(status: StatusCode) -> Code {
     match status {
         StatusCode::NOT_FOUND => Code::Core(ErrorCode::NotFound),

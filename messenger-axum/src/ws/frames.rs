@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use messenger_core::{
     Error, Event,
-    hub::{Delivery, FrameSlot},
+    hub::{Delivery, FrameEncoder},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use crate::Problem;
 use messenger_socket::Message;
 
-/// The bytes of events in this protocol.
-const SLOT: FrameSlot = FrameSlot::new(0);
+/// Encodes events as notifications.
+static EVENTS: FrameEncoder = FrameEncoder::new(encode);
 
 /// A request as it came in.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ pub(super) fn batch(answers: &[Bytes]) -> Vec<u8> {
 
 /// An event as a notification; encoded once for all sockets.
 pub(super) fn event(delivery: &Delivery) -> Bytes {
-    delivery.frame(SLOT, encode)
+    delivery.frame(&EVENTS)
 }
 
 fn encode(event: &Event) -> Bytes {

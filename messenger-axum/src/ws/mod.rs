@@ -19,7 +19,7 @@ use messenger_core::Error;
 use crate::{
     Problem,
     door::{Door, bearer},
-    origin,
+    sockets::{Sockets, origin},
 };
 use messenger_socket::Upgrade;
 
@@ -27,11 +27,12 @@ use session::Session;
 
 /// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and not the
 /// limit of requests at once; the limit of time only until they are open.
-pub(crate) fn routes() -> Router<Door> {
-    Router::new().route("/ws", get(open))
+pub(crate) fn routes(sockets: &Sockets) -> Router<Door> {
+    Router::new().route("/ws", get(open)).with_state(sockets.clone())
 }
 
-async fn open(State(door): State<Door>, request: Request) -> Response {
+async fn open(State(sockets): State<Sockets>, request: Request) -> Response {
+    let door = &sockets.door;
     let (mut parts, _) = request.into_parts();
     let upgrade = Upgrade::of(&mut parts);
     let connected = async {
@@ -48,7 +49,7 @@ async fn open(State(door): State<Door>, request: Request) -> Response {
             Ok(connected) => connected,
             Err(error) => return Problem::report(&error).into_response(),
         };
-    let account = door.account_of(connection.actor());
+    let account = sockets.account_of(connection.actor());
     let session = Session::new(door.clone(), connection, Arc::clone(&account));
     upgrade.answer(door.options.frame_limit, account, move |socket| session.run(socket))
 }

@@ -16,9 +16,9 @@ use super::{
     replies::{Batch, Reply},
 };
 use crate::{
-    caller::{Begun, Called, Caller},
     door::Door,
     encoding::Encoding,
+    sockets::caller::{Begun, Called, Caller},
 };
 use messenger_socket::{Account, Message, Pipeline, SocketError, WriteError, Writer};
 

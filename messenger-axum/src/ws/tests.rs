@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use super::session::Session;
-use crate::{Options, UnsentLimits, door::Door};
+use crate::{Options, UnsentLimits, door::Door, sockets::Sockets};
 use messenger_socket::{Account, Message, SocketError, WebSocket};
 
 /// A socket whose client is at the other ends of two channels.
@@ -104,7 +104,7 @@ async fn connected(messenger: Messenger, options: Options) -> (Door, Connection,
     let ada = register(&messenger, "ada").await;
     let connection = messenger.connect(&ada).await.unwrap();
     let door = Door::new(messenger, options);
-    let account = door.account_of(&ada);
+    let account = Sockets::new(door.clone()).account_of(&ada);
     (door, connection, account)
 }
 
@@ -221,7 +221,7 @@ async fn what_waits_to_be_told_is_written_together() {
         messenger.execute(&ada, send).await.unwrap();
     }
     let door = Door::new(messenger, Options::new());
-    let account = door.account_of(&ada);
+    let account = Sockets::new(door.clone()).account_of(&ada);
     let (mut client, wire) = wire();
     let session = tokio::spawn(Session::new(door, connection, account).run(wire));
     for _ in 0..50 {
@@ -252,12 +252,13 @@ async fn when_too_much_waits_in_all_the_one_that_has_read_nothing_for_longest_go
     }
     // One page has 160 kB.
     let unsent = UnsentLimits { in_all: 400_000, ..UnsentLimits::default() };
-    let door = Door::new(messenger, Options::new().unsent(unsent));
+    let sockets = Sockets::new(Door::new(messenger, Options::new().unsent(unsent)));
+    let door = &sockets.door;
     let ask = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"GetHistory","params":{{"chatId":"{chat}"}}}}"#);
     let mut deaf = Vec::new();
     for _ in 0..3 {
         let (mut client, server) = tokio::io::duplex(1000);
-        let account = door.account_of(&ada);
+        let account = sockets.account_of(&ada);
         let connection = door.messenger.connect(&ada).await.unwrap();
         let socket = WebSocket::new(server, 1000, Arc::clone(&account));
         let session = Session::new(door.clone(), connection, account).run(socket);

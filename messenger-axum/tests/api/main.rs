@@ -14,6 +14,8 @@ mod messages;
 mod openapi;
 mod realtime;
 mod slow;
+#[cfg(all(feature = "ws", feature = "signalr"))]
+mod sockets;
 mod support;
 mod traces;
 mod users;

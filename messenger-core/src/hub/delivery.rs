@@ -1,4 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -11,19 +14,19 @@ use crate::{
 ///
 /// ```
 /// use bytes::Bytes;
-/// use messenger_core::{Event, hub::{Delivery, FrameSlot}};
+/// use messenger_core::{Event, hub::{Delivery, FrameEncoder}};
 ///
-/// const JSON: FrameSlot = FrameSlot::new(0);
+/// static NAMES: FrameEncoder = FrameEncoder::new(|event| Bytes::from(event.name()));
 /// let delivery = Delivery::new(Event::CaughtUp { position: None });
-/// let first = delivery.frame(JSON, |event| Bytes::from(event.name()));
-/// let again = delivery.frame(JSON, |_| unreachable!("it is encoded already"));
+/// let first = delivery.frame(&NAMES);
+/// let again = delivery.frame(&NAMES);
 /// assert_eq!(first.as_ptr(), again.as_ptr());
 /// ```
 #[derive(Debug)]
 pub struct Delivery {
     hint: Arc<Hint>,
     read: Option<Read>,
-    frames: [OnceLock<Bytes>; FrameSlot::COUNT],
+    frames: [OnceLock<Bytes>; FrameEncoder::SHARED],
 }
 
 /// What is known of a change that was read from the store.
@@ -35,21 +38,38 @@ pub(super) struct Read {
     pub(super) since: Revision,
 }
 
-/// Which protocol's bytes: each door takes a number of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameSlot(usize);
+/// Encodes events for the sockets of one protocol. It belongs in a `static`: an event keeps the bytes of each encoder,
+/// which is known by what it is and not by a number, so no socket is ever given the bytes of another protocol.
+///
+/// The first [`SHARED`](Self::SHARED) encoders of a process that are used encode each event once, for all sockets.
+/// Others work as well, but encode for each socket anew.
+#[derive(Debug)]
+pub struct FrameEncoder {
+    encode: fn(&Event) -> Bytes,
+    /// Where the bytes are kept of each event; dealt out with the first use.
+    slot: OnceLock<usize>,
+}
 
-impl FrameSlot {
-    /// How many protocols there may be.
-    pub const COUNT: usize = 4;
+impl FrameEncoder {
+    /// How many encoders of a process share what they have encoded.
+    pub const SHARED: usize = 4;
 
-    /// The slot of this number.
-    ///
-    /// # Panics
-    /// If the number is not below [`COUNT`](Self::COUNT); in a constant, that is when compiling.
-    pub const fn new(number: usize) -> Self {
-        assert!(number < Self::COUNT, "there are only so many slots");
-        Self(number)
+    /// Encodes with this function.
+    pub const fn new(encode: fn(&Event) -> Bytes) -> Self {
+        Self { encode, slot: OnceLock::new() }
+    }
+
+    fn slot(&self) -> usize {
+        static USED: AtomicUsize = AtomicUsize::new(0);
+        *self.slot.get_or_init(|| {
+            let slot = USED.fetch_add(1, Ordering::Relaxed);
+            if slot == Self::SHARED {
+                tracing::warn!(
+                    "more than {slot} encoders of events are used; the last encodes for each socket anew"
+                );
+            }
+            slot
+        })
     }
 }
 
@@ -91,9 +111,12 @@ impl Delivery {
         }
     }
 
-    /// The event's bytes in a protocol, encoded by the first who asks and shared with all others.
-    pub fn frame(&self, slot: FrameSlot, encode: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        self.frames[slot.0].get_or_init(|| encode(self.event())).clone()
+    /// Gives the event's bytes in a protocol, encoded by the first who asks and shared with all others.
+    pub fn frame(&self, encoder: &'static FrameEncoder) -> Bytes {
+        match self.frames.get(encoder.slot()) {
+            Some(frame) => frame.get_or_init(|| (encoder.encode)(self.event())).clone(),
+            None => (encoder.encode)(self.event()),
+        }
     }
 }
 
@@ -101,17 +124,30 @@ impl Delivery {
 mod tests {
     use super::*;
 
+    fn counted(text: &'static [u8], times: &AtomicUsize) -> Bytes {
+        times.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_static(text)
+    }
+
     #[test]
-    fn the_first_encodes_for_all_in_each_protocol() {
+    fn each_encodes_once_for_all_and_those_beyond_the_last_place_for_each() {
+        static TIMES: [AtomicUsize; 6] = [const { AtomicUsize::new(0) }; 6];
+        static ENCODERS: [FrameEncoder; 6] = [
+            FrameEncoder::new(|_| counted(b"one", &TIMES[0])),
+            FrameEncoder::new(|_| counted(b"two", &TIMES[1])),
+            FrameEncoder::new(|_| counted(b"three", &TIMES[2])),
+            FrameEncoder::new(|_| counted(b"four", &TIMES[3])),
+            FrameEncoder::new(|_| counted(b"five", &TIMES[4])),
+            FrameEncoder::new(|_| counted(b"six", &TIMES[5])),
+        ];
         let delivery = Delivery::new(Event::CaughtUp { position: None });
-        for (slot, bytes) in [(0, &b"text"[..]), (3, b"binary")] {
-            let slot = FrameSlot::new(slot);
-            let first = delivery.frame(slot, |event| {
-                assert_eq!(event, &Event::CaughtUp { position: None });
-                Bytes::from_static(bytes)
-            });
-            let again = delivery.frame(slot, |_| unreachable!("it is encoded already"));
-            assert_eq!((&first[..], &again[..]), (bytes, bytes));
+        for _ in 0..3 {
+            let frames = ENCODERS.each_ref().map(|encoder| delivery.frame(encoder));
+            assert_eq!(frames, [&b"one"[..], b"two", b"three", b"four", b"five", b"six"]);
         }
+        // Other tests of this process may have taken some of the places.
+        let encoded = TIMES.each_ref().map(|times| times.load(Ordering::Relaxed));
+        assert!(encoded.iter().all(|times| [1, 3].contains(times)), "{encoded:?}");
+        assert!(encoded.iter().filter(|times| **times == 1).count() <= FrameEncoder::SHARED, "{encoded:?}");
     }
 }

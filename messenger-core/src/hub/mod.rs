@@ -39,7 +39,7 @@ use dashmap::DashMap;
 use tokio::sync::mpsc;
 
 pub use connection::{Connection, Resumed, Signal};
-pub use delivery::{Delivery, FrameSlot};
+pub use delivery::{Delivery, FrameEncoder};
 pub use mailbox::Ending;
 pub use settings::HubSettings;
 

@@ -1,41 +1,48 @@
 //! The history of a chat as a stream: page by page, each read in a task of its own, whether or not the client takes what
 //! was read before.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures::{Stream, TryStreamExt as _, stream};
-use messenger_core::{Actor, ChatId, Error, Message, Result, Seq, queries::GetHistory};
+use messenger_core::{Actor, ChatId, Error, Message, Messenger, Result, Seq, UserId, queries::GetHistory};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{
-    door::Door,
-    signalr::{Payload, Protocol},
-};
+use messenger_signalr::{Payload, Protocol};
 use messenger_socket::{Account, Reservation};
 
 /// Messages that are read at a time.
 const PAGE: u32 = 200;
+/// Pages that are read at once for one person, over all of their connections.
+const READS_OF_ONE: usize = 4;
 
 /// What is to be streamed of a chat.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Range {
+pub(super) struct Range {
     chat_id: ChatId,
     after: Option<Seq>,
     before: Option<Seq>,
 }
 
+/// Who reads pages at the moment.
+#[derive(Default)]
+pub(super) struct Readers(Mutex<HashMap<UserId, Arc<Semaphore>>>);
+
 /// One connection, as it reads pages.
 #[derive(Clone)]
-pub(crate) struct Reader {
-    pub(crate) door: Door,
-    pub(crate) actor: Actor,
-    pub(crate) protocol: Protocol,
-    pub(crate) account: Arc<Account>,
+pub(super) struct Reader {
+    pub(super) messenger: Messenger,
+    pub(super) readers: Arc<Readers>,
+    pub(super) actor: Actor,
+    pub(super) protocol: Protocol,
+    pub(super) account: Arc<Account>,
     /// Held by the one page that the connection has, from the reading to the last of its messages.
-    pub(crate) turn: Arc<Semaphore>,
+    pub(super) turn: Arc<Semaphore>,
 }
 
 /// Messages that have been read and wait for the client.
@@ -47,7 +54,7 @@ struct Page {
 
 impl Reader {
     /// Every message of the range, oldest first.
-    pub(crate) fn stream(self, range: Range) -> impl Stream<Item = Result<Payload>> + Send + 'static {
+    pub(super) fn stream(self, range: Range) -> impl Stream<Item = Result<Payload>> + Send + 'static {
         let pages = stream::try_unfold(Some(range), move |rest| {
             let reader = self.clone();
             async move {
@@ -82,11 +89,11 @@ impl Reader {
     }
 
     async fn read(self, range: Range, turn: OwnedSemaphorePermit) -> Result<Page> {
-        let reading = self.door.readers.begin(self.actor.user()?).await?;
+        let reading = Reading::begin(&self.readers, self.actor.user()?).await?;
         let Range { chat_id, after, before } = range;
         let after = Some(after.unwrap_or(Seq::new(0)));
         let query = GetHistory { chat_id, before: None, after, around: None, limit: Some(PAGE) };
-        let page = self.door.messenger.query(&self.actor, query).await?;
+        let page = self.messenger.query(&self.actor, query).await?;
         drop(reading);
         let in_range = |message: &&Message| before.is_none_or(|before| message.seq < before);
         let last = page.items.last().filter(|last| page.has_more_after && in_range(last));
@@ -97,5 +104,45 @@ impl Reader {
             .collect::<Result<_>>()?;
         let bytes = messages.iter().filter_map(Payload::bytes).map(|bytes| bytes.len()).sum();
         Ok(Page { messages, rest, held: (self.account.reserve(bytes), turn) })
+    }
+}
+
+/// The right of a person to read one more page; given back when dropped.
+struct Reading<'r> {
+    readers: &'r Readers,
+    user: UserId,
+    reads: Option<Arc<Semaphore>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<'r> Reading<'r> {
+    async fn begin(readers: &'r Readers, user: UserId) -> Result<Self> {
+        let reads = {
+            let mut readers = readers.lock();
+            Arc::clone(readers.entry(user).or_insert_with(|| Arc::new(Semaphore::new(READS_OF_ONE))))
+        };
+        let mut reading = Self { readers, user, reads: Some(Arc::clone(&reads)), permit: None };
+        let permit = reads.acquire_owned();
+        // It is never closed.
+        reading.permit = Some(permit.await.map_err(|_| Error::unavailable())?);
+        Ok(reading)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut readers = self.readers.lock();
+        (self.permit, self.reads) = (None, None);
+        // Those who read or wait have it, too, and none is given out without this lock.
+        if readers.get(&self.user).is_some_and(|reads| Arc::strong_count(reads) == 1) {
+            readers.remove(&self.user);
+        }
+    }
+}
+
+impl Readers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Arc<Semaphore>>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,7 @@
 //! The SignalR door, `/hub`: the chat as a hub.
 
+mod history;
+
 use std::{
     borrow::Cow,
     hash::{Hash, Hasher},
@@ -16,38 +18,41 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use messenger_core::{
     Actor, Error, Event, Result, Signal,
-    hub::{Delivery, Ending, FrameSlot},
+    hub::{Delivery, Ending, FrameEncoder},
 };
 use tokio::sync::Semaphore;
 
 use crate::{
-    caller::{Begun, Called, Caller, is_own},
     door::Door,
     encoding::Encoding,
     fields::Fields,
-    history::Reader,
     operation::Answer,
-    origin,
     problem::{Problem, Refusal},
-    rpc::procedure,
-    signalr::{
-        self, Asking, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Protocol,
-        Push, Refused,
+    sockets::{
+        Sockets,
+        caller::{Begun, Called, Caller, has_method},
+        origin,
     },
+};
+use history::{Reader, Readers};
+use messenger_signalr::{
+    Asking, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Protocol, Push,
+    Refused,
 };
 use messenger_socket::Account;
 
-/// The bytes of events in the two protocols.
-const JSON: FrameSlot = FrameSlot::new(1);
-const MESSAGE_PACK: FrameSlot = FrameSlot::new(2);
+/// Encode events as invocations, in each protocol.
+static JSON: FrameEncoder = FrameEncoder::new(|event| encode(Protocol::Json, event));
+static MESSAGE_PACK: FrameEncoder = FrameEncoder::new(|event| encode(Protocol::MessagePack, event));
 
 /// Requests refused for their rate, before the connection is closed; each other one makes up for one.
 const REFUSALS: u32 = 200;
 
 /// The routes of the hub.
-pub(crate) fn routes(door: &Door) -> Router<Door> {
-    let hub = ChatHub { door: door.clone() };
-    let hub = signalr::router_counted_in(hub, door.options.signalr.clone(), Arc::clone(&door.unsent));
+pub(crate) fn routes(Sockets { door, unsent }: &Sockets) -> Router<Door> {
+    let options = door.options.signalr.clone();
+    let hub = ChatHub { door: door.clone(), readers: Arc::default() };
+    let hub = messenger_signalr::router_counted_in(hub, options, Arc::clone(unsent));
     let hub = hub.layer(map_response(as_problem));
     Router::new().nest("/hub", hub)
 }
@@ -62,6 +67,7 @@ async fn as_problem(response: Response) -> Response {
 
 struct ChatHub {
     door: Door,
+    readers: Arc<Readers>,
 }
 
 /// Somebody who is logged in, with whichever session.
@@ -108,10 +114,10 @@ impl Hub for ChatHub {
         if name.eq_ignore_ascii_case(STREAM_HISTORY) {
             return Some(HubMethod { streaming: true, uploads: 0 });
         }
-        (is_own(name) || procedure(name).is_some()).then(HubMethod::default)
+        has_method(name).then(HubMethod::default)
     }
 
-    async fn connect(&self, person: Person, caller: signalr::Caller) -> Result<Client, HubError> {
+    async fn connect(&self, person: Person, caller: messenger_signalr::Caller) -> Result<Client, HubError> {
         let connection = self.door.messenger.connect(&person.0).await.map_err(|error| match error {
             Error::Unavailable(_) => HubError::Unavailable,
             error => told(&error),
@@ -119,13 +125,15 @@ impl Hub for ChatHub {
         let protocol = caller.protocol();
         let account = Arc::clone(caller.account());
         let caller = Caller { door: self.door.clone(), connection };
-        Ok(Client { caller, account, protocol, page: None, refusals: 0, ending: None })
+        let readers = Arc::clone(&self.readers);
+        Ok(Client { caller, readers, account, protocol, page: None, refusals: 0, ending: None })
     }
 }
 
 /// A connection to the chat.
 struct Client {
     caller: Caller,
+    readers: Arc<Readers>,
     account: Arc<Account>,
     /// For the one page of a history that may wait here; only with streams.
     page: Option<Arc<Semaphore>>,
@@ -229,7 +237,8 @@ impl Client {
     fn stream_history(&mut self, json: &[u8]) -> Invoked {
         self.caller.connection.go_live();
         let reader = Reader {
-            door: self.caller.door.clone(),
+            messenger: self.caller.door.messenger.clone(),
+            readers: Arc::clone(&self.readers),
             actor: *self.caller.connection.actor(),
             protocol: self.protocol,
             account: Arc::clone(&self.account),
@@ -280,11 +289,10 @@ fn told(error: &Error) -> HubError {
 
 /// An event in a protocol; encoded once for all connections.
 fn message(protocol: Protocol, delivery: &Delivery) -> Bytes {
-    let (slot, encode): (_, fn(&Event) -> Bytes) = match protocol {
-        Protocol::Json => (JSON, |event| encode(Protocol::Json, event)),
-        Protocol::MessagePack => (MESSAGE_PACK, |event| encode(Protocol::MessagePack, event)),
-    };
-    delivery.frame(slot, encode)
+    delivery.frame(match protocol {
+        Protocol::Json => &JSON,
+        Protocol::MessagePack => &MESSAGE_PACK,
+    })
 }
 
 fn encode(protocol: Protocol, event: &Event) -> Bytes {

@@ -16,7 +16,8 @@ use messenger_core::{ChatId, Connection, Error, Page, Result, Revision, Since, U
 use serde::{Deserialize, Serialize};
 use tokio::time::Sleep;
 
-use crate::{door::Door, encoding::Encoding, fields::Fields, operation::Answer, rpc::procedure};
+use super::rpc::procedure;
+use crate::{door::Door, encoding::Encoding, fields::Fields, operation::Answer};
 
 /// A connection to the hub, and the door through which it came.
 pub(crate) struct Caller {
@@ -123,9 +124,10 @@ enum Own {
     Ping,
 }
 
-/// Whether a connection has a method of this name of its own.
-pub(crate) fn is_own(method: &str) -> bool {
-    Own::named(method).is_some()
+/// Whether a connection has a method of this name, its own or an operation's.
+#[cfg(feature = "signalr")]
+pub(crate) fn has_method(name: &str) -> bool {
+    Own::named(name).is_some() || procedure(name).is_some()
 }
 
 impl Own {
