@@ -6,8 +6,8 @@ use crate::{
     convert,
     domain::{ChatId, Event, MarkMove, Message, MessageChange, Revision, SessionId, SystemEvent, UserId},
     ports::{
-        Appended, BusMessage, ChatRecord, Fingerprint, Hint, MarkerMoved, MessageRecord, MoveMarker,
-        NewMessage, StoreResult, Topic,
+        Appended, BusMessage, ChatRecord, Hint, MarkerMoved, MessageRecord, MoveMarker, NewMessage,
+        StoreResult, Topic,
     },
 };
 
@@ -16,7 +16,8 @@ use crate::{
 pub(crate) struct SentMessage {
     pub(crate) message: Message,
     pub(crate) created: bool,
-    pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether the send that stored it asked for the same.
+    pub(crate) same_request: bool,
 }
 
 /// An event of a chat, addressed to its members and to those whom it adds.
@@ -65,26 +66,25 @@ pub(crate) fn appended(
         .into_iter()
         .map(|appended| match appended? {
             Appended::New(record) => {
-                let sent = sent(record, true)?;
+                let sent = sent(record, true, true)?;
                 let message = sent.message.clone();
                 let (chat_id, revision) = (message.chat_id, message.revision);
                 let change = MessageChange { chat_id, revision, message };
                 messages.push(chat_event(chat_id, Event::MessageCreated(change)));
                 Ok(sent)
             }
-            Appended::Existing(record) => {
+            Appended::Existing { record, same_request } => {
                 // Whoever stored it may not have been answered, and then has told nobody.
                 messages.push(invalidation(vec![Topic::Chat(record.chat)]));
-                sent(record, false)
+                sent(record, false, same_request)
             }
         })
         .collect();
     (answers, messages)
 }
 
-fn sent(record: MessageRecord, created: bool) -> StoreResult<SentMessage> {
-    let fingerprint = record.fingerprint;
-    Ok(SentMessage { message: convert::message(record)?, created, fingerprint })
+fn sent(record: MessageRecord, created: bool, same_request: bool) -> StoreResult<SentMessage> {
+    Ok(SentMessage { message: convert::message(record)?, created, same_request })
 }
 
 /// The chats of a batch whose answer was lost, and which may be stored, are compared with the store.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 #[test]
 fn every_point_of_a_behavior_list_is_a_case() {
     let ports = [
-        include_str!("../src/ports/mod.rs"),
+        include_str!("../src/ports/store.rs"),
         include_str!("../src/ports/users.rs"),
         include_str!("../src/ports/sessions.rs"),
         include_str!("../src/ports/chats.rs"),

@@ -173,7 +173,7 @@ async fn sort_out(store: &MssqlStore, batch: &[NewMessage]) -> StoreResult<Answe
         *answer = match outcome {
             Outcome::Said(Said::Stored(seq, revision)) => Ok(Appended::New(text_message(new, seq, revision))),
             Outcome::Said(_) => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
-            Outcome::Before(message) => Ok(Appended::Existing(*message)),
+            Outcome::Before(message) => Ok(Appended::existing(*message, new)),
         };
     }
     Ok(answers)

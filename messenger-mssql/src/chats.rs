@@ -151,7 +151,7 @@ impl ChatStore for MssqlStore {
             .id("@first", first)
             .time("@at", chat.created_at);
         let opened = self.one(call, |columns| {
-            Ok(Opened { chat: columns.id()?, created: columns.flag()?, fingerprint: None })
+            Ok(Opened { chat: columns.id()?, created: columns.flag()?, same_request: true })
         });
         opened.await?.ok_or_else(|| StoreErrorKind::Other.into())
     }
@@ -176,8 +176,10 @@ impl ChatStore for MssqlStore {
             .id("@sender", group.message.sender)
             .bytes("@note", group.message.note.0)
             .time("@message_at", group.message.at);
-        let opened = self.one(call, |columns| {
-            Ok(Opened { chat: columns.id()?, created: columns.flag()?, fingerprint: columns.fingerprint()? })
+        let opened = self.one(call, move |columns| {
+            let (chat, created) = (columns.id()?, columns.flag()?);
+            let same_request = columns.fingerprint()?.map(|stored| stored.0) == fingerprint;
+            Ok(Opened { chat, created, same_request })
         });
         opened.await?.ok_or_else(|| StoreErrorKind::Other.into())
     }

@@ -120,8 +120,8 @@ impl<'b> Rounds<'b> {
         }
         for (place, first) in repeated.drain(..) {
             match &self.answers[first] {
-                Some(Ok(Appended::New(message) | Appended::Existing(message))) => {
-                    self.answers[place] = Some(Ok(Appended::Existing(message.clone())));
+                Some(Ok(Appended::New(record) | Appended::Existing { record, .. })) => {
+                    self.answers[place] = Some(Ok(Appended::existing(record.clone(), &self.batch[place])));
                 }
                 _ => later.push(place),
             }
@@ -215,7 +215,8 @@ impl Said {
         let answers = sent.into_iter().zip(said).map(|(new, said)| match said {
             Self::Stored(seq, revision) => Ok(Appended::New(text_message(new, seq, revision))),
             Self::Known(id) => {
-                known.remove(&id).map(Appended::Existing).ok_or(StoreErrorKind::Corrupt.into())
+                let record = known.remove(&id).ok_or(StoreErrorKind::Corrupt)?;
+                Ok(Appended::existing(record, new))
             }
             Self::Taken => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
             Self::Stranger => Err(StoreErrorKind::NotMember.into()),
@@ -295,7 +296,9 @@ mod tests {
         rounds.take(sent.into_iter().map(stored).collect());
         assert!(rounds.next_round().is_none());
         let answers = rounds.finish();
-        assert!(matches!(&answers[1], Ok(Appended::Existing(message)) if message.id == batch[0].id));
+        assert!(
+            matches!(&answers[1], Ok(Appended::Existing { record: message, .. }) if message.id == batch[0].id)
+        );
         assert!(matches!(&answers[2], Ok(Appended::New(message)) if message.id == batch[2].id));
     }
 
@@ -329,7 +332,7 @@ mod tests {
         assert_eq!(said.iter().filter_map(Said::known).collect::<Vec<_>>(), [&earlier.id, &lost]);
         let answers = Said::answers(&batch, said, vec![earlier.clone()]);
         assert!(matches!(&answers[0], Ok(Appended::New(message)) if message.seq == Seq::new(2)));
-        assert!(matches!(&answers[1], Ok(Appended::Existing(message)) if *message == earlier));
+        assert!(matches!(&answers[1], Ok(Appended::Existing { record: message, .. }) if *message == earlier));
         let kinds: Vec<_> = answers[2..].iter().map(|answer| answer.as_ref().unwrap_err().kind()).collect();
         let wanted =
             [StoreErrorKind::Corrupt, StoreErrorKind::AlreadyExists(Unique::Id), StoreErrorKind::NotMember];

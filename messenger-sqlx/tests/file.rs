@@ -113,7 +113,7 @@ async fn many_who_open_a_new_file_at_the_same_time_share_it() {
         .flat_map(Result::unwrap)
         .map(|answer| match answer.unwrap() {
             Appended::New(message) => message.seq.get(),
-            Appended::Existing(_) => 0,
+            Appended::Existing { .. } => 0,
         })
         .collect();
     seqs.sort_unstable();

@@ -174,6 +174,7 @@ impl Large {
         let edit = EditMessage {
             chat,
             message: last[0].id,
+            sender: last[0].sender,
             expected: last[0].revision,
             body: Content::from("other"),
             edited_at: now,

@@ -103,7 +103,7 @@ async fn ten_nodes_may_start_at_once_on_a_new_database() {
 fn seq(answer: messenger_core::ports::StoreResult<Appended>) -> u64 {
     match answer.unwrap() {
         Appended::New(message) => message.seq.get(),
-        Appended::Existing(message) => panic!("{message:?} was sent once"),
+        Appended::Existing { record: message, .. } => panic!("{message:?} was sent once"),
     }
 }
 

@@ -65,7 +65,7 @@ async fn round(world: &World, chat: ChatId, person: UserId) -> Vec<MessageRecord
     for answer in world.store.append_messages(&batch).await.unwrap() {
         match answer.unwrap() {
             Appended::New(message) => sent.push(message),
-            Appended::Existing(message) => panic!("{message:?} was sent once"),
+            Appended::Existing { record: message, .. } => panic!("{message:?} was sent once"),
         }
     }
     let seq = sent[2].seq;

@@ -21,21 +21,22 @@ impl ChatStore for MemoryStore {
         let mut state = self.lock()?;
         state.users.check_live(&chat.users)?;
         if let Some(existing) = state.pairs.get(&chat.pair_key()) {
-            return Ok(Opened { chat: *existing, created: false, fingerprint: None });
+            return Ok(Opened::existing(*existing, None, None));
         }
         state.insert_chat(chat.id, ChatKind::Direct, None, chat.created_at)?;
         for user in chat.users {
             state.admit(chat.id, user, Role::Member, chat.created_at);
         }
         state.pairs.insert(chat.pair_key(), chat.id);
-        Ok(Opened { chat: chat.id, created: true, fingerprint: None })
+        Ok(Opened::new(chat.id))
     }
 
     async fn create_group(&self, group: NewGroup) -> StoreResult<Opened> {
         let mut state = self.lock()?;
         let name = group.client_id.map(|(id, fingerprint)| ((group.creator, id), fingerprint));
-        if let Some((chat, fingerprint)) = name.as_ref().and_then(|(name, _)| state.groups.get(name)) {
-            return Ok(Opened { chat: *chat, created: false, fingerprint: Some(*fingerprint) });
+        let known = name.as_ref().and_then(|(name, asked)| Some((state.groups.get(name)?, *asked)));
+        if let Some(((chat, stored), asked)) = known {
+            return Ok(Opened::existing(*chat, Some(*stored), Some(asked)));
         }
         state.users.check_live(&[group.creator])?;
         state.users.check_live(&group.members)?;
@@ -45,11 +46,10 @@ impl ChatStore for MemoryStore {
             state.admit(group.id, member, Role::Member, group.created_at);
         }
         state.write_system(group.id, group.message);
-        let fingerprint = name.as_ref().map(|(_, fingerprint)| *fingerprint);
         if let Some((name, fingerprint)) = name {
             state.groups.insert(name, (group.id, fingerprint));
         }
-        Ok(Opened { chat: group.id, created: true, fingerprint })
+        Ok(Opened::new(group.id))
     }
 
     async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>> {

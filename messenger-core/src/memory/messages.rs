@@ -86,7 +86,8 @@ impl State {
         if let Some(known) = name.as_ref().and_then(|name| self.client_ids.get(name)) {
             let (chat, seq) = *self.places.get(known).ok_or(StoreErrorKind::Corrupt)?;
             let stored = self.chats.get(&chat).and_then(|chat| chat.get(seq));
-            return Ok(Appended::Existing(stored.ok_or(StoreErrorKind::Corrupt)?.record.clone()));
+            let record = stored.ok_or(StoreErrorKind::Corrupt)?.record.clone();
+            return Ok(Appended::existing(record, new));
         }
         if self.places.contains_key(&new.id) {
             return Err(StoreErrorKind::AlreadyExists(Unique::Id).into());

@@ -183,8 +183,20 @@ pub struct Opened {
     pub chat: ChatId,
     /// Whether this call made it.
     pub created: bool,
-    /// The mark of the request that made it, if it had a client id.
-    pub fingerprint: Option<Fingerprint>,
+    /// Whether it was made by this request or one with the same [`Fingerprint`]; of direct chats always true.
+    pub same_request: bool,
+}
+
+impl Opened {
+    /// This request made the chat.
+    pub const fn new(chat: ChatId) -> Self {
+        Self { chat, created: true, same_request: true }
+    }
+
+    /// There was the chat before, made by a request with the fingerprint `stored`.
+    pub fn existing(chat: ChatId, stored: Option<Fingerprint>, asked: Option<Fingerprint>) -> Self {
+        Self { chat, created: false, same_request: stored == asked }
+    }
 }
 
 /// A system message to be written.

@@ -77,7 +77,8 @@ impl Budget {
     }
 }
 
-/// A short hash of what a request asked for: tells a repetition from another request with the same client id.
+/// A short hash of what a request asked for: tells a repetition from another request with the same client id. Only stores
+/// compare it, byte by byte, so that a wrapper may put a keyed hash of it in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 

@@ -115,8 +115,29 @@ pub struct NewMessage {
 pub enum Appended {
     /// It was stored.
     New(MessageRecord),
-    /// The same sender stored this one under the same client id before.
-    Existing(MessageRecord),
+    /// The same sender stored one under the same client id before.
+    Existing {
+        /// That message, as it is now.
+        record: MessageRecord,
+        /// Whether it was stored with the same [`Fingerprint`]. Also true where it has none any more because it was
+        /// deleted.
+        same_request: bool,
+    },
+}
+
+impl Appended {
+    /// What is answered for `new`, where `record` was stored before.
+    pub fn existing(record: MessageRecord, new: &NewMessage) -> Self {
+        let asked = new.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
+        let same_request = record.fingerprint.is_none() || record.fingerprint == asked;
+        Self::Existing { record, same_request }
+    }
+
+    /// The message that is stored.
+    pub fn into_record(self) -> MessageRecord {
+        let (Self::New(record) | Self::Existing { record, .. }) = self;
+        record
+    }
 }
 
 /// Where a page of history lies.
@@ -194,6 +215,8 @@ pub struct EditMessage {
     pub chat: ChatId,
     /// The message.
     pub message: MessageId,
+    /// Who wrote it, which a store has already: for a wrapper that binds a sealed text to its author.
+    pub sender: UserId,
     /// The message's revision that the change was decided on.
     pub expected: Revision,
     /// The new text: plain, or sealed by a wrapper.

@@ -212,6 +212,7 @@ impl World {
         let edit = EditMessage {
             chat: message.chat,
             message: message.id,
+            sender: message.sender,
             expected: message.revision,
             body: Content::from(body),
             edited_at: self.tick(),

@@ -118,7 +118,7 @@ impl Scene {
             };
             assert_eq!(answers.len(), batch.len());
             for (new, answer) in batch.into_iter().zip(answers) {
-                let (Appended::New(message) | Appended::Existing(message)) = answer.unwrap();
+                let message = answer.unwrap().into_record();
                 assert_eq!(message.id, new.id, "of the try that was not answered, or of this one");
                 sent.push((new, message));
             }

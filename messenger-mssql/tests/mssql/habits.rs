@@ -175,7 +175,10 @@ async fn blanks_at_the_end_make_a_difference() {
         let message = world.append(&new).await.unwrap().unwrap_new();
         assert_eq!(message.client_id.unwrap().as_str(), name);
         let again = world.append(&NewMessage { id: world.id(), ..new }).await.unwrap();
-        assert!(matches!(again, Appended::Existing(stored) if stored.id == message.id), "{name:?}");
+        assert!(
+            matches!(again, Appended::Existing { record: stored, .. } if stored.id == message.id),
+            "{name:?}"
+        );
     }
     let batch =
         ["y", "y ", "y"].map(|name| NewMessage { client_id: client_id(name), ..world.text(chat, ada, name) });
@@ -322,6 +325,7 @@ async fn times_are_exact_to_the_microsecond() {
         let edit = EditMessage {
             chat,
             message: sent.id,
+            sender: sent.sender,
             expected: sent.revision,
             body: Content::from("hallo"),
             edited_at: at,
@@ -399,6 +403,7 @@ async fn bytes_of_any_kind_and_number_are_kept() {
         let edit = EditMessage {
             chat: group,
             message: edited.id,
+            sender: edited.sender,
             expected: edited.revision,
             body: content.clone(),
             edited_at: world.tick(),
@@ -424,7 +429,7 @@ async fn bytes_of_any_kind_and_number_are_kept() {
     let mut mixed: Vec<_> = batch.iter().map(|new| NewMessage { id: world.id(), ..new.clone() }).collect();
     mixed.push(again);
     let answers = world.store.append_messages(&mixed).await.unwrap();
-    assert!(matches!(answers.last(), Some(Ok(Appended::Existing(_)))), "{:?}", answers.last());
+    assert!(matches!(answers.last(), Some(Ok(Appended::Existing { .. }))), "{:?}", answers.last());
     for new in &mixed[..bodies.len()] {
         kept(new.id, &new.body.0).await;
     }

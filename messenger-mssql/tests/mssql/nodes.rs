@@ -114,7 +114,7 @@ impl Node {
             .into_iter()
             .map(|answer| match answer.unwrap() {
                 Appended::New(message) => message,
-                Appended::Existing(message) => panic!("{message:?} was sent once"),
+                Appended::Existing { record: message, .. } => panic!("{message:?} was sent once"),
             })
             .collect()
     }
@@ -143,6 +143,7 @@ impl Node {
                 let edit = EditMessage {
                     chat: *chat,
                     message: message.id,
+                    sender: message.sender,
                     expected: message.revision,
                     body: Content::from("edited"),
                     edited_at: self.world.tick(),

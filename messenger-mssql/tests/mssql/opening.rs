@@ -114,7 +114,7 @@ async fn many_nodes_may_start_at_once_on_an_empty_database() {
         .into_iter()
         .map(|answer| match answer {
             Appended::New(message) => message.seq.get(),
-            Appended::Existing(message) => panic!("{message:?} was sent once"),
+            Appended::Existing { record: message, .. } => panic!("{message:?} was sent once"),
         })
         .collect();
     seqs.sort_unstable();

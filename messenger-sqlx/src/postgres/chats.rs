@@ -191,10 +191,10 @@ impl ChatStore for PostgresStore {
                 let [low, high] = pair(&chat);
                 let by_pair = session.query(&session.statements.chats.by_pair).id(low).id(high);
                 if let Some(chat) = session.one(by_pair, |columns| columns.id()).await? {
-                    return Ok(Opened { chat, created: false, fingerprint: None });
+                    return Ok(Opened::existing(chat, None, None));
                 }
                 insert_direct(session, &chat).await?;
-                Ok(Opened { chat: chat.id, created: true, fingerprint: None })
+                Ok(Opened::new(chat.id))
             })
         })
         .await
@@ -204,15 +204,14 @@ impl ChatStore for PostgresStore {
         self.run(Way::Transaction, move |session| {
             Box::pin(async move {
                 let (creator, name) = (group.creator, group.client_id.clone());
-                let name = name.as_ref().map(|(name, _)| name);
-                if let Some(found) = named(session, creator, name).await? {
+                if let Some(found) = named(session, creator, name.as_ref()).await? {
                     return Ok(found);
                 }
                 let mut users = vec![creator];
                 users.extend(&group.members);
                 users::lock_live(session, &users).await?;
                 // Made meanwhile by a repetition of the request, which had the lock before.
-                if let Some(found) = named(session, creator, name).await? {
+                if let Some(found) = named(session, creator, name.as_ref()).await? {
                     return Ok(found);
                 }
                 insert_group(session, group, &users).await
@@ -301,16 +300,13 @@ fn pair(chat: &DirectChat) -> [UserId; 2] {
 async fn named(
     session: &mut Session,
     creator: UserId,
-    name: Option<&ClientId>,
+    name: Option<&(ClientId, Fingerprint)>,
 ) -> StoreResult<Option<Opened>> {
-    let Some(name) = name else { return Ok(None) };
+    let Some((name, asked)) = name else { return Ok(None) };
     let query =
         session.query(&session.statements.chats.by_client_id).id(creator).bind(name.as_str().to_owned());
     session
-        .one(query, |columns| {
-            let (chat, fingerprint) = (columns.id()?, columns.fingerprint()?);
-            Ok(Opened { chat, created: false, fingerprint })
-        })
+        .one(query, |columns| Ok(Opened::existing(columns.id()?, columns.fingerprint()?, Some(*asked))))
         .await
 }
 
@@ -332,7 +328,7 @@ async fn insert_group(session: &mut Session, group: NewGroup, users: &[UserId]) 
     let at = group.message.at;
     messages::append_system(session, &mut chat, group.message).await?;
     update(session, &chat, Some(at)).await?;
-    Ok(Opened { chat: chat.id, created: true, fingerprint: group.client_id.map(|(_, mark)| mark) })
+    Ok(Opened::new(chat.id))
 }
 
 /// What a chat is found again by when it is to be made a second time.

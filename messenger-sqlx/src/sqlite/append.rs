@@ -88,11 +88,11 @@ async fn try_append(
     let answers: Vec<_> = batch.iter().map(|new| desk.take(new)).collect();
     desk.store(conn).await?;
     let mut fresh = desk.fresh.into_iter();
-    let answers = answers.into_iter().map(|answer| match answer {
+    let answers = batch.iter().zip(answers).map(|(new, answer)| match answer {
         Answer::New => {
             fresh.next().map(|fresh| Appended::New(fresh.message)).ok_or(StoreErrorKind::Other.into())
         }
-        Answer::Existing(message) => Ok(Appended::Existing(*message)),
+        Answer::Existing(message) => Ok(Appended::existing(*message, new)),
         Answer::Refused(kind) => Err(kind.into()),
     });
     Ok(answers.collect())

@@ -124,10 +124,10 @@ impl ChatStore for SqliteStore {
                     let by_pair = sqlx::query("SELECT id FROM messenger_chats WHERE pair = $1");
                     let by_pair = by_pair.bytes(&chat.pair_key());
                     if let Some(chat) = sql::one(conn, by_pair, |columns| columns.id()).await? {
-                        return Ok(Opened { chat, created: false, fingerprint: None });
+                        return Ok(Opened::existing(chat, None, None));
                     }
                     insert_direct(conn, &chat).await?;
-                    Ok(Opened { chat: chat.id, created: true, fingerprint: None })
+                    Ok(Opened::new(chat.id))
                 })
             })
             .await
@@ -137,14 +137,14 @@ impl ChatStore for SqliteStore {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    if let Some((name, _)) = &group.client_id
-                        && let Some((chat, fingerprint)) = named(conn, group.creator, name).await?
+                    if let Some((name, asked)) = &group.client_id
+                        && let Some((chat, stored)) = named(conn, group.creator, name).await?
                     {
-                        return Ok(Opened { chat, created: false, fingerprint });
+                        return Ok(Opened::existing(chat, stored, Some(*asked)));
                     }
-                    let (chat, fingerprint) = (group.id, group.client_id.as_ref().map(|(_, mark)| *mark));
+                    let chat = group.id;
                     insert_group(conn, group).await?;
-                    Ok(Opened { chat, created: true, fingerprint })
+                    Ok(Opened::new(chat))
                 })
             })
             .await

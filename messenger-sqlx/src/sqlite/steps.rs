@@ -216,7 +216,8 @@ const WRITES: &[Intent] = &intents! {
     "edit_message": |s| async {
         let message = s.world.send(s.chats[2], s.people[0], "text").await;
         let (chat, expected, body) = (message.chat, message.revision, Content::from("other"));
-        let edit = EditMessage { chat, message: message.id, expected, body, edited_at: s.world.tick() };
+        let (message, sender, edited_at) = (message.id, message.sender, s.world.tick());
+        let edit = EditMessage { chat, message, sender, expected, body, edited_at };
         s.world.store.edit_message(edit).await
     };
     "delete_message": |s| async {

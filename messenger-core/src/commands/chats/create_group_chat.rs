@@ -61,12 +61,11 @@ impl Command for CreateGroupChat {
     async fn run(self, cx: &mut Cx) -> Result<Idempotent<Chat>> {
         let user = cx.actor().user()?;
         let group = self.checked(cx, user)?;
-        let expected = group.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let everyone: Vec<UserId> = [user].into_iter().chain(group.members.iter().copied()).collect();
         let people: Vec<Topic> = everyone.iter().map(|user| Topic::User(*user)).collect();
         cx.begin_write(people.clone());
         let opened = cx.store().create_group(group).await.or_not_found(unknown_members)?;
-        if !opened.created && opened.fingerprint != expected {
+        if !opened.same_request {
             return Err(Error::ClientIdReused);
         }
         if opened.created {

@@ -68,6 +68,7 @@ impl Command for EditMessage {
             let edit = ports::EditMessage {
                 chat: self.chat_id,
                 message: self.message_id,
+                sender: user,
                 expected: record.revision,
                 body: Content::from(body.as_str()),
                 edited_at: cx.context().now(),

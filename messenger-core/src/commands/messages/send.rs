@@ -61,13 +61,11 @@ impl Command for SendMessage {
         let user = cx.actor().user()?;
         let chat = self.chat_id;
         let message = self.checked(cx, user).await?;
-        let expected = message.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let placed = cx.sends().place(message.chat, message).await?;
         cx.placed();
-        let SentMessage { message, created, fingerprint } = placed.answer().await?;
+        let SentMessage { message, created, same_request } = placed.answer().await?;
         // A deleted message has no fingerprint any more: then client id and chat have to do.
-        let is_other = message.chat_id != chat || fingerprint.is_some() && fingerprint != expected;
-        if !created && is_other {
+        if message.chat_id != chat || !same_request {
             return Err(Error::ClientIdReused);
         }
         Ok(Idempotent { value: message, created })

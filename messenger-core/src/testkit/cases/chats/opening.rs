@@ -11,7 +11,7 @@ pub async fn open_direct_makes_one_chat_for_each_pair(world: &World) {
     let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
     let first = world.new_direct(ada, bob);
     let made = world.store.open_direct(first).await.unwrap();
-    assert_eq!(made, Opened { chat: first.id, created: true, fingerprint: None });
+    assert_eq!(made, Opened::new(first.id));
     for (a, b) in [(ada, bob), (bob, ada)] {
         let again = world.store.open_direct(world.new_direct(a, b)).await.unwrap();
         assert_eq!(again, Opened { created: false, ..made });
@@ -75,7 +75,7 @@ pub async fn create_group_stores_members_roles_and_the_system_message(world: &Wo
     let title = Title::trusted("🦀".repeat(128));
     let group = NewGroup { title, ..world.new_group(bob, &[cleo, ada]) };
     let made = world.store.create_group(group.clone()).await.unwrap();
-    assert_eq!(made, Opened { chat: group.id, created: true, fingerprint: None });
+    assert_eq!(made, Opened::new(group.id));
 
     let roster = world.store.roster(group.id).await.unwrap();
     let expected = ChatRecord {
@@ -111,15 +111,14 @@ pub async fn create_group_finds_the_one_made_with_the_same_client_id(world: &Wor
         NewGroup { client_id, ..world.new_group(ada, members) }
     };
     let first = named(&[bob], "g1", "first");
-    let fingerprint = first.client_id.as_ref().map(|(_, mark)| *mark);
     let made = world.store.create_group(first.clone()).await.unwrap();
-    assert_eq!(made, Opened { chat: first.id, created: true, fingerprint });
+    assert_eq!(made, Opened::new(first.id));
 
     let found = Opened { created: false, ..made };
     let repeated = NewGroup { client_id: first.client_id.clone(), ..world.new_group(ada, &[bob]) };
     assert_eq!(world.store.create_group(repeated).await.unwrap(), found);
     let another = world.store.create_group(named(&[], "g1", "another")).await.unwrap();
-    assert_eq!(another, found, "with the mark of the request that made it");
+    assert_eq!(another, Opened { same_request: false, ..found }, "made by another request");
     world.erase(bob).await;
     assert_eq!(world.store.create_group(first.clone()).await.unwrap(), found, "though a member was erased");
     assert!(world.store.create_group(named(&[], "G1", "first")).await.unwrap().created, "case counts");

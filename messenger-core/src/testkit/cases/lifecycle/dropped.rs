@@ -1,8 +1,8 @@
 use crate::{
     domain::{Revision, Role, SystemEvent},
     ports::{
-        Appended, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewGroup,
-        RosterChange, StoreErrorKind, StoredAddress, Unique, UpdateUser,
+        Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewGroup, RosterChange,
+        StoreErrorKind, StoredAddress, Unique, UpdateUser,
     },
     testkit::{
         World,
@@ -176,7 +176,7 @@ async fn append(world: &World) {
         assert!(all || !any, "a batch is stored as a whole");
         let answers = world.store.append_messages(&batch).await.unwrap();
         for (message, answer) in batch.iter().zip(answers) {
-            let (Appended::New(stored) | Appended::Existing(stored)) = answer.unwrap();
+            let stored = answer.unwrap().into_record();
             assert_eq!(stored.id, message.id, "whichever of the two has stored it");
         }
         assert_eq!(check_chat(&*world.store, direct, ada).await.len(), 2 * sent);
@@ -195,6 +195,7 @@ async fn edit_and_delete(world: &World) {
         let edit = EditMessage {
             chat,
             message: message.id,
+            sender: ada,
             expected: message.revision,
             body: body.clone(),
             edited_at: at,

@@ -275,6 +275,7 @@ impl Scene {
                     .edit_message(EditMessage {
                         chat: scene.chat,
                         message: scene.message.id,
+                        sender: scene.message.sender,
                         expected: scene.message.revision,
                         body: Content::from(&*n.to_string()),
                         edited_at: scene.world.tick(),

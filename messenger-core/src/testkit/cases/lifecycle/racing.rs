@@ -117,7 +117,8 @@ impl Scene {
             let text = changes.messages.iter().rev().find(|m| m.body.is_some() && m.sender == self.people[0]);
             if let Some(text) = text {
                 let (body, edited_at) = (Content::from("edited"), self.world.tick());
-                let edit = EditMessage { chat, message: text.id, expected: text.revision, body, edited_at };
+                let (message, sender, expected) = (text.id, text.sender, text.revision);
+                let edit = EditMessage { chat, message, sender, expected, body, edited_at };
                 tolerate(self.world.store.edit_message(edit).await, StoreErrorKind::Conflict);
             }
             let at = self.world.tick();

@@ -32,6 +32,7 @@ impl Play {
         let edit = EditMessage {
             chat: self.place(&message, misplaced),
             message: message.id,
+            sender: message.sender,
             expected: expected(&message, stale),
             body: Content(format!("edited {}", self.world.tick()).into_bytes()),
             edited_at: self.world.tick(),
