@@ -4,6 +4,7 @@ mod admission;
 #[cfg(feature = "signalr")]
 mod chat_hub;
 mod client;
+mod current_actor;
 mod door;
 #[cfg(any(feature = "ws", feature = "signalr"))]
 mod encoding;
@@ -11,7 +12,6 @@ mod fields;
 mod health;
 mod layers;
 mod limits;
-mod login;
 mod openapi;
 mod operation;
 mod options;
@@ -23,9 +23,9 @@ mod sockets;
 #[cfg(feature = "ws")]
 mod ws;
 
+pub use current_actor::CurrentActor;
 pub use health::health;
 pub use layers::{REQUEST_DURATION, REQUESTS};
-pub use login::Login;
 /// The SignalR server of the hub.
 #[cfg(feature = "signalr")]
 pub use messenger_signalr as signalr;

@@ -8,7 +8,7 @@ use crate::{
     messenger::Messenger,
     passwords::PasswordCost,
     policy::{Policy, PolicyGate},
-    ports::{Bus, Presence, Store},
+    ports::{Bus, PresenceStore, Store},
     service::{Parts, Service},
     settings::Settings,
     stores::InstrumentedStore,
@@ -29,7 +29,7 @@ use crate::{
 /// ```
 pub struct Builder {
     store: Arc<dyn Store>,
-    presence: Option<Arc<dyn Presence>>,
+    presence: Option<Arc<dyn PresenceStore>>,
     bus: Option<Arc<dyn Bus>>,
     policy: Option<Arc<dyn Policy>>,
     context: Context,
@@ -74,7 +74,7 @@ impl Builder {
 
     /// Presence shared by several nodes.
     #[must_use]
-    pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
+    pub fn presence(mut self, presence: Arc<dyn PresenceStore>) -> Self {
         self.presence = Some(presence);
         self
     }

@@ -5,7 +5,7 @@ mod note;
 use crate::{
     domain::{
         Chat, ChatUpdate, DisplayName, EmailAddress, Event, Me, Member, Message, MessageBody, MessageChange,
-        MessageKind, Mine, Notifications, Revision, SystemNote, User,
+        MessageKind, MyMembership, Notifications, Revision, SystemNote, User,
     },
     ports::{
         ChatRecord, ChatView, Content, MemberRecord, MessageRecord, StoreError, StoreErrorKind, StoreResult,
@@ -114,7 +114,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
         revision: chat.revision,
         last_seq: chat.last_seq,
         member_count: chat.member_count,
-        me: Mine {
+        me: MyMembership {
             role: me.role,
             read_seq: me.read_seq,
             unread: chat.texts.saturating_sub(me.read_texts),

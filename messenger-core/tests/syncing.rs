@@ -6,7 +6,7 @@ use messenger_core::{
     Messenger, Revision,
     commands::{CreateGroupChat, SendMessage},
     doc::register,
-    queries::Sync,
+    queries::SyncChats,
 };
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn long_messages_of_many_chats_are_not_all_in_one_answer() {
         }
     }
     for named in [chats.clone(), BTreeMap::new()] {
-        let mut sync = Sync { chats: named, limit: Some(200), ..Sync::default() };
+        let mut sync = SyncChats { chats: named, limit: Some(200), ..SyncChats::default() };
         let mut told = Vec::new();
         loop {
             let synced = messenger.query(&ada, sync.clone()).await.unwrap();

@@ -60,6 +60,6 @@ fn table() -> Vec<Operation> {
         command::<SetMute>(PUT, "/chats/{chatId}/mute", Json),
         command::<SetTyping>(POST, "/chats/{chatId}/typing", NoContent),
         query::<GetPresence>(POST, "/presence/query", Paged),
-        query::<Sync>(POST, "/sync", Json),
+        query::<SyncChats>(POST, "/sync", Json),
     ]
 }

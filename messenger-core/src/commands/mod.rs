@@ -10,7 +10,8 @@ mod users;
 
 pub use auth::{ChangePassword, LogIn, LogOut, RegisterUser, RevokeSession};
 pub use chats::{
-    AddMembers, Added, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute, SetRole, UpdateChat,
+    AddMembers, AddedMembers, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute, SetRole,
+    UpdateChat,
 };
 pub use markers::{MarkDelivered, MarkRead, Marks};
 pub use messages::{DeleteMessage, EditMessage, SendMessage};

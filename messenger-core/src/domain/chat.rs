@@ -24,7 +24,7 @@ pub struct Chat {
     /// How many people are in it.
     pub member_count: u32,
     /// What it is to the person who asks.
-    pub me: Mine,
+    pub me: MyMembership,
     /// The other one, in a direct chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<User>,
@@ -39,7 +39,7 @@ pub struct Chat {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Mine {
+pub struct MyMembership {
     /// What the person may do in it.
     pub role: Role,
     /// The person's read mark: all up to here is read.

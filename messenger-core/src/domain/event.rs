@@ -197,7 +197,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::{ChatKind, MessageKind, Mine, Role, Timestamp};
+    use crate::domain::{ChatKind, MessageKind, MyMembership, Role, Timestamp};
 
     const ID: [u8; 16] = [7; 16];
     const ID_TEXT: &str = "07070707-0707-0707-0707-070707070707";
@@ -235,7 +235,7 @@ mod tests {
             revision: Revision::new(6),
             last_seq: Seq::new(5),
             member_count: 2,
-            me: Mine { role: Role::Admin, read_seq: Seq::ZERO, unread: 1, muted_until: None },
+            me: MyMembership { role: Role::Admin, read_seq: Seq::ZERO, unread: 1, muted_until: None },
             peer: None,
             last_message: None,
         })

@@ -34,11 +34,11 @@ pub type MessageId = Id<Message>;
 /// The id of a session (not its token).
 pub type SessionId = Id<Session>;
 /// The id of one live connection of one node.
-pub type ConnectionId = Id<Connection>;
+pub type ConnectionId = Id<LiveConnection>;
 
 /// Names [`ConnectionId`]; has no values.
 #[derive(Debug)]
-pub enum Connection {}
+pub enum LiveConnection {}
 
 impl<K> Id<K> {
     /// The id that this UUID is.

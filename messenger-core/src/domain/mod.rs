@@ -17,9 +17,9 @@ mod text;
 mod time;
 mod user;
 
-pub use chat::{Chat, ChatKind, Member, Mine, Role};
+pub use chat::{Chat, ChatKind, Member, MyMembership, Role};
 pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
-pub use id::{ChatId, Connection, ConnectionId, Id, MessageId, SessionId, UserId};
+pub use id::{ChatId, ConnectionId, Id, LiveConnection, MessageId, SessionId, UserId};
 pub use limits::{Limits, PageLimits};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
 pub use number::{Revision, Seq};

@@ -17,9 +17,9 @@ pub struct Position(String);
 /// What a client says of the position that it is at. In JSON: absent, `null`, or the position.
 ///
 /// ```
-/// use messenger_core::{Since, queries::Sync};
+/// use messenger_core::{Since, queries::SyncChats};
 ///
-/// let sync: Sync = serde_json::from_str(r#"{ "position": null }"#)?;
+/// let sync: SyncChats = serde_json::from_str(r#"{ "position": null }"#)?;
 /// assert_eq!(sync.position, Since::Nowhere);
 /// # Ok::<(), serde_json::Error>(())
 /// ```

@@ -60,7 +60,7 @@ use crate::{
     error::{Error, Result},
     policy::PolicyGate,
     ports::{
-        Bus, BusMessage, ChatHead, Hint, Lease, MemberChat, Memberships, NodeId, Presence, Store, Topic,
+        Bus, BusMessage, ChatHead, Hint, Lease, MemberChat, Memberships, NodeId, PresenceStore, Store, Topic,
     },
 };
 
@@ -73,7 +73,7 @@ const NAMED_IN_ALL: usize = 1_000_000;
 pub(crate) struct Hub {
     node: NodeId,
     store: Arc<dyn Store>,
-    presence: Arc<dyn Presence>,
+    presence: Arc<dyn PresenceStore>,
     bus: Arc<dyn Bus>,
     policy: PolicyGate,
     context: Context,
@@ -100,7 +100,7 @@ pub(crate) struct Hub {
 pub(crate) struct HubParts {
     pub(crate) node: NodeId,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) presence: Arc<dyn PresenceStore>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) policy: PolicyGate,
     pub(crate) context: Context,

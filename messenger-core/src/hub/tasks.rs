@@ -18,7 +18,7 @@ use super::{
     within::within,
 };
 use crate::{
-    domain::Presence as PresenceOf,
+    domain::Presence,
     error::Result,
     ports::{BusError, BusEvent, BusMessage, Hint, Lease, Subscription, Topic},
     tasks::TaskGroup,
@@ -238,11 +238,7 @@ impl Hub {
         let seen: Vec<_> = gone.iter().map(|gone| (gone.user, gone.last_seen)).collect();
         let stored = self.store.set_last_seen(&seen).await;
         for (user, last_seen) in seen {
-            self.announce_presence(PresenceOf {
-                user_id: user,
-                online: false,
-                last_seen_at: Some(last_seen),
-            });
+            self.announce_presence(Presence { user_id: user, online: false, last_seen_at: Some(last_seen) });
         }
         Ok(stored?)
     }
@@ -336,8 +332,8 @@ mod tests {
         hub::{HubSettings, Signal},
         memory::{MemoryBus, MemoryPresence, MemoryStore},
         ports::{
-            Bus, BusError, BusMessage, Lease, NodeId, Presence, PresenceError, PresenceState, Subscription,
-            Topic, WentOffline,
+            Bus, BusError, BusMessage, Lease, NodeId, PresenceError, PresenceState, PresenceStore,
+            Subscription, Topic, WentOffline,
         },
     };
 
@@ -380,7 +376,7 @@ mod tests {
     struct Hangs;
 
     #[async_trait]
-    impl Presence for Hangs {
+    impl PresenceStore for Hangs {
         async fn renew(&self, _: &[Lease], _: Duration) -> Result<Vec<UserId>, PresenceError> {
             std::future::pending().await
         }

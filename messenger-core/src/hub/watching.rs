@@ -14,7 +14,7 @@ use super::{
     within::within,
 };
 use crate::{
-    domain::{Event, Presence as PresenceOf, UserId},
+    domain::{Event, Presence, UserId},
     error::{Error, Result},
     ports::{BusMessage, Hint, Lease, PresenceError, Topic},
 };
@@ -104,16 +104,16 @@ impl Hub {
     }
 
     /// Whether these people are there, in the same order; an unknown person is not.
-    pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<PresenceOf>> {
+    pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         let present = within(self.presence.query(users)).await.map_err(unreachable)?;
         let offline: Vec<UserId> =
             present.iter().filter(|state| !state.online).map(|state| state.user).collect();
         let records = if offline.is_empty() { Vec::new() } else { self.store.users(&offline).await? };
         let last_seen: HashMap<_, _> =
             records.into_iter().filter_map(|record| Some((record.id, record.last_seen_at?))).collect();
-        let states: Vec<PresenceOf> = present
+        let states: Vec<Presence> = present
             .iter()
-            .map(|state| PresenceOf {
+            .map(|state| Presence {
                 user_id: state.user,
                 online: state.online,
                 last_seen_at: last_seen.get(&state.user).filter(|_| !state.online).copied(),
@@ -126,7 +126,7 @@ impl Hub {
 
     /// Tells those of this node who watch the person, if that is news: with `changed`, to all who have not heard of the
     /// person yet.
-    pub(super) fn tell_watchers(&self, presence: PresenceOf, changed: bool) {
+    pub(super) fn tell_watchers(&self, presence: Presence, changed: bool) {
         let Some(mut watched) = self.watched.get_mut(&presence.user_id) else { return };
         let is_news = watched.online.map_or(changed, |online| online != presence.online);
         watched.online = Some(presence.online);
@@ -158,11 +158,11 @@ impl Hub {
 
     pub(super) fn announce_online(&self, users: &[UserId]) {
         for user in users {
-            self.announce_presence(PresenceOf { user_id: *user, online: true, last_seen_at: None });
+            self.announce_presence(Presence { user_id: *user, online: true, last_seen_at: None });
         }
     }
 
-    pub(super) fn announce_presence(&self, presence: PresenceOf) {
+    pub(super) fn announce_presence(&self, presence: Presence) {
         let topics = vec![Topic::User(presence.user_id)];
         let hint = Arc::new(Hint::Event(Event::PresenceChanged(presence)));
         self.publish(vec![BusMessage { topics, hint }]);

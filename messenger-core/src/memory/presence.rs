@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use crate::{
     context::Clock,
     domain::{ConnectionId, Timestamp, UserId},
-    ports::{Lease, Presence, PresenceError, PresenceState, WentOffline},
+    ports::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline},
 };
 
 /// [`Presence`] of the nodes within one process.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
-/// use messenger_core::{context::Context, memory::MemoryPresence, ports::{Lease, Presence}};
+/// use messenger_core::{context::Context, memory::MemoryPresence, ports::{Lease, PresenceStore}};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let context = Context::fixed();
@@ -50,7 +50,7 @@ impl fmt::Debug for MemoryPresence {
 }
 
 #[async_trait]
-impl Presence for MemoryPresence {
+impl PresenceStore for MemoryPresence {
     async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<UserId>, PresenceError> {
         let now = self.clock.now();
         let mut state = self.lock()?;

@@ -28,7 +28,7 @@ pub use message::{Budget, Fingerprint, MessageRecord};
 pub use messages::{
     Anchor, Appended, Changes, DeleteMessage, EditMessage, HistoryRange, MessageStore, NewMessage,
 };
-pub use presence::{Lease, Presence, PresenceError, PresenceState, WentOffline};
+pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};
 pub use users::{FoundUser, LoginKey, NamePlace, NewUser, StoredAddress, UpdateUser, UserRecord, UserStore};

@@ -9,7 +9,7 @@ use crate::domain::{ConnectionId, Timestamp, UserId};
 /// A person is online from the first lease until no lease has been live for the grace period. Both changes are
 /// reported once, to one caller on one node, which announces them.
 #[async_trait]
-pub trait Presence: Send + Sync + 'static {
+pub trait PresenceStore: Send + Sync + 'static {
     /// Takes or renews leases that end after `ttl`. Answers with the people who came online by it.
     ///
     /// # Behavior

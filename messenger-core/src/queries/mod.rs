@@ -9,7 +9,7 @@ mod users;
 pub use auth::ListSessions;
 pub use chats::{GetChat, ListChats, ListMembers};
 pub use messages::{GetHistory, GetMessage, History};
-pub use realtime::{ChatSync, GetPresence, Sync, Synced};
+pub use realtime::{ChatSync, GetPresence, SyncChats, Synced};
 pub use users::{FindUsers, GetMe, GetUser};
 
 use crate::{
@@ -70,7 +70,7 @@ mod tests {
             asked_by_nobody(messenger, GetMessage { chat_id, message_id }).await,
             asked_by_nobody(messenger, history).await,
             asked_by_nobody(messenger, GetPresence { user_ids: Vec::new() }).await,
-            asked_by_nobody(messenger, Sync { limit, ..Sync::default() }).await,
+            asked_by_nobody(messenger, SyncChats { limit, ..SyncChats::default() }).await,
         ];
         for (name, answer) in answers {
             assert_eq!(answer, "unauthenticated", "{name}");
@@ -120,7 +120,7 @@ mod tests {
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor }).await;
             let found = scene.query(Owner, find).await;
             let history = scene.query(Owner, history).await;
-            let synced = scene.query(Owner, Sync { limit, ..Sync::default() }).await;
+            let synced = scene.query(Owner, SyncChats { limit, ..SyncChats::default() }).await;
             let all = [
                 pointers(&sessions),
                 pointers(&chats),
@@ -152,7 +152,8 @@ mod tests {
             let chats = scene.query(Owner, ListChats { limit, cursor: cursor.clone() }).await;
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor: cursor.clone() }).await;
             let found = scene.query(Owner, find).await;
-            let synced = scene.query(Owner, Sync { limit, cursor: cursor.clone(), ..Sync::default() }).await;
+            let synced =
+                scene.query(Owner, SyncChats { limit, cursor: cursor.clone(), ..SyncChats::default() }).await;
             let all = [
                 pointers(&sessions),
                 pointers(&chats),

@@ -19,7 +19,7 @@ use crate::{
     meters::Meters,
     passwords::Passwords,
     policy::PolicyGate,
-    ports::{Bus, BusMessage, MarkerMoved, MoveMarker, NewMessage, NodeId, Presence, Store},
+    ports::{Bus, BusMessage, MarkerMoved, MoveMarker, NewMessage, NodeId, PresenceStore, Store},
     settings::Settings,
     tasks::TaskGroup,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Service {
 /// What a service is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) presence: Arc<dyn PresenceStore>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) policy: PolicyGate,
     pub(crate) context: Context,

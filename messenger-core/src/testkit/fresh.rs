@@ -6,7 +6,7 @@ use crate::{
     context::{Clock, ManualClock},
     domain::Timestamp,
     memory::MemoryBus,
-    ports::{Bus, NodeId, Presence, Store},
+    ports::{Bus, NodeId, PresenceStore, Store},
     stores::InstrumentedStore,
 };
 
@@ -146,7 +146,7 @@ impl<F: FreshBus, G: Send + Sync> FreshBus for (F, G) {
 #[async_trait]
 pub trait FreshPresence: Send + Sync {
     /// Presence as one more node reaches it: the same for all, or another connection each time.
-    fn presence(&self) -> Arc<dyn Presence>;
+    fn presence(&self) -> Arc<dyn PresenceStore>;
 
     /// The time in which cases count: what happens one unit apart must not get mixed up.
     fn unit(&self) -> Duration;
@@ -159,9 +159,9 @@ pub trait FreshPresence: Send + Sync {
 }
 
 #[async_trait]
-impl<P: Presence> FreshPresence for (Arc<P>, Arc<ManualClock>) {
-    fn presence(&self) -> Arc<dyn Presence> {
-        Arc::clone(&self.0) as Arc<dyn Presence>
+impl<P: PresenceStore> FreshPresence for (Arc<P>, Arc<ManualClock>) {
+    fn presence(&self) -> Arc<dyn PresenceStore> {
+        Arc::clone(&self.0) as Arc<dyn PresenceStore>
     }
 
     fn unit(&self) -> Duration {

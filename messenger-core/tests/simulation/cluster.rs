@@ -12,7 +12,7 @@ use messenger_core::{
     context::{Clock, Context},
     hub::HubSettings,
     memory::{MemoryPresence, MemoryStore},
-    ports::{Content, NewSession, NewUser, Presence as _, StoredAddress, UserStore as _},
+    ports::{Content, NewSession, NewUser, PresenceStore as _, StoredAddress, UserStore as _},
 };
 use tokio::time::Instant;
 

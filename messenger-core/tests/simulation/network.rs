@@ -291,7 +291,7 @@ impl SimPresence {
 }
 
 #[async_trait]
-impl Presence for SimPresence {
+impl PresenceStore for SimPresence {
     async fn renew(
         &self,
         leases: &[Lease],

@@ -47,18 +47,18 @@ pub struct AddMembers {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Added {
+pub struct AddedMembers {
     /// Without those who were in already.
     pub added: Vec<UserId>,
 }
 
 impl Command for AddMembers {
-    type Output = Added;
+    type Output = AddedMembers;
     const NAME: &'static str = "AddMembers";
     const ERRORS: &'static [ErrorCode] =
         &[ErrorCode::NotFound, ErrorCode::Forbidden, ErrorCode::Invalid, ErrorCode::Conflict];
 
-    async fn run(self, cx: &mut Cx) -> Result<Added> {
+    async fn run(self, cx: &mut Cx) -> Result<AddedMembers> {
         let user = cx.actor().user()?;
         let max = cx.limits().members;
         let mut seen = HashSet::new();
@@ -91,9 +91,9 @@ impl Command for AddMembers {
             None => {
                 // Nor may they have been told.
                 cx.invalidate(wanted.into_iter().map(Topic::User).collect());
-                Ok(Added { added: Vec::new() })
+                Ok(AddedMembers { added: Vec::new() })
             }
-            Some(_) => Ok(Added { added: added.into_inner().unwrap_or_default() }),
+            Some(_) => Ok(AddedMembers { added: added.into_inner().unwrap_or_default() }),
         }
     }
 }
@@ -206,7 +206,7 @@ mod tests {
             (0..max - 1).map(|_| scene.messenger.service().context.id()).collect();
         user_ids.extend(scene.ids([Member, Member]));
         let ask = |user_ids: &[UserId]| AddMembers { chat_id: scene.group, user_ids: user_ids.to_vec() };
-        let detail = |answer: Result<Added>| answer.unwrap_err().to_string();
+        let detail = |answer: Result<AddedMembers>| answer.unwrap_err().to_string();
         let of_the_group = detail(scene.execute(Owner, ask(&user_ids)).await);
         assert!(of_the_group.contains("would make the group larger than 1000 people"), "{of_the_group}");
         user_ids.push(scene.id(Stranger));

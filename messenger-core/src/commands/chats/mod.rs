@@ -8,7 +8,7 @@ mod set_mute;
 mod set_role;
 mod update_chat;
 
-pub use add_members::{AddMembers, Added};
+pub use add_members::{AddMembers, AddedMembers};
 pub use create_group_chat::CreateGroupChat;
 pub use leave_chat::LeaveChat;
 pub(crate) use leave_chat::leave;

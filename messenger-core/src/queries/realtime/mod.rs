@@ -2,4 +2,4 @@ mod get_presence;
 mod sync;
 
 pub use get_presence::GetPresence;
-pub use sync::{ChatSync, Sync, Synced};
+pub use sync::{ChatSync, SyncChats, Synced};

@@ -26,19 +26,19 @@ use crate::{
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// use messenger_core::{Since, queries::Sync};
+/// use messenger_core::{Since, queries::SyncChats};
 ///
 /// # let messenger = messenger_core::Messenger::in_memory();
 /// # let ada = messenger_core::doc::register(&messenger, "ada").await;
 /// # let bob = messenger_core::doc::register(&messenger, "bob").await;
 /// # let chat_id = messenger_core::doc::direct(&messenger, &ada, &bob).await;
 /// # messenger_core::doc::say(&messenger, &ada, chat_id, "hi").await;
-/// let first = messenger.query(&bob, Sync { position: Since::Nowhere, ..Sync::default() }).await?;
+/// let first = messenger.query(&bob, SyncChats { position: Since::Nowhere, ..SyncChats::default() }).await?;
 /// assert_eq!(first.chats[0].messages.len(), 1);
 ///
 /// // Later, with what was told the last time.
 /// let chats = [(chat_id, first.chats[0].chat.revision)].into();
-/// let since = Sync { chats, position: first.position.map_or(Since::Nowhere, Since::At), ..Sync::default() };
+/// let since = SyncChats { chats, position: first.position.map_or(Since::Nowhere, Since::At), ..SyncChats::default() };
 /// assert!(messenger.query(&bob, since.clone()).await?.chats.is_empty());
 ///
 /// # messenger_core::doc::say(&messenger, &ada, chat_id, "still there?").await;
@@ -49,7 +49,7 @@ use crate::{
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Sync {
+pub struct SyncChats {
     /// What the client has: of each chat the last revision. With a cursor, those of chats that were told of already are
     /// passed over.
     #[serde(default)]
@@ -108,7 +108,7 @@ pub struct ChatSync {
 const CHATS_AT_ONCE: usize = 50;
 const CHANGES_AT_ONCE: usize = 1000;
 
-impl Query for Sync {
+impl Query for SyncChats {
     type Output = Synced;
     const NAME: &'static str = "Sync";
     const ERRORS: &'static [ErrorCode] = &[ErrorCode::Invalid];
@@ -301,8 +301,8 @@ mod tests {
     };
 
     /// Asks for at most 200 messages of each chat.
-    fn since<const N: usize>(chats: [(ChatId, Revision); N]) -> Sync {
-        Sync { chats: chats.into(), limit: Some(200), ..Sync::default() }
+    fn since<const N: usize>(chats: [(ChatId, Revision); N]) -> SyncChats {
+        SyncChats { chats: chats.into(), limit: Some(200), ..SyncChats::default() }
     }
 
     async fn revision(scene: &Scene, chat: ChatId) -> Revision {
@@ -316,7 +316,7 @@ mod tests {
             chats.insert(chat, revision(scene, chat).await);
         }
         chats.extend(named.iter().copied());
-        scene.ask(Member, Sync { chats, limit: Some(limit), ..Sync::default() }).await.chats
+        scene.ask(Member, SyncChats { chats, limit: Some(limit), ..SyncChats::default() }).await.chats
     }
 
     /// A chat of the member with a text of this weight.
@@ -334,7 +334,7 @@ mod tests {
     }
 
     /// All answers to one who asks as long as there is a cursor, with what was told so far or with the same again.
-    async fn all_pages(scene: &Scene, mut sync: Sync, adds: bool) -> Vec<Synced> {
+    async fn all_pages(scene: &Scene, mut sync: SyncChats, adds: bool) -> Vec<Synced> {
         let mut pages = Vec::new();
         loop {
             let page = scene.ask(Member, sync.clone()).await;
@@ -425,7 +425,7 @@ mod tests {
             for _ in 0..more {
                 scene.says(Owner, "hello").await;
             }
-            let sync = Sync { limit: None, ..since([(scene.group, known)]) };
+            let sync = SyncChats { limit: None, ..since([(scene.group, known)]) };
             let chats = scene.ask(Member, sync).await.chats;
             let group = chats.iter().find(|synced| synced.chat.id == scene.group).unwrap();
             assert_eq!((group.messages.len(), group.limited), (50, limited), "{more}");
@@ -494,7 +494,7 @@ mod tests {
         scene
             .ask(
                 Member,
-                Sync {
+                SyncChats {
                     chats,
                     limit: Some(3),
                     position: position.clone().map_or(Since::Nowhere, Since::At),
@@ -533,7 +533,7 @@ mod tests {
 
         scene.must(Owner, RemoveMember { chat_id: new, user_id: scene.id(Member) }).await;
         assert_eq!(since_then(&scene, &changed.position, &[]).await.removed, [new]);
-        assert_eq!(scene.ask(Member, Sync::default()).await.removed, []);
+        assert_eq!(scene.ask(Member, SyncChats::default()).await.removed, []);
     }
 
     #[tokio::test]
@@ -562,13 +562,13 @@ mod tests {
         for _ in 0..6 {
             chats.push(weighing(&scene, 1000).await);
         }
-        let sync = Sync { limit: Some(4), position: Since::Nowhere, ..since([]) };
+        let sync = SyncChats { limit: Some(4), position: Since::Nowhere, ..since([]) };
         let first = scene.ask(Member, sync.clone()).await;
         assert!(first.position.is_none());
         // Behind the cursor: it is told of the next time.
         let passed = first.chats[1].chat.id;
         scene.says_in(passed, Member, "meanwhile").await;
-        let next = Sync { cursor: first.next_cursor, ..sync };
+        let next = SyncChats { cursor: first.next_cursor, ..sync };
         let last = scene.ask(Member, next).await;
         let told = since_then(&scene, &last.position, &[]).await.chats;
         assert_eq!(told.iter().map(|chat| chat.chat.id).collect::<Vec<_>>(), [passed]);
@@ -584,7 +584,7 @@ mod tests {
             chats.push(chat);
         }
         chats.sort_unstable();
-        let sync = Sync { chats: known(&scene, &chats).await, limit: Some(4), ..since([]) };
+        let sync = SyncChats { chats: known(&scene, &chats).await, limit: Some(4), ..since([]) };
         let (messenger, owner) = (scene.messenger.clone(), scene.actor(Owner));
         let remove = RemoveMember { chat_id: chats[0], user_id: scene.id(Member) };
         scene.store.meanwhile("chat_views", async move {
@@ -653,7 +653,7 @@ mod tests {
         // was made, which weighs some 330 bytes.
         for (named, pages) in [(true, &[2, 1, 1, 1, 2, 1][..]), (false, &[1, 1, 1, 1, 1, 1, 1, 1])] {
             let known = known(&scene, if named { &chats } else { &[] }).await;
-            let sync = Sync { chats: known, limit: Some(4), ..Sync::default() };
+            let sync = SyncChats { chats: known, limit: Some(4), ..SyncChats::default() };
             let answers = all_pages(&scene, sync, false).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
             assert_eq!(told, pages, "{named}");
@@ -673,7 +673,7 @@ mod tests {
         for _ in 0..10 {
             chats.push(scene.makes_group(Member, []).await);
         }
-        let sync = Sync { chats: known(&scene, &[]).await, limit: Some(1), ..Sync::default() };
+        let sync = SyncChats { chats: known(&scene, &[]).await, limit: Some(1), ..SyncChats::default() };
         for adds in [true, false] {
             let answers = all_pages(&scene, sync.clone(), adds).await;
             let told: Vec<usize> = answers.iter().map(|answer| answer.chats.len()).collect();
@@ -688,7 +688,7 @@ mod tests {
         for _ in 0..10 {
             chats.push(weighing(&scene, 3000).await);
         }
-        let mut sync = Sync { chats: known(&scene, &[]).await, limit: Some(4), ..Sync::default() };
+        let mut sync = SyncChats { chats: known(&scene, &[]).await, limit: Some(4), ..SyncChats::default() };
         let mut told = Vec::new();
         loop {
             let answer = scene.ask(Member, sync.clone()).await;
@@ -714,7 +714,7 @@ mod tests {
         let after = scene.makes_group(Owner, []).await;
         let mut known = known(&scene, &[]).await;
         known.extend([before, between, after].map(|chat| (chat, Revision::new(1))));
-        let answers = all_pages(&scene, Sync { chats: known, ..Sync::default() }, false).await;
+        let answers = all_pages(&scene, SyncChats { chats: known, ..SyncChats::default() }, false).await;
         let removed: Vec<_> = answers.iter().map(|answer| &answer.removed[..]).collect();
         assert_eq!(removed, [&[before][..], &[between, after]]);
         assert_eq!(answers.iter().map(|answer| answer.chats.len()).sum::<usize>(), chats.len());
@@ -727,7 +727,7 @@ mod tests {
         for _ in 0..20 {
             chats.push(weighing(&scene, 6000).await);
         }
-        let sync = Sync {
+        let sync = SyncChats {
             chats: known(&scene, &chats).await,
             limit: Some(4),
             position: Since::Unsaid,

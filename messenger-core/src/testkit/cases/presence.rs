@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration}
 use crate::{
     context::Context,
     domain::{Timestamp, UserId},
-    ports::{Lease, Presence, PresenceState, WentOffline},
+    ports::{Lease, PresenceState, PresenceStore, WentOffline},
     testkit::{FreshPresence, race},
 };
 
@@ -178,9 +178,9 @@ pub async fn unknown_person_is_offline(fresh: &dyn FreshPresence) {
 /// A presence, with times in units.
 struct Scene<'f> {
     fresh: &'f dyn FreshPresence,
-    presence: Arc<dyn Presence>,
+    presence: Arc<dyn PresenceStore>,
     /// Another node.
-    sweeper: Arc<dyn Presence>,
+    sweeper: Arc<dyn PresenceStore>,
     context: Context,
 }
 

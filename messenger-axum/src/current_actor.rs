@@ -11,10 +11,10 @@ use crate::{Problem, door::bearer};
 ///
 /// ```
 /// use axum::{Router, routing::get};
-/// use messenger_axum::{Login, Problem};
+/// use messenger_axum::{CurrentActor, Problem};
 /// use messenger_core::Messenger;
 ///
-/// async fn whoami(Login(actor): Login) -> Result<String, Problem> {
+/// async fn whoami(CurrentActor(actor): CurrentActor) -> Result<String, Problem> {
 ///     Ok(actor.user()?.to_string())
 /// }
 ///
@@ -23,9 +23,9 @@ use crate::{Problem, door::bearer};
 /// # });
 /// ```
 #[derive(Clone)]
-pub struct Login(pub Actor);
+pub struct CurrentActor(pub Actor);
 
-impl<S> FromRequestParts<S> for Login
+impl<S> FromRequestParts<S> for CurrentActor
 where
     Messenger: FromRef<S>,
     S: Send + Sync,
