@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("cookbook.md")]
 
 mod actor;
 mod announcements;

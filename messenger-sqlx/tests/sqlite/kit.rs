@@ -1,6 +1,5 @@
 //! The conformance kit on SQLite.
 
-#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;

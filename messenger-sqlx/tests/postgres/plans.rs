@@ -1,11 +1,9 @@
 //! That tables are read by their indexes, and nothing that grows is sorted: by the plans that the server used, those of
 //! statements inside of functions included, in a database with a chat of 1,000,000 messages and a person in 5,000 chats.
 
-#![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::plans::{Plans, SETTINGS, TELL};
 use messenger_core::{
     ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
     context::Context,
@@ -18,7 +16,6 @@ use messenger_core::{
 use messenger_sqlx::PostgresStore;
 use messenger_testing::{PrivateServer, connect, execute};
 use sqlx::postgres::PgPoolOptions;
-use support::plans::{Plans, SETTINGS, TELL};
 
 /// What an intent may sort.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,13 @@
 //! The conformance kit through PgBouncer, which gives each transaction another connection of the server.
 
-#![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use crate::support::postgres::migrated;
 use messenger_core::testkit;
 use messenger_sqlx::PostgresStore;
 use messenger_testing::{Database, Pooler, server_url};
-use support::postgres::migrated;
 
 /// A store whose connections lead through a pooler of its own: it is to be the only one to mix them up.
 async fn fresh() -> (Arc<PostgresStore>, (Pooler, Database)) {

@@ -1,6 +1,5 @@
 //! A server that is crashed again and again while people write.
 
-#![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

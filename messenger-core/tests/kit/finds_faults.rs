@@ -235,7 +235,7 @@ fn each_case_finds_the_fault_that_it_is_about() {
 
 #[test]
 fn every_case_of_the_bus_is_here() {
-    let listed = include_str!("../src/testkit/list.rs");
+    let listed = include_str!("../../src/testkit/list.rs");
     let (_, of_the_bus) = listed.split_once("bus {").unwrap();
     let names = of_the_bus.split('}').next().unwrap().split_whitespace();
     let here: Vec<_> = CASES.iter().map(|(name, ..)| *name).collect();

@@ -1,13 +1,11 @@
 //! What is particular to a database on a server: opening it, sharing it with a host and with other nodes, and a server
 //! that is slow, full or away.
 
-#![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use crate::support::postgres::migrated;
 use futures::future::join_all;
 use messenger_core::{
     ChatId, Seq, UserId,
@@ -23,7 +21,6 @@ use messenger_sqlx::{
 };
 use messenger_testing::{Database, connect, execute, server_url, with_database};
 use sqlx::postgres::PgPoolOptions;
-use support::postgres::migrated;
 use tokio::time::Instant;
 
 async fn refused(builder: PostgresBuilder) -> (OpenError, String) {

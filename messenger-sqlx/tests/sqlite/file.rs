@@ -1,6 +1,5 @@
 //! What is particular to a database that is a file: opening it, sharing it, and dying while it is written.
 
-#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -158,7 +157,7 @@ async fn what_was_acknowledged_survives_the_death_of_the_process() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("chat.db");
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["what_was_acknowledged_survives_the_death_of_the_process", "--exact", "--nocapture"])
+        .args(["file::what_was_acknowledged_survives_the_death_of_the_process", "--exact", "--nocapture"])
         .env(VICTIM, &path)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,11 +1,7 @@
 //! The conformance kit on PostgreSQL.
 
-#![cfg(feature = "postgres")]
-
-mod support;
-
+use crate::support::postgres::fresh;
 use messenger_core::testkit;
-use support::postgres::fresh;
 
 testkit::store_cases!(fresh());
 

@@ -1,11 +1,9 @@
 //! That what a read costs goes by what it answers, and not by how much is stored or what the server thinks is stored: by
 //! the pages that it looks at, in tables that were analysed while they were small and have grown since.
 
-#![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::plans::{Plans, SETTINGS, TELL};
 use messenger_core::{
     ChatId, DisplayName, MessageId, Revision, Seq, SessionId, TokenHash, UserId, Username,
     ports::{
@@ -17,7 +15,6 @@ use messenger_core::{
 use messenger_sqlx::PostgresStore;
 use messenger_testing::{PrivateServer, connect, execute};
 use sqlx::postgres::PgPoolOptions;
-use support::plans::{Plans, SETTINGS, TELL};
 
 const PAGE: usize = 20;
 

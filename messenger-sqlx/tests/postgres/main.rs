@@ -1,0 +1,13 @@
+//! The store on PostgreSQL: the conformance kit, directly and through PgBouncer, and what is particular to it. One binary,
+//! because linking each takes longer than many of them run.
+
+#![cfg(feature = "postgres")]
+
+mod crash;
+mod growth;
+mod kit;
+mod plans;
+#[cfg(unix)]
+mod pooler;
+mod server;
+mod support;

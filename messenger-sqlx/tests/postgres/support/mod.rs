@@ -1,0 +1,4 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+pub(crate) mod plans;
+pub(crate) mod postgres;

@@ -1,0 +1,6 @@
+//! The store on SQLite: the conformance kit, and what is particular to a file.
+
+#![cfg(feature = "sqlite")]
+
+mod file;
+mod kit;
