@@ -29,7 +29,7 @@ impl PostgresStore {
     /// Connects to the database of a URL and brings its tables up to date.
     ///
     /// The URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the parameters that
-    /// [`PgConnectOptions`](sqlx::postgres::PgConnectOptions) knows, for instance `sslmode=verify-full` and
+    /// [`PgConnectOptions`] knows, for instance `sslmode=verify-full` and
     /// `sslrootcert=FILE`.
     ///
     /// # Errors
