@@ -14,30 +14,11 @@ use messenger_sql::{
 };
 
 use crate::{
-    MssqlStore,
     call::Call,
     row::SqlRow,
-    schema::Schema,
-    sql::{Bytes, fits, int, procedure},
+    sql::{Bytes, fits, int},
+    store::MssqlStore,
 };
-
-/// The procedures of this file.
-#[derive(Debug)]
-pub(crate) struct Sql {
-    one: Arc<str>,
-    all: Arc<str>,
-    some: Arc<str>,
-}
-
-impl Sql {
-    pub(crate) fn new(schema: &Schema) -> Self {
-        Self {
-            one: procedure(schema, "append_message"),
-            all: procedure(schema, "append_messages"),
-            some: procedure(schema, "append_some_messages"),
-        }
-    }
-}
 
 /// How often a batch is tried in which others store the same client ids at the same time.
 const ATTEMPTS: usize = 5;

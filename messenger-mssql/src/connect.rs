@@ -104,7 +104,7 @@ impl Connector {
     const REDIRECTS: u32 = 3;
 
     /// Opens a connection and sets its session up, before `deadline` and within the time that a connection may take.
-    pub(crate) async fn connect(&self, deadline: Instant) -> Result<Link, ConnectError> {
+    pub(crate) async fn open(&self, deadline: Instant) -> Result<Link, ConnectError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
         let mut target = Target { host: self.address.host.clone(), port: self.address.known_port() };
         for _ in 0..=Self::REDIRECTS {
@@ -277,7 +277,7 @@ pub(crate) enum ConnectError {
     UnsafeRedirect,
     /// What it answers can't be read.
     #[error("it does not answer as an SQL Server does: {0}")]
-    Odd(#[source] Box<dyn std::error::Error + Send + Sync>),
+    InvalidResponse(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
     Server(#[source] ServerError),
     #[error("{}", driver(_0))]

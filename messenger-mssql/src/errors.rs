@@ -60,13 +60,14 @@ pub(crate) struct ServerError {
     class: u8,
     line: u32,
     procedure: Box<str>,
-    said: Said,
+    detail: Detail,
 }
 
 #[derive(Debug)]
-enum Said {
+enum Detail {
     Text(Box<str>),
-    Nothing,
+    /// There are values in the text.
+    Withheld,
     /// That this is unique, and that there is one already.
     Unique(Option<Unique>),
 }
@@ -112,8 +113,8 @@ impl ServerError {
     /// The outcome that it stands for.
     pub(crate) fn kind(&self) -> StoreErrorKind {
         let is = |numbers: &[u32]| numbers.contains(&self.number);
-        match self.said {
-            Said::Unique(Some(what)) => StoreErrorKind::AlreadyExists(what),
+        match self.detail {
+            Detail::Unique(Some(what)) => StoreErrorKind::AlreadyExists(what),
             _ if is(&CORRUPT) => StoreErrorKind::Corrupt,
             _ if is(&UNAVAILABLE) || is(&IN_THE_WAY) || self.is_fatal() => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Other,
@@ -144,12 +145,12 @@ impl ServerError {
 impl From<TokenError> for ServerError {
     fn from(error: TokenError) -> Self {
         let number = error.code();
-        let said = if DUPLICATES.contains(&number) {
-            Said::Unique(unique(error.message()))
+        let detail = if DUPLICATES.contains(&number) {
+            Detail::Unique(unique(error.message()))
         } else if WITH_VALUES.contains(&number) {
-            Said::Nothing
+            Detail::Withheld
         } else {
-            Said::Text(error.message().trim_end().into())
+            Detail::Text(error.message().trim_end().into())
         };
         Self {
             number,
@@ -157,7 +158,7 @@ impl From<TokenError> for ServerError {
             class: error.class(),
             line: error.line(),
             procedure: error.procedure().into(),
-            said,
+            detail,
         }
     }
 }
@@ -165,11 +166,11 @@ impl From<TokenError> for ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, state, class, .. } = self;
-        match &self.said {
-            Said::Text(text) => write!(f, "{text} (error {number}")?,
-            Said::Nothing => write!(f, "a value does not fit (error {number}")?,
-            Said::Unique(Some(what)) => write!(f, "there is such a {what:?} already (error {number}")?,
-            Said::Unique(None) => write!(f, "something unknown is unique (error {number}")?,
+        match &self.detail {
+            Detail::Text(text) => write!(f, "{text} (error {number}")?,
+            Detail::Withheld => write!(f, "a value does not fit (error {number}")?,
+            Detail::Unique(Some(what)) => write!(f, "there is such a {what:?} already (error {number}")?,
+            Detail::Unique(None) => write!(f, "something unknown is unique (error {number}")?,
         }
         write!(f, ", class {class}, state {state}")?;
         if !self.procedure.is_empty() {

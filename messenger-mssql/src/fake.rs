@@ -294,7 +294,7 @@ pub(crate) fn connector(dial: Dial) -> Connector {
 /// An error of the server, by way of the driver, which alone can make one.
 pub(crate) async fn error(number: u32, class: u8, message: &str) -> Error {
     let server = Server::new();
-    let mut link = connector(server.dial()).connect(far()).await.unwrap();
+    let mut link = connector(server.dial()).open(far()).await.unwrap();
     server.then(refusal(number, class, message));
     link.simple_query("SELECT 1").await.unwrap_err()
 }

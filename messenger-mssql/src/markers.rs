@@ -7,25 +7,7 @@ use messenger_sql::{
     marks::{Found, Marks, Place, walk},
 };
 
-use crate::{
-    MssqlStore,
-    call::Call,
-    row::SqlRow,
-    schema::Schema,
-    sql::{fits, procedure},
-};
-
-/// The procedure of this file.
-#[derive(Debug)]
-pub(crate) struct Sql {
-    move_all: Arc<str>,
-}
-
-impl Sql {
-    pub(crate) fn new(schema: &Schema) -> Self {
-        Self { move_all: procedure(schema, "move_markers") }
-    }
-}
+use crate::{call::Call, row::SqlRow, sql::fits, store::MssqlStore};
 
 #[async_trait]
 impl MarkerStore for MssqlStore {

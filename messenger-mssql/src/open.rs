@@ -8,18 +8,19 @@ use messenger_sql::{
     columns::Columns,
     migrations::Migrations,
     open::{Migrated, OpenError, OpenErrorKind},
+    pool::Settings,
     turns,
 };
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    MssqlStore,
     address::{Address, Encryption},
     connect::{ConnectError, Connector, Dial, Link, TokenSource, batch},
-    connections::{Connections, Settings},
+    connections::Connections,
     migrate::{Commits, Dialect, MIGRATIONS, MigrateError, migrate, pending_migrations},
     row::SqlRow,
     schema::Schema,
+    store::MssqlStore,
 };
 
 /// More than anybody waits, and less than what a clock or the server can't count.
@@ -252,6 +253,7 @@ impl MssqlBuilder {
             timeout,
             idle_timeout: self.idle_timeout,
             max_lifetime: self.max_lifetime,
+            keeps_free: true,
         };
         Ok(MssqlStore::new(Connections::new(connector, settings), &schema, is_versioned, self.lanes))
     }
@@ -293,7 +295,7 @@ impl MssqlBuilder {
     ) -> Result<bool, OpenError> {
         let connector = Connector { lock_timeout: None, ..connector.clone() };
         let failed = |error| unusable(place, error);
-        let mut link = connector.connect(Instant::now() + connector.timeout).await.map_err(failed)?;
+        let mut link = connector.open(Instant::now() + connector.timeout).await.map_err(failed)?;
         let server = timeout(limit, Server::ask(&mut link)).await;
         let server = server.unwrap_or(Err(ConnectError::NoAnswer)).map_err(failed)?;
         server.check(place)?;
@@ -347,8 +349,8 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
 
     async fn ask(link: &mut Link) -> Result<Self, ConnectError> {
         let rows = batch(link, Self::QUESTION).await?;
-        let row = rows.first().ok_or_else(|| ConnectError::Odd("no row".into()))?;
-        Self::read(&mut Columns::of(row)).map_err(|error| ConnectError::Odd(error.into()))
+        let row = rows.first().ok_or_else(|| ConnectError::InvalidResponse("no row".into()))?;
+        Self::read(&mut Columns::of(row)).map_err(|error| ConnectError::InvalidResponse(error.into()))
     }
 
     fn read(columns: &mut Columns<'_, SqlRow>) -> StoreResult<Self> {
@@ -429,7 +431,7 @@ fn not_migrated(place: &str, schema: &Schema, error: MigrateError) -> OpenError 
     match error {
         MigrateError::Refused(refusal) => migrated(&name).refused(&refusal),
         MigrateError::Failed(error) => unusable(place, error),
-        MigrateError::Unreadable(error) => unusable(place, ConnectError::Odd(error.into())),
+        MigrateError::Unreadable(error) => unusable(place, ConnectError::InvalidResponse(error.into())),
         MigrateError::Busy => OpenError::new(
             OpenErrorKind::Busy,
             format!("{name} is being migrated by another node, and has been for 15 minutes"),

@@ -5,66 +5,9 @@ use messenger_core::{
     SessionId, Timestamp, TokenHash, UserId,
     ports::{NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
-use messenger_sql::columns::{SESSION, rows};
+use messenger_sql::columns::rows;
 
-use crate::{
-    MssqlStore,
-    call::Call,
-    schema::Schema,
-    sql::{id, procedure},
-};
-
-/// The procedures and statements of this file.
-#[derive(Debug)]
-pub(crate) struct Sql {
-    create: Arc<str>,
-    by_token: Arc<str>,
-    of_user: Arc<str>,
-    touch: Arc<str>,
-    end: Arc<str>,
-    remove_expired: Arc<str>,
-    existing: Arc<str>,
-}
-
-impl Sql {
-    pub(crate) fn new(schema: &Schema) -> Self {
-        let (first, second) = (id(1), id(2));
-        Self {
-            create: procedure(schema, "create_session"),
-            by_token: format!(
-                "SELECT {SESSION} FROM {schema}.messenger_sessions AS s WHERE s.token_hash = CAST(@P1 AS binary(32))"
-            )
-            .into(),
-            of_user: format!(
-                "SELECT {SESSION} FROM {schema}.messenger_sessions AS s WHERE s.user_id = {first}
-                ORDER BY s.created_at DESC, s.id DESC"
-            )
-            .into(),
-            touch: format!(
-                "UPDATE {schema}.messenger_sessions SET
-                    last_used_at = CASE WHEN last_used_at > @P2 THEN last_used_at ELSE @P2 END,
-                    expires_at = CASE WHEN expires_at > @P3 THEN expires_at ELSE @P3 END
-                WHERE id = {first}"
-            )
-            .into(),
-            end: format!(
-                "DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id WHERE id = {first} AND user_id = {second}"
-            )
-            .into(),
-            // Those that somebody else is at work on are left to them, or to the next time.
-            remove_expired: format!(
-                "DELETE TOP (@P2) FROM {schema}.messenger_sessions WITH (ROWLOCK, READPAST, READCOMMITTEDLOCK) OUTPUT deleted.id
-                WHERE expires_at < @P1"
-            )
-            .into(),
-            existing: format!(
-                "SELECT s.id FROM {schema}.messenger_unpack_ids(@P1) AS a
-                JOIN {schema}.messenger_sessions AS s ON s.id = a.id"
-            )
-            .into(),
-        }
-    }
-}
+use crate::{call::Call, store::MssqlStore};
 
 #[async_trait]
 impl SessionStore for MssqlStore {

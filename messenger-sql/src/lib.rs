@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 pub mod append;
 pub mod columns;
@@ -6,6 +7,7 @@ pub mod marks;
 pub mod memberships;
 pub mod migrations;
 pub mod open;
+pub mod pool;
 pub mod prefix;
 pub mod records;
 pub mod turns;

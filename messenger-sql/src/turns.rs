@@ -173,7 +173,7 @@ impl<T> Caller<T> {
 
 /// Why work was not done for its caller.
 #[derive(Debug, thiserror::Error)]
-enum NoTurn {
+pub(crate) enum NoTurn {
     #[error("too many are waiting for a connection")]
     Crowded,
     #[error("no connection was free in time")]

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -11,3 +13,5 @@ pub mod sqlite;
 pub use postgres::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteBuilder, SqliteStore};
+/// The driver, whose types a host meets where it hands in a pool.
+pub use sqlx;

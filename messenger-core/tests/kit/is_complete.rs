@@ -5,17 +5,7 @@ use std::collections::BTreeSet;
 #[test]
 fn every_point_of_a_behavior_list_is_a_case() {
     let ports = [
-<<<<<<< HEAD:messenger-core/tests/kit_is_complete.rs
-        include_str!("../src/ports/store.rs"),
-        include_str!("../src/ports/users.rs"),
-        include_str!("../src/ports/sessions.rs"),
-        include_str!("../src/ports/chats.rs"),
-        include_str!("../src/ports/messages.rs"),
-        include_str!("../src/ports/markers.rs"),
-        include_str!("../src/ports/presence.rs"),
-        include_str!("../src/ports/bus.rs"),
-=======
-        include_str!("../../src/ports/mod.rs"),
+        include_str!("../../src/ports/store.rs"),
         include_str!("../../src/ports/users.rs"),
         include_str!("../../src/ports/sessions.rs"),
         include_str!("../../src/ports/chats.rs"),
@@ -23,7 +13,6 @@ fn every_point_of_a_behavior_list_is_a_case() {
         include_str!("../../src/ports/markers.rs"),
         include_str!("../../src/ports/presence.rs"),
         include_str!("../../src/ports/bus.rs"),
->>>>>>> h-d:messenger-core/tests/kit/is_complete.rs
     ];
     let promised: BTreeSet<_> = ports.iter().flat_map(|port| port.lines()).filter_map(point).collect();
     let listed: BTreeSet<_> = include_str!("../../src/testkit/list.rs").lines().filter_map(case).collect();

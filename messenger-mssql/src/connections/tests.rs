@@ -1,8 +1,8 @@
 use std::{error::Error as _, iter::repeat_n};
 
 use futures::{FutureExt as _, future::join_all};
-use messenger_core::ports::Unique;
-use messenger_sql::columns::corrupt;
+use messenger_core::ports::{StoreError, StoreErrorKind, Unique};
+use messenger_sql::{columns::corrupt, pool::QUIET};
 use tokio::{spawn, time::advance};
 
 use super::*;
@@ -15,6 +15,7 @@ const SETTINGS: Settings = Settings {
     timeout: Duration::from_secs(15),
     idle_timeout: Duration::from_secs(600),
     max_lifetime: Duration::from_secs(1800),
+    keeps_free: true,
 };
 const ROLL_BACK: &str = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION";
 
@@ -155,11 +156,11 @@ async fn a_panic_of_the_reader_costs_no_more_than_the_connection() {
         assert_eq!(server.seen().opened, connection);
     }
     server.until(|seen| seen.open == 0).await;
-    assert_eq!(connections.turns.free(), 2);
+    assert_eq!(connections.pool.available(), 2);
 }
 
 async fn until_at_rest(connections: &Connections) {
-    while connections.turns.free() < SETTINGS.max_connections as usize {
+    while connections.pool.available() < SETTINGS.max_connections as usize {
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -193,7 +194,7 @@ async fn what_has_begun_is_finished_without_its_caller() {
         () = until => {}
     }
     drop(caller);
-    assert_eq!(connections.turns.free(), 1);
+    assert_eq!(connections.pool.available(), 1);
     // Both seats are free again only when the work is done.
     let dropped_at = Instant::now();
     until_at_rest(&connections).await;
@@ -231,7 +232,7 @@ async fn whoever_goes_away_before_it_begins_leaves_it_undone() {
     assert_eq!(server.texts(), [""; 0]);
     connections.done(call("q")).await.unwrap();
     assert_eq!((server.texts(), server.seen().opened), (vec!["q".to_owned()], 1));
-    assert_eq!(connections.turns.free(), 2);
+    assert_eq!(connections.pool.available(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,9 +322,9 @@ async fn a_connection_that_was_quiet_is_asked_before_it_is_used() {
     let server = Server::new();
     let connections = connections(&server);
     connections.done(call("p")).await.unwrap();
-    advance(Connections::QUIET).await;
+    advance(QUIET).await;
     connections.done(call("q")).await.unwrap();
-    advance(Connections::QUIET + Duration::from_millis(1)).await;
+    advance(QUIET + Duration::from_millis(1)).await;
     connections.done(call("r")).await.unwrap();
     assert_eq!(server.texts(), ["p", "q", "SELECT 1", "r"]);
     assert_eq!(server.connections(), [1; 4]);
@@ -331,11 +332,11 @@ async fn a_connection_that_was_quiet_is_asked_before_it_is_used() {
     for (at, trouble) in
         [Reply::Stall(vec![]), Reply::Cut(vec![]), Reply::Bytes(vec![0; 20])].into_iter().enumerate()
     {
-        advance(Connections::QUIET * 2).await;
+        advance(QUIET * 2).await;
         server.then(trouble);
         let began_at = Instant::now();
         connections.done(call("s")).await.unwrap();
-        assert!(began_at.elapsed() <= Connections::PATIENCE);
+        assert!(began_at.elapsed() <= PATIENCE);
         assert_eq!(server.seen().opened, at + 2);
     }
 }
@@ -427,7 +428,7 @@ async fn why_there_is_no_connection_is_told() {
             assert!(cause(&error).starts_with(wanted), "{error:?}");
             assert!(!format!("{error:?}").contains("secret"));
         }
-        assert_eq!(connections.turns.free(), 2);
+        assert_eq!(connections.pool.available(), 2);
         server.until(|seen| seen.open == 0).await;
     }
 }

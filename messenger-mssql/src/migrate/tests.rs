@@ -74,7 +74,7 @@ fn number(number: i64) -> Reply {
 #[tokio::test(start_paused = true)]
 async fn an_empty_database_is_brought_up_to_date_under_the_lock() {
     let server = Server::new();
-    let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
+    let mut link = fake::connector(server.dial()).open(fake::far()).await.unwrap();
     server.then(number(0));
     migrate(&mut link, &schema(), &MIGRATIONS, Dialect::SQL_SERVER).await.unwrap();
     let texts = server.texts();
@@ -93,7 +93,7 @@ async fn an_empty_database_is_brought_up_to_date_under_the_lock() {
 #[tokio::test(start_paused = true)]
 async fn another_node_is_waited_for_but_not_for_ever() {
     let server = Server::new();
-    let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
+    let mut link = fake::connector(server.dial()).open(fake::far()).await.unwrap();
     for busy in [-1, -999] {
         server.then(number(busy));
     }
@@ -113,7 +113,7 @@ async fn another_node_is_waited_for_but_not_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn what_fails_is_undone_and_the_lock_released() {
     let server = Server::new();
-    let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
+    let mut link = fake::connector(server.dial()).open(fake::far()).await.unwrap();
     server.then(number(0));
     server.whenever("CREATE SCHEMA", refusal(262, 14, "CREATE SCHEMA permission denied in database 'app'."));
     let error = migrate(&mut link, &schema(), &MIGRATIONS, Dialect::SQL_SERVER).await.unwrap_err();
@@ -127,7 +127,7 @@ async fn what_fails_is_undone_and_the_lock_released() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_for_a_table_gives_way_and_begins_anew() {
     let server = Server::new();
-    let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
+    let mut link = fake::connector(server.dial()).open(fake::far()).await.unwrap();
     // The lock, the setting, the transaction and two looks at what is there.
     for answer in [number(0), returned(0), returned(0), returned(0), returned(0)] {
         server.then(answer);
@@ -161,7 +161,7 @@ fn applied(steps: &[(i64, &'static [u8], &'static str)]) -> Reply {
 #[tokio::test(start_paused = true)]
 async fn what_was_done_by_others_is_looked_at() {
     let server = Server::new();
-    let mut link = fake::connector(server.dial()).connect(fake::far()).await.unwrap();
+    let mut link = fake::connector(server.dial()).open(fake::far()).await.unwrap();
     let pending = pending_migrations(&mut link, &schema(), &MIGRATIONS).await.unwrap();
     assert_eq!(pending.steps.len(), MIGRATIONS.steps.len());
     assert_eq!(pending.routines.unwrap().release, 1);

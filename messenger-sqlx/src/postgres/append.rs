@@ -9,46 +9,15 @@ use messenger_core::{
 };
 use messenger_sql::{
     append::{Answers, Base, Plan, Rounds, Said},
-    columns::MESSAGE,
     records::text_message,
 };
-use sqlx::SqlStr;
 
 use super::{
-    PostgresStore,
-    connections::{Session, Way},
+    connections::{Mode, Session},
     errors::is_worth_another_try,
-    sql::{Bind as _, Columns, Query, Schema, statement, uuids},
+    sql::{Bind as _, Columns, Query, uuids},
+    store::PostgresStore,
 };
-
-/// The statements of this file.
-#[derive(Debug)]
-pub(super) struct Sql {
-    one: SqlStr,
-    all: SqlStr,
-    some: SqlStr,
-    by_ids: SqlStr,
-}
-
-impl Sql {
-    pub(super) fn new(schema: &Schema) -> Self {
-        Self {
-            one: statement(format!(
-                "SELECT * FROM {schema}.messenger_append_message($1, $2, $3, $4, $5, $6, $7, $8)"
-            )),
-            all: statement(format!(
-                "SELECT * FROM {schema}.messenger_append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-                 $12, $13, $14, $15)"
-            )),
-            some: statement(format!(
-                "SELECT * FROM {schema}.messenger_append_some_messages($1, $2, $3, $4, $5, $6, $7, $8)"
-            )),
-            by_ids: statement(format!(
-                "SELECT {MESSAGE} FROM {schema}.messenger_messages AS m WHERE m.id = ANY ($1)"
-            )),
-        }
-    }
-}
 
 /// How often a batch is tried that others get in the way of. Locks are taken in a fixed order, so this is rare.
 const ATTEMPTS: usize = 5;
@@ -74,7 +43,7 @@ fn is_of_others(error: &StoreError) -> bool {
 /// `None`, and nothing is done, if it was stored before.
 async fn append_one(store: &PostgresStore, new: &NewMessage) -> StoreResult<Option<Answers>> {
     let query = bind_one(store.query(&store.sql().append.one), new);
-    let said = store.run(Way::Statement, |session| Box::pin(session.one(query, Said::read)));
+    let said = store.run(Mode::Statement, |session| Box::pin(session.one(query, Said::read)));
     Ok(match said.await?.unwrap_or(Said::Stranger) {
         Said::Stored(seq, revision) => Some(vec![Ok(Appended::New(text_message(new, seq, revision)))]),
         Said::Stranger => Some(vec![Err(StoreErrorKind::NotMember.into())]),
@@ -88,7 +57,7 @@ async fn append_all(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<
     let Some(plan) = Plan::of(batch) else { return Ok(None) };
     let query = bind_plan(store.query(&store.sql().append.all), &plan);
     let query = bind_columns(query.ids(batch.iter().map(|new| &new.id)), batch.iter());
-    let bases = store.run(Way::Statement, |session| Box::pin(session.one(query, bases))).await?;
+    let bases = store.run(Mode::Statement, |session| Box::pin(session.one(query, bases))).await?;
     bases.flatten().map(|bases| plan.answers(batch, &bases)).transpose()
 }
 
@@ -110,7 +79,7 @@ async fn sort_out(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<An
     let mut attempt = 1;
     loop {
         let batch = Arc::clone(&batch);
-        let done = store.run(Way::Transaction, |session| Box::pin(append_some(session, batch))).await;
+        let done = store.run(Mode::Transaction, |session| Box::pin(append_some(session, batch))).await;
         match done {
             Err(error) if is_of_others(&error) && attempt < ATTEMPTS => attempt += 1,
             done => return done,

@@ -1,13 +1,10 @@
 //! Connections, and the promise that none is used again with something under way on it.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{TryStreamExt as _, future::BoxFuture};
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
-use messenger_sql::turns::{Caller, Seat, Turns};
+use messenger_sql::pool::{self, Connect, Connection, Pool};
 use sqlx::{Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgConnection};
 use tokio::{
     runtime::Handle,
@@ -15,27 +12,18 @@ use tokio::{
 };
 
 use super::{
-    Statements,
     errors::{is_of_another_transaction, leaves_the_connection_usable, store_error},
     sql::{Columns, Query},
+    statements::Statements,
 };
 use crate::row::Fetched;
 
 /// Where intents get their connections from.
-///
-/// The pool of sqlx opens and closes them. Of a pool of our own, those that are free are kept here: given back to
-/// sqlx, each would cost an exchange with the server and a task, because sqlx can't know that nothing is under way
-/// on it.
 #[derive(Debug)]
 pub(super) struct Connections {
-    pool: PgPool,
     settings: Settings,
     pub(super) statements: Arc<Statements>,
-    /// With a seat for each connection that the pool may have.
-    turns: Turns,
-    /// The one that was used last is used next, so that those not needed grow old.
-    free: Mutex<Vec<Session>>,
-    broken_at: BrokenAt,
+    pool: Arc<Pool<Opener>>,
 }
 
 /// How connections are used.
@@ -54,9 +42,19 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
 }
 
+/// The pool of sqlx opens and closes connections. Of a pool of our own, those that are free are kept apart from it: given
+/// back to sqlx, each would cost an exchange with the server and a task, because sqlx can't know that nothing is under
+/// way on it.
+#[derive(Debug)]
+struct Opener {
+    pool: PgPool,
+    statements: Arc<Statements>,
+    persistent: bool,
+}
+
 /// How an intent uses its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Mode {
     /// One statement that changes nothing, or several whose order does not matter.
     Read,
     /// As `Read`, for what may look at very much if the server decides by what it has counted.
@@ -67,74 +65,50 @@ pub(super) enum Way {
     Transaction,
 }
 
-/// When a connection was last found broken: those that have not been used since may be, too.
-type BrokenAt = Arc<Mutex<Option<Instant>>>;
-
 impl Connections {
-    /// One that was free for longer is asked whether it is still there before it is used.
-    const QUIET: Duration = Duration::from_secs(5);
-    /// One that was free for longer is closed when another one is given back.
+    /// One that was free for longer is closed when another one is used.
     const IDLE: Duration = Duration::from_secs(600);
-    /// One that is older is closed after use: a server that was moved is found, and the server's caches don't grow for
-    /// ever.
+    /// One that is older is closed after use.
     pub(super) const LIFETIME: Duration = Duration::from_secs(1800);
 
     pub(super) fn new(pool: PgPool, settings: Settings, statements: Arc<Statements>) -> Self {
-        let turns = Turns::new(pool.options().get_max_connections(), settings.max_waiting);
-        Self { pool, settings, statements, turns, free: Mutex::default(), broken_at: BrokenAt::default() }
+        let of_pool = pool::Settings {
+            max_connections: pool.options().get_max_connections(),
+            max_waiting: settings.max_waiting,
+            acquire_timeout: settings.acquire_timeout,
+            timeout: settings.timeout,
+            idle_timeout: Self::IDLE,
+            max_lifetime: Self::LIFETIME,
+            keeps_free: !settings.shared,
+        };
+        let opener = Opener { pool, statements: Arc::clone(&statements), persistent: !settings.pooled };
+        Self { settings, statements, pool: Arc::new(Pool::new(opener, of_pool)) }
     }
 
     /// Does the work with a connection. Once begun it goes on wherever its caller is; a caller that goes away before
     /// leaves it undone.
-    pub(super) async fn run<T, F>(self: &Arc<Self>, way: Way, work: F) -> StoreResult<T>
+    pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: for<'s> FnOnce(&'s mut Session) -> BoxFuture<'s, StoreResult<T>> + Send + 'static,
     {
-        let Settings { acquire_timeout, timeout, .. } = self.settings;
-        let now = Instant::now();
-        let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
-        let connections = Arc::clone(self);
-        let work = move |seat, caller: Caller<T>| async move {
-            let session = match connections.session(seat, until).await {
-                Ok(session) => session,
-                Err(error) => return caller.answer(Err(error)),
-            };
-            if caller.is_gone() {
-                return connections.give_back(session);
-            }
-            // A connection that does not answer is closed when its time is over: the session is dropped with the work.
-            let answer = timeout_at(deadline, connections.work(session, way, work)).await;
-            caller.answer(answer.unwrap_or_else(|elapsed| Err(unavailable(elapsed))));
+        let begin = self.begin(mode);
+        let work = move |mut session: pool::Pooled<Session>| async move {
+            let answer = session.run(begin, work).await;
+            (session, answer)
         };
-        self.turns.run(until, work).await
-    }
-
-    async fn work<T, F>(&self, mut session: Session, way: Way, work: F) -> StoreResult<T>
-    where
-        F: for<'s> FnOnce(&'s mut Session) -> BoxFuture<'s, StoreResult<T>>,
-    {
-        let result = match self.begin(way) {
-            None => work(&mut session).await,
-            Some(begin) => {
-                session.begin(begin).await?;
-                let result = work(&mut session).await;
-                session.end(result).await
-            }
-        };
-        self.give_back(session);
-        result
+        self.pool.run(work).await
     }
 
     /// The statements that begin a transaction, where one is to be begun.
-    fn begin(&self, way: Way) -> Option<SqlStr> {
+    fn begin(&self, mode: Mode) -> Option<SqlStr> {
         let Settings { shared, pooled, .. } = self.settings;
-        match way {
-            Way::Read if !pooled => None,
+        match mode {
+            Mode::Read if !pooled => None,
             // All connections of our own are told when they are opened.
-            Way::Planned if !pooled && !shared => None,
-            Way::Planned => Some(self.statements.begin_planned.clone()),
-            Way::Statement if !pooled && !shared => None,
+            Mode::Planned if !pooled && !shared => None,
+            Mode::Planned => Some(self.statements.begin_planned.clone()),
+            Mode::Statement if !pooled && !shared => None,
             _ => Some(self.statements.begin.clone()),
         }
     }
@@ -144,66 +118,28 @@ impl Connections {
         sqlx::query(text.clone()).persistent(!self.settings.pooled)
     }
 
-    async fn session(&self, seat: Seat, until: Instant) -> StoreResult<Session> {
-        while let Some((mut session, is_doubtful)) = self.take() {
-            if !is_doubtful || timeout_at(until, session.is_alive()).await == Ok(true) {
-                session.seat = Some(seat);
-                return Ok(session);
-            }
+    /// Waits for what is under way. Whoever comes later is refused.
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+        if !self.settings.shared {
+            self.pool.connect().pool.close().await;
         }
+    }
+}
+
+impl Connect for Opener {
+    type Connection = Session;
+
+    async fn connect(&self, until: Instant) -> StoreResult<Session> {
         let connection = timeout_at(until, self.pool.acquire()).await;
-        let connection = connection.map_err(unavailable)?.map_err(store_error)?;
         Ok(Session {
-            connection: Some(connection),
-            opened_at: Instant::now(),
-            free_since: Instant::now(),
-            seat: Some(seat),
+            connection: Some(connection.map_err(unavailable)?.map_err(store_error)?),
             statements: Arc::clone(&self.statements),
-            broken_at: Arc::clone(&self.broken_at),
-            persistent: !self.settings.pooled,
+            persistent: self.persistent,
             busy: false,
             in_transaction: false,
             is_old: false,
         })
-    }
-
-    /// The connection that was used last, and whether it may be broken.
-    fn take(&self) -> Option<(Session, bool)> {
-        let session = lock(&self.free).pop()?;
-        let is_doubtful = session.free_since.elapsed() > Self::QUIET
-            || lock(&self.broken_at).is_some_and(|broken_at| session.free_since < broken_at);
-        Some((session, is_doubtful))
-    }
-
-    fn give_back(&self, mut session: Session) {
-        if self.settings.shared || self.turns.is_closed() || !session.is_at_rest() {
-            return;
-        }
-        if session.opened_at.elapsed() > Self::LIFETIME {
-            session.is_old = true;
-            return;
-        }
-        session.free_since = Instant::now();
-        let seat = session.seat.take();
-        let mut free = lock(&self.free);
-        free.push(session);
-        // Those at the bottom are those that were not needed for the longest time.
-        let idle = free.iter().take_while(|session| session.free_since.elapsed() > Self::IDLE).count();
-        let mut idle: Vec<_> = free.drain(..idle).collect();
-        drop(free);
-        idle.iter_mut().for_each(|session| session.is_old = true);
-        // Not before the connection is there to be taken: else the next one in line would open another.
-        drop(seat);
-    }
-
-    /// Waits for what is under way. Whoever comes later is refused.
-    pub(super) async fn close(&self) {
-        self.turns.close().await;
-        let free = std::mem::take(&mut *lock(&self.free));
-        drop(free);
-        if !self.settings.shared {
-            self.pool.close().await;
-        }
     }
 }
 
@@ -213,12 +149,7 @@ impl Connections {
 pub(super) struct Session {
     /// Taken out when this is dropped.
     connection: Option<PoolConnection<Postgres>>,
-    opened_at: Instant,
-    free_since: Instant,
-    /// None while it is free.
-    seat: Option<Seat>,
     pub(super) statements: Arc<Statements>,
-    broken_at: BrokenAt,
     persistent: bool,
     /// Something was sent, and not all of the answer has come.
     busy: bool,
@@ -282,6 +213,17 @@ impl Session {
         done.map_err(store_error)
     }
 
+    /// Does the work, in a transaction that is begun with this, if any.
+    async fn run<T, F>(&mut self, begin: Option<SqlStr>, work: F) -> StoreResult<T>
+    where
+        F: for<'s> FnOnce(&'s mut Self) -> BoxFuture<'s, StoreResult<T>>,
+    {
+        let Some(begin) = begin else { return work(self).await };
+        self.begin(begin).await?;
+        let result = work(self).await;
+        self.end(result).await
+    }
+
     async fn begin(&mut self, begin: SqlStr) -> StoreResult<()> {
         self.in_transaction = true;
         match self.execute_all(begin.clone()).await {
@@ -305,7 +247,14 @@ impl Session {
         ended.and(result)
     }
 
-    const fn is_at_rest(&self) -> bool {
+    #[expect(clippy::expect_used, reason = "it is there until the session is dropped")]
+    fn connection(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("the session has its connection")
+    }
+}
+
+impl Connection for Session {
+    fn is_at_rest(&self) -> bool {
         !self.busy && !self.in_transaction
     }
 
@@ -315,9 +264,8 @@ impl Session {
         !self.busy
     }
 
-    #[expect(clippy::expect_used, reason = "it is there until the session is dropped")]
-    fn connection(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("the session has its connection")
+    fn retire(&mut self) {
+        self.is_old = true;
     }
 }
 
@@ -329,18 +277,10 @@ impl Drop for Session {
             drop(connection.detach());
             return;
         }
-        if !self.is_at_rest() {
-            *lock(&self.broken_at) = Some(Instant::now());
-        }
         if self.is_old || !self.is_at_rest() {
             connection.close_on_drop();
         }
     }
-}
-
-/// Nothing that is locked here can be left half changed.
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> StoreError {

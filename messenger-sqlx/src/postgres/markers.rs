@@ -4,25 +4,12 @@ use messenger_sql::{
     columns::integer,
     marks::{Found, Marks, Place, walk},
 };
-use sqlx::SqlStr;
 
 use super::{
-    PostgresStore,
-    connections::Way,
-    sql::{Columns, Schema, statement, uuids},
+    connections::Mode,
+    sql::{Columns, uuids},
+    store::PostgresStore,
 };
-
-/// The statements of this file.
-#[derive(Debug)]
-pub(super) struct Sql {
-    move_all: SqlStr,
-}
-
-impl Sql {
-    pub(super) fn new(schema: &Schema) -> Self {
-        Self { move_all: statement(format!("SELECT * FROM {schema}.messenger_move_markers($1, $2, $3, $4)")) }
-    }
-}
 
 #[async_trait]
 impl MarkerStore for PostgresStore {
@@ -36,7 +23,7 @@ impl MarkerStore for PostgresStore {
             .bind(uuids(batch.iter().map(|step| &step.user)))
             .bind(batch.iter().map(|step| integer(step.seq.get())).collect::<Vec<_>>())
             .bind(batch.iter().map(|step| step.read).collect::<Vec<_>>());
-        let rows = self.run(Way::Statement, |session| Box::pin(session.all(query, read))).await?;
+        let rows = self.run(Mode::Statement, |session| Box::pin(session.all(query, read))).await?;
         let mut found = vec![None; batch.len()];
         for (place, of_step) in rows {
             *found.get_mut(place).ok_or(StoreErrorKind::Corrupt)? = Some(of_step);

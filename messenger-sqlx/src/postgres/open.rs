@@ -11,11 +11,12 @@ use sqlx::{
 };
 
 use super::{
-    IDLE_IN_TRANSACTION, PLANNER, PostgresStore, Statements,
     connections::{Connections, Settings},
     errors::failure,
     migrate::{MIGRATIONS, MigrateError, migrate, pending_migrations},
     sql::Schema,
+    statements::{IDLE_IN_TRANSACTION, PLANNER, Statements},
+    store::PostgresStore,
 };
 
 /// More than anybody waits, and less than what a clock or the server can't count.
@@ -23,6 +24,30 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The oldest version of PostgreSQL that is known to do, as it numbers itself.
 const OLDEST: i32 = 130_000;
+
+impl PostgresStore {
+    /// Connects to the database of a URL and brings its tables up to date.
+    ///
+    /// The URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the parameters that
+    /// [`PgConnectOptions`] knows, for instance `sslmode=verify-full` and
+    /// `sslrootcert=FILE`.
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the database can't be used.
+    pub async fn connect(url: &str) -> Result<Self, OpenError> {
+        Self::builder(url).open().await
+    }
+
+    /// Settings for connecting to the database of a URL, as [`connect`](Self::connect) takes it.
+    pub fn builder(url: &str) -> PostgresBuilder {
+        PostgresBuilder::of_url(url)
+    }
+
+    /// Settings for a store that takes its connections from a pool of the host.
+    pub fn with_pool(pool: PgPool) -> PostgresBuilder {
+        PostgresBuilder::of_pool(pool)
+    }
+}
 
 /// Settings of a [`PostgresStore`].
 ///
@@ -183,7 +208,7 @@ impl PostgresBuilder {
             timeout: self.timeout,
         };
         let connections = Connections::new(pool, settings, Arc::new(statements));
-        Ok(PostgresStore { connections: Arc::new(connections), lanes: self.lanes })
+        Ok(PostgresStore::new(Arc::new(connections), self.lanes))
     }
 
     /// The pool, which has no connection yet, and where it leads to.

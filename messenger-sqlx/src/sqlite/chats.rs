@@ -17,9 +17,9 @@ use messenger_sql::{
 use sqlx::SqliteConnection;
 
 use super::{
-    SqliteStore, messages,
+    accounts, messages,
     sql::{self, Bind as _, json_ids, json_pairs},
-    users,
+    store::SqliteStore,
     writer::{self, NEXT_COMMIT, THIS_COMMIT},
 };
 
@@ -120,7 +120,7 @@ impl ChatStore for SqliteStore {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    users::check_live(conn, &chat.users).await?;
+                    accounts::check_live(conn, &chat.users).await?;
                     let by_pair = sqlx::query("SELECT id FROM messenger_chats WHERE pair = $1");
                     let by_pair = by_pair.bytes(&chat.pair_key());
                     if let Some(chat) = sql::one(conn, by_pair, |columns| columns.id()).await? {
@@ -239,7 +239,7 @@ async fn insert_direct(conn: &mut SqliteConnection, direct: &DirectChat) -> Stor
 async fn insert_group(conn: &mut SqliteConnection, group: NewGroup) -> StoreResult<()> {
     let mut users = vec![group.creator];
     users.extend(&group.members);
-    users::check_live(conn, &users).await?;
+    accounts::check_live(conn, &users).await?;
 
     let mut chat = new_chat(group.id, ChatKind::Group, Some(group.title), group.created_at);
     insert(conn, &chat, Origin::Group(group.creator, group.client_id.as_ref())).await?;
@@ -314,7 +314,7 @@ async fn admit(
     let admit = sqlx::query(admit).id(chat.id).time(joined_at).number(chat.last_seq.get());
     sql::run(conn, admit.number(chat.texts).bind(list)).await?;
     let users: Vec<_> = members.iter().map(|(user, _)| *user).collect();
-    users::count_memberships(conn, &users).await
+    accounts::count_memberships(conn, &users).await
 }
 
 async fn apply(conn: &mut SqliteConnection, change: RosterChange) -> StoreResult<RosterChanged> {
@@ -324,7 +324,7 @@ async fn apply(conn: &mut SqliteConnection, change: RosterChange) -> StoreResult
     if chat.roster_version != change.expected {
         return Err(StoreErrorKind::Conflict.into());
     }
-    users::check_live(conn, &change.add).await?;
+    accounts::check_live(conn, &change.add).await?;
     writer::execute(conn, NEXT_COMMIT).await?;
     let at = change.messages.first().map_or(chat.created_at, |message| message.at);
     let added: Vec<_> = change.add.iter().map(|user| (*user, Role::Member)).collect();

@@ -8,9 +8,9 @@ use messenger_sql::marks::{Found, Marks, MarksOfMembers, Place, walk};
 use sqlx::SqliteConnection;
 
 use super::{
-    SqliteStore,
     errors::store_error,
     sql::{self, Batched, Bind as _, Columns, numbered_values, values},
+    store::SqliteStore,
     writer,
 };
 use crate::row::Fetched;

@@ -15,8 +15,9 @@ use messenger_sql::{
 use sqlx::SqliteConnection;
 
 use super::{
-    SqliteStore, append,
+    append,
     sql::{self, Batched, Bind as _, json_ids, json_pairs},
+    store::SqliteStore,
     writer::{self, NEXT_COMMIT, THIS_COMMIT},
 };
 

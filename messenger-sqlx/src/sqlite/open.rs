@@ -17,10 +17,10 @@ use sqlx::{
 use tokio::time::Instant;
 
 use super::{
-    SqliteStore,
     errors::is_busy,
     migrate::{MIGRATIONS, MigrateError, migrate},
     readers::{ReaderSettings, Readers},
+    store::SqliteStore,
     writer::{Writer, WriterSettings},
 };
 
@@ -33,6 +33,23 @@ const LOG_LIMIT: u64 = 64 << 20;
 const MAPPED: u64 = 256 << 20;
 /// More than anybody waits, and less than what a clock can't count.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+impl SqliteStore {
+    /// Opens the store in the file `address`, which is made if there is none, and brings its tables up to date.
+    ///
+    /// `address` is a path, or `sqlite://` and a path, with `?mode=rw` if the file must be there already.
+    ///
+    /// # Errors
+    /// [`OpenError`] says in one sentence why the file can't be used.
+    pub async fn open(address: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder(address).open().await
+    }
+
+    /// Settings for opening the store in the file `address`, as [`open`](Self::open) takes it.
+    pub fn builder(address: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder::new(address.as_ref())
+    }
+}
 
 /// Settings of a [`SqliteStore`].
 ///

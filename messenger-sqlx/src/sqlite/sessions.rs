@@ -9,9 +9,9 @@ use messenger_sql::columns::{SESSION, rows};
 use sqlx::SqliteConnection;
 
 use super::{
-    SqliteStore,
+    accounts,
     sql::{self, Bind as _, json_ids},
-    users,
+    store::SqliteStore,
 };
 
 pub(super) static BY_TOKEN: LazyLock<String> =
@@ -30,7 +30,7 @@ impl SessionStore for SqliteStore {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    users::check_live(conn, &[session.user_id]).await?;
+                    accounts::check_live(conn, &[session.user_id]).await?;
                     insert(conn, &session).await?;
                     end_beyond(conn, session.user_id, max).await
                 })

@@ -1,0 +1,15 @@
+use std::sync::Arc;
+
+use crate::{schema::Schema, sql::procedure};
+
+/// The procedure of this file.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) move_all: Arc<str>,
+}
+
+impl Sql {
+    pub(crate) fn new(schema: &Schema) -> Self {
+        Self { move_all: procedure(schema, "move_markers") }
+    }
+}

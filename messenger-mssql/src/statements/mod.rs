@@ -1,0 +1,44 @@
+//! What the server is told, by what it is about.
+
+mod append;
+mod chats;
+mod markers;
+mod messages;
+mod sessions;
+mod users;
+
+use std::sync::Arc;
+
+use crate::schema::Schema;
+
+/// Every statement and the name of every procedure, with the schema's name in it.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) writable: Arc<str>,
+    pub(crate) users: users::Sql,
+    pub(crate) sessions: sessions::Sql,
+    pub(crate) chats: chats::Sql,
+    pub(crate) messages: messages::Sql,
+    pub(crate) append: append::Sql,
+    pub(crate) markers: markers::Sql,
+}
+
+impl Statements {
+    pub(crate) fn new(schema: &Schema, is_versioned: bool) -> Self {
+        // What a statement reads is of one moment if the server keeps versions of rows. If not, whoever reads a chat with
+        // what belongs to it keeps others from changing it meanwhile: they all lock the chat first.
+        let hold = if is_versioned { "" } else { "WITH (REPEATABLEREAD)" };
+        Self {
+            // Not on a secondary replica, or in a database that may only be read.
+            writable: "SELECT CAST(CASE CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) WHEN N'READ_ONLY' THEN 0 \
+                ELSE 1 END AS bit)"
+                .into(),
+            users: users::Sql::new(schema),
+            sessions: sessions::Sql::new(schema),
+            chats: chats::Sql::new(schema, hold),
+            messages: messages::Sql::new(schema, hold),
+            append: append::Sql::new(schema),
+            markers: markers::Sql::new(schema),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use messenger_sql::columns::USER;
+
+use crate::{
+    schema::Schema,
+    sql::{id, procedure},
+};
+
+/// The procedures and statements of this file.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) create: Arc<str>,
+    pub(crate) by_id: Arc<str>,
+    pub(crate) by_ids: Arc<str>,
+    pub(crate) by_username: Arc<str>,
+    pub(crate) by_email: Arc<str>,
+    pub(crate) find: Arc<str>,
+    pub(crate) update: Arc<str>,
+    pub(crate) change_password: Arc<str>,
+    pub(crate) erase: Arc<str>,
+    pub(crate) see: Arc<str>,
+}
+
+impl Sql {
+    pub(crate) fn new(schema: &Schema) -> Self {
+        let of = |condition: &str| -> Arc<str> {
+            format!("SELECT {USER} FROM {schema}.messenger_users AS u WHERE {condition}").into()
+        };
+        Self {
+            create: procedure(schema, "create_user"),
+            by_id: of(&format!("u.id = {}", id(1))),
+            by_ids: format!(
+                "SELECT {USER} FROM {schema}.messenger_unpack_ids(@P1) AS a
+                JOIN {schema}.messenger_users AS u ON u.id = a.id"
+            )
+            .into(),
+            // What is compared is filled up first, texts with blanks and bytes with zeros; the length is as it was.
+            by_username: of(
+                "u.username = @P1 AND DATALENGTH(u.username) = DATALENGTH(@P1) AND u.erased_at IS NULL",
+            ),
+            by_email: of("u.email_key = @P1 AND DATALENGTH(u.email_key) = DATALENGTH(@P1)
+                AND u.email_key IS NOT NULL AND u.erased_at IS NULL"),
+            // `@P1` to `@P2` is the range of usernames, `@P3` to `@P4` that of display names; of those who have the first
+            // of these names, the usernames after `@P5`. Each index gives the first `@P6` in order: those of one display
+            // name and those of the next are two questions, because together they are none that an index answers. The
+            // hints keep what the server has counted, maybe long ago, from deciding that all accounts are read.
+            //
+            // A username that is equal to `@P1` may be so for the blanks with which it is filled up.
+            //
+            // Without versions of rows, an account may be erased between the look into the index and the one at its row:
+            // then there are nulls in place of it.
+            find: format!(
+                "SELECT f.name, {USER} FROM (
+                    SELECT TOP (@P6) g.name, g.username, g.id FROM (
+                        SELECT a.name, a.username, a.id FROM (
+                            SELECT TOP (@P6) CAST(CAST(n.username AS varchar(400)) AS varbinary(850)) AS name,
+                                n.username, n.id
+                            FROM {schema}.messenger_users AS n
+                                WITH (INDEX (messenger_users_by_live_username), FORCESEEK)
+                            WHERE n.username >= @P1 AND n.username < @P2 AND n.display_folded IS NOT NULL
+                                AND (n.username > @P1
+                                    OR (DATALENGTH(n.username) = DATALENGTH(@P1) AND n.username > @P5))
+                            ORDER BY n.username
+                        ) AS a
+                        UNION
+                        SELECT b.name, b.username, b.id FROM (
+                            SELECT TOP (@P6) n.display_folded AS name, n.username, n.id
+                            FROM {schema}.messenger_users AS n
+                                WITH (INDEX (messenger_users_by_display_name), FORCESEEK)
+                            WHERE n.display_folded = @P3 AND n.username > @P5 AND n.display_folded IS NOT NULL
+                            ORDER BY n.username
+                        ) AS b
+                        UNION
+                        SELECT c.name, c.username, c.id FROM (
+                            SELECT TOP (@P6) n.display_folded AS name, n.username, n.id
+                            FROM {schema}.messenger_users AS n
+                                WITH (INDEX (messenger_users_by_display_name), FORCESEEK)
+                            WHERE n.display_folded > @P3 AND n.display_folded < @P4 AND n.display_folded IS NOT NULL
+                            ORDER BY n.display_folded, n.username
+                        ) AS c
+                    ) AS g
+                    ORDER BY g.name, g.username
+                ) AS f
+                LEFT LOOP JOIN {schema}.messenger_users AS u
+                    ON u.id = f.id AND u.username = f.username AND u.erased_at IS NULL
+                ORDER BY f.name, f.username"
+            )
+            .into(),
+            update: procedure(schema, "update_user"),
+            change_password: procedure(schema, "change_password"),
+            erase: procedure(schema, "erase_user"),
+            see: procedure(schema, "set_last_seen"),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A pool of connections, with the promise that none is used again with something under way on it.
+//!
+//! The pools of the drivers, and those for any kind of connection, don't know what is under way on a connection, so they
+//! ask the server before or after each use, or trust what they should not.
+
+use std::{
+    fmt,
+    future::Future,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use messenger_core::ports::StoreResult;
+use tokio::time::{Instant, timeout_at};
+
+use crate::turns::{Caller, NoTurn, Seat, Turns};
+
+/// A connection that knows whether something is under way on it. When it is dropped then, it is closed, and the server
+/// undoes what was not committed.
+pub trait Connection: Send + 'static {
+    /// Whether all that was sent has been answered, and no transaction is open.
+    fn is_at_rest(&self) -> bool;
+
+    /// Asks the server for an answer, in a time that the connection knows.
+    fn is_alive(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// Tells a connection that it is closed when it is dropped, which is next.
+    fn retire(&mut self);
+}
+
+/// Opens connections.
+pub trait Connect: Send + Sync + 'static {
+    /// What it opens.
+    type Connection: Connection;
+
+    /// Opens one, or says at `until` that it can't.
+    fn connect(&self, until: Instant) -> impl Future<Output = StoreResult<Self::Connection>> + Send;
+}
+
+/// How connections are used.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many there are at most.
+    pub max_connections: u32,
+    /// How many intents wait for one at most.
+    pub max_waiting: usize,
+    /// The longest wait for one.
+    pub acquire_timeout: Duration,
+    /// The longest time from call to answer.
+    pub timeout: Duration,
+    /// One that was free for longer is closed, not used.
+    pub idle_timeout: Duration,
+    /// One that is older is closed after use: a server that was moved is found, and what a session gathers at the server
+    /// does not grow for ever.
+    pub max_lifetime: Duration,
+    /// Whether those that are free are kept, and not dropped after use.
+    pub keeps_free: bool,
+}
+
+/// Where intents get their connections from.
+pub struct Pool<C: Connect> {
+    connect: C,
+    settings: Settings,
+    /// With a seat for each connection that may be open.
+    turns: Turns,
+    /// The one that was used last is used next, so that those not needed grow old.
+    free: Mutex<Vec<Pooled<C::Connection>>>,
+    broken_at: BrokenAt,
+}
+
+/// When a connection was last found broken: those that have not been used since may be, too.
+type BrokenAt = Arc<Mutex<Option<Instant>>>;
+
+/// A connection of a pool.
+#[derive(Debug)]
+pub struct Pooled<C: Connection> {
+    connection: C,
+    opened_at: Instant,
+    free_since: Instant,
+    /// None while it is free.
+    seat: Option<Seat>,
+    broken_at: BrokenAt,
+}
+
+/// One that was free for longer is asked whether it is still there before it is used.
+pub const QUIET: Duration = Duration::from_secs(5);
+
+impl<C: Connect> Pool<C> {
+    /// A pool without a connection.
+    pub fn new(connect: C, settings: Settings) -> Self {
+        let turns = Turns::new(settings.max_connections, settings.max_waiting);
+        Self { connect, settings, turns, free: Mutex::default(), broken_at: BrokenAt::default() }
+    }
+
+    /// What opens the connections.
+    pub const fn connect(&self) -> &C {
+        &self.connect
+    }
+
+    /// How many connections are in nobody's use, open or not.
+    pub fn available(&self) -> usize {
+        self.turns.free()
+    }
+
+    /// Does the work with a connection, which comes back with the answer. Once begun it goes on wherever its caller is; a
+    /// caller that goes away before leaves it undone.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no connection or no answer in time; else what the work answers.
+    pub async fn run<T, W>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Pooled<C::Connection>) -> W + Send + 'static,
+    ) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = (Pooled<C::Connection>, StoreResult<T>)> + Send,
+    {
+        let Settings { acquire_timeout, timeout, .. } = self.settings;
+        let now = Instant::now();
+        let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
+        let pool = Arc::clone(self);
+        let task = move |seat, caller: Caller<T>| async move {
+            let connection = match pool.take(seat, until).await {
+                Ok(connection) => connection,
+                Err(error) => return caller.answer(Err(error)),
+            };
+            if caller.is_gone() {
+                return pool.give_back(connection);
+            }
+            // A connection that does not answer is closed when its time is over: it is dropped with the work.
+            let answer = match timeout_at(deadline, work(connection)).await {
+                Ok((connection, answer)) => {
+                    pool.give_back(connection);
+                    answer
+                }
+                Err(_) => Err(NoTurn::NoAnswer.into()),
+            };
+            caller.answer(answer);
+        };
+        self.turns.run(until, task).await
+    }
+
+    async fn take(&self, seat: Seat, until: Instant) -> StoreResult<Pooled<C::Connection>> {
+        while let Some(mut free) = self.take_free() {
+            if !self.is_doubtful(&free) || timeout_at(until, free.is_alive()).await == Ok(true) {
+                free.seat = Some(seat);
+                return Ok(free);
+            }
+        }
+        let connection = self.connect.connect(until).await?;
+        let now = Instant::now();
+        let broken_at = Arc::clone(&self.broken_at);
+        Ok(Pooled { connection, opened_at: now, free_since: now, seat: Some(seat), broken_at })
+    }
+
+    /// The connection that was used last.
+    fn take_free(&self) -> Option<Pooled<C::Connection>> {
+        loop {
+            let mut free = lock(&self.free).pop()?;
+            if !self.is_over(&free) {
+                return Some(free);
+            }
+            free.retire();
+        }
+    }
+
+    fn is_doubtful(&self, free: &Pooled<C::Connection>) -> bool {
+        free.free_since.elapsed() > QUIET
+            || lock(&self.broken_at).is_some_and(|broken_at| free.free_since < broken_at)
+    }
+
+    fn is_over(&self, connection: &Pooled<C::Connection>) -> bool {
+        connection.opened_at.elapsed() > self.settings.max_lifetime
+            || connection.free_since.elapsed() > self.settings.idle_timeout
+    }
+
+    fn give_back(&self, mut connection: Pooled<C::Connection>) {
+        connection.free_since = Instant::now();
+        if !self.settings.keeps_free || self.turns.is_closed() || !connection.is_at_rest() {
+            return;
+        }
+        if self.is_over(&connection) {
+            connection.retire();
+            return;
+        }
+        let seat = connection.seat.take();
+        let mut free = lock(&self.free);
+        free.push(connection);
+        let mut over: Vec<_> = free.extract_if(.., |free| self.is_over(free)).collect();
+        drop(free);
+        over.iter_mut().for_each(|connection| connection.retire());
+        drop(over);
+        // Not before the connection is there to be taken: else the next one in line would open another.
+        drop(seat);
+    }
+
+    /// Waits for what is under way, and closes what is free. Whoever comes later is refused.
+    pub async fn close(&self) {
+        self.turns.close().await;
+        let free = std::mem::take(&mut *lock(&self.free));
+        drop(free);
+    }
+}
+
+impl<C: Connect> fmt::Debug for Pool<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("settings", &self.settings)
+            .field("turns", &self.turns)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Connection> Deref for Pooled<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.connection
+    }
+}
+
+impl<C: Connection> DerefMut for Pooled<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        &mut self.connection
+    }
+}
+
+impl<C: Connection> Drop for Pooled<C> {
+    fn drop(&mut self) {
+        if !self.connection.is_at_rest() {
+            *lock(&self.broken_at) = Some(Instant::now());
+        }
+    }
+}
+
+/// Nothing that is locked here can be left half changed.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,69 @@
+//! What the server is told, by what it is about.
+
+mod append;
+mod chats;
+mod markers;
+mod messages;
+mod sessions;
+mod users;
+
+use std::time::Duration;
+
+use sqlx::SqlStr;
+
+use super::sql::{Schema, statement};
+
+/// After so many milliseconds the server ends a transaction whose node has gone without a word.
+pub(in crate::postgres) const IDLE_IN_TRANSACTION: u32 = 60_000;
+
+/// Plans are the same for all values: by an index. What seems best while the tables are small or not yet analysed would
+/// stay in use while they grow.
+pub(in crate::postgres) const PLANNER: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("jit", "off"),
+];
+
+/// Every statement, with the schema's name in it.
+#[derive(Debug)]
+pub(in crate::postgres) struct Statements {
+    pub(in crate::postgres) begin: SqlStr,
+    pub(in crate::postgres) begin_planned: SqlStr,
+    pub(in crate::postgres) writable: SqlStr,
+    pub(in crate::postgres) users: users::Sql,
+    pub(in crate::postgres) sessions: sessions::Sql,
+    pub(in crate::postgres) chats: chats::Sql,
+    pub(in crate::postgres) messages: messages::Sql,
+    pub(in crate::postgres) append: append::Sql,
+    pub(in crate::postgres) markers: markers::Sql,
+}
+
+impl Statements {
+    /// `statement_timeout` is told with each transaction.
+    pub(in crate::postgres) fn new(schema: &Schema, statement_timeout: Option<Duration>) -> Self {
+        let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+        if let Some(limit) = statement_timeout {
+            begin += &format!(
+                "; SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION}",
+                limit.as_millis()
+            );
+        }
+        let mut begin_planned = begin.clone();
+        for (setting, value) in PLANNER {
+            begin_planned += &format!("; SET LOCAL {setting} = {value}");
+        }
+        Self {
+            begin: statement(begin),
+            begin_planned: statement(begin_planned),
+            // False also on a server that only follows another one.
+            writable: SqlStr::from_static("SELECT current_setting('transaction_read_only') = 'off'"),
+            users: users::Sql::new(schema),
+            sessions: sessions::Sql::new(schema),
+            chats: chats::Sql::new(schema),
+            messages: messages::Sql::new(schema),
+            append: append::Sql::new(schema),
+            markers: markers::Sql::new(schema),
+        }
+    }
+}
