@@ -8,7 +8,7 @@ use messenger_core::{
     ports::{Appended, MessageRecord, NewMessage, StoreError, StoreErrorKind, StoreResult, Unique},
 };
 use messenger_sql::{
-    append::{Answers, Base, Plan, Said},
+    append::{Answers, AppendOutcome, Base, Plan},
     columns::Columns,
     records::text_message,
 };
@@ -55,10 +55,12 @@ async fn append_one(store: &MssqlStore, new: &NewMessage) -> StoreResult<Option<
         .optional_bytes("@fingerprint", fingerprint)
         .optional_id("@reply_to", new.reply_to)
         .time("@at", new.created_at);
-    Ok(match store.one(call, Said::read).await?.unwrap_or(Said::Stranger) {
-        Said::Stored(seq, revision) => Some(vec![Ok(Appended::New(text_message(new, seq, revision)))]),
-        Said::Stranger => Some(vec![Err(StoreErrorKind::NotMember.into())]),
-        Said::Known(_) | Said::Taken => None,
+    Ok(match store.one(call, AppendOutcome::read).await?.unwrap_or(AppendOutcome::Stranger) {
+        AppendOutcome::Stored(seq, revision) => {
+            Some(vec![Ok(Appended::New(text_message(new, seq, revision)))])
+        }
+        AppendOutcome::Stranger => Some(vec![Err(StoreErrorKind::NotMember.into())]),
+        AppendOutcome::Known(_) | AppendOutcome::Taken => None,
     })
 }
 
@@ -152,8 +154,10 @@ async fn sort_out(store: &MssqlStore, batch: &[NewMessage]) -> StoreResult<Answe
     for (place, outcome) in rows {
         let (new, answer) = batch.get(place).zip(answers.get_mut(place)).ok_or(StoreErrorKind::Corrupt)?;
         *answer = match outcome {
-            Outcome::Said(Said::Stored(seq, revision)) => Ok(Appended::New(text_message(new, seq, revision))),
-            Outcome::Said(_) => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
+            Outcome::Written(AppendOutcome::Stored(seq, revision)) => {
+                Ok(Appended::New(text_message(new, seq, revision)))
+            }
+            Outcome::Written(_) => Err(StoreErrorKind::AlreadyExists(Unique::Id).into()),
             Outcome::Before(message) => Ok(Appended::existing(*message, new)),
         };
     }
@@ -161,7 +165,7 @@ async fn sort_out(store: &MssqlStore, batch: &[NewMessage]) -> StoreResult<Answe
 }
 
 enum Outcome {
-    Said(Said),
+    Written(AppendOutcome),
     Before(Box<MessageRecord>),
 }
 
@@ -171,8 +175,10 @@ fn read(columns: &mut Columns<'_, SqlRow>) -> StoreResult<(usize, Outcome)> {
     let numbers = columns.optional_number()?.zip(columns.optional_number()?);
     let is_taken = columns.flag()?;
     let outcome = match numbers {
-        Some((seq, revision)) => Outcome::Said(Said::Stored(Seq::new(seq), Revision::new(revision))),
-        None if is_taken => Outcome::Said(Said::Taken),
+        Some((seq, revision)) => {
+            Outcome::Written(AppendOutcome::Stored(Seq::new(seq), Revision::new(revision)))
+        }
+        None if is_taken => Outcome::Written(AppendOutcome::Taken),
         None => Outcome::Before(Box::new(columns.message()?)),
     };
     Ok((place, outcome))

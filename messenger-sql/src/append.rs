@@ -175,7 +175,7 @@ impl Round {
 
 /// What the server says of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum AppendOutcome {
     /// It is stored with these numbers.
     Stored(Seq, Revision),
     /// It was stored before, under the same client id, as the message of this id.
@@ -186,7 +186,7 @@ pub enum Said {
     Stranger,
 }
 
-impl Said {
+impl AppendOutcome {
     /// Reads the numbers of a message that was stored now, and the id of one that was stored before.
     pub fn read<R: Row + ?Sized>(columns: &mut Columns<'_, R>) -> StoreResult<Self> {
         let numbers = (columns.optional_number()?, columns.optional_number()?);
@@ -323,14 +323,14 @@ mod tests {
         let earlier = text_message(&to(9, 8, None), Seq::new(1), Revision::new(1));
         let lost = Id::from_bytes([7; 16]);
         let said = [
-            Said::Stored(Seq::new(2), Revision::new(3)),
-            Said::Known(earlier.id),
-            Said::Known(lost),
-            Said::Taken,
-            Said::Stranger,
+            AppendOutcome::Stored(Seq::new(2), Revision::new(3)),
+            AppendOutcome::Known(earlier.id),
+            AppendOutcome::Known(lost),
+            AppendOutcome::Taken,
+            AppendOutcome::Stranger,
         ];
-        assert_eq!(said.iter().filter_map(Said::known).collect::<Vec<_>>(), [&earlier.id, &lost]);
-        let answers = Said::answers(&batch, said, vec![earlier.clone()]);
+        assert_eq!(said.iter().filter_map(AppendOutcome::known).collect::<Vec<_>>(), [&earlier.id, &lost]);
+        let answers = AppendOutcome::answers(&batch, said, vec![earlier.clone()]);
         assert!(matches!(&answers[0], Ok(Appended::New(message)) if message.seq == Seq::new(2)));
         assert!(matches!(&answers[1], Ok(Appended::Existing { record: message, .. }) if *message == earlier));
         let kinds: Vec<_> = answers[2..].iter().map(|answer| answer.as_ref().unwrap_err().kind()).collect();
@@ -341,11 +341,11 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_read_from_numbers_and_an_id() {
-        let read = |row: Values| Said::read(&mut Columns::of(&row)).unwrap();
+        let read = |row: Values| AppendOutcome::read(&mut Columns::of(&row)).unwrap();
         let stored = read(Values(vec![Integer(2), Integer(3), Null]));
-        assert_eq!(stored, Said::Stored(Seq::new(2), Revision::new(3)));
+        assert_eq!(stored, AppendOutcome::Stored(Seq::new(2), Revision::new(3)));
         let known = read(Values(vec![Null, Null, Bytes(&[7; 16])]));
-        assert_eq!(known, Said::Known(Id::from_bytes([7; 16])));
-        assert_eq!(read(Values(vec![Null, Null, Null])), Said::Stranger);
+        assert_eq!(known, AppendOutcome::Known(Id::from_bytes([7; 16])));
+        assert_eq!(read(Values(vec![Null, Null, Null])), AppendOutcome::Stranger);
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use messenger_core::ports::StoreResult;
 use tokio::time::{Instant, timeout_at};
 
-use crate::turns::{Caller, NoTurn, Seat, Turns};
+use crate::turns::{Caller, Permit, TurnError, Turns};
 
 /// A connection that knows whether something is under way on it. When it is dropped then, it is closed, and the server
 /// undoes what was not committed.
@@ -62,7 +62,7 @@ pub struct Settings {
 pub struct Pool<C: Connect> {
     connect: C,
     settings: Settings,
-    /// With a seat for each connection that may be open.
+    /// With a permit for each connection that may be open.
     turns: Turns,
     /// The one that was used last is used next, so that those not needed grow old.
     free: Mutex<Vec<Pooled<C::Connection>>>,
@@ -79,7 +79,7 @@ pub struct Pooled<C: Connection> {
     opened_at: Instant,
     free_since: Instant,
     /// None while it is free.
-    seat: Option<Seat>,
+    permit: Option<Permit>,
     broken_at: BrokenAt,
 }
 
@@ -120,8 +120,8 @@ impl<C: Connect> Pool<C> {
         let now = Instant::now();
         let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
         let pool = Arc::clone(self);
-        let task = move |seat, caller: Caller<T>| async move {
-            let connection = match pool.take(seat, until).await {
+        let task = move |permit, caller: Caller<T>| async move {
+            let connection = match pool.take(permit, until).await {
                 Ok(connection) => connection,
                 Err(error) => return caller.answer(Err(error)),
             };
@@ -134,24 +134,24 @@ impl<C: Connect> Pool<C> {
                     pool.give_back(connection);
                     answer
                 }
-                Err(_) => Err(NoTurn::NoAnswer.into()),
+                Err(_) => Err(TurnError::NoAnswer.into()),
             };
             caller.answer(answer);
         };
         self.turns.run(until, task).await
     }
 
-    async fn take(&self, seat: Seat, until: Instant) -> StoreResult<Pooled<C::Connection>> {
+    async fn take(&self, permit: Permit, until: Instant) -> StoreResult<Pooled<C::Connection>> {
         while let Some(mut free) = self.take_free() {
             if !self.is_doubtful(&free) || timeout_at(until, free.is_alive()).await == Ok(true) {
-                free.seat = Some(seat);
+                free.permit = Some(permit);
                 return Ok(free);
             }
         }
         let connection = self.connect.connect(until).await?;
         let now = Instant::now();
         let broken_at = Arc::clone(&self.broken_at);
-        Ok(Pooled { connection, opened_at: now, free_since: now, seat: Some(seat), broken_at })
+        Ok(Pooled { connection, opened_at: now, free_since: now, permit: Some(permit), broken_at })
     }
 
     /// The connection that was used last.
@@ -184,7 +184,7 @@ impl<C: Connect> Pool<C> {
             connection.retire();
             return;
         }
-        let seat = connection.seat.take();
+        let permit = connection.permit.take();
         let mut free = lock(&self.free);
         free.push(connection);
         let mut over: Vec<_> = free.extract_if(.., |free| self.is_over(free)).collect();
@@ -192,7 +192,7 @@ impl<C: Connect> Pool<C> {
         over.iter_mut().for_each(|connection| connection.retire());
         drop(over);
         // Not before the connection is there to be taken: else the next one in line would open another.
-        drop(seat);
+        drop(permit);
     }
 
     /// Waits for what is under way, and closes what is free. Whoever comes later is refused.

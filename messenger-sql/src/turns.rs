@@ -9,41 +9,41 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-/// How many wait for a seat at most where nothing else is said. Each takes some 2 KiB.
+/// How many wait for a permit at most where nothing else is said. Each takes some 2 KiB.
 pub const WAITING: usize = 16_384;
 
-/// A queue for seats, of which there is one for each connection.
+/// A queue for permits, of which there is one for each connection.
 ///
 /// Whoever is served is a task of its own. So a caller that is slow to come back for its answer, or never does, keeps
-/// no seat from others. The queue is fair, it has an end, and who goes away while waiting leaves it.
+/// no permit from others. The queue is fair, it has an end, and who goes away while waiting leaves it.
 #[derive(Debug)]
 pub struct Turns {
     count: u32,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
 
-/// A seat, until it is dropped.
-pub type Seat = OwnedSemaphorePermit;
+/// A permit, until it is dropped.
+pub type Permit = OwnedSemaphorePermit;
 
 impl Turns {
-    /// So many seats, for which up to `waiting` wait.
-    pub fn new(seats: u32, waiting: usize) -> Self {
+    /// So many permits, for which up to `waiting` wait.
+    pub fn new(permits: u32, waiting: usize) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        Self { count: seats, seats: semaphore(seats as usize), waiting: semaphore(waiting) }
+        Self { count: permits, permits: semaphore(permits as usize), waiting: semaphore(waiting) }
     }
 
-    /// Begins the work when there is a seat for it, and gives what its caller was answered.
+    /// Begins the work when there is a permit for it, and gives what its caller was answered.
     ///
-    /// A caller that goes away before there is a seat leaves the work undone; after that it is for the work to look.
+    /// A caller that goes away before there is a permit leaves the work undone; after that it is for the work to look.
     /// What panics there panics here. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// `Unavailable` at once if too many are waiting or the seats are closed, and if there is no seat at `until`.
+    /// `Unavailable` at once if too many are waiting or the permits are closed, and if there is no permit at `until`.
     pub async fn run<T, W>(
         &self,
         until: Instant,
-        work: impl FnOnce(Seat, Caller<T>) -> W + Send + 'static,
+        work: impl FnOnce(Permit, Caller<T>) -> W + Send + 'static,
     ) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -51,16 +51,16 @@ impl Turns {
     {
         let (answer, answered) = oneshot::channel();
         let mut caller = Caller(answer);
-        let place = self.line_up().await?;
+        let queued = self.enqueue().await?;
         let task = async move {
-            let seat = tokio::select! {
+            let permit = tokio::select! {
                 biased;
                 () = caller.gone() => return,
-                seat = place.seat(until) => seat,
+                permit = queued.permit(until) => permit,
             };
-            match seat {
-                Ok(seat) => work(seat, caller).await,
-                Err(trouble) => caller.answer(Err(trouble.into())),
+            match permit {
+                Ok(permit) => work(permit, caller).await,
+                Err(error) => caller.answer(Err(error.into())),
             }
         };
         let task = tokio::spawn(task.in_current_span());
@@ -69,62 +69,64 @@ impl Turns {
         }
         match task.await {
             Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
-            _ => Err(NoTurn::Ended.into()),
+            _ => Err(TurnError::Ended.into()),
         }
     }
 
     /// Takes a place here, and not where the task begins: the queue is in the order of the calls.
-    async fn line_up(&self) -> Result<Place<impl Future<Output = Option<Seat>> + Send + use<>>, NoTurn> {
-        match Arc::clone(&self.seats).try_acquire_owned() {
-            Ok(seat) => return Ok(Place::First(seat)),
-            Err(TryAcquireError::Closed) => return Err(NoTurn::Closed),
+    async fn enqueue(
+        &self,
+    ) -> Result<Queued<impl Future<Output = Option<Permit>> + Send + use<>>, TurnError> {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => return Ok(Queued::First(permit)),
+            Err(TryAcquireError::Closed) => return Err(TurnError::Closed),
             Err(TryAcquireError::NoPermits) => {}
         }
-        let held = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| NoTurn::Crowded)?;
-        let seats = Arc::clone(&self.seats);
+        let held = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| TurnError::Crowded)?;
+        let permits = Arc::clone(&self.permits);
         let mut turn = Box::pin(async move {
-            let seat = seats.acquire_owned().await.ok();
+            let permit = permits.acquire_owned().await.ok();
             drop(held);
-            seat
+            permit
         });
         let polled = std::future::poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx))).await;
         match polled {
-            Poll::Ready(seat) => seat.map(Place::First).ok_or(NoTurn::Closed),
-            Poll::Pending => Ok(Place::Later(turn)),
+            Poll::Ready(permit) => permit.map(Queued::First).ok_or(TurnError::Closed),
+            Poll::Pending => Ok(Queued::Later(turn)),
         }
     }
 
-    /// How many seats nobody has now.
+    /// How many permits nobody has now.
     pub fn free(&self) -> usize {
-        self.seats.available_permits()
+        self.permits.available_permits()
     }
 
     /// Whether [`close`](Self::close) has done its part.
     pub fn is_closed(&self) -> bool {
-        self.seats.is_closed()
+        self.permits.is_closed()
     }
 
     /// Waits for those who were there before. Whoever comes later is refused.
     pub async fn close(&self) {
-        let all = self.seats.acquire_many(self.count).await;
-        self.seats.close();
+        let all = self.permits.acquire_many(self.count).await;
+        self.permits.close();
         drop(all);
     }
 }
 
-/// A place in the queue.
-enum Place<F> {
-    First(Seat),
+/// Who has a permit, or waits for one.
+enum Queued<F> {
+    First(Permit),
     Later(std::pin::Pin<Box<F>>),
 }
 
-impl<F: Future<Output = Option<Seat>>> Place<F> {
-    async fn seat(self, until: Instant) -> Result<Seat, NoTurn> {
+impl<F: Future<Output = Option<Permit>>> Queued<F> {
+    async fn permit(self, until: Instant) -> Result<Permit, TurnError> {
         match self {
-            Self::First(seat) => Ok(seat),
+            Self::First(permit) => Ok(permit),
             Self::Later(turn) => match timeout_at(until, turn).await {
-                Ok(seat) => seat.ok_or(NoTurn::Closed),
-                Err(_) => Err(NoTurn::Late),
+                Ok(permit) => permit.ok_or(TurnError::Closed),
+                Err(_) => Err(TurnError::Late),
             },
         }
     }
@@ -164,7 +166,7 @@ impl<T> Caller<T> {
             biased;
             answer = &mut work => return self.answer(answer),
             () = self.gone() => {}
-            () = sleep_until(deadline) => self.answer(Err(NoTurn::NoAnswer.into())),
+            () = sleep_until(deadline) => self.answer(Err(TurnError::NoAnswer.into())),
         }
         over();
         drop(work.await);
@@ -173,7 +175,7 @@ impl<T> Caller<T> {
 
 /// Why work was not done for its caller.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoTurn {
+pub(crate) enum TurnError {
     #[error("too many are waiting for a connection")]
     Crowded,
     #[error("no connection was free in time")]
@@ -186,8 +188,8 @@ pub(crate) enum NoTurn {
     Ended,
 }
 
-impl From<NoTurn> for StoreError {
-    fn from(trouble: NoTurn) -> Self {
+impl From<TurnError> for StoreError {
+    fn from(trouble: TurnError) -> Self {
         Self::new(StoreErrorKind::Unavailable, trouble)
     }
 }

@@ -195,7 +195,7 @@ async fn what_has_begun_is_finished_without_its_caller() {
     }
     drop(caller);
     assert_eq!(connections.pool.available(), 1);
-    // Both seats are free again only when the work is done.
+    // Both permits are free again only when the work is done.
     let dropped_at = Instant::now();
     until_at_rest(&connections).await;
     assert!(dropped_at.elapsed() >= Duration::from_secs(1));

@@ -8,7 +8,7 @@ use messenger_core::{
     ports::{Appended, MessageRecord, NewMessage, StoreError, StoreErrorKind, StoreResult},
 };
 use messenger_sql::{
-    append::{Answers, Base, Plan, Rounds, Said},
+    append::{Answers, AppendOutcome, Base, Plan, Rounds},
     records::text_message,
 };
 
@@ -43,11 +43,13 @@ fn is_of_others(error: &StoreError) -> bool {
 /// `None`, and nothing is done, if it was stored before.
 async fn append_one(store: &PostgresStore, new: &NewMessage) -> StoreResult<Option<Answers>> {
     let query = bind_one(store.query(&store.sql().append.one), new);
-    let said = store.run(Mode::Statement, |session| Box::pin(session.one(query, Said::read)));
-    Ok(match said.await?.unwrap_or(Said::Stranger) {
-        Said::Stored(seq, revision) => Some(vec![Ok(Appended::New(text_message(new, seq, revision)))]),
-        Said::Stranger => Some(vec![Err(StoreErrorKind::NotMember.into())]),
-        Said::Known(_) | Said::Taken => None,
+    let said = store.run(Mode::Statement, |session| Box::pin(session.one(query, AppendOutcome::read)));
+    Ok(match said.await?.unwrap_or(AppendOutcome::Stranger) {
+        AppendOutcome::Stored(seq, revision) => {
+            Some(vec![Ok(Appended::New(text_message(new, seq, revision)))])
+        }
+        AppendOutcome::Stranger => Some(vec![Err(StoreErrorKind::NotMember.into())]),
+        AppendOutcome::Known(_) | AppendOutcome::Taken => None,
     })
 }
 
@@ -100,15 +102,15 @@ async fn ask(session: &mut Session, sent: &[&NewMessage]) -> StoreResult<Answers
     let query = session.query(&session.statements.append.some);
     let query = query.ids(sent.iter().map(|new| &new.id)).ids(sent.iter().map(|new| &new.chat));
     let rows = session.all(bind_columns(query, sent.iter().copied()), |columns| {
-        let (place, said) = (columns.place()?, Said::read(columns)?);
-        Ok((place, if columns.flag()? { Said::Taken } else { said }))
+        let (place, said) = (columns.place()?, AppendOutcome::read(columns)?);
+        Ok((place, if columns.flag()? { AppendOutcome::Taken } else { said }))
     });
-    let mut said = vec![Said::Stranger; sent.len()];
+    let mut said = vec![AppendOutcome::Stranger; sent.len()];
     for (place, of_message) in rows.await? {
         *said.get_mut(place).ok_or(StoreErrorKind::Corrupt)? = of_message;
     }
     let known = known(session, &said).await?;
-    Ok(Said::answers(sent.iter().copied(), said, known))
+    Ok(AppendOutcome::answers(sent.iter().copied(), said, known))
 }
 
 fn bind_one(query: Query, new: &NewMessage) -> Query {
@@ -150,8 +152,8 @@ fn bind_columns<'n>(query: Query, sent: impl Iterator<Item = &'n NewMessage> + C
 }
 
 /// What was stored before, as it is now.
-async fn known(session: &mut Session, said: &[Said]) -> StoreResult<Vec<MessageRecord>> {
-    let ids = uuids(said.iter().filter_map(Said::known));
+async fn known(session: &mut Session, said: &[AppendOutcome]) -> StoreResult<Vec<MessageRecord>> {
+    let ids = uuids(said.iter().filter_map(AppendOutcome::known));
     if ids.is_empty() {
         return Ok(vec![]);
     }

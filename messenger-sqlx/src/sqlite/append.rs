@@ -84,10 +84,10 @@ async fn try_append(
     batch: &[NewMessage],
     known: HashSet<MessageId>,
 ) -> StoreResult<Vec<StoreResult<Appended>>> {
-    let mut desk = Desk::look(conn, batch, known).await?;
-    let answers: Vec<_> = batch.iter().map(|new| desk.take(new)).collect();
-    desk.store(conn).await?;
-    let mut fresh = desk.fresh.into_iter();
+    let mut sequencer = Sequencer::load(conn, batch, known).await?;
+    let answers: Vec<_> = batch.iter().map(|new| sequencer.take(new)).collect();
+    sequencer.store(conn).await?;
+    let mut fresh = sequencer.fresh.into_iter();
     let answers = batch.iter().zip(answers).map(|(new, answer)| match answer {
         Answer::New => {
             fresh.next().map(|fresh| Appended::New(fresh.message)).ok_or(StoreErrorKind::Other.into())
@@ -99,7 +99,7 @@ async fn try_append(
 }
 
 /// Gives out numbers, by what is stored at the beginning of the transaction.
-struct Desk<'b> {
+struct Sequencer<'b> {
     heads: HashMap<ChatId, Head>,
     /// The senders, with the last message of this batch.
     members: HashMap<(ChatId, UserId), Option<Mark>>,
@@ -136,14 +136,14 @@ enum Answer {
     Refused(StoreErrorKind),
 }
 
-impl<'b> Desk<'b> {
+impl<'b> Sequencer<'b> {
     /// Begins the transaction.
-    async fn look(
+    async fn load(
         conn: &mut SqliteConnection,
         batch: &'b [NewMessage],
         ids: HashSet<MessageId>,
     ) -> StoreResult<Self> {
-        let mut desk = Self {
+        let mut sequencer = Self {
             heads: HashMap::new(),
             members: HashMap::new(),
             stored: vec![],
@@ -158,12 +158,12 @@ impl<'b> Desk<'b> {
             match step {
                 Either::Left(_) => statement += 1,
                 Either::Right(row) if statement == 1 => {
-                    desk.learn_place(&places, &mut Columns::of(&Fetched(row)))?;
+                    sequencer.learn_place(&places, &mut Columns::of(&Fetched(row)))?;
                 }
-                Either::Right(row) => desk.stored.push(Columns::of(&Fetched(row)).message()?),
+                Either::Right(row) => sequencer.stored.push(Columns::of(&Fetched(row)).message()?),
             }
         }
-        Ok(desk)
+        Ok(sequencer)
     }
 
     /// The statements, and the places that are asked about in the first of them.

@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
-use messenger_sql::turns::{Caller, Seat, Turns};
+use messenger_sql::turns::{Caller, Permit, Turns};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::{Instant, timeout_at};
 
@@ -65,13 +65,13 @@ impl Readers {
         let now = Instant::now();
         let (until, deadline) = (now + acquire_timeout.min(timeout), now + timeout);
         let readers = Arc::clone(self);
-        let work = move |seat, caller| readers.read(seat, caller, until, deadline, work);
+        let work = move |permit, caller| readers.read(permit, caller, until, deadline, work);
         self.turns.run(until, work).await
     }
 
     async fn read<T, F>(
         self: Arc<Self>,
-        seat: Seat,
+        permit: Permit,
         caller: Caller<T>,
         until: Instant,
         deadline: Instant,
@@ -89,7 +89,7 @@ impl Readers {
             let result = work(&mut reader.conn).await;
             self.give_back(reader, result.is_err()).await;
             // Not before the connection is there to be taken: else the next one in line would open another.
-            drop(seat);
+            drop(permit);
             result
         };
         caller.answer_with(deadline, work, || over.store(true, Relaxed)).await;

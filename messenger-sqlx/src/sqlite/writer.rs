@@ -6,7 +6,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use messenger_core::ports::{StoreErrorKind, StoreResult};
-use messenger_sql::turns::{Caller, Seat, Turns};
+use messenger_sql::turns::{Caller, Permit, Turns};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::Instant;
 
@@ -96,9 +96,9 @@ impl Writer {
         let WriterSettings { acquire_timeout, timeout, .. } = self.0.settings;
         let now = Instant::now();
         let inner = Arc::clone(&self.0);
-        let work = move |seat, caller: Caller<T>| async move {
+        let work = move |permit, caller: Caller<T>| async move {
             // Half of a write is none, so it goes on when its time is over.
-            caller.answer_with(now + timeout, inner.work(seat, work), || ()).await;
+            caller.answer_with(now + timeout, inner.work(permit, work), || ()).await;
         };
         self.0.turns.run(now + acquire_timeout.min(timeout), work).await
     }
@@ -115,7 +115,7 @@ impl Writer {
 }
 
 impl Inner {
-    async fn work<T, F>(self: Arc<Self>, seat: Seat, work: F) -> StoreResult<T>
+    async fn work<T, F>(self: Arc<Self>, permit: Permit, work: F) -> StoreResult<T>
     where
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>>,
     {
@@ -129,7 +129,7 @@ impl Inner {
             tokio::spawn(async move {
                 upkeep.run(&mut conn, &self.settings).await;
                 self.leave(Place::Free(conn, upkeep));
-                drop(seat);
+                drop(permit);
             });
         } else {
             self.leave(Place::Free(conn, upkeep));
@@ -152,7 +152,7 @@ impl Inner {
         }
     }
 
-    /// Leaves this in the place of what was there. Only who has the seat does that.
+    /// Leaves this in the place of what was there. Only who has the permit does that.
     fn leave(&self, place: Place) -> Place {
         std::mem::replace(&mut *self.place.lock().unwrap_or_else(PoisonError::into_inner), place)
     }
