@@ -1,23 +1,32 @@
 //! Settings from a TOML file, `MESSENGER_*` variables and flags, in rising order of precedence.
 
+mod error;
 mod mssql_url;
+mod parse;
 mod postgres_url;
 mod settings;
 mod sources;
 mod store;
 mod store_url;
+mod values;
 
-use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use http::HeaderValue;
 
+pub(crate) use error::ConfigError;
 pub(crate) use mssql_url::MssqlUrl;
+pub(crate) use parse::LogFormat;
 pub(crate) use postgres_url::{PostgresUrl, masked};
-pub(crate) use settings::{PREFIX, SETTINGS, Setting, variable};
-use sources::Hint;
+pub(crate) use settings::{SETTINGS, Setting, variable};
 pub(crate) use sources::{Sources, Value, text_of_variable, unknown_variables};
 pub(crate) use store::StoreConfig;
 pub(crate) use store_url::StoreUrl;
+
+use self::{
+    parse::{address, count, duration, log_filter, log_format, on_or_off, origins, proxies},
+    values::Values,
+};
 
 /// What the settings mean.
 #[derive(Debug)]
@@ -35,13 +44,6 @@ pub(crate) struct Config {
     pub(crate) header_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
-}
-
-/// How to write the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
 }
 
 impl Config {
@@ -63,163 +65,5 @@ impl Config {
             write_timeout: values.read("write-timeout", duration)?,
             shutdown_timeout: values.read("shutdown-timeout", duration)?,
         })
-    }
-}
-
-struct Values<'a>(&'a [Value]);
-
-impl Values<'_> {
-    fn read<T>(
-        &self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, ConfigError> {
-        let value = self.0.iter().find(|value| value.setting.name == name);
-        value.ok_or(ConfigError::Missing { name })?.read(parse)
-    }
-}
-
-/// A configuration that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("The configuration file {} can't be read ({source}); check the path given with --config.", .file.display())]
-    Unreadable { file: PathBuf, source: io::Error },
-    #[error("The configuration file {} is not valid TOML: line {line}: {reason}.", .file.display())]
-    Syntax { file: PathBuf, line: usize, reason: String },
-    #[error("The configuration file {} has the key `{key}`, and there is no such setting; {hint}", .file.display())]
-    UnknownKey { file: PathBuf, key: String, hint: Hint },
-    #[error("The configuration file {} sets {key} to a {kind}; a text is expected.", .file.display())]
-    Kind { file: PathBuf, key: &'static str, kind: &'static str },
-    #[error("The variable {name} is not UTF-8 text; set it anew.")]
-    NotText { name: String },
-    #[error("{place} is `{value}`, which {reason}.")]
-    Value { place: String, value: String, reason: String },
-    #[error("The setting {name} has no value.")]
-    Missing { name: &'static str },
-}
-
-fn address(text: &str) -> Result<String, String> {
-    let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
-        // Without its brackets an IPv6 address can't be told from its port.
-        let host_is_whole = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
-        !host.is_empty() && host_is_whole && port.parse::<u16>().is_ok()
-    });
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("is not an address and a port such as 127.0.0.1:8080".to_owned())
-    }
-}
-
-fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
-    let origin = |text: &str| {
-        let (scheme, host) = text.split_once("://")?;
-        let is_origin = matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/');
-        HeaderValue::from_str(text).ok().filter(|_| is_origin)
-    };
-    let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
-    texts
-        .map(|text| {
-            origin(text).ok_or("is not a list of origins such as https://chat.example.org".to_owned())
-        })
-        .collect()
-}
-
-fn on_or_off(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("is neither `on` nor `off`".to_owned()),
-    }
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => {
-            Err(format!("is not a log filter such as `info` or `warn,messenger_core=debug` ({error})"))
-        }
-    }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("is neither `text` nor `json`".to_owned()),
-    }
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    text.parse::<NonZeroUsize>()
-        .ok()
-        .map(NonZeroUsize::get)
-        .filter(|count| *count <= tokio::sync::Semaphore::MAX_PERMITS)
-        .ok_or_else(|| "is not a whole number of at least 1".to_owned())
-}
-
-fn proxies(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count <= MOST_PROXIES);
-    count.ok_or_else(|| format!("is not a whole number from 0 to {MOST_PROXIES}"))
-}
-
-/// More is a slip, and would let a client choose its address.
-const MOST_PROXIES: usize = 16;
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let millis_per_unit = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    number
-        .parse::<u32>()
-        .ok()
-        .map(|number| u64::from(number) * millis_per_unit)
-        .filter(|millis| *millis > 0)
-        .map(Duration::from_millis)
-        .ok_or_else(|| "is not a time such as `500ms`, `10s`, `2m` or `1h`".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_are_valid() {
-        let values = Sources { file: None, variable: &|_| None, flag: &|_| None }.gather().unwrap();
-        let config = Config::of(&values).unwrap();
-        assert_eq!(config.store.url, StoreUrl::Sqlite("messenger.db".into()));
-        assert!(config.rate_limits);
-    }
-
-    #[test]
-    fn addresses() {
-        for good in ["127.0.0.1:0", "[::1]:8080", "localhost:80"] {
-            assert_eq!(address(good).as_deref(), Ok(good));
-        }
-        for bad in ["8080", ":8080", "::1:8080", "localhost", "localhost:99999", ""] {
-            assert!(address(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "10", "s", "0s", "1.5s", "-1s", "10 s", "99999999999s"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn variables_like_settings_are_noticed() {
-        let names = ["MESSENGER_LITSEN", "MESSENGER_LISTEN", "MESSENGER_SERVICE_HOST", "PATH"];
-        let unknown = unknown_variables(names.into_iter().map(str::to_owned));
-        assert_eq!(unknown, [("MESSENGER_LITSEN".to_owned(), "MESSENGER_LISTEN".to_owned())]);
     }
 }

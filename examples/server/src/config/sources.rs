@@ -4,7 +4,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, PREFIX, SETTINGS, Setting, postgres_url::masked, settings::variable};
+use super::{
+    error::{ConfigError, Hint},
+    postgres_url::masked,
+    settings::{PREFIX, SETTINGS, Setting, variable},
+};
 
 /// Where a value was set, in rising order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,19 +132,6 @@ pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<(Str
             nearest(&key).map(|near| (name, variable(near)))
         })
         .collect()
-}
-
-/// What may have been meant.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Hint(pub(crate) Option<&'static str>);
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(name) => write!(f, "did you mean `{name}`?"),
-            None => f.write_str("`messenger-server --help` lists all settings."),
-        }
-    }
 }
 
 fn nearest(name: &str) -> Option<&'static str> {

@@ -2,7 +2,12 @@ use std::{fmt, time::Duration};
 
 use messenger_sqlx::postgres;
 
-use super::{ConfigError, StoreUrl, Values, duration, on_or_off};
+use super::{
+    error::ConfigError,
+    parse::{duration, on_or_off},
+    store_url::StoreUrl,
+    values::Values,
+};
 
 /// Where the data lies. All but the URL is for databases on a server.
 #[derive(Debug)]
