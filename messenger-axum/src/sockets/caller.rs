@@ -89,7 +89,7 @@ impl Caller {
         };
         Ok(match resumed {
             Resumed::Begun => ResumeAnswer::default(),
-            Resumed::Asked(changed) => ResumeAnswer { changed, ..ResumeAnswer::default() },
+            Resumed::NeedsRevisions(changed) => ResumeAnswer { changed, ..ResumeAnswer::default() },
             Resumed::UnknownPosition => ResumeAnswer { unknown_position: true, ..ResumeAnswer::default() },
         })
     }

@@ -46,14 +46,14 @@ pub(super) enum Plan {
     /// What it lacks is known.
     Made(CatchUp),
     /// It has to say what it has of these chats, too.
-    Asks(Asked),
+    NeedsRevisions(Unnamed),
     /// Its position says nothing here.
     UnknownPosition,
 }
 
 /// What is known of what a client has, and what is not.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Unnamed {
     pub(super) known: HashMap<ChatId, Revision>,
     pub(super) unknown: Vec<ChatId>,
 }
@@ -132,7 +132,7 @@ impl CatchUp {
                     return Plan::UnknownPosition;
                 };
                 if !unknown.is_empty() {
-                    return Plan::Asks(Asked { known: named, unknown });
+                    return Plan::NeedsRevisions(Unnamed { known: named, unknown });
                 }
             }
             link_state.chats.values_mut().for_each(ChatState::forget);

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Hub,
-    catch_up::{Asked, CatchUp, Plan},
+    catch_up::{CatchUp, Plan, Unnamed},
     delivery::Delivery,
     link::{Link, LinkState},
     mailbox::{Ending, Found, Item, Mailbox},
@@ -125,7 +125,7 @@ pub enum Resumed {
     /// These chats have changed since the position, or are no longer the person's, and nobody has said what the client has
     /// of them. It says so with [`Connection::resume`], perhaps in parts; what it does not name, it does not have. What it
     /// was taken to have of the others is kept until then, as after a part.
-    Asked(Vec<ChatId>),
+    NeedsRevisions(Vec<ChatId>),
     /// The position is of another store, or so much has changed that it is of no use: the client says with
     /// [`Connection::resume`] all that it has. Parts are forgotten.
     UnknownPosition,
@@ -249,9 +249,9 @@ impl Connection {
                 self.hold = None;
                 Ok(Resumed::Begun)
             }
-            Plan::Asks(Asked { known, unknown }) => {
+            Plan::NeedsRevisions(Unnamed { known, unknown }) => {
                 self.resume_part(known)?;
-                Ok(Resumed::Asked(unknown))
+                Ok(Resumed::NeedsRevisions(unknown))
             }
             Plan::UnknownPosition => Ok(self.unknown_position()),
         }

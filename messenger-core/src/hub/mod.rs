@@ -311,13 +311,13 @@ impl Hub {
     fn apply_event(&self, message: &BusMessage, event: &Event) {
         let delivery = || Arc::new(Delivery::of_hint(Arc::clone(&message.hint)));
         match event {
-            Event::PresenceChanged(presence) => self.tell_watchers(*presence, true),
+            Event::PresenceChanged(presence) => self.deliver_presence(*presence, true),
             Event::Typing(typing) => self.broadcast(typing.chat_id, delivery, Some(typing.user_id)),
             Event::ReadMoved(mark) | Event::DeliveredMoved(mark) => {
                 if message.topics.contains(&Topic::Chat(mark.chat_id)) {
                     self.broadcast(mark.chat_id, delivery, None);
                 } else {
-                    self.tell_user(mark.user_id, delivery);
+                    self.deliver_to_user(mark.user_id, delivery);
                 }
             }
             event => {
@@ -382,7 +382,7 @@ impl Hub {
         }
     }
 
-    fn tell_user(&self, user: UserId, delivery: impl FnOnce() -> Arc<Delivery>) {
+    fn deliver_to_user(&self, user: UserId, delivery: impl FnOnce() -> Arc<Delivery>) {
         let links = self.links_of(user);
         if !links.is_empty() {
             let delivery = delivery();

@@ -120,13 +120,13 @@ impl Hub {
             })
             .collect();
         // Those who watch them have missed something if this is new.
-        states.iter().for_each(|state| self.tell_watchers(*state, false));
+        states.iter().for_each(|state| self.deliver_presence(*state, false));
         Ok(states)
     }
 
     /// Tells those of this node who watch the person, if that is news: with `changed`, to all who have not heard of the
     /// person yet.
-    pub(super) fn tell_watchers(&self, presence: Presence, changed: bool) {
+    pub(super) fn deliver_presence(&self, presence: Presence, changed: bool) {
         let Some(mut watched) = self.watched.get_mut(&presence.user_id) else { return };
         let is_news = watched.online.map_or(changed, |online| online != presence.online);
         watched.online = Some(presence.online);

@@ -228,7 +228,7 @@ impl Device {
             named.retain(|chat, revision| names && had.get(chat) != Some(revision));
             let asked = match connection.resume_since(Some(position), named).await? {
                 Resumed::Begun => return Ok(()),
-                Resumed::Asked(chats) => {
+                Resumed::NeedsRevisions(chats) => {
                     all.into_iter().filter(|(chat, _)| chats.contains(chat)).collect::<HashMap<_, _>>()
                 }
                 // A store that forgets nothing knows what it has given out.

@@ -385,7 +385,7 @@ async fn asked(scene: &Scene, since: &Position, has: &[(ChatId, Revision)]) -> (
     let mut connection = scene.connect(Who::Member).await;
     let asked = match connection.resume_since(Some(since), HashMap::new()).await.unwrap() {
         Resumed::Begun => vec![],
-        Resumed::Asked(chats) => {
+        Resumed::NeedsRevisions(chats) => {
             let has = has.iter().filter(|(chat, _)| chats.contains(chat)).copied().collect();
             connection.resume(Some(has)).await.unwrap();
             chats
@@ -441,7 +441,7 @@ async fn what_changes_while_a_client_is_asked_is_sent() {
     scene.says_in(scene.direct, Who::Owner, "missed").await;
     let mut connection = scene.connect(Who::Member).await;
     let asked = connection.resume_since(Some(&since), HashMap::new()).await.unwrap();
-    assert_eq!(asked, Resumed::Asked(vec![scene.direct]));
+    assert_eq!(asked, Resumed::NeedsRevisions(vec![scene.direct]));
     // Of this one it need not say anything, for it has everything up to then.
     scene.says(Who::Owner, "meanwhile").await;
     // Nothing is told before it has answered, for as long as it may take.
