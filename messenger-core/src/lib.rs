@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod actor;
+mod begun;
 pub mod commands;
 pub mod context;
 mod convert;
@@ -23,6 +24,7 @@ mod testing;
 pub mod testkit;
 
 pub use actor::Actor;
+pub use begun::Begun;
 pub use domain::*;
 pub use error::{Error, FieldError, Result};
 pub use hub::{Connection, Signal};

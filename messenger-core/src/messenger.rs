@@ -1,10 +1,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Actor, Limits, PasswordCost, Policy, commands,
+    Actor, Limits, PasswordCost, Policy,
+    begun::{Begun, Placing},
+    commands,
     context::Context,
     convert,
     domain::{ChatId, Message, TokenHash},
@@ -234,22 +233,30 @@ impl Messenger {
         tasks::answer_of(self.inner.work.commands.spawn(cx.execute(command)).await)
     }
 
-    /// Does a command of a connection that may have many under way. `placed` is set as soon as the next request of
-    /// the connection may be begun without overtaking this one, if that is before the command is done.
+    /// Begins a command, for a caller who may have many under way. Resolves as soon as the next one of the caller can be
+    /// begun without overtaking it: when it has its place in the queue for the next commit, or else when it is done.
     ///
-    /// # Errors
-    /// As [`execute`](Self::execute).
-    pub async fn execute_placed<C: Command>(
-        &self,
-        actor: &Actor,
-        command: C,
-        placed: Arc<AtomicBool>,
-    ) -> Result<C::Output> {
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use messenger_core::{Messenger, commands::{CreateGroupChat, SendMessage}, doc::register};
+    /// # let messenger = Messenger::in_memory();
+    /// # let ada = register(&messenger, "ada").await;
+    /// # let group = CreateGroupChat { title: "Tea".into(), member_ids: vec![], client_id: None };
+    /// # let chat_id = messenger.execute(&ada, group).await?.value.id;
+    /// let send = |body: &str| SendMessage { chat_id, body: body.into(), client_id: None, reply_to: None };
+    /// let first = messenger.begin(&ada, send("first")).await;
+    /// // It may be in the same commit, and comes after the first.
+    /// let second = messenger.begin(&ada, send("second")).await;
+    /// assert_eq!(first.answer().await?.value.seq.get() + 1, second.answer().await?.value.seq.get());
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    pub async fn begin<C: Command>(&self, actor: &Actor, command: C) -> Begun<C::Output> {
         if C::DETACHED {
-            return self.execute(actor, command).await;
+            return Begun::Done(self.execute(actor, command).await);
         }
-        let cx = Cx { placed: Some(placed), ..Cx::new(*actor, self.clone()) };
-        cx.execute(command).await
+        let placing = Placing::default();
+        let cx = Cx { placing: Some(placing.clone()), ..Cx::new(*actor, self.clone()) };
+        placing.begin(Box::pin(cx.execute(command))).await
     }
 
     /// Answers a query. What it has begun in the store goes on also while this future is not polled.
@@ -611,12 +618,12 @@ pub struct Cx {
     told: Vec<(Option<ChatId>, BusMessage)>,
     /// What a write that is under way is about.
     writing: Vec<Topic>,
-    placed: Option<Arc<AtomicBool>>,
+    placing: Option<Placing>,
 }
 
 impl Cx {
     const fn new(actor: Actor, messenger: Messenger) -> Self {
-        Self { actor, messenger, told: Vec::new(), writing: Vec::new(), placed: None }
+        Self { actor, messenger, told: Vec::new(), writing: Vec::new(), placing: None }
     }
 
     async fn execute<C: Command>(mut self, command: C) -> Result<C::Output> {
@@ -684,10 +691,10 @@ impl Cx {
         &self.messenger.inner.marks
     }
 
-    /// The next request of this connection may begin.
+    /// Lets the caller begin the next command: this one can't be overtaken any more.
     pub(crate) fn placed(&self) {
-        if let Some(placed) = &self.placed {
-            placed.store(true, Ordering::Release);
+        if let Some(placing) = &self.placing {
+            placing.placed();
         }
     }
 

@@ -59,11 +59,13 @@ pub(crate) fn moved(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::{sync::oneshot, time::timeout};
 
     use super::*;
     use crate::{
-        UserId,
+        Begun, UserId,
         domain::Limits,
         ports::StoreErrorKind,
         queries::ListMembers,
@@ -176,15 +178,16 @@ mod tests {
     #[tokio::test]
     async fn its_place_is_taken_before_it_is_stored() {
         let (scene, seq, _) = with_texts(Setup::default(), 1).await;
-        let placed = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&placed);
+        let (placed, seen) = oneshot::channel();
         scene.store.meanwhile("move_markers", async move {
-            while !seen.load(Ordering::Acquire) {
-                tokio::task::yield_now().await;
-            }
+            let _ = seen.await;
         });
         let read = MarkRead { chat_id: scene.group, seq };
-        scene.messenger.execute_placed(&scene.actor(Member), read, placed).await.unwrap();
+        let begun = scene.messenger.begin(&scene.actor(Member), read);
+        let begun = timeout(Duration::from_secs(60), begun).await.expect("it is begun before it is stored");
+        assert!(matches!(begun, Begun::UnderWay(_)));
+        placed.send(()).unwrap();
+        begun.answer().await.unwrap();
     }
 
     #[tokio::test]
