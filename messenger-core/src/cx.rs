@@ -1,15 +1,9 @@
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
     actor::Actor,
     announcements::{self, SentMessage},
+    begun::Placing,
     context::Context,
     domain::{ChatId, Limits},
     error::{Error, Result},
@@ -31,17 +25,17 @@ pub struct Cx {
     unpublished: Vec<(Option<ChatId>, BusMessage)>,
     /// What the write that is under way would change.
     writing: Vec<Topic>,
-    placed: Option<Arc<AtomicBool>>,
+    placing: Option<Placing>,
 }
 
 impl Cx {
     pub(crate) const fn new(actor: Actor, service: Arc<Service>) -> Self {
-        Self { actor, service, unpublished: Vec::new(), writing: Vec::new(), placed: None }
+        Self { actor, service, unpublished: Vec::new(), writing: Vec::new(), placing: None }
     }
 
-    /// With a flag that is set when the next request of the connection may begin.
-    pub(crate) fn with_placed(self, placed: Arc<AtomicBool>) -> Self {
-        Self { placed: Some(placed), ..self }
+    /// With a way to say that the command is placed.
+    pub(crate) fn with_placing(self, placing: Placing) -> Self {
+        Self { placing: Some(placing), ..self }
     }
 
     /// Lets all nodes compare with the store what the write that was begun last would change: perhaps it is stored, and only
@@ -98,10 +92,10 @@ impl Cx {
         &self.service.marks
     }
 
-    /// Lets the next request of this connection begin.
+    /// Lets the caller begin the next command: this one can't be overtaken any more.
     pub(crate) fn placed(&self) {
-        if let Some(placed) = &self.placed {
-            placed.store(true, Ordering::Release);
+        if let Some(placing) = &self.placing {
+            placing.placed();
         }
     }
 

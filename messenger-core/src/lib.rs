@@ -3,6 +3,7 @@
 
 mod actor;
 mod announcements;
+mod begun;
 mod builder;
 pub mod commands;
 pub mod context;
@@ -32,6 +33,7 @@ mod testing;
 pub mod testkit;
 
 pub use actor::Actor;
+pub use begun::Begun;
 pub use builder::Builder;
 pub use domain::*;
 pub use error::{Error, ErrorCode, FieldError, Result};

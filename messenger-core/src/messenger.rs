@@ -1,11 +1,8 @@
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     actor::Actor,
+    begun::{Begun, Placing},
     cx::Cx,
     domain::{Limits, TokenHash},
     error::{Error, OrNotFound as _, Result},
@@ -58,21 +55,30 @@ impl Messenger {
         tasks::answer_of(self.service.tasks.commands.spawn(operation::execute(cx, command)).await)
     }
 
-    /// Runs a command of a connection that may have many under way. `placed` is set as soon as the next request of
-    /// the connection may be begun without overtaking this one, if that is before the command is done.
+    /// Begins a command, for a caller who may have many under way. Resolves as soon as the next one of the caller can be
+    /// begun without overtaking it: when it has its place in the queue for the next commit, or else when it is done.
     ///
-    /// # Errors
-    /// As [`execute`](Self::execute).
-    pub async fn execute_placed<C: Command>(
-        &self,
-        actor: &Actor,
-        command: C,
-        placed: Arc<AtomicBool>,
-    ) -> Result<C::Output> {
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use messenger_core::{Messenger, commands::{CreateGroupChat, SendMessage}, doc::register};
+    /// # let messenger = Messenger::in_memory();
+    /// # let ada = register(&messenger, "ada").await;
+    /// # let group = CreateGroupChat { title: "Tea".into(), member_ids: vec![], client_id: None };
+    /// # let chat_id = messenger.execute(&ada, group).await?.value.id;
+    /// let send = |body: &str| SendMessage { chat_id, body: body.into(), client_id: None, reply_to: None };
+    /// let first = messenger.begin(&ada, send("first")).await;
+    /// // It may be in the same commit, and comes after the first.
+    /// let second = messenger.begin(&ada, send("second")).await;
+    /// assert_eq!(first.answer().await?.value.seq.get() + 1, second.answer().await?.value.seq.get());
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    pub async fn begin<C: Command>(&self, actor: &Actor, command: C) -> Begun<C::Output> {
         if C::DETACHED {
-            return self.execute(actor, command).await;
+            return Begun::Done(self.execute(actor, command).await);
         }
-        operation::execute(self.cx(actor).with_placed(placed), command).await
+        let placing = Placing::default();
+        let cx = self.cx(actor).with_placing(placing.clone());
+        placing.begin(Box::pin(operation::execute(cx, command))).await
     }
 
     /// Answers a query. What it has begun in the store goes on also while this future is not polled.

@@ -58,7 +58,7 @@ impl HubClient for Connected {
                 let numbers = invocation.uploads.remove(0);
                 let sum = numbers.map(|number| Ok(number?.read::<f64>()?));
                 let sum = sum.try_fold(0.0, async |sum, number| Ok::<_, HubError>(sum + number));
-                Invoked::Work(Box::pin(async move { Ok(protocol.payload(&sum.await?)?) }), None)
+                Invoked::Work(Box::pin(async move { Ok(protocol.payload(&sum.await?)?) }))
             }
             "whoami" => {
                 let caller = self.caller.clone();
@@ -67,7 +67,7 @@ impl HubClient for Connected {
                     let name = name.map_err(|error| HubError::told(error.to_string()))?;
                     Ok(protocol.payload(&name)?)
                 };
-                Invoked::Work(Box::pin(ask), None)
+                Invoked::Work(Box::pin(ask))
             }
             _ => Invoked::Done(echo(&self.caller, &invocation)),
         }

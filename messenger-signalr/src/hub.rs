@@ -1,10 +1,6 @@
 //! What a host writes: the hub, and what it keeps of each client.
 
-use std::{
-    borrow::Cow,
-    hash::Hash,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{borrow::Cow, hash::Hash, sync::Arc};
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -17,7 +13,7 @@ use super::{
     protocol::{Argument, ArgumentError, EncodeError, Payload, Protocol},
     uploads::Upload,
 };
-use messenger_socket::Account;
+use messenger_socket::{Account, Placed, StartAfter};
 
 /// What clients connect to.
 ///
@@ -57,7 +53,7 @@ pub struct Asking<'r> {
 /// What is kept of one connection: it answers what the client asks and says what it is told.
 pub trait HubClient: Send + 'static {
     /// Starts what the client asks for. The next invocation is not started before this has returned, nor, unless it
-    /// is a stream, before the work is done or [placed](Invoked::Work); so invocations of one connection take effect
+    /// is a stream, before the work is done or [placed](Invoked::Staged); so invocations of one connection take effect
     /// in the order in which they were sent.
     fn invoke(&mut self, invocation: Invocation<'_>) -> impl Future<Output = Invoked> + Send;
 
@@ -104,9 +100,11 @@ impl Invocation<'_> {
 
 /// What comes of an invocation.
 pub enum Invoked {
-    /// A result. Work with a flag sets it once later invocations can't overtake it any more, and then the next one is
-    /// started meanwhile; work without one begins when all that was started before is done.
-    Work(BoxFuture<'static, Result<Payload, HubError>>, Option<Arc<AtomicBool>>),
+    /// A result that takes work, which starts when all that was started before is done. The next invocation waits for it.
+    Work(BoxFuture<'static, Result<Payload, HubError>>),
+    /// The same in two stages: once the work is [placed](Placed), later invocations can't overtake it any more, and the
+    /// next one is started meanwhile.
+    Staged(BoxFuture<'static, Placed<Result<Payload, HubError>>>, StartAfter),
     /// A result that is there already.
     Done(Result<Payload, HubError>),
     /// Items; only from methods that are [streaming](HubMethod::streaming). They are asked for only while something can be

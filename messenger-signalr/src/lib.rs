@@ -16,7 +16,7 @@ mod uploads;
 pub use ask::AskError;
 pub use endpoint::{Refused, router, router_counted_in};
 pub use hub::{Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Push};
-pub use messenger_socket::{Account, Reservation, Unsent, UnsentLimits};
+pub use messenger_socket::{Account, Placed, Reservation, StartAfter, Unsent, UnsentLimits};
 pub use options::{SignalROptions, Transport};
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -10,7 +10,7 @@ mod web_socket;
 mod writer;
 
 pub use message::{Message, SocketError};
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, Placed, StartAfter};
 pub use unsent::{Account, Reservation, Unsent, UnsentLimits};
 pub use upgrade::Upgrade;
 pub use web_socket::WebSocket;

@@ -30,7 +30,7 @@ use crate::{
     problem::{Problem, Refusal},
     sockets::{
         Sockets,
-        caller::{Begun, Called, Caller, has_method},
+        caller::{Called, Caller, has_method},
         origin,
     },
 };
@@ -167,9 +167,8 @@ impl HubClient for Client {
         self.refusals = self.refusals.saturating_sub(1);
         match called {
             Called::Done(answer) => Invoked::Done(value(answer)),
-            Called::Begun(Begun { work, placed, waits }) => {
-                let work = Box::pin(async move { value(work.await) });
-                Invoked::Work(work, (!waits).then_some(placed))
+            Called::Work(work, start) => {
+                Invoked::Staged(Box::pin(async move { work.await.map(value) }), start)
             }
             // The hub has looked the name up.
             Called::NoSuchMethod | Called::TooOften(_) => Invoked::Done(Err(HubError::Hidden)),

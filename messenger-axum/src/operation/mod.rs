@@ -7,14 +7,11 @@ mod pieces;
 mod success;
 mod table;
 
-use std::{
-    marker::PhantomData,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::marker::PhantomData;
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use http::Method;
-use messenger_core::{Actor, Command, ErrorCode, Messenger, Query, Result};
+use messenger_core::{Actor, Begun, Command, ErrorCode, Messenger, Query};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
@@ -41,6 +38,10 @@ pub(crate) struct Operation {
     pub(crate) output: Option<Described>,
     /// Whether it changes nothing, so that it can be asked again.
     pub(crate) only_reads: bool,
+    /// Whether it needs to see nothing of what the requests before it on the same socket do, and takes its place behind
+    /// them in the queue for the next commit. So many of them are under way at once.
+    #[cfg(any(feature = "ws", feature = "signalr"))]
+    pub(crate) overlaps: bool,
     /// Whether it takes a turn of another kind than most, by itself.
     pub(crate) has_own_turns: bool,
     run: Run,
@@ -48,7 +49,7 @@ pub(crate) struct Operation {
 
 /// Reads the fields when it is called; the rest is in the future, which borrows nothing, so that a socket can have
 /// many under way.
-type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Result<Answer>>;
+type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Begun<Answer>>;
 
 /// Who asks, and what.
 pub(crate) struct Call<'a> {
@@ -58,19 +59,25 @@ pub(crate) struct Call<'a> {
     pub(crate) bytes: usize,
     pub(crate) fields: Fields<'a>,
     pub(crate) writing: Writing,
-    /// For a connection that may have many calls under way: set as soon as its next one may begin.
-    pub(crate) placed: Option<Arc<AtomicBool>>,
 }
 
 impl Operation {
     /// Starts it. The fields are read before this returns, and the work begins with the first poll.
-    pub(crate) fn run(&self, door: &Door, call: &Call<'_>) -> BoxFuture<'static, Result<Answer>> {
+    pub(crate) fn run(&self, door: &Door, call: &Call<'_>) -> BoxFuture<'static, Begun<Answer>> {
         (self.run)(door, call)
     }
 
     fn open(mut self) -> Self {
         self.access = Access::Anyone;
         self
+    }
+
+    fn overlapping(self) -> Self {
+        #[cfg(any(feature = "ws", feature = "signalr"))]
+        let operation = Self { overlaps: true, ..self };
+        #[cfg(not(any(feature = "ws", feature = "signalr")))]
+        let operation = self;
+        operation
     }
 
     /// Something that tries or sets a password, and takes its turn for that.
@@ -95,7 +102,7 @@ where
     Operation { only_reads: true, ..operation::<OfQuery<Q>, _>(method, path, form) }
 }
 
-fn operation<A: Ask, F: Form<A::Output>>(method: Method, path: &'static str, _: F) -> Operation {
+fn operation<A: Handler, F: Form<A::Output>>(method: Method, path: &'static str, _: F) -> Operation {
     Operation {
         name: A::NAME,
         method,
@@ -106,70 +113,62 @@ fn operation<A: Ask, F: Form<A::Output>>(method: Method, path: &'static str, _: 
         input: Described::of::<A::Input>(),
         output: F::described(),
         only_reads: false,
+        #[cfg(any(feature = "ws", feature = "signalr"))]
+        overlaps: false,
         has_own_turns: false,
         run: run::<A, F>,
     }
 }
 
-fn run<A: Ask, F: Form<A::Output>>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Result<Answer>> {
+fn run<A: Handler, F: Form<A::Output>>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Begun<Answer>> {
     let input = match call.fields.read() {
         Ok(input) => input,
-        Err(error) => return future::ready(Err(error)).boxed(),
+        Err(error) => return future::ready(Begun::Done(Err(error))).boxed(),
     };
-    let (door, actor, writing, placed) = (door.clone(), call.actor, call.writing, call.placed.clone());
-    async move { F::answer(A::ask(&door.messenger, actor, placed, input).await?, writing) }.boxed()
+    let (door, actor, writing) = (door.clone(), call.actor, call.writing);
+    async move {
+        let begun = A::begin(&door.messenger, actor, input).await;
+        begun.and_then(move |output| F::answer(output, writing))
+    }
+    .boxed()
 }
 
 /// What commands and queries have in common here.
-trait Ask: 'static {
+trait Handler: 'static {
     type Input: DeserializeOwned + ToSchema + Send;
-    type Output: Send;
+    type Output: Send + 'static;
     const NAME: &'static str;
     const ERRORS: &'static [ErrorCode];
 
-    fn ask(
+    fn begin(
         messenger: &Messenger,
         actor: Actor,
-        placed: Option<Arc<AtomicBool>>,
         input: Self::Input,
-    ) -> impl Future<Output = Result<Self::Output>> + Send;
+    ) -> impl Future<Output = Begun<Self::Output>> + Send;
 }
 
 struct OfCommand<C>(PhantomData<C>);
 
-impl<C: Command + DeserializeOwned + ToSchema> Ask for OfCommand<C> {
+impl<C: Command + DeserializeOwned + ToSchema> Handler for OfCommand<C> {
     type Input = C;
     type Output = C::Output;
     const NAME: &'static str = C::NAME;
     const ERRORS: &'static [ErrorCode] = C::ERRORS;
 
-    async fn ask(
-        messenger: &Messenger,
-        actor: Actor,
-        placed: Option<Arc<AtomicBool>>,
-        input: C,
-    ) -> Result<C::Output> {
-        match placed {
-            Some(placed) => messenger.execute_placed(&actor, input, placed).await,
-            None => messenger.execute(&actor, input).await,
-        }
+    async fn begin(messenger: &Messenger, actor: Actor, input: C) -> Begun<C::Output> {
+        messenger.begin(&actor, input).await
     }
 }
 
 struct OfQuery<Q>(PhantomData<Q>);
 
-impl<Q: Query + DeserializeOwned + ToSchema> Ask for OfQuery<Q> {
+impl<Q: Query + DeserializeOwned + ToSchema> Handler for OfQuery<Q> {
     type Input = Q;
     type Output = Q::Output;
     const NAME: &'static str = Q::NAME;
     const ERRORS: &'static [ErrorCode] = Q::ERRORS;
 
-    async fn ask(
-        messenger: &Messenger,
-        actor: Actor,
-        _: Option<Arc<AtomicBool>>,
-        input: Q,
-    ) -> Result<Q::Output> {
-        messenger.query(&actor, input).await
+    async fn begin(messenger: &Messenger, actor: Actor, input: Q) -> Begun<Q::Output> {
+        Begun::Done(messenger.query(&actor, input).await)
     }
 }

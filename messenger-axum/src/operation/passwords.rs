@@ -3,7 +3,7 @@
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use messenger_core::{
-    Actor, Command, Error, Result,
+    Actor, Begun, Command, Error, Result,
     commands::{LogIn, RegisterUser},
 };
 use serde::de::DeserializeOwned;
@@ -15,25 +15,25 @@ use crate::{client::Client, door::Door, limits::Account};
 pub(super) fn register<F: Form<<RegisterUser as Command>::Output>>(
     door: &Door,
     call: &Call<'_>,
-) -> BoxFuture<'static, Result<Answer>> {
+) -> BoxFuture<'static, Begun<Answer>> {
     let command: RegisterUser = match call.fields.read() {
         Ok(command) => command,
-        Err(error) => return future::ready(Err(error)).boxed(),
+        Err(error) => return future::ready(Begun::Done(Err(error))).boxed(),
     };
     let (door, actor, client, writing) = (door.clone(), call.actor, (call.client, call.bytes), call.writing);
-    async move { F::answer(in_turn(&door, actor, client, command).await?, writing) }.boxed()
+    async move { F::answer(in_turn(&door, actor, client, command).await?, writing) }.map(Begun::Done).boxed()
 }
 
 /// Runs `LogIn`, guarded by the name that is given, whether or not there is such an account.
 pub(super) fn log_in<F: Form<<LogIn as Command>::Output>>(
     door: &Door,
     call: &Call<'_>,
-) -> BoxFuture<'static, Result<Answer>> {
+) -> BoxFuture<'static, Begun<Answer>> {
     guarded::<LogIn, F>(door, call, |command| Ok(door.limits.account_named(&command.login)))
 }
 
 /// Runs a command that asks the person who is logged in for the password again.
-pub(super) fn asked_again<C, F>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Result<Answer>>
+pub(super) fn asked_again<C, F>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Begun<Answer>>
 where
     C: Command + DeserializeOwned,
     F: Form<C::Output>,
@@ -45,7 +45,7 @@ fn guarded<C, F>(
     door: &Door,
     call: &Call<'_>,
     account: impl Fn(&C) -> Result<Account>,
-) -> BoxFuture<'static, Result<Answer>>
+) -> BoxFuture<'static, Begun<Answer>>
 where
     C: Command + DeserializeOwned,
     F: Form<C::Output>,
@@ -58,7 +58,7 @@ where
     };
     let (command, account) = match read() {
         Ok(read) => read,
-        Err(error) => return future::ready(Err(error)).boxed(),
+        Err(error) => return future::ready(Begun::Done(Err(error))).boxed(),
     };
     let (door, actor, client, writing) = (door.clone(), call.actor, (call.client, call.bytes), call.writing);
     async move {
@@ -68,6 +68,7 @@ where
         }
         F::answer(output?, writing)
     }
+    .map(Begun::Done)
     .boxed()
 }
 

@@ -50,7 +50,7 @@ fn table() -> Vec<Operation> {
         command::<RemoveMember>(DELETE, "/chats/{chatId}/members/{userId}", NoContent),
         command::<LeaveChat>(POST, "/chats/{chatId}/leave", NoContent),
         command::<SetRole>(PUT, "/chats/{chatId}/members/{userId}/role", Json),
-        command::<SendMessage>(POST, "/chats/{chatId}/messages", CreatedOrFound),
+        command::<SendMessage>(POST, "/chats/{chatId}/messages", CreatedOrFound).overlapping(),
         query::<GetHistory>(GET, "/chats/{chatId}/messages", Json),
         query::<GetMessage>(GET, "/chats/{chatId}/messages/{messageId}", Json),
         command::<EditMessage>(PATCH, "/chats/{chatId}/messages/{messageId}", Json),

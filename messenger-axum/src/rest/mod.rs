@@ -53,7 +53,7 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
         Fields::of_json(&path, &body)
     };
     let bytes = body.len();
-    let call = Call { actor, client, bytes, fields, writing: Writing::Pieces, placed: None };
+    let call = Call { actor, client, bytes, fields, writing: Writing::Pieces };
     let answer = door.in_time(work(door, operation, &call)).await?;
     Ok(respond(door, operation, client, answer)?)
 }
@@ -65,7 +65,7 @@ async fn work(door: &Door, operation: &Operation, call: &Call<'_>) -> Outcome<An
     } else {
         Some(door.admission.work.take(call.client, call.bytes).await?)
     };
-    operation.run(door, call).await
+    operation.run(door, call).await.answer().await
 }
 
 fn respond(door: &Door, operation: &Operation, client: Client, answer: Answer) -> Outcome<Response> {

@@ -1,20 +1,12 @@
 //! Who is at the other end of a socket, of whichever kind: calls operations by name, and hears events.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::collections::HashMap;
 
 use futures::future::BoxFuture;
-use messenger_core::{ChatId, Connection, Error, Page, Result, Revision, Since, UserId, hub::Resumed};
+use messenger_core::{Begun, ChatId, Connection, Error, Page, Result, Revision, Since, UserId, hub::Resumed};
+use messenger_socket::{Placed, StartAfter};
 use serde::{Deserialize, Serialize};
-use tokio::time::Sleep;
+use tokio::time::timeout;
 
 use super::rpc::procedure;
 use crate::{door::Door, encoding::Encoding, fields::Fields, operation::Answer};
@@ -29,22 +21,16 @@ pub(crate) struct Caller {
 pub(crate) enum Called {
     /// It is done.
     Done(Result<Answer>),
-    /// It has been started.
-    Begun(Begun),
+    /// It is to be begun.
+    Work(Work, StartAfter),
     /// There is nothing of this name.
     NoSuchMethod,
     /// The person asks too often.
     TooOften(Error),
 }
 
-/// A call under way.
-pub(crate) struct Begun {
-    pub(crate) work: BoxFuture<'static, Result<Answer>>,
-    /// Set as soon as the next call of the connection may begin.
-    pub(crate) placed: Arc<AtomicBool>,
-    /// Whether it has to see what the calls before it have done.
-    pub(crate) waits: bool,
-}
+/// The work of a call, which resolves as soon as the next call of the connection may begin.
+pub(crate) type Work = BoxFuture<'static, Placed<Result<Answer>>>;
 
 impl Caller {
     /// Starts what is called by this name, in any case. `json` is an object with the fields, or empty.
@@ -54,16 +40,22 @@ impl Caller {
         }
         if let Some(own) = Own::named(method) {
             let limit = self.door.timeout();
-            let done = tokio::time::timeout(limit, self.own(own, json, encoding)).await;
+            let done = timeout(limit, self.own(own, json, encoding)).await;
             return Called::Done(done.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into())))));
         }
         self.connection.go_live();
         let Some(procedure) = procedure(method) else { return Called::NoSuchMethod };
-        let placed = Arc::new(AtomicBool::new(false));
-        let work = procedure.call(&self.door, *self.connection.actor(), json, encoding, Arc::clone(&placed));
-        let limit = Limit::After(self.door.timeout());
-        let work = Box::pin(NotForever { work, placed: Arc::clone(&placed), limit });
-        Called::Begun(Begun { work, placed, waits: !procedure.is_send() })
+        let work = procedure.call(&self.door, *self.connection.actor(), json, encoding);
+        let limit = self.door.timeout();
+        let work = async move {
+            // What holds up those behind it is given up in time.
+            match timeout(limit, work).await {
+                Ok(Begun::Done(answer)) => Placed::Done(answer),
+                Ok(Begun::UnderWay(work)) => Placed::UnderWay(work),
+                Err(_) => Placed::Done(Err(Error::unavailable())),
+            }
+        };
+        Called::Work(Box::pin(work), procedure.starts_after())
     }
 
     /// Counts a request of the person; refuses it if there were too many.
@@ -172,36 +164,3 @@ struct WatchParams {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
-
-/// Work that is given up if it holds up the calls behind it for too long.
-struct NotForever {
-    work: BoxFuture<'static, Result<Answer>>,
-    placed: Arc<AtomicBool>,
-    limit: Limit,
-}
-
-enum Limit {
-    After(Duration),
-    /// Set only once the work has to be waited for.
-    Set(Pin<Box<Sleep>>),
-}
-
-impl Future for NotForever {
-    type Output = Result<Answer>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(answer) = self.work.as_mut().poll(task) {
-            return Poll::Ready(answer);
-        }
-        if self.placed.load(Ordering::Acquire) {
-            return Poll::Pending;
-        }
-        if let Limit::After(duration) = self.limit {
-            self.limit = Limit::Set(Box::pin(tokio::time::sleep(duration)));
-        }
-        match &mut self.limit {
-            Limit::Set(sleep) => sleep.as_mut().poll(task).map(|()| Err(Error::unavailable())),
-            Limit::After(_) => Poll::Pending,
-        }
-    }
-}

@@ -1,12 +1,10 @@
 //! The doors of the sockets: operations by name.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock, atomic::AtomicBool},
-};
+use std::{collections::HashMap, sync::LazyLock};
 
 use futures::future::BoxFuture;
-use messenger_core::{Actor, Command as _, Result, commands::SendMessage};
+use messenger_core::{Actor, Begun};
+use messenger_socket::StartAfter;
 
 use crate::{
     client::Client,
@@ -39,14 +37,13 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
 }
 
 impl Procedure {
-    /// Whether it is a send: many of one connection are under way at once, and take effect in their order. All others
-    /// wait for them, so that they see what was sent before.
-    pub(crate) fn is_send(self) -> bool {
-        self.0.name == SendMessage::NAME
+    /// Tells when it may start, so that it sees what was called before it if that matters.
+    pub(crate) const fn starts_after(self) -> StartAfter {
+        if self.0.overlaps { StartAfter::Placed } else { StartAfter::Done }
     }
 
-    /// Starts it. The fields, a JSON object or nothing at all, are read before this returns; the work begins with the first
-    /// poll of the future, which borrows nothing. `placed` is set as soon as the next call of the connection may
+    /// Prepares it. The fields, a JSON object or nothing at all, are read before this returns; the work begins with the
+    /// first poll of the future, which borrows nothing, and resolves as soon as the next call of the connection may
     /// begin.
     pub(crate) fn call(
         self,
@@ -54,29 +51,16 @@ impl Procedure {
         actor: Actor,
         json: &[u8],
         encoding: Encoding,
-        placed: Arc<AtomicBool>,
-    ) -> BoxFuture<'static, Result<Answer>> {
+    ) -> BoxFuture<'static, Begun<Answer>> {
         let fields = Fields::of_json(&[], json);
         let writing = Writing::Value(encoding);
-        self.0.run(
-            door,
-            &Call {
-                actor,
-                client: Client::of(&actor),
-                bytes: json.len(),
-                fields,
-                writing,
-                placed: Some(placed),
-            },
-        )
+        self.0.run(door, &Call { actor, client: Client::of(&actor), bytes: json.len(), fields, writing })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
-    use messenger_core::{Error, Messenger, doc::register};
+    use messenger_core::{Error, Messenger, Result, doc::register};
     use serde_json::{Value, json};
 
     use super::*;
@@ -84,8 +68,10 @@ mod tests {
 
     async fn call(door: &Door, actor: Actor, name: &str, params: Value) -> Result<Value> {
         let params = serde_json::to_vec(&params).unwrap();
-        let call = procedure(name).unwrap().call(door, actor, &params, Encoding::Json, Arc::default());
+        let call = procedure(name).unwrap().call(door, actor, &params, Encoding::Json);
         call.await
+            .answer()
+            .await
             .map(|answer| answer.value().map_or(Value::Null, |json| serde_json::from_slice(json).unwrap()))
     }
 
@@ -112,7 +98,7 @@ mod tests {
     async fn parameters_may_be_absent_where_there_are_none() {
         let door = Door::new(Messenger::in_memory(), Options::new());
         let ada = register(&door.messenger, "ada").await;
-        procedure("GetMe").unwrap().call(&door, ada, b"", Encoding::Json, Arc::default()).await.unwrap();
+        procedure("GetMe").unwrap().call(&door, ada, b"", Encoding::Json).await.answer().await.unwrap();
     }
 
     #[tokio::test]
@@ -122,10 +108,10 @@ mod tests {
         let group = json!({"title": "Tea", "memberIds": []});
         let chat = call(&door, ada, "CreateGroupChat", group).await.unwrap()["id"].clone();
         let params = serde_json::to_vec(&json!({"chatId": chat, "body": "hi"})).unwrap();
-        let placed = Arc::new(AtomicBool::new(false));
         let send = procedure("SendMessage").unwrap();
-        send.call(&door, ada, &params, Encoding::Json, Arc::clone(&placed)).await.unwrap();
-        assert!(placed.load(Ordering::Acquire));
+        let begun = send.call(&door, ada, &params, Encoding::Json).await;
+        assert!(matches!(begun, Begun::UnderWay(_)));
+        begun.answer().await.unwrap();
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     door::Door,
     encoding::Encoding,
-    sockets::caller::{Begun, Called, Caller},
+    sockets::caller::{Called, Caller},
 };
 use messenger_socket::{Account, Message, Pipeline, SocketError, WriteError, Writer};
 
@@ -240,8 +240,9 @@ impl Session {
         self.refusals = self.refusals.saturating_sub(1);
         match called {
             Called::Done(answer) => self.requests.ready.push_back(reply.with(&answer)),
-            Called::Begun(Begun { work, placed, waits }) => {
-                self.requests.begin(Box::pin(async move { reply.with(&work.await) }), placed, waits);
+            Called::Work(work, start) => {
+                let work = async move { work.await.map(move |answer| reply.with(&answer)) };
+                self.requests.begin(Box::pin(work), start);
             }
             Called::NoSuchMethod => {
                 self.requests.ready.push_back(reply.with_frame(|id| frames::fault(id, Fault::NoSuchMethod)));

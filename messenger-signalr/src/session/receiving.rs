@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::VecDeque, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
+use messenger_socket::{Placed, StartAfter};
 
 use super::{
     ANSWERS, End, Session, Step,
@@ -208,39 +209,40 @@ impl<H: Hub> Session<H> {
                 let answer = id.map(|id| self.answer(id, target, &result));
                 self.calls.ready.push_back(answer);
             }
-            Invoked::Work(work, placed) => {
-                let waits = placed.is_none();
-                let placed = placed.unwrap_or_default();
-                match id {
-                    Some(id) => {
-                        let (id, target) = (id.to_owned(), target.to_owned());
-                        let (protocol, detailed) =
-                            (self.protocol, self.shared.options.enable_detailed_errors);
-                        let account = Arc::clone(&self.account);
-                        let answer = async move {
-                            let texts = Texts { method: &target, detailed };
-                            let outcome = work.await;
-                            let outcome = outcome.as_ref().map_err(|error| texts.failed(error));
-                            let outcome = outcome.as_ref().map(|value| *value).map_err(|text| &**text);
-                            Some(account.counted(protocol.completion(&id, outcome)))
-                        };
-                        self.calls.begin(Box::pin(answer), placed, waits);
-                    }
-                    None => {
-                        self.calls.begin(Box::pin(async move { work.await.ok().and(None) }), placed, waits);
-                    }
-                }
-                if has_uploads {
-                    // It waits for what comes behind it.
-                    self.calls.release();
-                }
+            Invoked::Work(work) => {
+                let work = async move { Placed::Done(work.await) };
+                self.begin_work(id, target, work, StartAfter::Done, has_uploads);
             }
+            Invoked::Staged(work, start) => self.begin_work(id, target, work, start, has_uploads),
             Invoked::Stream(items) => {
                 // A stream has an id.
                 if let Some(id) = id {
                     self.streams.begin(id.to_owned(), target.to_owned(), items);
                 }
             }
+        }
+    }
+
+    fn begin_work(
+        &mut self,
+        id: Option<&str>,
+        target: &str,
+        work: impl Future<Output = Placed<Result<Payload, HubError>>> + Send + 'static,
+        start: StartAfter,
+        has_uploads: bool,
+    ) {
+        let (protocol, detailed) = (self.protocol, self.shared.options.enable_detailed_errors);
+        let account = Arc::clone(&self.account);
+        let wanted = id.map(|id| (id.to_owned(), target.to_owned()));
+        let answer = move |result: Result<Payload, HubError>| {
+            let (id, target) = wanted?;
+            let result = result.map_err(|error| Texts { method: &target, detailed }.failed(&error));
+            Some(account.counted(protocol.completion(&id, result.as_ref().map_err(|text| &**text))))
+        };
+        self.calls.begin(Box::pin(async move { work.await.map(answer) }), start);
+        if has_uploads {
+            // It waits for what comes behind it.
+            self.calls.release();
         }
     }
 

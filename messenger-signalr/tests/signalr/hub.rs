@@ -7,7 +7,8 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use http::StatusCode;
 use messenger_signalr::{
-    Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Push, Upload,
+    Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Placed, Push,
+    StartAfter, Upload,
 };
 use serde_json::Value;
 use tokio::{
@@ -156,9 +157,12 @@ impl HubClient for Connected {
             "told" => Invoked::Done(Err(HubError::told("no"))),
             "hidden" => Invoked::Done(Err(HubError::Hidden)),
             "forbidden" => Invoked::Done(Err(HubError::Unauthorized)),
-            "place" => Invoked::Work(self.work(name, uploads), Some(Arc::new(true.into()))),
+            "place" => {
+                let work = self.work(name, uploads);
+                Invoked::Staged(Box::pin(async { Placed::UnderWay(work) }), StartAfter::Placed)
+            }
             "wait" | "ask" | "sum" | "both" | "late" | "deaf" | "keep" => {
-                Invoked::Work(self.work(name, uploads), None)
+                Invoked::Work(self.work(name, uploads))
             }
             _ => Invoked::Stream(self.stream(&name, &invocation)),
         }

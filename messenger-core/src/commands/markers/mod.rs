@@ -34,13 +34,13 @@ async fn move_mark(cx: &Cx, chat: ChatId, seq: Seq, read: bool) -> Result<Marks>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    };
+    use std::time::Duration;
+
+    use tokio::{sync::oneshot, time::timeout};
 
     use super::*;
     use crate::{
+        begun::Begun,
         domain::{Event, Limits, MarkMove, UserId},
         ports::StoreErrorKind,
         queries::ListMembers,
@@ -153,15 +153,17 @@ mod tests {
     #[tokio::test]
     async fn its_place_is_taken_before_it_is_stored() {
         let (scene, seq, _) = with_texts(Setup::default(), 1).await;
-        let placed = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&placed);
+        let (placed, seen) = oneshot::channel();
         scene.store.meanwhile("move_markers", async move {
-            while !seen.load(Ordering::Acquire) {
-                tokio::task::yield_now().await;
-            }
+            let _ = seen.await;
         });
         let read = MarkRead { chat_id: scene.group, seq };
-        scene.messenger.execute_placed(&scene.actor(Member), read, placed).await.unwrap();
+        let actor = scene.actor(Member);
+        let begun = scene.messenger.begin(&actor, read);
+        let begun = timeout(Duration::from_secs(60), begun).await.expect("it is begun before it is stored");
+        assert!(matches!(begun, Begun::UnderWay(_)));
+        placed.send(()).unwrap();
+        begun.answer().await.unwrap();
     }
 
     #[tokio::test]

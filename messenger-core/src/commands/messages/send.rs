@@ -120,13 +120,13 @@ fn fingerprint(chat: ChatId, body: &MessageBody, reply_to: Option<MessageId>) ->
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    };
+    use std::time::Duration;
+
+    use tokio::{sync::oneshot, time::timeout};
 
     use super::*;
     use crate::{
+        Begun,
         commands::{DeleteMessage, EditMessage},
         domain::Event,
         ports::StoreErrorKind,
@@ -335,15 +335,17 @@ mod tests {
     #[tokio::test]
     async fn its_place_is_taken_before_it_is_stored() {
         let scene = Scene::new().await;
-        let placed = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&placed);
+        let (placed, seen) = oneshot::channel();
         scene.store.meanwhile("append_messages", async move {
-            while !seen.load(Ordering::Acquire) {
-                tokio::task::yield_now().await;
-            }
+            let _ = seen.await;
         });
         let send = send(scene.group, "hello");
-        scene.messenger.execute_placed(&scene.actor(Owner), send, placed).await.unwrap();
+        let actor = scene.actor(Owner);
+        let begun = scene.messenger.begin(&actor, send);
+        let begun = timeout(Duration::from_secs(60), begun).await.expect("it is begun before it is stored");
+        assert!(matches!(begun, Begun::UnderWay(_)));
+        placed.send(()).unwrap();
+        begun.answer().await.unwrap();
     }
 
     #[tokio::test]

@@ -1,0 +1,76 @@
+//! A command in two stages: first it is placed, then it is answered.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
+
+use futures::future::BoxFuture;
+
+use crate::error::Result;
+
+/// A command that the next one of the same caller can't overtake any more.
+pub enum Begun<T> {
+    /// It is done.
+    Done(Result<T>),
+    /// It has its place in the queue for the next commit. Dropping this is as dropping
+    /// [`execute`](crate::Messenger::execute).
+    UnderWay(BoxFuture<'static, Result<T>>),
+}
+
+impl<T> Begun<T> {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Those of the command.
+    pub async fn answer(self) -> Result<T> {
+        match self {
+            Self::Done(answer) => answer,
+            Self::UnderWay(work) => work.await,
+        }
+    }
+
+    /// Makes something else of the answer, once it is there.
+    #[must_use]
+    pub fn and_then<U>(self, make: impl FnOnce(T) -> Result<U> + Send + 'static) -> Begun<U>
+    where
+        T: 'static,
+    {
+        match self {
+            Self::Done(answer) => Begun::Done(answer.and_then(make)),
+            Self::UnderWay(work) => Begun::UnderWay(Box::pin(async move { make(work.await?) })),
+        }
+    }
+}
+
+/// Says from within a command that it is placed.
+#[derive(Clone, Default)]
+pub(crate) struct Placing(Arc<AtomicBool>);
+
+impl Placing {
+    pub(crate) fn placed(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Works until the command is placed or done.
+    pub(crate) async fn begin<T>(self, work: BoxFuture<'static, Result<T>>) -> Begun<T> {
+        let mut work = Some(work);
+        poll_fn(|task| {
+            let Some(mut begun) = work.take() else { return Poll::Pending };
+            match begun.as_mut().poll(task) {
+                Poll::Ready(answer) => Poll::Ready(Begun::Done(answer)),
+                // Only the work itself says so, and it has just been polled.
+                Poll::Pending if self.0.load(Ordering::Relaxed) => Poll::Ready(Begun::UnderWay(begun)),
+                Poll::Pending => {
+                    work = Some(begun);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
