@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use axum::response::Response;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use messenger_signalr::{
-    Asking, Caller, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Push, SignalROptions,
+    Caller, Hub, HubClient, HubError, HubMethod, HubRequest, Invocation, Invoked, Payload, Push,
+    SignalROptions,
 };
 
 struct Demo;
@@ -16,7 +17,7 @@ impl Hub for Demo {
     type User = ();
     type Client = Connected;
 
-    async fn authenticate(&self, _: Asking<'_>) -> Result<(), Response> {
+    async fn authenticate(&self, _: HubRequest<'_>) -> Result<(), Response> {
         Ok(())
     }
 
@@ -63,8 +64,8 @@ impl HubClient for Connected {
             "whoami" => {
                 let caller = self.caller.clone();
                 let ask = async move {
-                    let name: Result<String, _> = caller.ask("name", &()).await;
-                    let name = name.map_err(|error| HubError::told(error.to_string()))?;
+                    let name: Result<String, _> = caller.invoke("name", &()).await;
+                    let name = name.map_err(|error| HubError::exception(error.to_string()))?;
                     Ok(protocol.payload(&name)?)
                 };
                 Invoked::Work(Box::pin(ask))

@@ -204,12 +204,12 @@ impl<U> Entry<U> {
 }
 
 /// The right of a session to be found; given back when dropped.
-pub(super) struct Seat<U> {
+pub(super) struct Registration<U> {
     pub(super) connections: Arc<Connections<U>>,
     pub(super) entry: Arc<Entry<U>>,
 }
 
-impl<U> Seat<U> {
+impl<U> Registration<U> {
     pub(super) fn public_id(&self) -> Arc<str> {
         Arc::clone(&self.entry.public_id)
     }
@@ -227,7 +227,7 @@ impl<U> Seat<U> {
     }
 }
 
-impl<U> Drop for Seat<U> {
+impl<U> Drop for Registration<U> {
     fn drop(&mut self) {
         self.connections.remove(&self.entry);
         self.entry.abandon();
@@ -268,9 +268,9 @@ mod tests {
     fn what_is_over_is_not_found() {
         let connections = connections();
         let (entry, _started) = connections.add((), account(), true).unwrap();
-        let seat = Seat { connections: Arc::clone(&connections), entry: Arc::clone(&entry) };
+        let registration = Registration { connections: Arc::clone(&connections), entry: Arc::clone(&entry) };
         assert!(connections.find(entry.token()).is_some());
-        drop(seat);
+        drop(registration);
         assert!(connections.find(entry.token()).is_none());
         // Nor is there a place for who had found it before.
         assert!(matches!(entry.claim_socket(), Err(Taken::Over)));
@@ -287,7 +287,7 @@ mod tests {
         assert!(connections.add((), account(), false).is_some());
         // And those that are over neither.
         let (over, _) = waiting.pop().unwrap();
-        drop(Seat { connections: Arc::clone(&connections), entry: over });
+        drop(Registration { connections: Arc::clone(&connections), entry: over });
         assert!(connections.add((), account(), false).is_some());
     }
 }

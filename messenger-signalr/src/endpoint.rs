@@ -15,12 +15,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::{
-    connections::{Connections, Entry, ForSocket, Seat, Start, Taken},
-    hub::{Asking, Hub},
+    connections::{Connections, Entry, ForSocket, Registration, Start, Taken},
+    hub::{Hub, HubRequest},
     negotiate,
     options::{SignalROptions, Transport},
     request::{accepts_events, is_upgrade, query, query_value, token},
     session,
+    shared::Shared,
     transports::{Pipe, PipeLine, Polled, SocketLine},
 };
 use messenger_socket::{Account, Reservation, Unsent, Upgrade};
@@ -31,14 +32,6 @@ const MOST_AT_ONCE: usize = 1024 * 1024;
 const POST_WAIT: Duration = Duration::from_secs(30);
 /// A client whose token has just ended is told so by its connection, if that ends within this time.
 const ENDING_WAIT: Duration = Duration::from_secs(7);
-
-/// What the connections of an endpoint share.
-pub(super) struct Shared<H: Hub> {
-    pub(super) hub: H,
-    pub(super) options: SignalROptions,
-    unsent: Arc<Unsent>,
-    connections: Arc<Connections<H::User>>,
-}
 
 /// Ends all connections when the endpoint goes.
 struct Endpoint<H: Hub>(Arc<Shared<H>>);
@@ -115,29 +108,33 @@ impl IntoResponse for Refused {
 }
 
 /// Why a request was not done: for its own sake, or because of who makes it.
-enum No {
+enum Refusal {
     Refused(StatusCode, &'static str),
     Unauthorized(Box<Response>),
 }
 
-type Answer = Result<Response, No>;
+type Answer = Result<Response, Refusal>;
 
 fn answer(answer: Answer) -> Response {
     match answer {
         Ok(response) => response,
-        Err(No::Refused(status, text)) => Refused { status, text }.into_response(),
-        Err(No::Unauthorized(response)) => *response,
+        Err(Refusal::Refused(status, text)) => Refused { status, text }.into_response(),
+        Err(Refusal::Unauthorized(response)) => *response,
     }
 }
 
-const ID_REQUIRED: No = No::Refused(StatusCode::BAD_REQUEST, "Connection ID required");
-const UNKNOWN_ID: No = No::Refused(StatusCode::NOT_FOUND, "No Connection with that ID");
-const OTHER_TRANSPORT: No = No::Refused(StatusCode::BAD_REQUEST, "Cannot change transports mid-connection");
-const IN_USE: No = No::Refused(StatusCode::CONFLICT, "The connection is in use by another request.");
-const NOT_ALLOWED: No = No::Refused(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.");
-const TOO_MANY_POSTS: No =
-    No::Refused(StatusCode::TOO_MANY_REQUESTS, "Too much waits to be taken from this client.");
-const TOO_MANY: No = No::Refused(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are being opened.");
+const ID_REQUIRED: Refusal = Refusal::Refused(StatusCode::BAD_REQUEST, "Connection ID required");
+const UNKNOWN_ID: Refusal = Refusal::Refused(StatusCode::NOT_FOUND, "No Connection with that ID");
+const OTHER_TRANSPORT: Refusal =
+    Refusal::Refused(StatusCode::BAD_REQUEST, "Cannot change transports mid-connection");
+const IN_USE: Refusal =
+    Refusal::Refused(StatusCode::CONFLICT, "The connection is in use by another request.");
+const NOT_ALLOWED: Refusal =
+    Refusal::Refused(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.");
+const TOO_MANY_POSTS: Refusal =
+    Refusal::Refused(StatusCode::TOO_MANY_REQUESTS, "Too much waits to be taken from this client.");
+const TOO_MANY: Refusal =
+    Refusal::Refused(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are being opened.");
 
 impl<H: Hub> Shared<H> {
     async fn negotiate(self: &Arc<Self>, request: Request) -> Answer {
@@ -146,7 +143,7 @@ impl<H: Hub> Shared<H> {
         if parts.method != Method::POST {
             return Err(NOT_ALLOWED);
         }
-        let asked = match negotiate::Asked::read(query(&parts), &self.options) {
+        let asked = match negotiate::NegotiateRequest::read(query(&parts), &self.options) {
             Ok(asked) => asked,
             Err(error) => return Ok(json(negotiate::error(&error))),
         };
@@ -178,11 +175,11 @@ impl<H: Hub> Shared<H> {
     }
 
     async fn authenticate(&self, parts: &Parts, begins: bool) -> Result<H::User, Response> {
-        self.hub.authenticate(Asking { parts, token: token(parts), begins }).await
+        self.hub.authenticate(HubRequest { parts, token: token(parts), begins }).await
     }
 
     /// The connection of this id, if it is this user's.
-    fn own(&self, id: Option<&str>, user: &H::User) -> Result<Arc<Entry<H::User>>, No> {
+    fn own(&self, id: Option<&str>, user: &H::User) -> Result<Arc<Entry<H::User>>, Refusal> {
         let entry = self.connections.find(id.ok_or(ID_REQUIRED)?).ok_or(UNKNOWN_ID)?;
         if entry.user == *user { Ok(entry) } else { Err(UNKNOWN_ID) }
     }
@@ -192,16 +189,17 @@ impl<H: Hub> Shared<H> {
         let account = self.unsent.account(&user);
         let (entry, started) = self.connections.add(user, account, stateful)?;
         let shared = Arc::clone(self);
-        let seat = Seat { connections: Arc::clone(&self.connections), entry: Arc::clone(&entry) };
+        let registration =
+            Registration { connections: Arc::clone(&self.connections), entry: Arc::clone(&entry) };
         let task = tokio::spawn(async move {
             let start = timeout(shared.options.disconnect_timeout, started).await;
-            let user = seat.entry.user.clone();
+            let user = registration.entry.user.clone();
             match start {
                 Ok(Ok(Start::Socket(socket, others))) => {
-                    session::run(shared, user, SocketLine::new(*socket, others), seat).await;
+                    session::run(shared, user, SocketLine::new(*socket, others), registration).await;
                 }
                 Ok(Ok(Start::Requests(pipe, transport))) => {
-                    session::run(shared, user, PipeLine::new(pipe, transport), seat).await;
+                    session::run(shared, user, PipeLine::new(pipe, transport), registration).await;
                 }
                 // It was never begun.
                 Ok(Err(_)) | Err(_) => {}
@@ -217,14 +215,14 @@ impl<H: Hub> Shared<H> {
 
     fn web_socket(self: &Arc<Self>, parts: &mut Parts, id: Option<&str>, user: H::User) -> Answer {
         self.must_offer(Transport::WebSockets)?;
-        const NO_HANDSHAKE: No =
-            No::Refused(StatusCode::BAD_REQUEST, "A WebSocket handshake (RFC 6455) is expected.");
+        const NO_HANDSHAKE: Refusal =
+            Refusal::Refused(StatusCode::BAD_REQUEST, "A WebSocket handshake (RFC 6455) is expected.");
         let upgrade = Upgrade::of(parts).ok_or(NO_HANDSHAKE)?;
         let entry = match id {
             Some(_) => self.own(id, &user)?,
             None => self.begin(user, false).ok_or(TOO_MANY)?,
         };
-        let place = entry.claim_socket().map_err(no_place)?;
+        let place = entry.claim_socket().map_err(refusal_of)?;
         let account = Arc::clone(&entry.account);
         Ok(upgrade.answer(MOST_AT_ONCE, account, async move |socket| match place {
             // Either is dropped, and the socket with it, if the connection has ended meanwhile.
@@ -236,7 +234,7 @@ impl<H: Hub> Shared<H> {
     fn events(&self, entry: &Entry<H::User>) -> Answer {
         self.must_offer(Transport::ServerSentEvents)?;
         let pipe = self.pipe(entry);
-        if !entry.claim_requests(Transport::ServerSentEvents, pipe).map_err(no_place)? {
+        if !entry.claim_requests(Transport::ServerSentEvents, pipe).map_err(refusal_of)? {
             return Err(IN_USE);
         }
         let headers = [
@@ -253,7 +251,7 @@ impl<H: Hub> Shared<H> {
     async fn poll(&self, entry: Arc<Entry<H::User>>) -> Answer {
         self.must_offer(Transport::LongPolling)?;
         let pipe = self.pipe(&entry);
-        if entry.claim_requests(Transport::LongPolling, pipe).map_err(no_place)? {
+        if entry.claim_requests(Transport::LongPolling, pipe).map_err(refusal_of)? {
             // Clients throw the body of the first answer away.
             pipe.first_poll();
             return Ok(polled(StatusCode::OK, Body::empty()));
@@ -290,7 +288,7 @@ impl<H: Hub> Shared<H> {
     }
 
     async fn post(&self, entry: &Entry<H::User>, body: Body) -> Answer {
-        const ON_SOCKET: No = No::Refused(
+        const ON_SOCKET: Refusal = Refusal::Refused(
             StatusCode::METHOD_NOT_ALLOWED,
             "POST requests are not allowed for WebSocket connections.",
         );
@@ -311,7 +309,7 @@ impl<H: Hub> Shared<H> {
     }
 
     fn delete(&self, entry: &Entry<H::User>) -> Answer {
-        const NOT_POLLING: No = No::Refused(
+        const NOT_POLLING: Refusal = Refusal::Refused(
             StatusCode::BAD_REQUEST,
             "Cannot terminate this connection using the DELETE endpoint.",
         );
@@ -330,22 +328,22 @@ impl<H: Hub> Shared<H> {
         })
     }
 
-    fn must_offer(&self, transport: Transport) -> Result<(), No> {
+    fn must_offer(&self, transport: Transport) -> Result<(), Refusal> {
         let text = match transport {
             _ if self.options.offers(transport) => return Ok(()),
             Transport::WebSockets => "WebSockets transport not supported by this end point type",
             Transport::ServerSentEvents => "ServerSentEvents transport not supported by this end point type",
             Transport::LongPolling => "LongPolling transport not supported by this end point type",
         };
-        Err(No::Refused(StatusCode::NOT_FOUND, text))
+        Err(Refusal::Refused(StatusCode::NOT_FOUND, text))
     }
 }
 
-fn unauthorized(response: Response) -> No {
-    No::Unauthorized(Box::new(response))
+fn unauthorized(response: Response) -> Refusal {
+    Refusal::Unauthorized(Box::new(response))
 }
 
-const fn no_place(taken: Taken) -> No {
+const fn refusal_of(taken: Taken) -> Refusal {
     match taken {
         Taken::Busy => IN_USE,
         Taken::Elsewhere => OTHER_TRANSPORT,
@@ -353,8 +351,8 @@ const fn no_place(taken: Taken) -> No {
     }
 }
 
-async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Reservation>), No> {
-    const BROKE_OFF: No = No::Refused(StatusCode::BAD_REQUEST, "The body broke off.");
+async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Reservation>), Refusal> {
+    const BROKE_OFF: Refusal = Refusal::Refused(StatusCode::BAD_REQUEST, "The body broke off.");
     let mut body = Limited::new(body, MOST_AT_ONCE);
     let (mut gathered, mut share) = (BytesMut::new(), None);
     let whole = async {
@@ -373,7 +371,7 @@ async fn read(body: Body, account: &Arc<Account>) -> Result<(Bytes, Option<Reser
         Ok(Err(error)) => {
             let error: BoxError = error;
             Err(if error.is::<LengthLimitError>() {
-                No::Refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+                Refusal::Refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
             } else {
                 BROKE_OFF
             })

@@ -1,6 +1,6 @@
 //! What a host writes: the hub, and what it keeps of each client.
 
-use std::{borrow::Cow, hash::Hash, sync::Arc};
+use std::{borrow::Cow, hash::Hash};
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -9,11 +9,12 @@ use futures::{future::BoxFuture, stream::BoxStream};
 use http::request::Parts;
 
 use super::{
-    ask::Asks,
-    protocol::{Argument, ArgumentError, EncodeError, Payload, Protocol},
+    caller::Caller,
+    error::HubError,
+    protocol::{Argument, Payload},
     uploads::Upload,
 };
-use messenger_socket::{Account, Placed, StartAfter};
+use messenger_socket::{Placed, StartAfter};
 
 /// What clients connect to.
 ///
@@ -30,7 +31,7 @@ pub trait Hub: Send + Sync + 'static {
     /// one connection must be of the same user.
     ///
     /// `token` is from `Authorization: Bearer`, or from `access_token` in the query, where browsers put it.
-    async fn authenticate(&self, request: Asking<'_>) -> Result<Self::User, Response>;
+    async fn authenticate(&self, request: HubRequest<'_>) -> Result<Self::User, Response>;
 
     /// The method of this name, which clients may write in any case.
     fn method(&self, name: &str) -> Option<HubMethod>;
@@ -41,7 +42,7 @@ pub trait Hub: Send + Sync + 'static {
 
 /// A request that is to be authenticated.
 #[derive(Debug, Clone, Copy)]
-pub struct Asking<'r> {
+pub struct HubRequest<'r> {
     /// The request without its body.
     pub parts: &'r Parts,
     /// The token that came with it.
@@ -115,91 +116,19 @@ pub enum Invoked {
 /// What a hub has for a client.
 #[derive(Debug)]
 pub enum Push {
-    /// An invocation in the client's protocol, from [`Protocol::invocation`]: the bytes may be shared by many clients.
+    /// An invocation in the client's protocol, from [`Protocol::invocation`](super::Protocol::invocation): the bytes may be shared by many clients.
     Message(Bytes),
     /// The connection is to be ended.
-    End(Goodbye),
+    End(Close),
 }
 
 /// How a connection is ended by its hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Goodbye {
+pub struct Close {
     /// What the client is told.
     pub error: Option<Cow<'static, str>>,
     /// Whether a client that reconnects by itself should.
     pub allow_reconnect: bool,
     /// Whether what is under way is still answered, for at most 5 s.
     pub answers_first: bool,
-}
-
-/// Why an invocation came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HubError {
-    /// Something that the client is told: a `HubException`.
-    #[error("{0}")]
-    Told(Cow<'static, str>),
-    /// A fault whose details are nobody's business.
-    #[error("an internal fault")]
-    Hidden,
-    /// The arguments don't fit; the text is shown where detailed errors are.
-    #[error("{0}")]
-    Arguments(Cow<'static, str>),
-    /// The client may not do that.
-    #[error("not allowed")]
-    Unauthorized,
-    /// It can't be done at the moment. A client to which that happens when it connects is told to come again.
-    #[error("not available at the moment")]
-    Unavailable,
-}
-
-impl HubError {
-    /// An error with a text for the client.
-    pub fn told(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::Told(text.into())
-    }
-
-    /// The wrong number of arguments.
-    pub fn arguments(given: usize, expected: usize) -> Self {
-        let text = format!("Invocation provides {given} argument(s) but target expects {expected}.");
-        Self::Arguments(text.into())
-    }
-}
-
-impl From<ArgumentError> for HubError {
-    fn from(error: ArgumentError) -> Self {
-        Self::Arguments(error.to_string().into())
-    }
-}
-
-impl From<EncodeError> for HubError {
-    fn from(error: EncodeError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "a result could not be encoded");
-        Self::Hidden
-    }
-}
-
-/// A connection, to the hub that it is connected to.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub(super) id: Arc<str>,
-    pub(super) protocol: Protocol,
-    pub(super) asks: Asks,
-    pub(super) account: Arc<Account>,
-}
-
-impl Caller {
-    /// The connection's id, which is no secret.
-    pub fn connection_id(&self) -> &str {
-        &self.id
-    }
-
-    /// Where it is counted what waits for this client.
-    pub const fn account(&self) -> &Arc<Account> {
-        &self.account
-    }
-
-    /// How values for this client are encoded.
-    pub const fn protocol(&self) -> Protocol {
-        self.protocol
-    }
 }

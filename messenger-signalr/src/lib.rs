@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
-mod ask;
+mod caller;
+mod client_results;
 mod connections;
 mod endpoint;
+mod error;
 mod hub;
 mod negotiate;
 mod options;
@@ -10,12 +12,15 @@ mod protocol;
 mod reliable;
 mod request;
 mod session;
+mod shared;
 mod transports;
 mod uploads;
 
-pub use ask::AskError;
+pub use caller::Caller;
+pub use client_results::ClientResultError;
 pub use endpoint::{Refused, router, router_counted_in};
-pub use hub::{Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Push};
+pub use error::HubError;
+pub use hub::{Close, Hub, HubClient, HubMethod, HubRequest, Invocation, Invoked, Push};
 pub use messenger_socket::{Account, Placed, Reservation, StartAfter, Unsent, UnsentLimits};
 pub use options::{SignalROptions, Transport};
 #[cfg(any(test, fuzzing))]

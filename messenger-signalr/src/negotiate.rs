@@ -12,13 +12,13 @@ const HIGHEST: i64 = 1;
 
 /// What a client wishes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct NegotiateRequest {
     version: i64,
     /// Whether it is to be able to go on after a loss.
     pub(super) stateful: bool,
 }
 
-impl Asked {
+impl NegotiateRequest {
     pub(super) fn read(query: &str, options: &SignalROptions) -> Result<Self, String> {
         let asked = query_value(query, "negotiateVersion").unwrap_or("0");
         let version = asked
@@ -37,7 +37,12 @@ impl Asked {
 }
 
 /// The answer: what there is to choose from.
-pub(super) fn offer(asked: &Asked, token: &str, public_id: &str, options: &SignalROptions) -> Vec<u8> {
+pub(super) fn offer(
+    asked: &NegotiateRequest,
+    token: &str,
+    public_id: &str,
+    options: &SignalROptions,
+) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Offer<'a> {

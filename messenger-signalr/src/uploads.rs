@@ -11,7 +11,7 @@ use futures::Stream;
 use tokio::sync::mpsc;
 
 use super::{
-    hub::HubError,
+    error::HubError,
     protocol::{Outcome, OwnedArgument},
 };
 
@@ -39,7 +39,7 @@ impl Stream for Upload {
             Some(Some(Ok(item))) => return Poll::Ready(Some(Ok(item))),
             Some(Some(Err(error))) => Some(Err(error)),
             Some(None) => None,
-            None => Some(Err(HubError::told("The connection was lost before the stream was complete."))),
+            None => Some(Err(HubError::exception("The connection was lost before the stream was complete."))),
         };
         self.ended = true;
         Poll::Ready(next)
@@ -82,7 +82,7 @@ impl Uploads {
     pub(super) fn complete(&mut self, id: &str, outcome: &Outcome<'_>) -> bool {
         let Some(stream) = self.open.remove(id) else { return false };
         let end = match outcome {
-            Outcome::Error(error) => Some(Err(HubError::told(error.to_string()))),
+            Outcome::Error(error) => Some(Err(HubError::exception(error.to_string()))),
             Outcome::Void | Outcome::Value(_) => None,
         };
         self.give(stream, end);

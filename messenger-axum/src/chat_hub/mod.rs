@@ -36,7 +36,7 @@ use crate::{
 };
 use history::{Reader, Readers};
 use messenger_signalr::{
-    Asking, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Protocol, Push,
+    Close, Hub, HubClient, HubError, HubMethod, HubRequest, Invocation, Invoked, Payload, Protocol, Push,
     Refused,
 };
 use messenger_socket::Account;
@@ -95,7 +95,7 @@ impl Hub for ChatHub {
     type User = Person;
     type Client = Client;
 
-    async fn authenticate(&self, request: Asking<'_>) -> Result<Person, Response> {
+    async fn authenticate(&self, request: HubRequest<'_>) -> Result<Person, Response> {
         let who = async {
             origin::check(request.parts, &self.door.options)?;
             // A client that was just told to go would come back to the same node.
@@ -139,7 +139,7 @@ struct Client {
     page: Option<Arc<Semaphore>>,
     protocol: Protocol,
     refusals: u32,
-    ending: Option<Goodbye>,
+    ending: Option<Close>,
 }
 
 impl HubClient for Client {
@@ -171,14 +171,14 @@ impl HubClient for Client {
                 Invoked::Staged(Box::pin(async move { work.await.map(value) }), start)
             }
             // The hub has looked the name up.
-            Called::NoSuchMethod | Called::TooOften(_) => Invoked::Done(Err(HubError::Hidden)),
+            Called::NoSuchMethod | Called::TooOften(_) => Invoked::Done(Err(HubError::Internal)),
         }
     }
 
     async fn next(&mut self) -> Push {
         loop {
-            if let Some(goodbye) = self.ending.take() {
-                return Push::End(goodbye);
+            if let Some(close) = self.ending.take() {
+                return Push::End(close);
             }
             let signal = self.caller.connection.next().await;
             if let Some(push) = self.push(signal) {
@@ -188,8 +188,8 @@ impl HubClient for Client {
     }
 
     fn try_next(&mut self) -> Option<Push> {
-        if let Some(goodbye) = self.ending.take() {
-            return Some(Push::End(goodbye));
+        if let Some(close) = self.ending.take() {
+            return Some(Push::End(close));
         }
         loop {
             let signal = self.caller.connection.try_next()?;
@@ -220,14 +220,14 @@ impl Client {
             Signal::End(_) => (None, true, true),
             _ => return None,
         };
-        Some(Push::End(Goodbye { error: error.map(Cow::Borrowed), allow_reconnect, answers_first }))
+        Some(Push::End(Close { error: error.map(Cow::Borrowed), allow_reconnect, answers_first }))
     }
 
     fn too_often(&mut self, invocation: &Invocation<'_>, error: &Error) -> Invoked {
         self.refusals += 1;
         if self.refusals > REFUSALS {
             let error = Some(Cow::Borrowed("Too many requests."));
-            self.ending = Some(Goodbye { error, allow_reconnect: false, answers_first: false });
+            self.ending = Some(Close { error, allow_reconnect: false, answers_first: false });
         }
         refused(invocation, error)
     }
@@ -281,8 +281,8 @@ const fn encoding(protocol: Protocol) -> Encoding {
 fn told(error: &Error) -> HubError {
     let problem = Problem::report(error);
     match error {
-        Error::Internal(_) => HubError::Hidden,
-        _ => HubError::told(format!("{}: {}", problem.code(), problem.detail())),
+        Error::Internal(_) => HubError::Internal,
+        _ => HubError::exception(format!("{}: {}", problem.code(), problem.detail())),
     }
 }
 

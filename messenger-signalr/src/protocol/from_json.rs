@@ -5,7 +5,7 @@ use std::fmt;
 use rmp::encode;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::{EncodeError, json};
+use super::{json, payload::EncodeError};
 
 /// The MessagePack of one JSON value.
 ///

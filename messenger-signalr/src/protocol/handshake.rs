@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Malformed, json, records::DELIMITER};
+use super::{json, malformed::Malformed, records::DELIMITER, text::write_text};
 
 /// What the client wants to speak.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) const fn accepted() -> Bytes {
 pub(crate) fn refused(error: &str) -> Bytes {
     let mut out = Vec::with_capacity(16 + error.len());
     out.extend_from_slice(br#"{"error":"#);
-    json::write_text(&mut out, error);
+    write_text(&mut out, error);
     out.extend_from_slice(&[b'}', DELIMITER]);
     out.into()
 }

@@ -5,8 +5,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{
-    Argument, EncodeError, Invocation, MAX_DEPTH, Malformed, Message, Outcome, Payload, message,
+    argument::Argument,
+    malformed::{MAX_DEPTH, Malformed},
+    message::{self, Invocation, Message, Outcome},
+    payload::{EncodeError, Payload},
     records::DELIMITER,
+    text::write_text,
 };
 
 /// The properties of every type of message. Each is read further only if the type has it: in a type that is
@@ -251,9 +255,4 @@ fn member(out: &mut Vec<u8>, name: &str, value: &str) {
 fn end(mut out: Vec<u8>) -> Bytes {
     out.extend_from_slice(&[b'}', DELIMITER]);
     out.into()
-}
-
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    // Text always serialises, and memory takes it.
-    let _ = serde_json::to_writer(out, text);
 }

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::Argument;
+use super::argument::Argument;
 
 pub(super) const INVOCATION: u64 = 1;
 pub(super) const STREAM_ITEM: u64 = 2;

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use rmp::encode;
 
 use super::{
-    Argument, EncodeError, Invocation, Malformed, Message, Outcome, Payload, message,
+    argument::Argument,
+    malformed::Malformed,
+    message::{self, Invocation, Message, Outcome},
+    payload::{EncodeError, Payload},
     records::Binary,
     tokens::{Broken, Token, Tokens},
 };

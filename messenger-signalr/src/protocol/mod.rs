@@ -3,6 +3,7 @@
 //! The format is that of `docs/specs/HubProtocol.md` in dotnet/aspnetcore.
 
 mod argument;
+mod argument_error;
 #[cfg(any(test, fuzzing))]
 mod from_json;
 #[cfg(any(test, fuzzing))]
@@ -10,56 +11,30 @@ mod from_json;
 pub mod fuzzing;
 pub(crate) mod handshake;
 mod json;
+mod kind;
+mod malformed;
 mod message;
 mod messagepack;
+mod payload;
 mod records;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tokens;
 mod transcode;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use argument::{Argument, ArgumentError, OwnedArgument};
+pub use argument::{Argument, OwnedArgument};
+pub use argument_error::ArgumentError;
+pub use kind::Protocol;
+pub(crate) use malformed::Malformed;
 pub(crate) use message::{Invocation, Message, Outcome};
+pub use payload::{EncodeError, Payload};
 pub(crate) use records::{Framing, Records};
 
-/// How deep a record may be nested, itself included; as in ASP.NET Core.
-const MAX_DEPTH: usize = 64;
-/// The longest body of a binary record that a client takes.
-const MAX_LENGTH: usize = 0x7FFF_FFFF;
-
-/// The encodings a client may choose in its handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Text records, each ended by the byte 0x1E.
-    Json,
-    /// Binary records, each after its length.
-    MessagePack,
-}
-
 impl Protocol {
-    /// The name by which a client asks for it: `json` or `messagepack`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::MessagePack => "messagepack",
-        }
-    }
-
-    /// The protocol of this name, in whatever case.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Json, Self::MessagePack]
-            .into_iter()
-            .find(|protocol| protocol.name().eq_ignore_ascii_case(name))
-    }
-
-    /// Whether its records need a transport for bytes that are no text.
-    pub const fn is_binary(self) -> bool {
-        matches!(self, Self::MessagePack)
-    }
-
     /// A result, argument or item in this encoding.
     ///
     /// # Errors
@@ -157,18 +132,8 @@ impl Protocol {
     }
 }
 
-/// A value encoded in one protocol; void is none at all.
-///
-/// Cheap to clone.
-#[derive(Clone)]
-pub struct Payload(Option<Bytes>);
-
+#[cfg(any(test, fuzzing))]
 impl Payload {
-    /// What a method without a result answers with.
-    pub const fn void() -> Self {
-        Self(None)
-    }
-
     /// The value of this JSON text in the encoding of the protocol.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_json(protocol: Protocol, json: Bytes) -> Result<Self, EncodeError> {
@@ -177,80 +142,4 @@ impl Payload {
             Protocol::MessagePack => Self::checked(from_json::to_messagepack(&json)?.into()),
         }
     }
-
-    /// Takes a value that is encoded already, in the protocol of the client that it is for.
-    ///
-    /// # Errors
-    /// [`EncodeError`] if it is longer than the protocols can say, 2 GiB.
-    pub fn encoded(bytes: Bytes) -> Result<Self, EncodeError> {
-        Self::checked(bytes)
-    }
-
-    fn checked(bytes: Bytes) -> Result<Self, EncodeError> {
-        if bytes.len() > MAX_LENGTH { Err(EncodeError::new("too long")) } else { Ok(Self(Some(bytes))) }
-    }
-
-    /// The value as it is encoded; `None` for void.
-    pub const fn bytes(&self) -> Option<&Bytes> {
-        self.0.as_ref()
-    }
-
-    /// Where there must be a value, void stands for null.
-    fn or<'p>(&'p self, null: &'p [u8]) -> &'p [u8] {
-        self.0.as_deref().unwrap_or(null)
-    }
-
-    fn len(&self) -> usize {
-        self.0.as_ref().map_or(4, Bytes::len)
-    }
-}
-
-impl std::fmt::Debug for Payload {
-    /// Without the content, which is not for logs.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            Some(bytes) => write!(f, "Payload({} bytes)", bytes.len()),
-            None => f.write_str("Payload(void)"),
-        }
-    }
-}
-
-/// A value has no form in the encoding.
-#[derive(Debug, thiserror::Error)]
-#[error("the value could not be encoded")]
-pub struct EncodeError(#[source] Box<dyn std::error::Error + Send + Sync>);
-
-impl EncodeError {
-    fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(source.into())
-    }
-}
-
-/// What is wrong with a record; ends the connection.
-///
-/// The text names no content of the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
-    #[error("the record is longer than {limit} bytes")]
-    TooLarge { limit: usize },
-    #[error("the length of the record is not valid")]
-    Length,
-    #[error("the record is nested more than {MAX_DEPTH} levels deep")]
-    TooDeep,
-    #[error("the record is not UTF-8")]
-    Utf8,
-    #[error("the record is not a JSON object")]
-    Json,
-    #[error("the record is not a MessagePack array")]
-    MessagePack,
-    #[error("the record has bytes after its end")]
-    Trailing,
-    #[error("a property is there twice")]
-    Duplicate,
-    #[error("`{0}` is missing")]
-    Missing(&'static str),
-    #[error("`{0}` is of the wrong type")]
-    WrongType(&'static str),
-    #[error("`error` and `result` exclude each other")]
-    ErrorAndResult,
 }

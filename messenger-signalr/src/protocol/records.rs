@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{MAX_LENGTH, Malformed, Protocol};
+use super::{kind::Protocol, malformed::Malformed, payload::MAX_LENGTH};
 
 /// What ends a text record; JSON itself cannot contain it.
 pub(super) const DELIMITER: u8 = 0x1E;

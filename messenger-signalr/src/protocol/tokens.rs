@@ -1,6 +1,6 @@
 use rmp::Marker;
 
-use super::{MAX_DEPTH, Malformed};
+use super::malformed::{MAX_DEPTH, Malformed};
 
 /// What stands at one place of MessagePack.
 #[derive(Debug, Clone, Copy, PartialEq)]

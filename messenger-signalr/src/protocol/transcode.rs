@@ -4,7 +4,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use super::{
-    ArgumentError, MAX_DEPTH, json,
+    argument_error::ArgumentError,
+    malformed::MAX_DEPTH,
+    text::write_text,
     tokens::{Token, Tokens},
 };
 
@@ -83,11 +85,11 @@ fn write_scalar(out: &mut Vec<u8>, token: Token<'_>) -> Result<(), ArgumentError
         Token::F32(number) if number.is_finite() => write_number(out, number),
         Token::F64(number) if number.is_finite() => write_number(out, number),
         Token::F32(_) | Token::F64(_) => return Err(ArgumentError::NotFinite),
-        Token::Text(text) => json::write_text(out, text),
+        Token::Text(text) => write_text(out, text),
         // Base64 has nothing to escape.
-        Token::Binary(bytes) => json::write_text(out, &STANDARD.encode(bytes)),
+        Token::Binary(bytes) => write_text(out, &STANDARD.encode(bytes)),
         Token::Extension(TIMESTAMP, bytes) => {
-            json::write_text(out, &timestamp(bytes).ok_or(ArgumentError::Extension)?);
+            write_text(out, &timestamp(bytes).ok_or(ArgumentError::Extension)?);
         }
         Token::Extension(..) | Token::Array(_) | Token::Map(_) => return Err(ArgumentError::Extension),
     }

@@ -1,6 +1,6 @@
 //! The texts of errors, as ASP.NET Core has them (`ErrorMessageHelper`, `DefaultHubDispatcher`).
 
-use crate::hub::HubError;
+use crate::error::HubError;
 
 /// Characters of a name that are repeated to the client.
 const NAME: usize = 100;
@@ -16,12 +16,12 @@ impl Texts<'_> {
     pub(super) fn failed(self, error: &HubError) -> String {
         let method = self.name();
         match error {
-            HubError::Told(text) => {
+            HubError::Exception(text) => {
                 format!(
                     "An unexpected error occurred invoking '{method}' on the server. HubException: {text}"
                 )
             }
-            HubError::Hidden | HubError::Unavailable => {
+            HubError::Internal | HubError::Unavailable => {
                 format!("An unexpected error occurred invoking '{method}' on the server.")
             }
             HubError::Arguments(text) if self.detailed => format!(
@@ -54,7 +54,9 @@ impl Texts<'_> {
     }
 
     pub(super) fn wrong_streams(self, sent: usize, expected: usize) -> String {
-        self.failed(&HubError::told(format!("Client sent {sent} stream(s), Hub method expects {expected}.")))
+        self.failed(&HubError::exception(format!(
+            "Client sent {sent} stream(s), Hub method expects {expected}."
+        )))
     }
 
     fn name(self) -> String {
@@ -65,7 +67,7 @@ impl Texts<'_> {
 /// A stream that has ended with an error.
 pub(super) fn stream_failed(error: &HubError) -> String {
     match error {
-        HubError::Told(text) => {
+        HubError::Exception(text) => {
             format!("An error occurred on the server while streaming results. HubException: {text}")
         }
         _ => "An error occurred on the server while streaming results.".to_owned(),

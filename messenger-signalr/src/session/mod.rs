@@ -15,13 +15,15 @@ use futures::StreamExt as _;
 use tokio::time::timeout;
 
 use super::{
-    ask::{Ask, Asked, Asks},
-    connections::Seat,
-    endpoint::Shared,
-    hub::{Caller, Goodbye, Hub, HubClient as _, HubError, Push},
+    caller::Caller,
+    client_results::{ClientCall, ClientCalls, PendingCalls},
+    connections::Registration,
+    error::HubError,
+    hub::{Close, Hub, HubClient as _, Push},
     options::{SignalROptions, Transport},
     protocol::{Malformed, Protocol, Records},
     reliable::Reliable,
+    shared::Shared,
     transports::{Gone, Line, Outgoing, Received},
     uploads::Uploads,
 };
@@ -47,7 +49,7 @@ enum End {
     /// The client does not react, or sends what can't be read.
     Fault(Cow<'static, str>),
     /// The hub wants it so.
-    Hub(Goodbye),
+    Hub(Close),
 }
 
 type Step<T = ()> = Result<T, End>;
@@ -70,7 +72,7 @@ struct Session<H: Hub> {
     calls: Pipeline<Option<Bytes>>,
     streams: Streams,
     uploads: Uploads,
-    asked: Asked,
+    pending: PendingCalls,
     /// Only with stateful reconnect.
     reliable: Option<Box<Reliable>>,
     times: Times,
@@ -83,20 +85,24 @@ pub(super) async fn run<H: Hub, L: Line>(
     shared: Arc<Shared<H>>,
     user: H::User,
     mut line: L,
-    seat: Seat<H::User>,
+    registration: Registration<H::User>,
 ) {
     let mut records = Records::new(shared.options.maximum_receive_message_size);
     let agreed = Box::pin(opening::shake_hands(&mut line, &mut records, &shared.options)).await;
     let Some(agreed) = agreed else { return };
-    let stateful = seat.is_stateful() && agreed.acks;
+    let stateful = registration.is_stateful() && agreed.acks;
     if !stateful {
-        seat.not_stateful();
+        registration.not_stateful();
     }
-    let asks = Asks::default();
-    let asked = Asked::new(asks.clone());
-    let account = Arc::clone(&seat.entry.account);
-    let caller =
-        Caller { id: seat.public_id(), protocol: agreed.protocol, asks, account: Arc::clone(&account) };
+    let client_calls = ClientCalls::default();
+    let pending = PendingCalls::new(client_calls.clone());
+    let account = Arc::clone(&registration.entry.account);
+    let caller = Caller {
+        id: registration.public_id(),
+        protocol: agreed.protocol,
+        calls: client_calls,
+        account: Arc::clone(&account),
+    };
     let connecting = timeout(shared.options.handshake_timeout, shared.hub.connect(user, caller)).await;
     // Only now, so that a client which has started misses nothing of what happens from then on.
     if !Box::pin(opening::accept(&mut line, &shared.options)).await {
@@ -117,7 +123,7 @@ pub(super) async fn run<H: Hub, L: Line>(
                 calls: Pipeline::default(),
                 streams: Streams::default(),
                 uploads: Uploads::default(),
-                asked,
+                pending,
                 attached: true,
             });
             let end = session.serve(&mut line).await;
@@ -125,37 +131,37 @@ pub(super) async fn run<H: Hub, L: Line>(
         }
         Ok(Err(error)) => {
             let allow_reconnect = error == HubError::Unavailable;
-            Some(Goodbye { allow_reconnect, ..not_connected(&shared.options, &error.to_string()) })
+            Some(Close { allow_reconnect, ..not_connected(&shared.options, &error.to_string()) })
         }
         Err(_) => Some(not_connected(&shared.options, "")),
     };
     // A client that is told to go tries to come back to where it was, and has to find nothing there.
     if line.transport() == Transport::WebSockets {
-        drop(seat);
+        drop(registration);
     }
-    say_goodbye(&mut line, &shared.options, agreed.protocol, end).await;
+    send_close(&mut line, &shared.options, agreed.protocol, end).await;
 }
 
-fn not_connected(options: &SignalROptions, detail: &str) -> Goodbye {
-    Goodbye { allow_reconnect: false, ..fault(options, detail) }
+fn not_connected(options: &SignalROptions, detail: &str) -> Close {
+    Close { allow_reconnect: false, ..fault(options, detail) }
 }
 
-fn fault(options: &SignalROptions, detail: &str) -> Goodbye {
+fn fault(options: &SignalROptions, detail: &str) -> Close {
     let error = if options.enable_detailed_errors && !detail.is_empty() {
         format!("{CLOSED_WITH_ERROR} {detail}").into()
     } else {
         CLOSED_WITH_ERROR.into()
     };
-    Goodbye { error: Some(error), allow_reconnect: true, answers_first: false }
+    Close { error: Some(error), allow_reconnect: true, answers_first: false }
 }
 
-async fn say_goodbye<L: Line>(
+async fn send_close<L: Line>(
     line: &mut L,
     options: &SignalROptions,
     protocol: Protocol,
-    goodbye: Option<Goodbye>,
+    close: Option<Close>,
 ) {
-    if let Some(Goodbye { error, allow_reconnect, .. }) = goodbye {
+    if let Some(Close { error, allow_reconnect, .. }) = close {
         let mut out = Writer::new(line, options.close_timeout);
         let record = protocol.close(error.as_deref(), allow_reconnect);
         let length = record.len();
@@ -196,7 +202,7 @@ impl<H: Hub> Session<H> {
             received = out.sink.next(), if may_read => self.received(&mut out, received).await?,
             () = poll_fn(|task| self.calls.poll_progress(task)) => {}
             step = poll_fn(|task| self.streams.poll_next(task)), if may_write => self.stream(&mut out, step).await?,
-            ask = poll_fn(|task| self.asked.poll_next(task)), if may_write => self.ask(&mut out, ask).await?,
+            call = poll_fn(|task| self.pending.poll_next(task)), if may_write => self.send_call(&mut out, call).await?,
             () = self.uploads.make_room() => {}
             () = poll_fn(|task| self.account.poll_room(task)), if may_wait_for_room => {}
             () = poll_fn(|task| self.account.poll_evicted(task)) => return Err(self.cut(out.sink)),
@@ -280,7 +286,7 @@ impl<H: Hub> Session<H> {
     async fn push<L: Line>(&mut self, out: &mut Writer<'_, L>, push: Push) -> Step {
         match push {
             Push::Message(record) => self.send(out, record).await,
-            Push::End(goodbye) => Err(End::Hub(goodbye)),
+            Push::End(close) => Err(End::Hub(close)),
         }
     }
 
@@ -292,10 +298,10 @@ impl<H: Hub> Session<H> {
         self.send(out, record).await
     }
 
-    async fn ask<L: Line>(&mut self, out: &mut Writer<'_, L>, ask: Ask) -> Step {
-        // The client's answer may wait behind an invocation that waits for the one that asks.
+    async fn send_call<L: Line>(&mut self, out: &mut Writer<'_, L>, call: ClientCall) -> Step {
+        // The client's answer may wait behind an invocation that waits for the one that client_calls.
         self.calls.release();
-        let record = self.asked.send(ask, self.protocol);
+        let record = self.pending.send(call, self.protocol);
         self.send(out, record).await
     }
 
@@ -400,7 +406,7 @@ impl<H: Hub> Session<H> {
     }
 
     /// Answers what is under way if there is time for that, and forgets the client. What it is told at last.
-    async fn conclude<L: Line>(mut self: Box<Self>, line: &mut L, end: End) -> Option<Goodbye> {
+    async fn conclude<L: Line>(mut self: Box<Self>, line: &mut L, end: End) -> Option<Close> {
         if matches!(end, End::Lost) {
             line.give_up();
         }
@@ -408,16 +414,16 @@ impl<H: Hub> Session<H> {
             // Who sends and leaves without waiting for answers has sent it all the same.
             let _ = timeout(DRAIN_WAIT, self.work_off_rest(line)).await;
         }
-        let goodbye = match end {
+        let close = match end {
             End::Lost => None,
-            End::Left => Some(Goodbye { error: None, allow_reconnect: false, answers_first: false }),
+            End::Left => Some(Close { error: None, allow_reconnect: false, answers_first: false }),
             End::Fault(detail) => {
                 tracing::debug!(%detail, "a connection is ended for a fault");
                 Some(fault(&self.shared.options, &detail))
             }
-            End::Hub(goodbye) => Some(goodbye),
+            End::Hub(close) => Some(close),
         };
-        if goodbye.as_ref().is_some_and(|goodbye| goodbye.answers_first) && self.attached {
+        if close.as_ref().is_some_and(|close| close.answers_first) && self.attached {
             let _ = timeout(DRAIN_WAIT, poll_fn(|task| self.calls.poll_idle(task))).await;
             let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
             while let Some(answer) = self.calls.ready.pop_front() {
@@ -430,6 +436,6 @@ impl<H: Hub> Session<H> {
             let flushed = out.flush().await;
             let _ = self.written(line, &flushed);
         }
-        goodbye.filter(|_| self.attached)
+        close.filter(|_| self.attached)
     }
 }

@@ -11,7 +11,8 @@ use super::{
     answers::{Texts, in_use, stream_failed},
 };
 use crate::{
-    hub::{self, Hub, HubClient as _, HubError, Invoked},
+    error::HubError,
+    hub::{self, Hub, HubClient as _, Invoked},
     protocol::{Framing, Invocation, Message, Payload},
     transports::{Line, Received},
 };
@@ -109,7 +110,7 @@ impl<H: Hub> Session<H> {
             | Message::Sequence(_)
             | Message::Close { .. }
             | Message::Unknown => Place::Now,
-            Message::Completion { id, .. } if self.asked.is_open(id) => Place::Now,
+            Message::Completion { id, .. } if self.pending.is_open(id) => Place::Now,
             Message::StreamItem { id, .. } | Message::Completion { id, .. }
                 if self.uploads.is_open(id) && self.waiting.items_among_calls == 0 =>
             {
@@ -130,7 +131,7 @@ impl<H: Hub> Session<H> {
             Message::StreamItem { id, item } => self.uploads.item(&id, item.into_owned()),
             Message::Completion { id, outcome } => {
                 if !self.uploads.complete(&id, &outcome) {
-                    self.asked.answer(&id, outcome);
+                    self.pending.answer(&id, outcome);
                 }
             }
             Message::Cancel { id } => {
@@ -189,7 +190,7 @@ impl<H: Hub> Session<H> {
         } else if let Some(id) = taken(&stream_ids, |id| self.uploads.is_open(id)) {
             Some(in_use(id))
         } else if streaming && !self.streams.has_room() || !self.uploads.have_room(stream_ids.len()) {
-            Some(texts.failed(&HubError::told("Too many streams at once.")))
+            Some(texts.failed(&HubError::exception("Too many streams at once.")))
         } else {
             None
         };

@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use futures::{StreamExt as _, stream::BoxStream};
 
-use crate::{hub::HubError, protocol::Payload};
+use crate::{error::HubError, protocol::Payload};
 
 /// Streams to a client at once.
 const AT_ONCE: usize = 64;

@@ -187,7 +187,7 @@ impl<H: Hub> Session<H> {
         Ok(false)
     }
 
-    /// Asks for a sign of life, if it is time.
+    /// ClientCalls for a sign of life, if it is time.
     async fn ask_for_sign<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         if !self.attached || !self.times.signs.are_wanted() {
             return Ok(());

@@ -144,8 +144,8 @@ impl Line for SocketLine {
 
     async fn finish(&mut self, wait: Duration) {
         let Some(mut socket) = self.socket.take() else { return };
-        let goodbye = async {
-            // Nothing is sent if the client has said goodbye first, for that has been answered.
+        let close = async {
+            // Nothing is sent if the client has said close first, for that has been answered.
             let _ = socket.send(Message::close(DONE, "")).await;
             // Dropping the socket with unread bytes in it could take what was written last away from the client.
             while let Some(Ok(message)) = socket.next().await {
@@ -159,6 +159,6 @@ impl Line for SocketLine {
                 std::future::pending::<()>().await;
             }
         };
-        let _ = timeout(wait, goodbye).await;
+        let _ = timeout(wait, close).await;
     }
 }

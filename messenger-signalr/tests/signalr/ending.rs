@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use messenger_signalr::{Goodbye, SignalROptions};
+use messenger_signalr::{Close, SignalROptions};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,10 +23,10 @@ fn close_for_a_fault() -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_goodbye_is_answered_and_its_end_is_known_at_once() {
     let (service, world) = Service::new(SignalROptions::new());
-    for goodbye in [json!({"type": 7}), json!({"type": 7, "error": "gone wrong"})] {
+    for close in [json!({"type": 7}), json!({"type": 7, "error": "gone wrong"})] {
         let mut socket = Socket::start(&service).await;
         world.has(1).await;
-        socket.say(goodbye).await;
+        socket.say(close).await;
         assert_eq!((socket.hear().await, socket.hear().await), (Some(json!({"type": 7})), None));
         world.has(0).await;
     }
@@ -101,14 +101,14 @@ async fn the_hub_says_why_it_ends_a_connection_and_whether_to_come_again() {
         let mut socket = Socket::start(&service).await;
         world.has(1).await;
         let error = error.map(Into::into);
-        world.tell(&Err(Goodbye { error, allow_reconnect, answers_first: false }));
+        world.tell(&Err(Close { error, allow_reconnect, answers_first: false }));
         assert_eq!((socket.hear().await, socket.hear().await), (Some(record), None));
         world.has(0).await;
     }
 }
 
-fn after_answers() -> Result<Value, Goodbye> {
-    Err(Goodbye { error: None, allow_reconnect: true, answers_first: true })
+fn after_answers() -> Result<Value, Close> {
+    Err(Close { error: None, allow_reconnect: true, answers_first: true })
 }
 
 #[tokio::test(start_paused = true)]

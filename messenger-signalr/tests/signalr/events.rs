@@ -2,7 +2,7 @@
 
 use axum::body::BodyDataStream;
 use futures::StreamExt as _;
-use messenger_signalr::{Goodbye, SignalROptions};
+use messenger_signalr::{Close, SignalROptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -74,7 +74,7 @@ async fn a_binary_protocol_does_not_fit() {
 async fn the_stream_ends_with_the_connection() {
     let (service, world) = Service::new(SignalROptions::new());
     let (mut events, token) = Events::start(&service).await;
-    world.tell(&Err(Goodbye { error: None, allow_reconnect: false, answers_first: false }));
+    world.tell(&Err(Close { error: None, allow_reconnect: false, answers_first: false }));
     assert_eq!(events.next().await, Some(data(&json!({"type": 7}))));
     assert_eq!(events.next().await, None);
     drop(events);

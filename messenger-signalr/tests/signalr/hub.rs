@@ -7,8 +7,8 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use http::StatusCode;
 use messenger_signalr::{
-    Asking, Caller, Goodbye, Hub, HubClient, HubError, HubMethod, Invocation, Invoked, Payload, Placed, Push,
-    StartAfter, Upload,
+    Caller, Close, Hub, HubClient, HubError, HubMethod, HubRequest, Invocation, Invoked, Payload, Placed,
+    Push, StartAfter, Upload,
 };
 use serde_json::Value;
 use tokio::{
@@ -33,7 +33,7 @@ pub(crate) struct World {
 }
 
 /// Where a client is told something, or its connection is ended.
-type Told = mpsc::UnboundedSender<Result<Value, Goodbye>>;
+type Told = mpsc::UnboundedSender<Result<Value, Close>>;
 
 impl World {
     /// Waits until so many clients are connected.
@@ -60,11 +60,11 @@ impl World {
     }
 
     /// Tells all clients, or ends their connections.
-    pub(crate) fn tell(&self, what: &Result<Value, Goodbye>) {
+    pub(crate) fn tell(&self, what: &Result<Value, Close>) {
         self.clients.lock().unwrap().retain(|client| client.send(what.clone()).is_ok());
     }
 
-    /// Asks the client that came last for its name; what comes of that is of interest only if it is an error.
+    /// ClientCalls the client that came last for its name; what comes of that is of interest only if it is an error.
     pub(crate) async fn ask(self: &Arc<Self>) {
         let (caller, world) = (self.callers.lock().unwrap().last().unwrap().clone(), Arc::clone(self));
         tokio::spawn(async move { ask(&caller, &world).await });
@@ -101,7 +101,7 @@ impl Hub for TestHub {
     type User = String;
     type Client = Connected;
 
-    async fn authenticate(&self, request: Asking<'_>) -> Result<String, Response> {
+    async fn authenticate(&self, request: HubRequest<'_>) -> Result<String, Response> {
         self.0.begins.lock().unwrap().push(request.begins);
         match request.token.unwrap_or("anybody") {
             "nobody" => Err(StatusCode::UNAUTHORIZED.into_response()),
@@ -123,7 +123,7 @@ impl Hub for TestHub {
 
     async fn connect(&self, user: String, caller: Caller) -> Result<Connected, HubError> {
         match user.as_str() {
-            "unwelcome" => return Err(HubError::told("not you")),
+            "unwelcome" => return Err(HubError::exception("not you")),
             "early" => return Err(HubError::Unavailable),
             "stuck" => std::future::pending().await,
             _ => {}
@@ -138,7 +138,7 @@ impl Hub for TestHub {
 
 pub(crate) struct Connected {
     caller: Caller,
-    told: mpsc::UnboundedReceiver<Result<Value, Goodbye>>,
+    told: mpsc::UnboundedReceiver<Result<Value, Close>>,
     world: Arc<World>,
 }
 
@@ -154,8 +154,8 @@ impl HubClient for Connected {
         let uploads = std::mem::take(&mut invocation.uploads);
         match name.as_str() {
             "echo" => Invoked::Done(echo(&self.caller, &invocation)),
-            "told" => Invoked::Done(Err(HubError::told("no"))),
-            "hidden" => Invoked::Done(Err(HubError::Hidden)),
+            "told" => Invoked::Done(Err(HubError::exception("no"))),
+            "hidden" => Invoked::Done(Err(HubError::Internal)),
             "forbidden" => Invoked::Done(Err(HubError::Unauthorized)),
             "place" => {
                 let work = self.work(name, uploads);
@@ -181,10 +181,10 @@ impl HubClient for Connected {
 }
 
 impl Connected {
-    fn push(&self, told: Result<Value, Goodbye>) -> Push {
+    fn push(&self, told: Result<Value, Close>) -> Push {
         match told {
             Ok(value) => Push::Message(self.caller.protocol().invocation("told", &value).unwrap()),
-            Err(goodbye) => Push::End(goodbye),
+            Err(close) => Push::End(close),
         }
     }
 
@@ -223,8 +223,8 @@ impl Connected {
                 Ok(count) => stream::iter(1..=count).map(Ok).boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             },
-            "broken" => failed(HubError::told("torn")).boxed(),
-            "faulty" => stream::iter([Err(HubError::Hidden)]).boxed(),
+            "broken" => failed(HubError::exception("torn")).boxed(),
+            "faulty" => stream::iter([Err(HubError::Internal)]).boxed(),
             _ => stream::pending().boxed(),
         };
         numbers.map(move |number: Result<u32, HubError>| Ok(protocol.payload(&number?)?)).boxed()
@@ -232,8 +232,8 @@ impl Connected {
 }
 
 async fn ask(caller: &Caller, world: &World) -> Result<Value, HubError> {
-    let name = caller.ask("name", "why").await;
-    name.map_err(|error| world.noted(HubError::told(error.to_string())))
+    let name = caller.invoke("name", "why").await;
+    name.map_err(|error| world.noted(HubError::exception(error.to_string())))
 }
 
 async fn sum(uploads: Vec<Upload>) -> Result<f64, HubError> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
-use messenger_signalr::{Goodbye, SignalROptions};
+use messenger_signalr::{Close, SignalROptions};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -109,7 +109,7 @@ async fn all_that_the_text_protocol_has_is_there_too() {
     // Pings, and the end.
     assert_eq!(client.hear().await, Some(json!([6])));
     client.say(&json!([6])).await;
-    world.tell(&Err(Goodbye { error: Some("enough".into()), allow_reconnect: true, answers_first: false }));
+    world.tell(&Err(Close { error: Some("enough".into()), allow_reconnect: true, answers_first: false }));
     assert_eq!(client.hear().await, Some(json!([7, "enough", true])));
     assert_eq!(client.hear().await, None);
 }

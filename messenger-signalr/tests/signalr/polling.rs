@@ -1,7 +1,7 @@
 //! Long polling: nothing is lost or doubled between polls.
 
 use http::StatusCode;
-use messenger_signalr::{Goodbye, SignalROptions};
+use messenger_signalr::{Close, SignalROptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -150,9 +150,9 @@ async fn a_client_that_fetches_nothing_is_too_slow() {
 async fn the_end_is_told_by_the_last_polls() {
     let (service, world) = Service::new(SignalROptions::new());
     let token = service.polling("").await;
-    let goodbye = Goodbye { error: Some("enough".into()), allow_reconnect: false, answers_first: false };
+    let close = Close { error: Some("enough".into()), allow_reconnect: false, answers_first: false };
     world.tell(&Ok(json!("last")));
-    world.tell(&Err(goodbye));
+    world.tell(&Err(close));
     world.has(0).await;
     let close = json!({"type": 7, "error": "enough"});
     assert_eq!(service.poll(&token).await, (OK, vec![told(&json!("last")), close]));
@@ -166,7 +166,7 @@ async fn the_end_is_told_by_the_last_polls() {
 async fn who_does_not_fetch_the_end_is_not_waited_for_long() {
     let (service, world) = Service::new(SignalROptions::new());
     let token = service.polling("").await;
-    world.tell(&Err(Goodbye { error: None, allow_reconnect: true, answers_first: false }));
+    world.tell(&Err(Close { error: None, allow_reconnect: true, answers_first: false }));
     world.has(0).await;
     sleep(seconds(14)).await;
     assert_eq!(service.poll(&token).await, (OK, vec![json!({"type": 7, "allowReconnect": true})]));
@@ -213,7 +213,7 @@ async fn a_poll_whose_token_has_ended_brings_answers_and_the_end_of_its_connecti
     world.tell(&Ok(json!("secret")));
     let ends = async {
         sleep(seconds(5)).await;
-        world.tell(&Err(Goodbye { error: None, allow_reconnect: true, answers_first: false }));
+        world.tell(&Err(Close { error: None, allow_reconnect: true, answers_first: false }));
     };
     let (poll, ()) = tokio::join!(with_old_token(), ends);
     let answer = json!({"type": 3, "invocationId": "1", "result": "mine"});

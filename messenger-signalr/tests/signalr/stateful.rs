@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use messenger_signalr::{Goodbye, SignalROptions};
+use messenger_signalr::{Close, SignalROptions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -193,9 +193,9 @@ async fn a_goodbye_of_either_side_is_the_end_at_once() {
             0 => socket.say(json!({"type": 7})).await,
             1 => socket.send(tokio_tungstenite::tungstenite::Message::Close(None)).await,
             _ => {
-                let goodbye = Goodbye { error: None, allow_reconnect: true, answers_first: false };
+                let close = Close { error: None, allow_reconnect: true, answers_first: false };
                 socket.say(ping()).await;
-                world.tell(&Err(goodbye));
+                world.tell(&Err(close));
             }
         }
         world.has(0).await;

@@ -1,4 +1,4 @@
-//! Client results: what the hub asks of a client.
+//! Client results: what the hub calls of a client.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,20 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
-use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
-use super::{
-    hub::Caller,
-    protocol::{ArgumentError, EncodeError, Outcome, OwnedArgument, Payload, Protocol},
-};
+use super::protocol::{ArgumentError, EncodeError, Outcome, OwnedArgument, Payload, Protocol};
 
 /// Questions that may wait to be sent to one client.
 const WAITING: usize = 64;
 
 /// Why a client has given no result.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ClientResultError {
     /// The client says so, for example because it has no such method.
     #[error("the client answered with an error: {0}")]
     Refused(String),
@@ -39,27 +35,9 @@ pub enum AskError {
     Answer(#[from] ArgumentError),
 }
 
-impl Caller {
-    /// Calls a method of the client and waits for its result; for as long as the connection lives, so a caller with
-    /// less patience sets a limit of its own. The method that asks no longer holds up those behind it.
-    ///
-    /// # Errors
-    /// As the variants of [`AskError`] say.
-    pub async fn ask<T: DeserializeOwned>(
-        &self,
-        target: &str,
-        argument: &(impl Serialize + Sync + ?Sized),
-    ) -> Result<T, AskError> {
-        let argument = self.protocol.payload(argument)?;
-        let (reply, answer) = oneshot::channel();
-        self.asks.push(Ask { target: target.into(), argument, reply })?;
-        answer.await.map_err(|_| AskError::Gone)??.read().map_err(AskError::from)
-    }
-}
-
 /// The questions on their way from the hub to the session.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Asks(Arc<Queue>);
+pub(super) struct ClientCalls(Arc<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -69,25 +47,25 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Ask>,
+    waiting: VecDeque<ClientCall>,
     closed: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Ask {
-    target: String,
-    argument: Payload,
-    reply: oneshot::Sender<Result<OwnedArgument, AskError>>,
+pub(super) struct ClientCall {
+    pub(super) target: String,
+    pub(super) argument: Payload,
+    pub(super) reply: oneshot::Sender<Result<OwnedArgument, ClientResultError>>,
 }
 
-impl Asks {
-    fn push(&self, ask: Ask) -> Result<(), AskError> {
+impl ClientCalls {
+    pub(super) fn push(&self, ask: ClientCall) -> Result<(), ClientResultError> {
         let mut state = self.lock();
         if state.closed {
-            return Err(AskError::Gone);
+            return Err(ClientResultError::Gone);
         }
         if state.waiting.len() >= WAITING {
-            return Err(AskError::Busy);
+            return Err(ClientResultError::Busy);
         }
         state.waiting.push_back(ask);
         drop(state);
@@ -103,24 +81,24 @@ impl Asks {
 
 /// The session's end: what was asked and not answered.
 #[derive(Debug)]
-pub(super) struct Asked {
-    asks: Asks,
-    open: HashMap<String, oneshot::Sender<Result<OwnedArgument, AskError>>>,
+pub(super) struct PendingCalls {
+    calls: ClientCalls,
+    open: HashMap<String, oneshot::Sender<Result<OwnedArgument, ClientResultError>>>,
     last: u64,
 }
 
-impl Asked {
-    pub(super) fn new(asks: Asks) -> Self {
-        Self { asks, open: HashMap::new(), last: 0 }
+impl PendingCalls {
+    pub(super) fn new(calls: ClientCalls) -> Self {
+        Self { calls, open: HashMap::new(), last: 0 }
     }
 
-    pub(super) fn poll_next(&self, task: &mut Context<'_>) -> Poll<Ask> {
-        self.asks.0.waker.register(task.waker());
-        self.asks.lock().waiting.pop_front().map_or(Poll::Pending, Poll::Ready)
+    pub(super) fn poll_next(&self, task: &mut Context<'_>) -> Poll<ClientCall> {
+        self.calls.0.waker.register(task.waker());
+        self.calls.lock().waiting.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The question as it goes to the client.
-    pub(super) fn send(&mut self, ask: Ask, protocol: Protocol) -> Bytes {
+    pub(super) fn send(&mut self, ask: ClientCall, protocol: Protocol) -> Bytes {
         // Those who no longer wait leave their place.
         if self.open.len() >= WAITING {
             self.open.retain(|_, reply| !reply.is_closed());
@@ -142,7 +120,7 @@ impl Asked {
         let answer = match outcome {
             Outcome::Value(value) => Ok(value.into_owned()),
             Outcome::Void => Ok(OwnedArgument::null()),
-            Outcome::Error(error) => Err(AskError::Refused(error.into_owned())),
+            Outcome::Error(error) => Err(ClientResultError::Refused(error.into_owned())),
         };
         // Whoever asked may have gone.
         let _ = reply.send(answer);
@@ -150,9 +128,9 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for PendingCalls {
     fn drop(&mut self) {
-        let mut state = self.asks.lock();
+        let mut state = self.calls.lock();
         state.closed = true;
         state.waiting.clear();
     }
@@ -164,11 +142,11 @@ mod tests {
 
     #[test]
     fn those_who_no_longer_wait_for_an_answer_take_no_room() {
-        let mut asked = Asked::new(Asks::default());
+        let mut asked = PendingCalls::new(ClientCalls::default());
         let mut ask = || {
             let (reply, answer) = oneshot::channel();
             let argument = Protocol::Json.payload(&()).unwrap();
-            asked.send(Ask { target: "name".into(), argument, reply }, Protocol::Json);
+            asked.send(ClientCall { target: "name".into(), argument, reply }, Protocol::Json);
             answer
         };
         let _waiting: Vec<_> = (0..WAITING).map(|_| ask()).collect();
