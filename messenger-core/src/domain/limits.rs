@@ -10,40 +10,40 @@ use std::ops::RangeInclusive;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Length of a username.
+    /// Length of a username. Default: 3 to 32.
     pub username: RangeInclusive<usize>,
-    /// Length of a password.
+    /// Length of a password. Default: 8 to 256.
     pub password: RangeInclusive<usize>,
-    /// Length of a display name.
+    /// Length of a display name. Default: 1 to 64.
     pub display_name: RangeInclusive<usize>,
-    /// Length of a group's title.
+    /// Length of a group's title. Default: 1 to 128.
     pub title: RangeInclusive<usize>,
-    /// Length of a message's text.
+    /// Length of a message's text. Default: 1 to 8,000.
     pub body: RangeInclusive<usize>,
-    /// Members of one chat, at most.
+    /// Members of one chat, at most. Default: 1,000.
     pub members: usize,
-    /// Chats of more members than this send no `typing` and no marks of others.
+    /// Chats of more members than this send no ephemeral events: no `typing`, and no marks of others. Default: 100.
     pub ephemeral_members: usize,
-    /// Users named in one presence query or watch, at most.
+    /// Users named in one presence query or watch, at most. Default: 200.
     pub presence_users: usize,
     /// Entries on one page of a list: when no number is asked for, and at most; and what its messages weigh.
     pub page: PageLimits,
-    /// Changes of one chat that a client that comes back is sent before it is told to read the history anew.
+    /// Changes of one chat that a client that comes back is sent before it is told to read the history anew. Default: 1,000.
     pub catch_up: usize,
-    /// Live sessions of one person; the one longest unused ends when a further one begins.
+    /// Live sessions of one person; the one longest unused ends when a further one begins. Default: 100.
     pub sessions: usize,
 }
 
 /// What one page of a list holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimits {
-    /// Entries, when the caller asks for no number.
+    /// Entries, when the caller asks for no number. Default: 50.
     pub default: usize,
-    /// Entries, at most.
+    /// Entries, at most. Default: 200.
     pub max: usize,
     /// What the messages of a page weigh, in bytes: each its stored text and 256. A page has one message at least. So much
     /// is also read in one step of a catch-up, and sent in one answer to a `Sync`. From 4 KiB to 16 MiB; what lies
-    /// beyond is brought within.
+    /// beyond is brought within. Default: 256 KiB.
     pub bytes: usize,
 }
 

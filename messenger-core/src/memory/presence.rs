@@ -13,7 +13,7 @@ use crate::{
     ports::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline},
 };
 
-/// [`Presence`] of the nodes within one process.
+/// [`PresenceStore`] of the nodes within one process.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
