@@ -117,7 +117,7 @@ impl AppendedExt for Appended {
     fn unwrap_new(self) -> MessageRecord {
         match self {
             Self::New(message) => message,
-            Self::Existing(message) => panic!("{message:?} was there before"),
+            Self::Existing { record: message, .. } => panic!("{message:?} was there before"),
         }
     }
 }
