@@ -108,7 +108,7 @@ impl Policy for Slow {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_takes_too_long_and_what_comes_on_top_of_the_queue_is_unavailable() {
     let options = Options::new().concurrency(1, 1).timeout(Duration::from_millis(50));
     let api = Api::with_policy(Slow, options);
