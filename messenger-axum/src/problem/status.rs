@@ -39,6 +39,7 @@ pub(super) const fn code_of_hub(status: StatusCode) -> Code {
         StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
         StatusCode::CONFLICT => Code::Core(ErrorCode::Conflict),
         StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::TOO_MANY_REQUESTS => Code::Core(ErrorCode::RateLimited),
         StatusCode::SERVICE_UNAVAILABLE => Code::Core(ErrorCode::Unavailable),
         _ => Code::Core(ErrorCode::Malformed),
     }

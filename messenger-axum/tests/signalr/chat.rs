@@ -265,18 +265,22 @@ async fn only_so_many_posts_to_a_connection_are_read_or_wait_at_a_time() {
         .map(|_| {
             let request = http::Request::post(format!("/api/v1/hub{query}")).body(body()).unwrap();
             let service = busy.service.clone();
-            tokio::spawn(async move { service.send(request).await.status() })
+            tokio::spawn(async move {
+                let body = service.send(request).await.into_body().collect().await.unwrap().to_bytes();
+                let problem: Value = serde_json::from_slice(&body).unwrap();
+                (problem["status"].as_u64().unwrap(), problem["code"].as_str().unwrap().to_owned())
+            })
         })
         .collect();
     sleep(seconds(1)).await;
     let refused = posts.iter().filter(|post| post.is_finished()).count();
     assert_eq!(refused, 84);
-    let mut statuses = std::collections::BTreeMap::new();
+    let mut answers = std::collections::BTreeMap::new();
     for post in posts {
-        *statuses.entry(post.await.unwrap().as_u16()).or_insert(0) += 1;
+        *answers.entry(post.await.unwrap()).or_insert(0) += 1;
     }
     // The others broke off in the end.
-    assert_eq!(statuses, [(400, 16), (429, 84)].into());
+    assert_eq!(answers, [((400, "malformed".into()), 16), ((429, "rateLimited".into()), 84)].into());
 }
 
 /// Somebody who has registered: their id, and the query with which they connect.
