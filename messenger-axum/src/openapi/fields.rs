@@ -1,6 +1,6 @@
 //! What is known of a field of a request beyond its type: its bounds, which a host may have set, and an example.
 //!
-//! A field of one name means the same wherever it stands.
+//! A field of one name means the same wherever it stands, but for how many people a list may name.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use messenger_core::Limits;
 use serde_json::{Value, json};
 use utoipa::openapi::{
     RefOr,
-    schema::{ArrayItems, KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type},
+    schema::{KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type},
 };
 
 /// Fields whose text is only compared with what is stored, so that any text may be sent.
@@ -27,7 +27,7 @@ pub(super) fn complete(operation: &str, input: &mut Object, limits: &Limits) {
         }
         let RefOr::T(schema) = schema else { continue };
         if !COMPARED.contains(&(operation, name.as_str())) {
-            bound(schema, name, limits);
+            bound(schema, operation, name, limits);
         }
         if let (Some(example), Schema::Object(object)) = (example(name), schema) {
             object.examples = vec![example];
@@ -48,7 +48,7 @@ fn password(description: &str) -> Schema {
     Schema::Object(text)
 }
 
-fn bound(schema: &mut Schema, name: &str, limits: &Limits) {
+fn bound(schema: &mut Schema, operation: &str, name: &str, limits: &Limits) {
     match schema {
         Schema::Object(object) if is(object, &Type::String) => {
             if let Some(length) = length(name, limits) {
@@ -63,12 +63,7 @@ fn bound(schema: &mut Schema, name: &str, limits: &Limits) {
             object.default = Some(limits.page.default.into());
         }
         Schema::Array(array) => {
-            array.max_items = most(name, limits);
-            if let ArrayItems::RefOrSchema(items) = &mut array.items
-                && let RefOr::T(items) = &mut **items
-            {
-                bound(items, "", limits);
-            }
+            array.max_items = most(operation, name, limits);
         }
         _ => {}
     }
@@ -107,10 +102,12 @@ fn pattern(name: &str) -> Option<&'static str> {
 }
 
 /// How many entries, at most.
-fn most(name: &str, limits: &Limits) -> Option<usize> {
-    match name {
-        "memberIds" => Some(limits.members - 1),
-        "userIds" => Some(limits.members.max(limits.presence_users)),
+fn most(operation: &str, name: &str, limits: &Limits) -> Option<usize> {
+    match (operation, name) {
+        // Who makes the group is a member, too.
+        (_, "memberIds") => Some(limits.members.saturating_sub(1)),
+        ("GetPresence", "userIds") => Some(limits.presence_users),
+        (_, "userIds") => Some(limits.members),
         _ => None,
     }
 }

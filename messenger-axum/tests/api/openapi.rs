@@ -192,7 +192,7 @@ fn an_operation_has_the_errors_that_its_command_declares() {
 #[tokio::test]
 async fn bounds_are_those_of_the_service() {
     use messenger_core::{Limits, Messenger, memory::MemoryStore};
-    let limits = Limits { body: 2..=500, members: 10, ..Limits::default() };
+    let limits = Limits { body: 2..=500, members: 10, presence_users: 7, ..Limits::default() };
     let messenger = Messenger::builder(std::sync::Arc::new(MemoryStore::new())).limits(limits.clone());
     let api = Api::of(messenger.build().unwrap(), messenger_axum::Options::new());
     let served = api.get("/openapi.json", "").await.is(200);
@@ -203,10 +203,22 @@ async fn bounds_are_those_of_the_service() {
     let body = field("SendMessage", "body");
     assert_eq!((&body["minLength"], &body["maxLength"]), (&json!(2), &json!(500)));
     assert_eq!(field("CreateGroupChat", "memberIds")["maxItems"], 9);
+    assert_eq!(field("AddMembers", "userIds")["maxItems"], 10);
+    assert_eq!(field("GetPresence", "userIds")["maxItems"], 7);
     assert_eq!(field("SendMessage", "clientId")["pattern"], "^[!-~]+$");
     // Whatever is sent is only compared with what is stored.
     assert!(field("LogIn", "password").get("minLength").is_none());
     assert_eq!(field("ChangePassword", "new")["minLength"], 8);
+}
+
+#[test]
+fn a_service_in_which_nobody_may_be_a_member_is_described_all_the_same() {
+    let limits = messenger_core::Limits { members: 0, ..Default::default() };
+    let document: Value = serde_json::from_slice(&messenger_axum::openapi(&limits)).unwrap();
+    assert_eq!(
+        document["components"]["schemas"]["CreateGroupChat"]["properties"]["memberIds"]["maxItems"],
+        0
+    );
 }
 
 #[test]

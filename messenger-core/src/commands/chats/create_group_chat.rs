@@ -90,7 +90,7 @@ impl CreateGroupChat {
         let mut seen = HashSet::from([user]);
         let members: Vec<UserId> = self.member_ids.into_iter().filter(|id| seen.insert(*id)).collect();
         if members.len() >= limits.members {
-            let too_many = format!("may name at most {} people", limits.members - 1);
+            let too_many = format!("may name at most {} people", limits.members.saturating_sub(1));
             checks.field::<()>("memberIds", Err(too_many));
         }
         checks.finish()?;
@@ -225,6 +225,16 @@ mod tests {
         members[9] = members[8];
         members.push(scene.id(Stranger));
         assert_eq!(scene.must(Stranger, small(members)).await.value.member_count, 10);
+    }
+
+    #[tokio::test]
+    async fn where_nobody_may_be_a_member_no_group_is_made() {
+        let scene = Scene::new().await;
+        let limits = Limits { members: 0, ..Limits::default() };
+        let messenger = crate::Messenger::builder(std::sync::Arc::clone(&scene.store) as _).limits(limits);
+        let alone = CreateGroupChat { title: "Chess".into(), member_ids: Vec::new(), client_id: None };
+        let made = messenger.build().unwrap().execute(&scene.actor(Stranger), alone).await;
+        assert_eq!(pointers(&made), ["/memberIds"]);
     }
 
     #[tokio::test]
