@@ -4,12 +4,13 @@ mod note;
 
 use crate::{
     domain::{
-        Chat, ChatUpdate, DisplayName, EmailAddress, Event, Me, Member, Message, MessageBody, MessageChange,
-        MessageKind, MyMembership, Notifications, Revision, SystemNote, User,
+        Chat, ChatUpdate, Device, DisplayName, EmailAddress, Event, Me, Member, Message, MessageBody,
+        MessageChange, MessageKind, MyMembership, Notifications, Revision, Session, SessionId, SystemNote,
+        Title, User,
     },
     ports::{
-        ChatRecord, ChatView, Content, MemberRecord, MessageRecord, StoreError, StoreErrorKind, StoreResult,
-        UserRecord,
+        ChatRecord, ChatView, Content, MemberRecord, MessageRecord, SessionRecord, StoreError,
+        StoreErrorKind, StoreResult, UserRecord,
     },
 };
 
@@ -109,7 +110,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
     Ok(Chat {
         id: chat.id,
         kind: chat.kind,
-        title: chat.title,
+        title: title(chat.title)?,
         created_at: chat.created_at,
         revision: chat.revision,
         last_seq: chat.last_seq,
@@ -139,7 +140,7 @@ pub(crate) fn event(record: MessageRecord, chat: &ChatRecord, since: Revision) -
     let (created, revision) = (record.created_revision, record.revision);
     let message = message(record)?;
     if message.kind == MessageKind::System {
-        return Ok(Event::ChatUpdated(chat_update(chat, message)));
+        return Ok(Event::ChatUpdated(chat_update(chat, message)?));
     }
     let deleted = message.deleted_at.is_some();
     let change = MessageChange { chat_id: chat.id, revision, message };
@@ -150,14 +151,30 @@ pub(crate) fn event(record: MessageRecord, chat: &ChatRecord, since: Revision) -
     })
 }
 
-pub(crate) fn chat_update(chat: &ChatRecord, message: Message) -> ChatUpdate {
-    ChatUpdate {
+pub(crate) fn chat_update(chat: &ChatRecord, message: Message) -> StoreResult<ChatUpdate> {
+    Ok(ChatUpdate {
         chat_id: chat.id,
         revision: message.revision,
-        title: chat.title.clone(),
+        title: title(chat.title.clone())?,
         member_count: chat.member_count,
         message,
-    }
+    })
+}
+
+fn title(content: Option<Content>) -> StoreResult<Option<Title>> {
+    content.map(|content| content.into_text().map(Title::trusted)).transpose()
+}
+
+/// A session as its owner sees it, who asks in the session `current`.
+pub(crate) fn session(record: SessionRecord, current: Option<SessionId>) -> StoreResult<Session> {
+    Ok(Session {
+        id: record.id,
+        created_at: record.created_at,
+        last_used_at: record.last_used_at,
+        expires_at: record.expires_at,
+        device: record.device.map(|device| device.into_text().map(Device::trusted)).transpose()?,
+        current: current == Some(record.id),
+    })
 }
 
 pub(crate) fn write_note(note: &SystemNote) -> Content {
@@ -258,6 +275,26 @@ mod tests {
             assert_eq!(message(record.clone()).unwrap_err().kind(), StoreErrorKind::Corrupt);
             assert!(messages(vec![text(b"hello"), record]).is_err());
         }
+    }
+
+    #[test]
+    fn a_title_or_a_device_that_nobody_opened_is_corrupt() {
+        let chat = ChatRecord { title: Some(Content(vec![0xff])), ..chat_record() };
+        let note = SystemNote { event: SystemEvent::TitleChanged, user_ids: vec![], title: None, role: None };
+        let event = event(system(write_note(&note)), &chat, Revision::ZERO);
+        assert_eq!(event.unwrap_err().kind(), StoreErrorKind::Corrupt);
+        let record = |device| SessionRecord {
+            id: SessionId::from_bytes([4; 16]),
+            user_id: UserId::from_bytes([3; 16]),
+            device,
+            created_at: AT,
+            last_used_at: AT,
+            expires_at: AT,
+        };
+        let sealed = session(record(Some(Content(vec![0xff]))), None);
+        assert_eq!(sealed.unwrap_err().kind(), StoreErrorKind::Corrupt);
+        let plain = session(record(Some(Content::from("phone"))), None).unwrap();
+        assert_eq!(plain.device, Some(Device::trusted("phone")));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use messenger_core::{
     DisplayName, SessionId, Timestamp, UserId, Username,
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, UpdateUser,
-        UserRecord, UserStore,
+        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult,
+        UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
@@ -69,7 +69,7 @@ impl UserStore for MssqlStore {
             .time("@created_at", user.created_at)
             .id("@session", session.id)
             .bytes("@token_hash", session.token_hash.0)
-            .optional_text("@device", session.device.as_ref().map(|device| device.as_str()))
+            .optional_text("@device", session.device.as_ref().map(Content::to_text).transpose()?)
             .time("@session_at", session.created_at)
             .time("@expires_at", session.expires_at);
         match self.done(call.clone()).await {

@@ -3,8 +3,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     context::{Context, CountingRandom, ManualClock},
     domain::{
-        ChatId, ClientId, Device, DisplayName, Id, MessageKind, Revision, Seq, SystemEvent, SystemNote,
-        Timestamp, Title, Token, UserId, Username,
+        ChatId, ClientId, DisplayName, Id, MessageKind, Revision, Seq, SystemEvent, SystemNote, Timestamp,
+        Token, UserId, Username,
     },
     ports::{
         Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, Fingerprint, MessageRecord,
@@ -81,7 +81,7 @@ impl World {
             id: self.id(),
             user_id: user,
             token_hash: Token::from_random(&self.context.random()).hash(),
-            device: Some(Device::trusted("phone")),
+            device: Some(Content::from("phone")),
             created_at,
             expires_at: created_at.after(Duration::from_secs(30 * 24 * 3600)),
         }
@@ -135,7 +135,7 @@ impl World {
             id: self.id(),
             creator,
             members: members.to_vec(),
-            title: Title::trusted("Friends"),
+            title: Content::from("Friends"),
             client_id: None,
             message,
         }
@@ -254,6 +254,12 @@ pub(super) fn name(client_id: &str, body: &str) -> (ClientId, Fingerprint) {
         *to ^= from;
     }
     (ClientId::trusted(client_id), Fingerprint(fingerprint))
+}
+
+/// So many characters as a wrapper may make of a text that it seals: Base64.
+pub(super) fn sealed_text(length: usize) -> Content {
+    let alphabet = "+/09AZaz".chars().cycle();
+    Content::from(alphabet.take(length - 2).chain("==".chars()).collect::<String>())
 }
 
 /// The names that [`World::erase`] leaves.

@@ -7,8 +7,7 @@ use std::{
 };
 
 use messenger_core::{
-    ConnectionId, Device as DeviceName, DisplayName, Limits, Messenger, PasswordCost, Settings, Timestamp,
-    Token, UserId, Username,
+    ConnectionId, DisplayName, Limits, Messenger, PasswordCost, Settings, Timestamp, Token, UserId, Username,
     context::{Clock, Context},
     hub::HubSettings,
     memory::{MemoryPresence, MemoryStore},
@@ -96,7 +95,7 @@ impl Cluster {
             id: context.id(),
             user_id: id,
             token_hash: Token::from_random(&context.random()).hash(),
-            device: None::<DeviceName>,
+            device: None,
             created_at,
             expires_at: created_at.after(Duration::from_secs(86_400)),
         };

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, slice};
 
 use messenger_core::{
-    ChatId, ClientId, Device, DisplayName, Id, MessageId, Revision, Seq, Timestamp, Title, UserId, Username,
+    ChatId, ClientId, DisplayName, Id, MessageId, Revision, Seq, Timestamp, UserId, Username,
     ports::{
         Anchor, Appended, Budget, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord,
         NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
@@ -186,14 +186,14 @@ async fn blanks_at_the_end_make_a_difference() {
     let new = answers.iter().filter(|answer| matches!(answer, Ok(Appended::New(_)))).count();
     assert_eq!((answers.len(), new), (3, 2));
     for name in ["x", "x "] {
-        let title = Title::trusted(format!("{name} "));
+        let title = Content::from(format!("{name} "));
         let group =
             NewGroup { client_id: client_id(name), title: title.clone(), ..world.new_group(ada, &[bob]) };
         let opened = world.store.create_group(group).await.unwrap();
         assert!(opened.created, "{name:?}");
         assert_eq!(world.view(opened.chat, ada).await.chat.title, Some(title), "blanks are kept");
     }
-    let session = NewSession { device: Some(Device::trusted("phone ")), ..world.session(ada) };
+    let session = NewSession { device: Some(Content::from("phone ")), ..world.session(ada) };
     world.store.create_session(session.clone(), 100).await.unwrap();
     let stored = world.store.session_by_token(&session.token_hash).await.unwrap();
     assert_eq!(stored.device, session.device);
@@ -277,10 +277,10 @@ async fn every_sign_is_kept_and_found() {
 
     let chat = world.direct(ada, bob).await;
     for sign in SIGNS {
-        let group = NewGroup { title: Title::trusted(sign), ..world.new_group(ada, &[bob]) };
+        let group = NewGroup { title: Content::from(sign), ..world.new_group(ada, &[bob]) };
         let group = world.store.create_group(group).await.unwrap().chat;
-        assert_eq!(world.view(group, bob).await.chat.title.unwrap().as_str(), sign);
-        let renamed = Title::trusted(format!("{sign}!"));
+        assert_eq!(world.view(group, bob).await.chat.title.unwrap().to_text().unwrap(), sign);
+        let renamed = Content::from(format!("{sign}!"));
         let change = RosterChange { title: Some(renamed.clone()), ..world.change_by(group, ada).await };
         assert_eq!(world.store.change_roster(change).await.unwrap().chat.title, Some(renamed));
         let sent = world.send(chat, ada, sign).await;

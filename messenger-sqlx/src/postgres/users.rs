@@ -2,8 +2,8 @@ use async_trait::async_trait;
 use messenger_core::{
     DisplayName, SessionId, Timestamp, UserId, Username,
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser,
-        UserRecord, UserStore,
+        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique,
+        UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{columns::rows, prefix::Names};
@@ -35,7 +35,7 @@ impl UserStore for PostgresStore {
             .bytes(&session.token_hash.0)
             .id(session.id)
             .id(session.user_id)
-            .bind(session.device.map(|device| device.as_str().to_owned()))
+            .bind(session.device.map(Content::into_text).transpose()?)
             .time(session.created_at)
             .time(session.expires_at);
         let created = self

@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(scene.messenger.query(&actor, GetMe {}).await.unwrap(), *me);
         let session = scene.store.session_by_token(&answer.token.hash()).await.unwrap();
         assert_eq!((session.created_at, session.expires_at), (now, answer.expires_at));
-        assert_eq!(session.device.unwrap().as_str(), "phone");
+        assert_eq!(session.device.unwrap().to_text().unwrap(), "phone");
         assert_eq!(scene.told().await, []);
     }
 
