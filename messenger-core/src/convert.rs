@@ -20,13 +20,13 @@ const SHOWN_PEOPLE: usize = 16;
 /// Bytes of its body that are read for that. Of four bytes at most for a character, and 39 for an id, there is enough.
 pub(crate) const PREVIEW: usize = 4 * SHOWN_TEXT;
 
-pub(crate) fn user(record: UserRecord) -> User {
-    User {
+pub(crate) fn user(record: UserRecord) -> StoreResult<User> {
+    Ok(User {
         id: record.id,
         username: record.username,
-        display_name: record.display_name,
+        display_name: DisplayName::trusted(record.display_name.into_text()?),
         created_at: record.created_at,
-    }
+    })
 }
 
 pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
@@ -34,18 +34,18 @@ pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
     Ok(Me {
         email: EmailAddress::trusted(email),
         notifications: Notifications { email: record.notify_email },
-        user: user(record),
+        user: user(record)?,
     })
 }
 
-pub(crate) fn member(user_record: UserRecord, record: &MemberRecord) -> Member {
-    Member {
-        user: user(user_record),
+pub(crate) fn member(user_record: UserRecord, record: &MemberRecord) -> StoreResult<Member> {
+    Ok(Member {
+        user: user(user_record)?,
         role: record.role,
         joined_at: record.joined_at,
         read_seq: record.read_seq,
         delivered_seq: record.delivered_seq,
-    }
+    })
 }
 
 pub(crate) fn message(record: MessageRecord) -> StoreResult<Message> {
@@ -121,7 +121,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             unread: chat.texts.saturating_sub(me.read_texts),
             muted_until: me.muted_until,
         },
-        peer: peer.map(user),
+        peer: peer.map(user).transpose()?,
         last_message: last_message.and_then(|last| readable(last, is_cut)),
     })
 }
@@ -183,8 +183,8 @@ pub(crate) fn write_note(note: &SystemNote) -> Content {
 }
 
 /// What an erased account is called.
-pub(crate) fn erased_display_name() -> DisplayName {
-    DisplayName::trusted("Deleted account")
+pub(crate) fn erased_display_name() -> Content {
+    Content::from("Deleted account")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! position, without a look at the names.
 
 use messenger_core::{
-    ChatKind, ClientId, DisplayName, Id, MessageKind, Revision, Role, Seq, Timestamp, Username,
+    ChatKind, ClientId, Id, MessageKind, Revision, Role, Seq, Timestamp, Username,
     ports::{
         ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord, SessionRecord,
         StoreError, StoreErrorKind, StoreResult, StoredAddress, UserRecord,
@@ -89,7 +89,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         Ok(UserRecord {
             id: self.id()?,
             username: Username::trusted(self.text()?),
-            display_name: DisplayName::trusted(self.text()?),
+            display_name: Content::from(self.text()?),
             email: self.address()?,
             password_hash: self.optional_text()?.map(str::to_owned),
             notify_email: self.flag()?,

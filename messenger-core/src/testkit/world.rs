@@ -9,7 +9,7 @@ use crate::{
     ports::{
         Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, Fingerprint, MessageRecord,
         NewGroup, NewMessage, NewSession, NewSystemMessage, NewUser, RosterChange, RosterChanged, Store,
-        StoreErrorKind, StoreResult, StoredAddress, UserRecord,
+        StoreErrorKind, StoreResult, StoredAddress, StoredName, UserRecord,
     },
 };
 
@@ -66,7 +66,7 @@ impl World {
         let user = NewUser {
             id,
             username: Username::trusted(username),
-            display_name: DisplayName::trusted(format!("Dr. {username}")),
+            display_name: StoredName::from(&DisplayName::trusted(format!("Dr. {username}"))),
             email: StoredAddress { content: Content::from(&*email), key: email.into_bytes() },
             password_hash: format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$of-{username}"),
             created_at,
@@ -263,8 +263,8 @@ pub(super) fn sealed_text(length: usize) -> Content {
 }
 
 /// The names that [`World::erase`] leaves.
-pub(super) fn erased_names(user: UserId) -> (Username, DisplayName) {
-    (Username::trusted(format!("erased~{user}")), DisplayName::trusted("Erased"))
+pub(super) fn erased_names(user: UserId) -> (Username, Content) {
+    (Username::trusted(format!("erased~{user}")), Content::from("Erased"))
 }
 
 /// The text as it is stored when it got this place and revision.

@@ -11,7 +11,7 @@ use messenger_core::{
     context::{Clock, Context},
     hub::HubSettings,
     memory::{MemoryPresence, MemoryStore},
-    ports::{Content, NewSession, NewUser, PresenceStore as _, StoredAddress, UserStore as _},
+    ports::{Content, NewSession, NewUser, PresenceStore as _, StoredAddress, StoredName, UserStore as _},
 };
 use tokio::time::Instant;
 
@@ -86,7 +86,7 @@ impl Cluster {
         let user = NewUser {
             id,
             username: Username::trusted(name),
-            display_name: DisplayName::trusted(name),
+            display_name: StoredName::from(&DisplayName::trusted(name)),
             email: StoredAddress { content: Content::from(&*email), key: email.into_bytes() },
             password_hash: String::new(),
             created_at,

@@ -7,7 +7,8 @@ use messenger_core::{
     ChatId, ClientId, DisplayName, Id, MessageId, Revision, Seq, Timestamp, UserId, Username,
     ports::{
         Anchor, Appended, Budget, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord,
-        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
+        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, StoredName,
+        UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
 };
@@ -124,7 +125,7 @@ impl AppendedExt for Appended {
 
 async fn shown(world: &World, username: &str, display_name: &str) -> UserId {
     let (user, session) = world.account(username);
-    let (id, display_name) = (user.id, DisplayName::trusted(display_name));
+    let (id, display_name) = (user.id, StoredName::from(&DisplayName::trusted(display_name)));
     let user = messenger_core::ports::NewUser { display_name, ..user };
     world.store.create_user(user, session).await.unwrap();
     id
@@ -154,7 +155,7 @@ async fn blanks_at_the_end_make_a_difference() {
     assert_eq!(found(&world, "al", Some(["al", "al"])).await, ["cleo", "alma", "alma"]);
     assert_eq!(found(&world, "al", Some(["al ", "cleo"])).await, ["alma", "alma"]);
     assert_eq!(found(&world, "al", Some(["al green", "alma"])).await, ["alma"]);
-    assert_eq!(world.record(bob).await.display_name.as_str(), "Al Green");
+    assert_eq!(world.record(bob).await.display_name.to_text().unwrap(), "Al Green");
 
     for (login, there) in [("al", true), ("al ", false), (" al", false), ("alma", true), ("alma  ", false)] {
         let name = Username::trusted(login);
@@ -261,7 +262,7 @@ async fn every_sign_is_kept_and_found() {
     for (place, sign) in SIGNS.iter().enumerate() {
         let name = format!("{sign}{sign} x");
         let user = shown(&world, &format!("u{place:02}"), &name).await;
-        assert_eq!(world.record(user).await.display_name.as_str(), name);
+        assert_eq!(world.record(user).await.display_name.to_text().unwrap(), name);
     }
     for (place, sign) in SIGNS.iter().enumerate() {
         let folded = DisplayName::trusted(*sign).folded();
@@ -334,7 +335,7 @@ async fn times_are_exact_to_the_microsecond() {
         let history =
             world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(10)).await.unwrap().messages;
         assert!(history.iter().all(|message| message.created_at == at), "{history:?}");
-        let (username, display_name) = (Username::trusted(format!("gone{place}")), DisplayName::trusted("x"));
+        let (username, display_name) = (Username::trusted(format!("gone{place}")), Content::from("x"));
         world.store.erase_user(id, 1, &username, &display_name, at).await.unwrap();
         assert_eq!(world.record(id).await.erased_at, Some(at));
     }

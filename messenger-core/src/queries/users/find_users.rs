@@ -3,10 +3,10 @@ use serde::Deserialize;
 use crate::{
     convert,
     cx::Cx,
-    domain::{Cursor, Page, User},
+    domain::{Cursor, DisplayName, Page, User},
     error::{Error, ErrorCode, Result},
     operation::Query,
-    ports::{FoundUser, NamePlace},
+    ports::{FoundUser, NamePlace, StoreResult},
     queries::{page_size, place},
 };
 
@@ -58,7 +58,9 @@ impl Query for FindUsers {
         if after.as_ref().is_some_and(|after| !is_among(after, &prefix)) {
             return Err(Error::invalid("cursor", "is none of this list"));
         }
-        Ok(page(cx, &prefix, after, limit).await?.map(|found| convert::user(found.user)))
+        let Page { items, next_cursor } = page(cx, &prefix, after, limit).await?;
+        let items = items.into_iter().map(|found| convert::user(found.user)).collect::<StoreResult<_>>()?;
+        Ok(Page { items, next_cursor })
     }
 }
 
@@ -69,11 +71,16 @@ fn is_among(place: &NamePlace, prefix: &str) -> bool {
 
 async fn page(cx: &Cx, prefix: &str, mut after: Option<NamePlace>, limit: usize) -> Result<Page<FoundUser>> {
     let mut items = vec![];
+    let by_both_names = cx.store().capabilities().display_names_are_found;
     for _ in 0..LOOKS {
         let names = cx.store().find_users(prefix, after.as_ref(), limit + 1).await?;
         let is_last = names.len() <= limit;
         after = names.last().map(FoundUser::place);
-        items.extend(names.into_iter().filter(|found| is_first(found, prefix)));
+        for found in names {
+            if is_first(&found, prefix, by_both_names)? {
+                items.push(found);
+            }
+        }
         if is_last || items.len() > limit {
             return Ok(Page::of(items, limit, FoundUser::place));
         }
@@ -82,10 +89,14 @@ async fn page(cx: &Cx, prefix: &str, mut after: Option<NamePlace>, limit: usize)
 }
 
 /// Whether the account was not found by its other name before.
-fn is_first(found: &FoundUser, prefix: &str) -> bool {
-    let (username, display_name) = (found.user.username.as_str(), found.user.display_name.folded());
+fn is_first(found: &FoundUser, prefix: &str, by_both_names: bool) -> StoreResult<bool> {
+    let username = found.user.username.as_str();
+    if !by_both_names {
+        return Ok(found.name == username);
+    }
+    let display_name = DisplayName::trusted(found.user.display_name.to_text()?).folded();
     let other = if found.name == username { &display_name } else { username };
-    !(other.starts_with(prefix) && other < found.name.as_str())
+    Ok(!(other.starts_with(prefix) && other < found.name.as_str()))
 }
 
 #[cfg(test)]
