@@ -293,6 +293,8 @@ mod tests {
         };
         let sealed = session(record(Some(Content(vec![0xff]))), None);
         assert_eq!(sealed.unwrap_err().kind(), StoreErrorKind::Corrupt);
+        let chat = Some(Content::from("Tea"));
+        assert_eq!(title(chat).unwrap(), Some(Title::trusted("Tea")));
         let plain = session(record(Some(Content::from("phone"))), None).unwrap();
         assert_eq!(plain.device, Some(Device::trusted("phone")));
     }
@@ -352,7 +354,18 @@ mod tests {
 
     #[test]
     fn an_erased_account_is_nobodys_own() {
-        let record = UserRecord {
+        assert_eq!(me(erased()).unwrap_err().kind(), StoreErrorKind::NotFound);
+        assert_eq!(user(erased()).unwrap().display_name.as_str(), "Deleted account");
+    }
+
+    #[test]
+    fn a_display_name_that_nobody_opened_is_corrupt() {
+        let record = UserRecord { display_name: Content(vec![0xff]), ..erased() };
+        assert_eq!(user(record).unwrap_err().kind(), StoreErrorKind::Corrupt);
+    }
+
+    fn erased() -> UserRecord {
+        UserRecord {
             id: UserId::from_bytes([3; 16]),
             username: Username::trusted("deleted"),
             display_name: erased_display_name(),
@@ -364,7 +377,6 @@ mod tests {
             erased_at: Some(AT),
             version: 2,
             memberships: 0,
-        };
-        assert_eq!(me(record).unwrap_err().kind(), StoreErrorKind::NotFound);
+        }
     }
 }

@@ -41,6 +41,7 @@ pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerSto
 ///
 /// assert_eq!(Capabilities::default().append_lanes, 1);
 /// assert_eq!(Capabilities::default().with_append_lanes(4).append_lanes, 4);
+/// assert!(!Capabilities::default().with_display_names_found(false).display_names_are_found);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

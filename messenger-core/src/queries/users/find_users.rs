@@ -105,6 +105,7 @@ mod tests {
     use crate::{
         commands::UpdateProfile,
         doc::register,
+        ports::{Content, UserRecord, UserStore as _},
         queries::GetUser,
         testing::{Scene, Who::*, code, pointers},
     };
@@ -181,6 +182,23 @@ mod tests {
             }
             assert_eq!(found, ["admin", "member", "owner"], "{limit}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_found_by_username_alone_is_not_passed_over_for_the_display_name() {
+        let scene = Scene::new().await;
+        let display_name = Some("Mem".into());
+        scene.must(Member, UpdateProfile { display_name, email: None, notifications: None }).await;
+        let user = scene.store.user(scene.id(Member)).await.unwrap();
+        let by = |name: &str| FoundUser { name: name.into(), user: user.clone() };
+        for (name, by_both_names, first) in
+            [("mem", true, true), ("member", true, false), ("mem", false, false), ("member", false, true)]
+        {
+            assert_eq!(is_first(&by(name), "me", by_both_names).unwrap(), first, "{name} {by_both_names}");
+        }
+        // Sealed, and not opened.
+        let user = UserRecord { display_name: Content(vec![0xff]), ..user };
+        assert!(is_first(&FoundUser { name: "member".into(), user }, "me", true).is_err());
     }
 
     #[tokio::test]
