@@ -4,12 +4,13 @@ mod note;
 
 use crate::{
     domain::{
-        Chat, ChatUpdate, DisplayName, EmailAddress, Event, Me, Member, Message, MessageBody, MessageChange,
-        MessageKind, MyMembership, Notifications, Revision, SystemNote, User,
+        Chat, ChatUpdate, Device, DisplayName, EmailAddress, Event, Me, Member, Message, MessageBody,
+        MessageChange, MessageKind, MyMembership, Notifications, Revision, Session, SessionId, SystemNote,
+        Title, User,
     },
     ports::{
-        ChatRecord, ChatView, Content, MemberRecord, MessageRecord, StoreError, StoreErrorKind, StoreResult,
-        UserRecord,
+        ChatRecord, ChatView, Content, MemberRecord, MessageRecord, SessionRecord, StoreError,
+        StoreErrorKind, StoreResult, UserRecord,
     },
 };
 
@@ -19,13 +20,13 @@ const SHOWN_PEOPLE: usize = 16;
 /// Bytes of its body that are read for that. Of four bytes at most for a character, and 39 for an id, there is enough.
 pub(crate) const PREVIEW: usize = 4 * SHOWN_TEXT;
 
-pub(crate) fn user(record: UserRecord) -> User {
-    User {
+pub(crate) fn user(record: UserRecord) -> StoreResult<User> {
+    Ok(User {
         id: record.id,
         username: record.username,
-        display_name: record.display_name,
+        display_name: DisplayName::trusted(record.display_name.into_text()?),
         created_at: record.created_at,
-    }
+    })
 }
 
 pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
@@ -33,18 +34,18 @@ pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
     Ok(Me {
         email: EmailAddress::trusted(email),
         notifications: Notifications { email: record.notify_email },
-        user: user(record),
+        user: user(record)?,
     })
 }
 
-pub(crate) fn member(user_record: UserRecord, record: &MemberRecord) -> Member {
-    Member {
-        user: user(user_record),
+pub(crate) fn member(user_record: UserRecord, record: &MemberRecord) -> StoreResult<Member> {
+    Ok(Member {
+        user: user(user_record)?,
         role: record.role,
         joined_at: record.joined_at,
         read_seq: record.read_seq,
         delivered_seq: record.delivered_seq,
-    }
+    })
 }
 
 pub(crate) fn message(record: MessageRecord) -> StoreResult<Message> {
@@ -109,7 +110,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
     Ok(Chat {
         id: chat.id,
         kind: chat.kind,
-        title: chat.title,
+        title: title(chat.title)?,
         created_at: chat.created_at,
         revision: chat.revision,
         last_seq: chat.last_seq,
@@ -120,7 +121,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             unread: chat.texts.saturating_sub(me.read_texts),
             muted_until: me.muted_until,
         },
-        peer: peer.map(user),
+        peer: peer.map(user).transpose()?,
         last_message: last_message.and_then(|last| readable(last, is_cut)),
     })
 }
@@ -139,7 +140,7 @@ pub(crate) fn event(record: MessageRecord, chat: &ChatRecord, since: Revision) -
     let (created, revision) = (record.created_revision, record.revision);
     let message = message(record)?;
     if message.kind == MessageKind::System {
-        return Ok(Event::ChatUpdated(chat_update(chat, message)));
+        return Ok(Event::ChatUpdated(chat_update(chat, message)?));
     }
     let deleted = message.deleted_at.is_some();
     let change = MessageChange { chat_id: chat.id, revision, message };
@@ -150,14 +151,30 @@ pub(crate) fn event(record: MessageRecord, chat: &ChatRecord, since: Revision) -
     })
 }
 
-pub(crate) fn chat_update(chat: &ChatRecord, message: Message) -> ChatUpdate {
-    ChatUpdate {
+pub(crate) fn chat_update(chat: &ChatRecord, message: Message) -> StoreResult<ChatUpdate> {
+    Ok(ChatUpdate {
         chat_id: chat.id,
         revision: message.revision,
-        title: chat.title.clone(),
+        title: title(chat.title.clone())?,
         member_count: chat.member_count,
         message,
-    }
+    })
+}
+
+fn title(content: Option<Content>) -> StoreResult<Option<Title>> {
+    content.map(|content| content.into_text().map(Title::trusted)).transpose()
+}
+
+/// A session as its owner sees it, who asks in the session `current`.
+pub(crate) fn session(record: SessionRecord, current: Option<SessionId>) -> StoreResult<Session> {
+    Ok(Session {
+        id: record.id,
+        created_at: record.created_at,
+        last_used_at: record.last_used_at,
+        expires_at: record.expires_at,
+        device: record.device.map(|device| device.into_text().map(Device::trusted)).transpose()?,
+        current: current == Some(record.id),
+    })
 }
 
 pub(crate) fn write_note(note: &SystemNote) -> Content {
@@ -166,8 +183,8 @@ pub(crate) fn write_note(note: &SystemNote) -> Content {
 }
 
 /// What an erased account is called.
-pub(crate) fn erased_display_name() -> DisplayName {
-    DisplayName::trusted("Deleted account")
+pub(crate) fn erased_display_name() -> Content {
+    Content::from("Deleted account")
 }
 
 #[cfg(test)]
@@ -261,6 +278,28 @@ mod tests {
     }
 
     #[test]
+    fn a_title_or_a_device_that_nobody_opened_is_corrupt() {
+        let chat = ChatRecord { title: Some(Content(vec![0xff])), ..chat_record() };
+        let note = SystemNote { event: SystemEvent::TitleChanged, user_ids: vec![], title: None, role: None };
+        let event = event(system(write_note(&note)), &chat, Revision::ZERO);
+        assert_eq!(event.unwrap_err().kind(), StoreErrorKind::Corrupt);
+        let record = |device| SessionRecord {
+            id: SessionId::from_bytes([4; 16]),
+            user_id: UserId::from_bytes([3; 16]),
+            device,
+            created_at: AT,
+            last_used_at: AT,
+            expires_at: AT,
+        };
+        let sealed = session(record(Some(Content(vec![0xff]))), None);
+        assert_eq!(sealed.unwrap_err().kind(), StoreErrorKind::Corrupt);
+        let chat = Some(Content::from("Tea"));
+        assert_eq!(title(chat).unwrap(), Some(Title::trusted("Tea")));
+        let plain = session(record(Some(Content::from("phone"))), None).unwrap();
+        assert_eq!(plain.device, Some(Device::trusted("phone")));
+    }
+
+    #[test]
     fn a_list_shows_256_characters_of_a_text_and_says_if_there_are_more() {
         // Of one to four bytes, and such that the last one read is cut in two.
         for text in ["x".repeat(300), "ä".repeat(300), "a".to_owned() + &"☕".repeat(400), "🦀".repeat(300)]
@@ -315,7 +354,18 @@ mod tests {
 
     #[test]
     fn an_erased_account_is_nobodys_own() {
-        let record = UserRecord {
+        assert_eq!(me(erased()).unwrap_err().kind(), StoreErrorKind::NotFound);
+        assert_eq!(user(erased()).unwrap().display_name.as_str(), "Deleted account");
+    }
+
+    #[test]
+    fn a_display_name_that_nobody_opened_is_corrupt() {
+        let record = UserRecord { display_name: Content(vec![0xff]), ..erased() };
+        assert_eq!(user(record).unwrap_err().kind(), StoreErrorKind::Corrupt);
+    }
+
+    fn erased() -> UserRecord {
+        UserRecord {
             id: UserId::from_bytes([3; 16]),
             username: Username::trusted("deleted"),
             display_name: erased_display_name(),
@@ -327,7 +377,6 @@ mod tests {
             erased_at: Some(AT),
             version: 2,
             memberships: 0,
-        };
-        assert_eq!(me(record).unwrap_err().kind(), StoreErrorKind::NotFound);
+        }
     }
 }

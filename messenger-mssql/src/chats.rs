@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use messenger_core::{
     ChatId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, DirectChat, MemberRecord, Membership, Memberships,
-        NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberRecord, Membership,
+        Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
@@ -46,7 +46,7 @@ impl ChatStore for MssqlStore {
         let call = Call::procedure(Arc::clone(&self.sql().chats.create_group))
             .id("@id", group.id)
             .id("@creator", group.creator)
-            .text("@title", group.title.as_str())
+            .text("@title", group.title.to_text()?)
             .time("@at", group.created_at)
             .optional_bytes("@client_id", name)
             .optional_bytes("@fingerprint", fingerprint)
@@ -130,7 +130,7 @@ impl ChatStore for MssqlStore {
             .id("@chat", change.chat)
             .number("@expected", integer(change.expected))
             .time("@at", first.at)
-            .optional_text("@title", change.title.as_ref().map(|title| title.as_str()))
+            .optional_text("@title", change.title.as_ref().map(Content::to_text).transpose()?)
             .bytes("@people", people(changed))
             .bytes("@added", list(&distinct(&change.add)))
             .bytes("@touched", list(&distinct(&touched)))

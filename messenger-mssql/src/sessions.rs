@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messenger_core::{
     SessionId, Timestamp, TokenHash, UserId,
-    ports::{NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
+    ports::{Content, NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
 use messenger_sql::columns::rows;
 
@@ -16,7 +16,7 @@ impl SessionStore for MssqlStore {
             .id("@id", session.id)
             .bytes("@token_hash", session.token_hash.0)
             .id("@user", session.user_id)
-            .optional_text("@device", session.device.as_ref().map(|device| device.as_str()))
+            .optional_text("@device", session.device.as_ref().map(Content::to_text).transpose()?)
             .time("@created_at", session.created_at)
             .time("@expires_at", session.expires_at)
             .number("@max", rows(max));

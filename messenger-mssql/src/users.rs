@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messenger_core::{
-    DisplayName, SessionId, Timestamp, UserId, Username,
+    SessionId, Timestamp, UserId, Username,
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, UpdateUser,
-        UserRecord, UserStore,
+        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult,
+        UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
@@ -20,13 +20,12 @@ use crate::{
     store::MssqlStore,
 };
 
-/// So many bytes of a folded display name are kept to be searched.
+/// So many bytes of a display name's key are kept to be searched.
 const FOLDED: usize = 850;
 
-fn folded(name: &DisplayName) -> Vec<u8> {
-    let mut folded = name.folded();
-    folded.truncate(folded.floor_char_boundary(FOLDED));
-    folded.into_bytes()
+fn folded(mut key: String) -> Vec<u8> {
+    key.truncate(key.floor_char_boundary(FOLDED));
+    key.into_bytes()
 }
 
 /// The name comes as bytes, whichever of the two it is. `None` if its account was erased meanwhile.
@@ -61,15 +60,15 @@ impl UserStore for MssqlStore {
         let call = Call::procedure(Arc::clone(&self.sql().users.create))
             .id("@id", user.id)
             .text("@username", user.username.as_str())
-            .text("@display_name", user.display_name.as_str())
-            .bytes("@display_folded", folded(&user.display_name))
+            .text("@display_name", user.display_name.content.to_text()?)
+            .bytes("@display_folded", folded(user.display_name.key))
             .bytes("@email", user.email.content.0)
             .bytes("@email_key", user.email.key)
             .text("@password_hash", user.password_hash)
             .time("@created_at", user.created_at)
             .id("@session", session.id)
             .bytes("@token_hash", session.token_hash.0)
-            .optional_text("@device", session.device.as_ref().map(|device| device.as_str()))
+            .optional_text("@device", session.device.as_ref().map(Content::to_text).transpose()?)
             .time("@session_at", session.created_at)
             .time("@expires_at", session.expires_at);
         match self.done(call.clone()).await {
@@ -121,12 +120,13 @@ impl UserStore for MssqlStore {
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
+        let (name, name_key) = update.display_name.map(|name| (name.content, name.key)).unzip();
         let (content, key) = update.email.map(|email| (email.content.0, email.key)).unzip();
         let call = Call::procedure(Arc::clone(&self.sql().users.update))
             .id("@id", update.id)
             .number("@expected", integer(update.expected))
-            .optional_text("@display_name", update.display_name.as_ref().map(|name| name.as_str()))
-            .optional_bytes("@display_folded", update.display_name.as_ref().map(folded))
+            .optional_text("@display_name", name.as_ref().map(Content::to_text).transpose()?)
+            .optional_bytes("@display_folded", name_key.map(folded))
             .optional_bytes("@email", content)
             .optional_bytes("@email_key", key)
             .optional_flag("@notify_email", update.notify_email);
@@ -153,14 +153,14 @@ impl UserStore for MssqlStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         let call = Call::procedure(Arc::clone(&self.sql().users.erase))
             .id("@id", user)
             .number("@expected", integer(expected))
             .text("@username", username.as_str())
-            .text("@display_name", display_name.as_str())
+            .text("@display_name", display_name.to_text()?)
             .time("@at", at);
         self.all(call, |columns| columns.id()).await
     }

@@ -4,8 +4,7 @@
 //! position, without a look at the names.
 
 use messenger_core::{
-    ChatKind, ClientId, Device, DisplayName, Id, MessageKind, Revision, Role, Seq, Timestamp, Title,
-    Username,
+    ChatKind, ClientId, Id, MessageKind, Revision, Role, Seq, Timestamp, Username,
     ports::{
         ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord, SessionRecord,
         StoreError, StoreErrorKind, StoreResult, StoredAddress, UserRecord,
@@ -90,7 +89,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         Ok(UserRecord {
             id: self.id()?,
             username: Username::trusted(self.text()?),
-            display_name: DisplayName::trusted(self.text()?),
+            display_name: Content::from(self.text()?),
             email: self.address()?,
             password_hash: self.optional_text()?.map(str::to_owned),
             notify_email: self.flag()?,
@@ -121,7 +120,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         Ok(SessionRecord {
             id: self.id()?,
             user_id: self.id()?,
-            device: self.optional_text()?.map(Device::trusted),
+            device: self.optional_text()?.map(Content::from),
             created_at: self.time()?,
             last_used_at: self.time()?,
             expires_at: self.time()?,
@@ -137,7 +136,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
                 1 => ChatKind::Group,
                 _ => return Err(corrupt("an unknown kind of chat")),
             },
-            title: self.optional_text()?.map(Title::trusted),
+            title: self.optional_text()?.map(Content::from),
             created_at: self.time()?,
             revision: self.revision()?,
             last_seq: self.seq()?,

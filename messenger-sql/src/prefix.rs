@@ -2,6 +2,9 @@
 
 use messenger_core::{Username, ports::NamePlace};
 
+/// The least name there is. Names have no control characters, and an empty one is none.
+const LEAST: &str = "\u{1}";
+
 /// Which names a search looks at: from `low` on, but of those who have that name only usernames after `after`, and up
 /// to `end`, which is no longer among them.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,10 +20,11 @@ pub struct Names {
 impl Names {
     /// Those that begin with `prefix` and stand after this place.
     pub fn with(prefix: &str, after: Option<&NamePlace>) -> Self {
-        let after = after.filter(|after| after.name.as_str() >= prefix);
+        let first = prefix.max(LEAST);
+        let after = after.filter(|after| after.name.as_str() >= first);
         let username = after.map_or("", |after| Username::as_str(&after.username));
         Self {
-            low: after.map_or(prefix, |after| &after.name).to_owned(),
+            low: after.map_or(first, |after| &after.name).to_owned(),
             after: username.to_owned(),
             end: end_of(prefix),
         }
@@ -55,6 +59,9 @@ mod tests {
         assert_eq!(Names::with("ad", Some(&place("ad"))), names("ad", "u"));
         assert_eq!(Names::with("ad", Some(&place("a"))), names("ad", ""), "a place before the first");
         assert_eq!(Names::with("ad", Some(&place("b"))), names("b", "u"), "a place after the last");
+        let all = Names { low: LEAST.into(), after: String::new(), end: None };
+        assert_eq!(Names::with("", None), all, "an empty name is not found");
+        assert_eq!(Names::with("", Some(&place(""))), all);
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Records that intents give rise to, the same on every engine.
 
 use messenger_core::{
-    ChatId, ChatKind, MessageKind, Revision, Seq, Timestamp, Title,
-    ports::{Anchor, Budget, Changes, ChatRecord, MessageRecord, NewMessage, NewSystemMessage},
+    ChatId, ChatKind, MessageKind, Revision, Seq, Timestamp,
+    ports::{Anchor, Budget, Changes, ChatRecord, Content, MessageRecord, NewMessage, NewSystemMessage},
 };
 
 /// A chat with nobody in it and nothing said.
-pub const fn new_chat(id: ChatId, kind: ChatKind, title: Option<Title>, created_at: Timestamp) -> ChatRecord {
+pub const fn new_chat(
+    id: ChatId,
+    kind: ChatKind,
+    title: Option<Content>,
+    created_at: Timestamp,
+) -> ChatRecord {
     ChatRecord {
         id,
         kind,

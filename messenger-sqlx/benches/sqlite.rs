@@ -12,7 +12,7 @@ use messenger_core::{
     context::Context,
     ports::{
         Anchor, Budget, ChatStore as _, Content, DirectChat, Fingerprint, MessageStore as _, NewMessage,
-        NewSession, NewUser, Store as _, StoredAddress, UserStore as _,
+        NewSession, NewUser, Store as _, StoredAddress, StoredName, UserStore as _,
     },
 };
 use messenger_sqlx::SqliteStore;
@@ -139,7 +139,7 @@ async fn user(store: &SqliteStore, context: &Context) -> UserId {
     let user = NewUser {
         id,
         username: Username::trusted(id.to_string()),
-        display_name: DisplayName::trusted("Somebody"),
+        display_name: StoredName::from(&DisplayName::trusted("Somebody")),
         email: StoredAddress { content: Content::from(key.as_str()), key: key.into_bytes() },
         password_hash: "-".into(),
         created_at: now,

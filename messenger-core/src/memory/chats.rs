@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, State, users::distinct};
 use crate::{
-    domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, Title, UserId},
+    domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, UserId},
     ports::{
         Activity, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberChat, MemberRecord,
         Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
@@ -159,7 +159,7 @@ impl State {
         &mut self,
         id: ChatId,
         kind: ChatKind,
-        title: Option<Title>,
+        title: Option<Content>,
         created_at: Timestamp,
     ) -> StoreResult<()> {
         if self.chats.contains_key(&id) {
@@ -328,7 +328,7 @@ impl ChatState {
         is_new
     }
 
-    fn apply(&mut self, remove: &[UserId], roles: &[(UserId, Role)], title: Option<Title>, commit: u64) {
+    fn apply(&mut self, remove: &[UserId], roles: &[(UserId, Role)], title: Option<Content>, commit: u64) {
         self.commit = commit;
         for user in remove {
             if let Some(entry) = self.entries.get_mut(user).filter(|entry| entry.here) {

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::{
-    domain::{DisplayName, SessionId, Timestamp, UserId, Username},
+    domain::{SessionId, Timestamp, UserId, Username},
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, StoredAddress,
-        Unique, UpdateUser, UserRecord, UserStore,
+        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult,
+        StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -97,7 +97,7 @@ impl UserStore for MemoryStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         let mut state = self.lock()?;
@@ -125,6 +125,8 @@ pub(super) struct Users {
     by_address: HashMap<Vec<u8>, UserId>,
     /// What the live ones can be found by.
     names: BTreeMap<NamePlace, UserId>,
+    /// Of their display names.
+    keys: HashMap<UserId, String>,
 }
 
 impl Users {
@@ -178,7 +180,7 @@ impl Users {
         let record = UserRecord {
             id: user.id,
             username: user.username,
-            display_name: user.display_name,
+            display_name: user.display_name.content,
             email: Some(user.email),
             password_hash: Some(user.password_hash),
             notify_email: true,
@@ -188,20 +190,30 @@ impl Users {
             version: 1,
             memberships: 0,
         };
-        self.names.extend(places(&record).map(|place| (place, record.id)));
+        self.list(record.id, &record.username, user.display_name.key);
         self.by_id.insert(record.id, record);
     }
 
-    fn rename(&mut self, user: UserId, name: DisplayName) -> StoreResult<()> {
+    fn rename(&mut self, user: UserId, name: StoredName) -> StoreResult<()> {
         let record = self.live_mut(user)?;
-        let former = places(record);
-        record.display_name = name;
-        let new = places(record);
-        for place in &former {
-            self.names.remove(place);
-        }
-        self.names.extend(new.map(|place| (place, user)));
+        record.display_name = name.content;
+        let username = record.username.clone();
+        self.unlist(user, &username);
+        self.list(user, &username, name.key);
         Ok(())
+    }
+
+    /// Lets the account be found by its names.
+    fn list(&mut self, user: UserId, username: &Username, key: String) {
+        self.names.extend(places(username, &key).map(|place| (place, user)));
+        self.keys.insert(user, key);
+    }
+
+    fn unlist(&mut self, user: UserId, username: &Username) {
+        let key = self.keys.remove(&user).unwrap_or_default();
+        for place in places(username, &key) {
+            self.names.remove(&place);
+        }
     }
 
     fn move_address(&mut self, user: UserId, to: &StoredAddress) -> StoreResult<()> {
@@ -220,7 +232,7 @@ impl Users {
         &mut self,
         user: UserId,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<()> {
         if self.by_name.get(username).is_some_and(|owner| *owner != user) {
@@ -239,9 +251,7 @@ impl Users {
             ..*record
         };
         let former = std::mem::replace(record, erased);
-        for place in places(&former) {
-            self.names.remove(&place);
-        }
+        self.unlist(user, &former.username);
         self.by_name.remove(&former.username);
         self.by_name.insert(username.clone(), user);
         if let Some(email) = former.email {
@@ -251,9 +261,10 @@ impl Users {
     }
 }
 
-fn places(user: &UserRecord) -> [NamePlace; 2] {
-    let names = [user.username.as_str().to_owned(), user.display_name.folded()];
-    names.map(|name| NamePlace { name, username: user.username.clone() })
+/// An empty key is no name to be found by.
+fn places<'n>(username: &'n Username, key: &'n str) -> impl Iterator<Item = NamePlace> + use<'n> {
+    let names = [username.as_str(), key].into_iter().filter(|name| !name.is_empty());
+    names.map(|name| NamePlace { name: name.to_owned(), username: username.clone() })
 }
 
 /// Each of the ids once.

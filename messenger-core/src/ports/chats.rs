@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, MessageRecord, StoreResult, UserRecord};
 use crate::domain::{
-    ChatId, ChatKind, Checkpoint, ClientId, MessageId, Position, Revision, Role, Seq, Timestamp, Title,
-    UserId,
+    ChatId, ChatKind, Checkpoint, ClientId, MessageId, Position, Revision, Role, Seq, Timestamp, UserId,
 };
 use crate::ports::Fingerprint;
 
@@ -166,8 +165,8 @@ pub struct NewGroup {
     pub creator: UserId,
     /// The other first members: different from each other and from the creator.
     pub members: Vec<UserId>,
-    /// Its title.
-    pub title: Title,
+    /// Its title: plain, or sealed as text by a wrapper. At most 1,600 UTF-16 code units.
+    pub title: Content,
     /// What the creator's client calls the request, with the mark by which its repetition is known.
     pub client_id: Option<(ClientId, Fingerprint)>,
     /// The moment.
@@ -219,8 +218,8 @@ pub struct ChatRecord {
     pub id: ChatId,
     /// Between two, or a group.
     pub kind: ChatKind,
-    /// The title of a group.
-    pub title: Option<Title>,
+    /// The title of a group, as [`NewGroup::title`].
+    pub title: Option<Content>,
     /// When it was opened.
     pub created_at: Timestamp,
     /// The number of its last change.
@@ -317,8 +316,8 @@ pub struct RosterChange {
     pub remove: Vec<UserId>,
     /// Members with new roles; none of them is removed.
     pub roles: Vec<(UserId, Role)>,
-    /// A new title.
-    pub title: Option<Title>,
+    /// A new title, as [`NewGroup::title`].
+    pub title: Option<Content>,
     /// Say what happened; at least one.
     pub messages: Vec<NewSystemMessage>,
 }

@@ -6,6 +6,11 @@ use super::error::{StoreError, StoreErrorKind, StoreResult};
 
 /// Bytes that a store keeps and does not look into: UTF-8 text, or what an encrypting wrapper made of it.
 ///
+/// Bodies, notes and mail addresses may be any bytes. Titles, display names and devices are UTF-8 text always, because
+/// their columns are: a wrapper that seals them writes text, such as Base64, without the character NUL. In UTF-16 code
+/// units, which for Base64 are its characters, a title has 1,600 at most, and a display name or a device 800: what the
+/// narrowest column takes.
+///
 /// ```
 /// use messenger_core::ports::Content;
 ///
@@ -31,6 +36,12 @@ impl Content {
 impl From<&str> for Content {
     fn from(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
     }
 }
 

@@ -31,4 +31,6 @@ pub use messages::{
 pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};
-pub use users::{FoundUser, LoginKey, NamePlace, NewUser, StoredAddress, UpdateUser, UserRecord, UserStore};
+pub use users::{
+    FoundUser, LoginKey, NamePlace, NewUser, StoredAddress, StoredName, UpdateUser, UserRecord, UserStore,
+};

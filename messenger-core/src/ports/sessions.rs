@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
-use super::StoreResult;
-use crate::domain::{Device, SessionId, Timestamp, TokenHash, UserId};
+use super::{Content, StoreResult};
+use crate::domain::{SessionId, Timestamp, TokenHash, UserId};
 
 /// Who is logged in where.
 #[async_trait]
@@ -63,8 +63,8 @@ pub struct NewSession {
     pub user_id: UserId,
     /// The hash of its token.
     pub token_hash: TokenHash,
-    /// What it is used on.
-    pub device: Option<Device>,
+    /// What it is used on: plain, or sealed as text by a wrapper. At most 800 UTF-16 code units.
+    pub device: Option<Content>,
     /// The moment of log-in; also when it was last used.
     pub created_at: Timestamp,
     /// When it ends.
@@ -78,8 +78,8 @@ pub struct SessionRecord {
     pub id: SessionId,
     /// Who is logged in.
     pub user_id: UserId,
-    /// What it is used on.
-    pub device: Option<Device>,
+    /// What it is used on, as [`NewSession::device`].
+    pub device: Option<Content>,
     /// The moment of log-in.
     pub created_at: Timestamp,
     /// When it was last used.

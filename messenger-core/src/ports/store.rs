@@ -41,6 +41,7 @@ pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerSto
 ///
 /// assert_eq!(Capabilities::default().append_lanes, 1);
 /// assert_eq!(Capabilities::default().with_append_lanes(4).append_lanes, 4);
+/// assert!(!Capabilities::default().with_display_names_found(false).display_names_are_found);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,11 +49,14 @@ pub struct Capabilities {
     /// How many batches of [`MessageStore::append_messages`] make sense at the same time: one for a store with a single
     /// writer. At least 1; default: 1. Messages of one chat are never in two batches at once.
     pub append_lanes: usize,
+    /// Whether people are found by their display names, too. A wrapper that makes the [keys](super::StoredName::key)
+    /// of display names empty says no, and then the core takes no account for one found by that name. Default: true.
+    pub display_names_are_found: bool,
 }
 
 impl Default for Capabilities {
     fn default() -> Self {
-        Self { append_lanes: 1 }
+        Self { append_lanes: 1, display_names_are_found: true }
     }
 }
 
@@ -60,6 +64,12 @@ impl Capabilities {
     /// With this many [`append_lanes`](Self::append_lanes).
     #[must_use]
     pub const fn with_append_lanes(self, append_lanes: usize) -> Self {
-        Self { append_lanes }
+        Self { append_lanes, ..self }
+    }
+
+    /// With display names that are [found](Self::display_names_are_found) or not.
+    #[must_use]
+    pub const fn with_display_names_found(self, display_names_are_found: bool) -> Self {
+        Self { display_names_are_found, ..self }
     }
 }

@@ -40,8 +40,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// - `user_by_login_does_not_find_the_erased`
     async fn user_by_login(&self, login: LoginKey<'_>) -> StoreResult<UserRecord>;
 
-    /// At most `limit` names that begin with `prefix` (which is folded), with their accounts: usernames and folded
-    /// display names, by name and then username in the order of bytes, beginning after `after`. Erased accounts are not
+    /// At most `limit` names that begin with `prefix` (which is folded), with their accounts: usernames and the
+    /// [keys](StoredName::key) of display names, by name and then username in the order of bytes, beginning after `after`. Erased accounts are not
     /// found.
     ///
     /// What is read goes by `limit`, and not by how many names begin like this: nothing is collected to be sorted, and
@@ -50,6 +50,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// # Behavior
     /// - `find_users_matches_prefixes_of_both_names`: an account is found twice if both of its names begin with the
     ///   prefix, but once if they are the same.
+    /// - `find_users_finds_by_username_alone_where_the_key_is_empty`: an empty key begins with no prefix, nor with the
+    ///   empty one.
     /// - `find_users_pages_by_name`: also among those who have the same name.
     /// - `find_users_takes_the_prefix_literally`: `%`, `_`, `*` and the like are no wildcards.
     async fn find_users(
@@ -95,7 +97,7 @@ pub trait UserStore: Send + Sync + 'static {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>>;
 
@@ -116,7 +118,7 @@ pub struct NewUser {
     /// The name it logs in with.
     pub username: Username,
     /// The name that others see.
-    pub display_name: DisplayName,
+    pub display_name: StoredName,
     /// Its mail address.
     pub email: StoredAddress,
     /// A PHC string of the password's hash.
@@ -132,6 +134,23 @@ pub struct StoredAddress {
     pub content: Content,
     /// What it is found by: the folded address, or a keyed hash of it made by a wrapper. At most 320 bytes.
     pub key: Vec<u8>,
+}
+
+/// A display name as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredName {
+    /// The name: plain, or sealed as text by a wrapper. At most 800 UTF-16 code units.
+    pub content: Content,
+    /// What it is found by: the folded name. A wrapper that seals names makes it empty, and says so in
+    /// [`Capabilities`](super::Capabilities::display_names_are_found): then the account is found by its username alone.
+    pub key: String,
+}
+
+impl From<&DisplayName> for StoredName {
+    /// The plain name.
+    fn from(name: &DisplayName) -> Self {
+        Self { content: Content::from(name.as_str()), key: name.folded() }
+    }
 }
 
 /// What a person logs in with.
@@ -150,8 +169,8 @@ pub struct UserRecord {
     pub id: UserId,
     /// The name it logs in with.
     pub username: Username,
-    /// The name that others see.
-    pub display_name: DisplayName,
+    /// The name that others see, as [`StoredName::content`].
+    pub display_name: Content,
     /// Its mail address; `None` once erased.
     pub email: Option<StoredAddress>,
     /// A PHC string of the password's hash; `None` once erased.
@@ -173,7 +192,7 @@ pub struct UserRecord {
 /// An account, by one of its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundUser {
-    /// The username or the folded display name. A store may cut what is longer than 800 bytes.
+    /// The username or the key of the display name. A store may cut what is longer than 800 bytes.
     pub name: String,
     /// The account.
     pub user: UserRecord,
@@ -189,7 +208,7 @@ impl FoundUser {
 /// A place among all names that accounts can be found by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NamePlace {
-    /// A username or a folded display name.
+    /// A username or the key of a display name.
     pub name: String,
     /// Whose.
     pub username: Username,
@@ -203,7 +222,7 @@ pub struct UpdateUser {
     /// The version that the change was decided on.
     pub expected: u64,
     /// A new display name.
-    pub display_name: Option<DisplayName>,
+    pub display_name: Option<StoredName>,
     /// A new mail address.
     pub email: Option<StoredAddress>,
     /// Whether mail is wanted from now on.

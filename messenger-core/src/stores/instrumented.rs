@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 
 use crate::{
-    domain::{ChatId, DisplayName, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{ChatId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, Budget, Capabilities, Changes, ChatStore, ChatView, DeleteMessage,
-        DirectChat, EditMessage, FoundUser, HistoryRange, LoginKey, MarkerMoved, MarkerStore, Membership,
-        Memberships, MessageRecord, MessageStore, MoveMarker, NamePlace, NewGroup, NewMessage, NewSession,
-        NewUser, Opened, Roster, RosterChange, RosterChanged, SessionRecord, SessionStore, Store,
+        Activity, Anchor, Appended, Budget, Capabilities, Changes, ChatStore, ChatView, Content,
+        DeleteMessage, DirectChat, EditMessage, FoundUser, HistoryRange, LoginKey, MarkerMoved, MarkerStore,
+        Membership, Memberships, MessageRecord, MessageStore, MoveMarker, NamePlace, NewGroup, NewMessage,
+        NewSession, NewUser, Opened, Roster, RosterChange, RosterChanged, SessionRecord, SessionStore, Store,
         StoreResult, UpdateUser, UserRecord, UserStore,
     },
 };
@@ -138,7 +138,7 @@ impl UserStore for InstrumentedStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         self.observe("erase_user", self.inner.erase_user(user, expected, username, display_name, at)).await

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorCode, Result},
     memory::MemoryPresence,
     operation::{Command, Query},
-    ports::{BusMessage, ChatStore as _, MessageStore as _, Topic},
+    ports::{BusMessage, ChatStore as _, Content, MessageStore as _, Topic},
     queries::{GetChat, GetMessage},
 };
 
@@ -255,6 +255,7 @@ impl Scene {
             let ChatUpdate { chat_id, revision, title, member_count, message } = update.clone();
             let stored = self.store.message(chat_id, message.id).await.unwrap();
             assert_eq!(convert::message(stored).unwrap(), message);
+            let title = title.map(|title| Content::from(title.as_str()));
             assert_eq!((chat_id, title, member_count), (chat.id, chat.title.clone(), chat.member_count));
             assert_eq!(revision, message.revision);
             let (by, note) = (message.sender_id, message.system.unwrap());

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{ChatId, DisplayName, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{ChatId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
     memory::MemoryStore,
     ports::*,
 };
@@ -153,7 +153,7 @@ impl UserStore for TestStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         self.enter("erase_user").await?.erase_user(user, expected, username, display_name, at).await

@@ -19,6 +19,7 @@ macro_rules! __messenger_store_cases {
                 user_by_login_finds_by_username_and_by_address
                 user_by_login_does_not_find_the_erased
                 find_users_matches_prefixes_of_both_names
+                find_users_finds_by_username_alone_where_the_key_is_empty
                 find_users_pages_by_name
                 find_users_takes_the_prefix_literally
                 update_user_of_unknown_or_erased_user_is_not_found

@@ -3,13 +3,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     context::{Context, CountingRandom, ManualClock},
     domain::{
-        ChatId, ClientId, Device, DisplayName, Id, MessageKind, Revision, Seq, SystemEvent, SystemNote,
-        Timestamp, Title, Token, UserId, Username,
+        ChatId, ClientId, DisplayName, Id, MessageKind, Revision, Seq, SystemEvent, SystemNote, Timestamp,
+        Token, UserId, Username,
     },
     ports::{
         Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, Fingerprint, MessageRecord,
         NewGroup, NewMessage, NewSession, NewSystemMessage, NewUser, RosterChange, RosterChanged, Store,
-        StoreErrorKind, StoreResult, StoredAddress, UserRecord,
+        StoreErrorKind, StoreResult, StoredAddress, StoredName, UserRecord,
     },
 };
 
@@ -66,7 +66,7 @@ impl World {
         let user = NewUser {
             id,
             username: Username::trusted(username),
-            display_name: DisplayName::trusted(format!("Dr. {username}")),
+            display_name: StoredName::from(&DisplayName::trusted(format!("Dr. {username}"))),
             email: StoredAddress { content: Content::from(&*email), key: email.into_bytes() },
             password_hash: format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$of-{username}"),
             created_at,
@@ -81,7 +81,7 @@ impl World {
             id: self.id(),
             user_id: user,
             token_hash: Token::from_random(&self.context.random()).hash(),
-            device: Some(Device::trusted("phone")),
+            device: Some(Content::from("phone")),
             created_at,
             expires_at: created_at.after(Duration::from_secs(30 * 24 * 3600)),
         }
@@ -135,7 +135,7 @@ impl World {
             id: self.id(),
             creator,
             members: members.to_vec(),
-            title: Title::trusted("Friends"),
+            title: Content::from("Friends"),
             client_id: None,
             message,
         }
@@ -256,9 +256,15 @@ pub(super) fn name(client_id: &str, body: &str) -> (ClientId, Fingerprint) {
     (ClientId::trusted(client_id), Fingerprint(fingerprint))
 }
 
+/// So many characters as a wrapper may make of a text that it seals: Base64.
+pub(super) fn sealed_text(length: usize) -> Content {
+    let alphabet = "+/09AZaz".chars().cycle();
+    Content::from(alphabet.take(length - 2).chain("==".chars()).collect::<String>())
+}
+
 /// The names that [`World::erase`] leaves.
-pub(super) fn erased_names(user: UserId) -> (Username, DisplayName) {
-    (Username::trusted(format!("erased~{user}")), DisplayName::trusted("Erased"))
+pub(super) fn erased_names(user: UserId) -> (Username, Content) {
+    (Username::trusted(format!("erased~{user}")), Content::from("Erased"))
 }
 
 /// The text as it is stored when it got this place and revision.

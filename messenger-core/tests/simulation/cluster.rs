@@ -7,12 +7,11 @@ use std::{
 };
 
 use messenger_core::{
-    ConnectionId, Device as DeviceName, DisplayName, Limits, Messenger, PasswordCost, Settings, Timestamp,
-    Token, UserId, Username,
+    ConnectionId, DisplayName, Limits, Messenger, PasswordCost, Settings, Timestamp, Token, UserId, Username,
     context::{Clock, Context},
     hub::HubSettings,
     memory::{MemoryPresence, MemoryStore},
-    ports::{Content, NewSession, NewUser, PresenceStore as _, StoredAddress, UserStore as _},
+    ports::{Content, NewSession, NewUser, PresenceStore as _, StoredAddress, StoredName, UserStore as _},
 };
 use tokio::time::Instant;
 
@@ -87,7 +86,7 @@ impl Cluster {
         let user = NewUser {
             id,
             username: Username::trusted(name),
-            display_name: DisplayName::trusted(name),
+            display_name: StoredName::from(&DisplayName::trusted(name)),
             email: StoredAddress { content: Content::from(&*email), key: email.into_bytes() },
             password_hash: String::new(),
             created_at,
@@ -96,7 +95,7 @@ impl Cluster {
             id: context.id(),
             user_id: id,
             token_hash: Token::from_random(&context.random()).hash(),
-            device: None::<DeviceName>,
+            device: None,
             created_at,
             expires_at: created_at.after(Duration::from_secs(86_400)),
         };

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, DisplayName, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
+    ChatId, ChatKind, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
     memory::MemoryStore, ports::*,
 };
 use tokio::time::{Instant, sleep};
@@ -174,7 +174,7 @@ impl UserStore for SimStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         self.write(self.inner.erase_user(user, expected, username, display_name, at), none).await

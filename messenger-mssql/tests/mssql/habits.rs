@@ -4,10 +4,11 @@
 use std::{collections::BTreeSet, slice};
 
 use messenger_core::{
-    ChatId, ClientId, Device, DisplayName, Id, MessageId, Revision, Seq, Timestamp, Title, UserId, Username,
+    ChatId, ClientId, DisplayName, Id, MessageId, Revision, Seq, Timestamp, UserId, Username,
     ports::{
         Anchor, Appended, Budget, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord,
-        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, UpdateUser,
+        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, StoredName,
+        UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
 };
@@ -124,7 +125,7 @@ impl AppendedExt for Appended {
 
 async fn shown(world: &World, username: &str, display_name: &str) -> UserId {
     let (user, session) = world.account(username);
-    let (id, display_name) = (user.id, DisplayName::trusted(display_name));
+    let (id, display_name) = (user.id, StoredName::from(&DisplayName::trusted(display_name)));
     let user = messenger_core::ports::NewUser { display_name, ..user };
     world.store.create_user(user, session).await.unwrap();
     id
@@ -154,7 +155,7 @@ async fn blanks_at_the_end_make_a_difference() {
     assert_eq!(found(&world, "al", Some(["al", "al"])).await, ["cleo", "alma", "alma"]);
     assert_eq!(found(&world, "al", Some(["al ", "cleo"])).await, ["alma", "alma"]);
     assert_eq!(found(&world, "al", Some(["al green", "alma"])).await, ["alma"]);
-    assert_eq!(world.record(bob).await.display_name.as_str(), "Al Green");
+    assert_eq!(world.record(bob).await.display_name.to_text().unwrap(), "Al Green");
 
     for (login, there) in [("al", true), ("al ", false), (" al", false), ("alma", true), ("alma  ", false)] {
         let name = Username::trusted(login);
@@ -186,14 +187,14 @@ async fn blanks_at_the_end_make_a_difference() {
     let new = answers.iter().filter(|answer| matches!(answer, Ok(Appended::New(_)))).count();
     assert_eq!((answers.len(), new), (3, 2));
     for name in ["x", "x "] {
-        let title = Title::trusted(format!("{name} "));
+        let title = Content::from(format!("{name} "));
         let group =
             NewGroup { client_id: client_id(name), title: title.clone(), ..world.new_group(ada, &[bob]) };
         let opened = world.store.create_group(group).await.unwrap();
         assert!(opened.created, "{name:?}");
         assert_eq!(world.view(opened.chat, ada).await.chat.title, Some(title), "blanks are kept");
     }
-    let session = NewSession { device: Some(Device::trusted("phone ")), ..world.session(ada) };
+    let session = NewSession { device: Some(Content::from("phone ")), ..world.session(ada) };
     world.store.create_session(session.clone(), 100).await.unwrap();
     let stored = world.store.session_by_token(&session.token_hash).await.unwrap();
     assert_eq!(stored.device, session.device);
@@ -261,7 +262,7 @@ async fn every_sign_is_kept_and_found() {
     for (place, sign) in SIGNS.iter().enumerate() {
         let name = format!("{sign}{sign} x");
         let user = shown(&world, &format!("u{place:02}"), &name).await;
-        assert_eq!(world.record(user).await.display_name.as_str(), name);
+        assert_eq!(world.record(user).await.display_name.to_text().unwrap(), name);
     }
     for (place, sign) in SIGNS.iter().enumerate() {
         let folded = DisplayName::trusted(*sign).folded();
@@ -277,10 +278,10 @@ async fn every_sign_is_kept_and_found() {
 
     let chat = world.direct(ada, bob).await;
     for sign in SIGNS {
-        let group = NewGroup { title: Title::trusted(sign), ..world.new_group(ada, &[bob]) };
+        let group = NewGroup { title: Content::from(sign), ..world.new_group(ada, &[bob]) };
         let group = world.store.create_group(group).await.unwrap().chat;
-        assert_eq!(world.view(group, bob).await.chat.title.unwrap().as_str(), sign);
-        let renamed = Title::trusted(format!("{sign}!"));
+        assert_eq!(world.view(group, bob).await.chat.title.unwrap().to_text().unwrap(), sign);
+        let renamed = Content::from(format!("{sign}!"));
         let change = RosterChange { title: Some(renamed.clone()), ..world.change_by(group, ada).await };
         assert_eq!(world.store.change_roster(change).await.unwrap().chat.title, Some(renamed));
         let sent = world.send(chat, ada, sign).await;
@@ -334,7 +335,7 @@ async fn times_are_exact_to_the_microsecond() {
         let history =
             world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(10)).await.unwrap().messages;
         assert!(history.iter().all(|message| message.created_at == at), "{history:?}");
-        let (username, display_name) = (Username::trusted(format!("gone{place}")), DisplayName::trusted("x"));
+        let (username, display_name) = (Username::trusted(format!("gone{place}")), Content::from("x"));
         world.store.erase_user(id, 1, &username, &display_name, at).await.unwrap();
         assert_eq!(world.record(id).await.erased_at, Some(at));
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use messenger_core::{
-    ChatId, MessageId, Revision, Seq, Title, UserId,
+    ChatId, MessageId, Revision, Seq, UserId,
     ports::{
         Anchor, Appended, Budget, Content, EditMessage, MessageRecord, MoveMarker, RosterChange, Store,
         StoreErrorKind, StoreResult,
@@ -159,7 +159,7 @@ impl Node {
             let roster = self.world.store.roster(*chat).await.unwrap();
             let mut change = RosterChange {
                 expected: roster.chat.roster_version,
-                title: Some(Title::trusted(format!("title {round}"))),
+                title: Some(Content::from(format!("title {round}"))),
                 ..self.world.change_by(*chat, self.people[0]).await
             };
             if roster.members.iter().any(|member| member.user_id == passer_by) {

@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, Title, UserId,
+    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord, Membership,
-        Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint, MemberRecord,
+        Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
+        StoreResult,
     },
 };
 use messenger_sql::{
@@ -185,7 +186,7 @@ async fn insert(session: &mut Session, chat: &ChatRecord, origin: Origin<'_>) ->
         .query(&session.statements.chats.insert)
         .id(chat.id)
         .bind(smallint(chat_kind(chat.kind)))
-        .bind(chat.title.as_ref().map(|title| title.as_str().to_owned()))
+        .bind(chat.title.clone().map(Content::into_text).transpose()?)
         .time(chat.created_at)
         .bind(count(chat))
         .number(chat.roster_version)
@@ -282,7 +283,7 @@ async fn update(
     let update = session
         .query(&session.statements.chats.update)
         .id(chat.id)
-        .bind(chat.title.as_ref().map(|title| Title::as_str(title).to_owned()))
+        .bind(chat.title.clone().map(Content::into_text).transpose()?)
         .number(chat.revision.get())
         .number(chat.last_seq.get())
         .number(chat.texts)

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use messenger_core::{
     SessionId, Timestamp, TokenHash, UserId,
-    ports::{NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
+    ports::{Content, NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
 use messenger_sql::columns::rows;
 
@@ -16,7 +16,7 @@ impl SessionStore for PostgresStore {
             .bytes(&session.token_hash.0)
             .id(session.id)
             .id(user)
-            .bind(session.device.map(|device| device.as_str().to_owned()))
+            .bind(session.device.map(Content::into_text).transpose()?)
             .time(session.created_at)
             .time(session.expires_at);
         let end_beyond = self.query(&self.sql().sessions.end_beyond).id(user).bind(rows(max));

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use messenger_core::{
-    DisplayName, SessionId, Timestamp, UserId, Username,
+    SessionId, Timestamp, UserId, Username,
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser,
-        UserRecord, UserStore,
+        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique,
+        UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{columns::rows, prefix::Names};
@@ -26,8 +26,8 @@ impl UserStore for PostgresStore {
             .query(&self.sql().users.create)
             .id(user.id)
             .bind(user.username.as_str().to_owned())
-            .bind(user.display_name.as_str().to_owned())
-            .bind(user.display_name.folded())
+            .bind(user.display_name.content.into_text()?)
+            .bind(user.display_name.key)
             .bytes(&user.email.content.0)
             .bytes(&user.email.key)
             .bind(user.password_hash)
@@ -35,7 +35,7 @@ impl UserStore for PostgresStore {
             .bytes(&session.token_hash.0)
             .id(session.id)
             .id(session.user_id)
-            .bind(session.device.map(|device| device.as_str().to_owned()))
+            .bind(session.device.map(Content::into_text).transpose()?)
             .time(session.created_at)
             .time(session.expires_at);
         let created = self
@@ -97,13 +97,15 @@ impl UserStore for PostgresStore {
     }
 
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
+        let (name, key) = update.display_name.map(|name| (name.content.into_text(), name.key)).unzip();
+        let name = name.transpose()?;
         let email = update.email.as_ref();
         let change = self
             .query(&self.sql().users.update)
             .id(update.id)
             .number(update.expected)
-            .bind(update.display_name.as_ref().map(|name| name.as_str().to_owned()))
-            .bind(update.display_name.as_ref().map(DisplayName::folded))
+            .bind(name)
+            .bind(key)
             .bind(email.map(|email| email.content.0.clone()))
             .bind(email.map(|email| email.key.clone()))
             .bind(update.notify_email);
@@ -144,7 +146,7 @@ impl UserStore for PostgresStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         let erase = self
@@ -152,7 +154,7 @@ impl UserStore for PostgresStore {
             .id(user)
             .number(expected)
             .bind(username.as_str().to_owned())
-            .bind(display_name.as_str().to_owned())
+            .bind(display_name.to_text()?.to_owned())
             .time(at);
         let end = self.query(&self.sql().sessions.end_all).id(user).optional_id(None::<SessionId>);
         self.run(Mode::Transaction, move |session| {

@@ -2,11 +2,11 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, Title, UserId,
+    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, DirectChat, Fingerprint, MemberRecord, Membership,
-        Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
-        StoreErrorKind, StoreResult,
+        Activity, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint, MemberRecord,
+        Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
+        RosterChanged, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
@@ -274,7 +274,7 @@ async fn insert(conn: &mut SqliteConnection, chat: &ChatRecord, origin: Origin<'
     let insert = sqlx::query(INSERT.as_str())
         .id(chat.id)
         .bind(chat_kind(chat.kind))
-        .bind(chat.title.as_ref().map(Title::as_str))
+        .bind(chat.title.as_ref().map(Content::to_text).transpose()?)
         .time(chat.created_at);
     let insert = match origin {
         Origin::Direct(direct) => {
@@ -375,7 +375,7 @@ async fn update(
 ) -> StoreResult<()> {
     let update = sqlx::query(UPDATE.as_str())
         .id(chat.id)
-        .bind(chat.title.as_ref().map(Title::as_str))
+        .bind(chat.title.as_ref().map(Content::to_text).transpose()?)
         .number(chat.revision.get())
         .number(chat.last_seq.get())
         .number(chat.texts)

@@ -2,8 +2,8 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    Device, SessionId, Timestamp, TokenHash, UserId,
-    ports::{NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
+    SessionId, Timestamp, TokenHash, UserId,
+    ports::{Content, NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
 use messenger_sql::columns::{SESSION, rows};
 use sqlx::SqliteConnection;
@@ -106,7 +106,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, session: &NewSession) ->
         .bytes(&session.token_hash.0)
         .id(session.id)
         .id(session.user_id)
-        .bind(session.device.as_ref().map(Device::as_str))
+        .bind(session.device.as_ref().map(Content::to_text).transpose()?)
         .time(session.created_at)
         .time(session.expires_at);
     sql::run(conn, insert).await.map(drop)

@@ -14,7 +14,7 @@ use messenger_core::{
     ChatId, Revision, Role, Seq, SessionId, SystemEvent, Timestamp, TokenHash, UserId, Username,
     ports::{
         Anchor, Budget, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NamePlace,
-        RosterChange, Store, StoreResult, UpdateUser,
+        RosterChange, Store, StoreResult, StoredName, UpdateUser,
     },
     testkit::World,
 };
@@ -52,7 +52,8 @@ impl Scene {
         let mut people = vec![];
         for n in 0..60 {
             let (mut user, session) = world.account(&format!("name{n}"));
-            user.display_name = messenger_core::DisplayName::trusted(format!("Name {}", n % 2));
+            user.display_name =
+                StoredName::from(&messenger_core::DisplayName::trusted(format!("Name {}", n % 2)));
             people.push(user.id);
             world.store.create_user(user, session).await.unwrap();
         }

@@ -2,10 +2,10 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    DisplayName, SessionId, Timestamp, UserId, Username,
+    SessionId, Timestamp, UserId, Username,
     ports::{
-        FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique, UpdateUser,
-        UserRecord, UserStore,
+        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique,
+        UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
@@ -158,7 +158,7 @@ impl UserStore for SqliteStore {
         user: UserId,
         expected: u64,
         username: &Username,
-        display_name: &DisplayName,
+        display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
         let (username, display_name) = (username.clone(), display_name.clone());
@@ -172,7 +172,7 @@ impl UserStore for SqliteStore {
                             erased_at = $4, version = version + 1
                         WHERE id = $1";
                     let erase = sqlx::query(erase).id(user).bind(username.as_str());
-                    sql::run(conn, erase.bind(display_name.as_str()).time(at)).await?;
+                    sql::run(conn, erase.bind(display_name.to_text()?).time(at)).await?;
                     sessions::end_all(conn, user, None).await
                 })
             })
@@ -224,8 +224,8 @@ async fn insert(conn: &mut SqliteConnection, user: &NewUser) -> StoreResult<()> 
     let insert = sqlx::query(insert)
         .id(user.id)
         .bind(user.username.as_str())
-        .bind(user.display_name.as_str())
-        .bind(user.display_name.folded())
+        .bind(user.display_name.content.to_text()?)
+        .bind(user.display_name.key.as_str())
         .bytes(&user.email.content.0)
         .bytes(&user.email.key)
         .bind(user.password_hash.as_str())
@@ -239,11 +239,11 @@ async fn apply(conn: &mut SqliteConnection, update: &UpdateUser) -> StoreResult<
             email = coalesce($4, email), email_key = coalesce($5, email_key),
             notify_email = coalesce($6, notify_email), version = version + 1
         WHERE id = $1";
-    let email = update.email.as_ref();
+    let (name, email) = (update.display_name.as_ref(), update.email.as_ref());
     let apply = sqlx::query(apply)
         .id(update.id)
-        .bind(update.display_name.as_ref().map(DisplayName::as_str))
-        .bind(update.display_name.as_ref().map(DisplayName::folded))
+        .bind(name.map(|name| name.content.to_text()).transpose()?)
+        .bind(name.map(|name| name.key.as_str()))
         .bind(email.map(|email| email.content.0.as_slice()))
         .bind(email.map(|email| email.key.as_slice()))
         .bind(update.notify_email);

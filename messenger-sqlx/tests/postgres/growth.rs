@@ -8,7 +8,7 @@ use messenger_core::{
     ChatId, DisplayName, MessageId, Revision, Seq, SessionId, TokenHash, UserId, Username,
     ports::{
         Anchor, Budget, ChatStore as _, LoginKey, MessageStore as _, NamePlace, SessionStore as _,
-        Store as _, StoreResult, UserStore as _,
+        Store as _, StoreResult, StoredName, UserStore as _,
     },
     testkit::World,
 };
@@ -74,7 +74,7 @@ impl Scene {
         let mut people = vec![];
         for n in 0..30 {
             let (mut user, session) = world.account(&format!("name{n}"));
-            user.display_name = DisplayName::trusted(format!("Name {}", n % 2));
+            user.display_name = StoredName::from(&DisplayName::trusted(format!("Name {}", n % 2)));
             people.push(user.id);
             world.store.create_user(user, session).await.unwrap();
         }

@@ -15,7 +15,7 @@ use messenger_core::{
     context::Context,
     ports::{
         Anchor, Appended, Budget, ChatStore as _, Content, DirectChat, MessageStore as _, NewMessage,
-        NewSession, NewUser, Store as _, StoreErrorKind, StoredAddress, UserStore as _,
+        NewSession, NewUser, Store as _, StoreErrorKind, StoredAddress, StoredName, UserStore as _,
     },
 };
 use messenger_sqlx::{
@@ -210,7 +210,7 @@ async fn register(store: &SqliteStore, context: &Context) -> UserId {
     let user = NewUser {
         id,
         username: Username::trusted(id.to_string()),
-        display_name: DisplayName::trusted("Somebody"),
+        display_name: StoredName::from(&DisplayName::trusted("Somebody")),
         email: StoredAddress { content: Content::from(address.as_str()), key: address.into_bytes() },
         password_hash: "-".into(),
         created_at: now,

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(answer.expires_at, now.after(Duration::from_secs(3600)));
         let session = scene.store.session_by_token(&answer.token.hash()).await.unwrap();
         assert_eq!((session.created_at, session.expires_at), (now, answer.expires_at));
-        assert_eq!(session.device.unwrap().as_str(), "phone");
+        assert_eq!(session.device.unwrap().to_text().unwrap(), "phone");
     }
 
     #[tokio::test]

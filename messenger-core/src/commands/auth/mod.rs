@@ -15,7 +15,7 @@ use crate::{
     announcements,
     cx::Cx,
     domain::{Device, SessionId, Token, UserId},
-    ports::NewSession,
+    ports::{Content, NewSession},
 };
 
 /// A new session with its token, which is known only here.
@@ -26,7 +26,7 @@ fn new_session(cx: &Cx, user: UserId, device: Option<Device>) -> (NewSession, To
         id: cx.context().id(),
         user_id: user,
         token_hash: token.hash(),
-        device,
+        device: device.map(|device| Content::from(device.as_str())),
         created_at,
         expires_at: created_at.after(cx.settings().session_lifetime),
     };

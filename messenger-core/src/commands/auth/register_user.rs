@@ -7,7 +7,7 @@ use crate::{
     domain::{Authenticated, Device, DisplayName, EmailAddress, Password, Username},
     error::{Checks, ErrorCode, Result},
     operation::Command,
-    ports::{Content, NewUser, StoredAddress, UserRecord},
+    ports::{Content, NewUser, StoredAddress, StoredName, UserRecord},
 };
 
 /// Makes an account and logs it in.
@@ -79,7 +79,7 @@ impl Command for RegisterUser {
         let user = NewUser {
             id: cx.context().id(),
             username,
-            display_name,
+            display_name: StoredName::from(&display_name),
             email: stored_address(&email),
             password_hash,
             created_at: cx.context().now(),
@@ -100,7 +100,7 @@ fn new_record(user: NewUser) -> UserRecord {
     UserRecord {
         id: user.id,
         username: user.username,
-        display_name: user.display_name,
+        display_name: user.display_name.content,
         email: Some(user.email),
         password_hash: Some(user.password_hash),
         notify_email: true,
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(scene.messenger.query(&actor, GetMe {}).await.unwrap(), *me);
         let session = scene.store.session_by_token(&answer.token.hash()).await.unwrap();
         assert_eq!((session.created_at, session.expires_at), (now, answer.expires_at));
-        assert_eq!(session.device.unwrap().as_str(), "phone");
+        assert_eq!(session.device.unwrap().to_text().unwrap(), "phone");
         assert_eq!(scene.told().await, []);
     }
 

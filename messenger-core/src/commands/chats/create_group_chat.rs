@@ -12,7 +12,7 @@ use crate::{
     domain::{Chat, ClientId, Revision, SystemEvent, SystemNote, Title, UserId},
     error::{Checks, Error, ErrorCode, OrNotFound as _, Result},
     operation::{Command, Idempotent},
-    ports::{Fingerprint, NewGroup, NewSystemMessage, Topic},
+    ports::{Content, Fingerprint, NewGroup, NewSystemMessage, Topic},
 };
 
 /// Makes a group; who makes it owns it. With a client id, a repetition finds the group made before.
@@ -106,7 +106,7 @@ impl CreateGroupChat {
             id,
             creator: user,
             members,
-            title,
+            title: Content::from(title.as_str()),
             client_id: client_id.map(|client_id| (client_id, fingerprint)),
             created_at,
             message: NewSystemMessage {

@@ -4,9 +4,11 @@ use crate::{
     commands::attempts::Attempts,
     convert,
     cx::Cx,
-    domain::{ChatId, ChatKind, Role, SystemEvent, SystemNote, Title, UserId},
+    domain::{ChatId, ChatKind, Role, SystemEvent, SystemNote, UserId},
     error::{Error, OrNotFound as _, Result},
-    ports::{MemberRecord, NewSystemMessage, Roster, RosterChange, RosterChanged, StoreErrorKind, Topic},
+    ports::{
+        Content, MemberRecord, NewSystemMessage, Roster, RosterChange, RosterChanged, StoreErrorKind, Topic,
+    },
 };
 
 /// A chat with all its members, as somebody who wants to change it sees it.
@@ -21,7 +23,7 @@ pub(super) struct Draft {
     pub(super) add: Vec<UserId>,
     pub(super) remove: Vec<UserId>,
     pub(super) roles: Vec<(UserId, Role)>,
-    pub(super) title: Option<Title>,
+    pub(super) title: Option<Content>,
     pub(super) notes: Vec<SystemNote>,
 }
 

@@ -7,6 +7,7 @@ use crate::{
     domain::{Chat, ChatId, SystemEvent, SystemNote, Title},
     error::{Checks, Error, ErrorCode, Result},
     operation::Command,
+    ports::Content,
 };
 
 /// Changes the title of a group; owner or admin. The title it has already changes nothing.
@@ -52,12 +53,13 @@ impl Command for UpdateChat {
         let title = title.ok_or_else(|| Error::invalid("title", "is missing"))?;
         change(cx, self.chat_id, user, |snapshot| {
             snapshot.require_admin()?;
-            if snapshot.roster.chat.title.as_ref() == Some(&title) {
+            let stored = Content::from(title.as_str());
+            if snapshot.roster.chat.title.as_ref() == Some(&stored) {
                 return Ok(None);
             }
             let said =
                 SystemNote { title: Some(title.clone()), ..note(SystemEvent::TitleChanged, Vec::new()) };
-            Ok(Some(Draft { title: Some(title.clone()), notes: vec![said], ..Draft::default() }))
+            Ok(Some(Draft { title: Some(stored), notes: vec![said], ..Draft::default() }))
         })
         .await?;
         view(cx, self.chat_id, user).await

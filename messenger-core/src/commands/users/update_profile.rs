@@ -7,7 +7,7 @@ use crate::{
     domain::{DisplayName, EmailAddress, Me, Notifications},
     error::{Checks, ErrorCode, Result},
     operation::Command,
-    ports::UpdateUser,
+    ports::{StoredName, UpdateUser},
 };
 
 /// Changes one's own account; what is absent stays as it is.
@@ -61,7 +61,7 @@ impl Command for UpdateProfile {
             let update = UpdateUser {
                 id: user,
                 expected,
-                display_name: display_name.clone(),
+                display_name: display_name.as_ref().map(StoredName::from),
                 email: email.as_ref().map(stored_address),
                 notify_email: self.notifications.map(|notifications| notifications.email),
             };

@@ -1,10 +1,12 @@
 use serde::Deserialize;
 
 use crate::{
+    convert,
     cx::Cx,
     domain::{Cursor, Page, Session, SessionId},
     error::{ErrorCode, Result},
     operation::Query,
+    ports::StoreResult,
     queries::{page_size, place},
 };
 
@@ -47,15 +49,8 @@ impl Query for ListSessions {
             .into_iter()
             .filter(|session| session.expires_at > now && after.is_none_or(|after| session.id < after))
             .take(limit + 1)
-            .map(|session| Session {
-                id: session.id,
-                created_at: session.created_at,
-                last_used_at: session.last_used_at,
-                expires_at: session.expires_at,
-                device: session.device,
-                current: cx.actor().session() == Some(session.id),
-            })
-            .collect();
+            .map(|session| convert::session(session, cx.actor().session()))
+            .collect::<StoreResult<_>>()?;
         Ok(Page::of(page, limit, |session| session.id))
     }
 }

@@ -3,10 +3,10 @@ use serde::Deserialize;
 use crate::{
     convert,
     cx::Cx,
-    domain::{Cursor, Page, User},
+    domain::{Cursor, DisplayName, Page, User},
     error::{Error, ErrorCode, Result},
     operation::Query,
-    ports::{FoundUser, NamePlace},
+    ports::{FoundUser, NamePlace, StoreResult},
     queries::{page_size, place},
 };
 
@@ -58,7 +58,9 @@ impl Query for FindUsers {
         if after.as_ref().is_some_and(|after| !is_among(after, &prefix)) {
             return Err(Error::invalid("cursor", "is none of this list"));
         }
-        Ok(page(cx, &prefix, after, limit).await?.map(|found| convert::user(found.user)))
+        let Page { items, next_cursor } = page(cx, &prefix, after, limit).await?;
+        let items = items.into_iter().map(|found| convert::user(found.user)).collect::<StoreResult<_>>()?;
+        Ok(Page { items, next_cursor })
     }
 }
 
@@ -69,11 +71,16 @@ fn is_among(place: &NamePlace, prefix: &str) -> bool {
 
 async fn page(cx: &Cx, prefix: &str, mut after: Option<NamePlace>, limit: usize) -> Result<Page<FoundUser>> {
     let mut items = vec![];
+    let by_both_names = cx.store().capabilities().display_names_are_found;
     for _ in 0..LOOKS {
         let names = cx.store().find_users(prefix, after.as_ref(), limit + 1).await?;
         let is_last = names.len() <= limit;
         after = names.last().map(FoundUser::place);
-        items.extend(names.into_iter().filter(|found| is_first(found, prefix)));
+        for found in names {
+            if is_first(&found, prefix, by_both_names)? {
+                items.push(found);
+            }
+        }
         if is_last || items.len() > limit {
             return Ok(Page::of(items, limit, FoundUser::place));
         }
@@ -82,10 +89,14 @@ async fn page(cx: &Cx, prefix: &str, mut after: Option<NamePlace>, limit: usize)
 }
 
 /// Whether the account was not found by its other name before.
-fn is_first(found: &FoundUser, prefix: &str) -> bool {
-    let (username, display_name) = (found.user.username.as_str(), found.user.display_name.folded());
+fn is_first(found: &FoundUser, prefix: &str, by_both_names: bool) -> StoreResult<bool> {
+    let username = found.user.username.as_str();
+    if !by_both_names {
+        return Ok(found.name == username);
+    }
+    let display_name = DisplayName::trusted(found.user.display_name.to_text()?).folded();
     let other = if found.name == username { &display_name } else { username };
-    !(other.starts_with(prefix) && other < found.name.as_str())
+    Ok(!(other.starts_with(prefix) && other < found.name.as_str()))
 }
 
 #[cfg(test)]
@@ -94,6 +105,7 @@ mod tests {
     use crate::{
         commands::UpdateProfile,
         doc::register,
+        ports::{Content, UserRecord, UserStore as _},
         queries::GetUser,
         testing::{Scene, Who::*, code, pointers},
     };
@@ -170,6 +182,23 @@ mod tests {
             }
             assert_eq!(found, ["admin", "member", "owner"], "{limit}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_found_by_username_alone_is_not_passed_over_for_the_display_name() {
+        let scene = Scene::new().await;
+        let display_name = Some("Mem".into());
+        scene.must(Member, UpdateProfile { display_name, email: None, notifications: None }).await;
+        let user = scene.store.user(scene.id(Member)).await.unwrap();
+        let by = |name: &str| FoundUser { name: name.into(), user: user.clone() };
+        for (name, by_both_names, first) in
+            [("mem", true, true), ("member", true, false), ("mem", false, false), ("member", false, true)]
+        {
+            assert_eq!(is_first(&by(name), "me", by_both_names).unwrap(), first, "{name} {by_both_names}");
+        }
+        // Sealed, and not opened.
+        let user = UserRecord { display_name: Content(vec![0xff]), ..user };
+        assert!(is_first(&FoundUser { name: "member".into(), user }, "me", true).is_err());
     }
 
     #[tokio::test]

@@ -36,7 +36,8 @@ impl Query for GetUser {
 
     async fn run(self, cx: &Cx) -> Result<User> {
         cx.actor().user()?;
-        Ok(convert::user(cx.store().user(self.user_id).await.or_not_found(|| Error::NotFound("person"))?))
+        let user = cx.store().user(self.user_id).await.or_not_found(|| Error::NotFound("person"))?;
+        Ok(convert::user(user)?)
     }
 }
 

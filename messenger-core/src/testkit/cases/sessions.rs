@@ -1,17 +1,19 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    domain::{Device, SessionId, Timestamp, TokenHash},
-    ports::{NewSession, SessionRecord, StoreErrorKind},
-    testkit::{World, error_kind},
+    domain::{SessionId, Timestamp, TokenHash},
+    ports::{Content, NewSession, SessionRecord, StoreErrorKind},
+    testkit::{World, error_kind, world::sealed_text},
 };
 
 pub async fn create_session_can_be_found_by_its_token(world: &World) {
     let ada = world.user("ada").await;
     let mut named = world.session(ada);
-    named.device = Some(Device::trusted("🦀".repeat(128)));
+    named.device = Some(Content::from("🦀".repeat(128)));
     let nameless = NewSession { device: None, ..world.session(ada) };
-    for session in [named, nameless] {
+    let sealed = NewSession { device: Some(sealed_text(800)), ..world.session(ada) };
+    let odd = NewSession { device: Some(Content::from(" \u{1}\n\u{10ffff} ")), ..world.session(ada) };
+    for session in [named, nameless, sealed, odd] {
         let ended = world.store.create_session(session.clone(), 100).await.unwrap();
         assert_eq!(ended, []);
         let found = world.store.session_by_token(&session.token_hash).await.unwrap();

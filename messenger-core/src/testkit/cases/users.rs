@@ -3,10 +3,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use crate::{
     domain::{DisplayName, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewUser, StoreErrorKind, StoreResult, StoredAddress, Unique,
-        UpdateUser, UserRecord,
+        Content, FoundUser, LoginKey, NamePlace, NewUser, StoreErrorKind, StoreResult, StoredAddress,
+        StoredName, Unique, UpdateUser, UserRecord,
     },
-    testkit::{World, error_kind, race, world::erased_names},
+    testkit::{
+        World, error_kind, race,
+        world::{erased_names, sealed_text},
+    },
 };
 
 pub async fn create_user_stores_account_and_session(world: &World) {
@@ -96,7 +99,7 @@ pub async fn user_of_unknown_id_is_not_found(world: &World) {
 pub async fn user_reads_back_what_was_stored(world: &World) {
     // Sealed content is any bytes; keys may be as long as the port says.
     let (mut user, session) = world.account("it-s_a.name");
-    user.display_name = DisplayName::trusted("🦀 O'Neill \"%_\" \u{10ffff} e\u{301}");
+    user.display_name = shown("🦀 O'Neill \"%_\" \u{10ffff} e\u{301}");
     user.email.content = Content((0..=255).collect());
     user.email.key = (0..320).map(|n| (n % 256) as u8).collect();
     user.password_hash = format!("$argon2id${}", "x".repeat(240));
@@ -106,12 +109,17 @@ pub async fn user_reads_back_what_was_stored(world: &World) {
 
     let (mut longest, session) = world.account("a");
     longest.username = Username::trusted("z".repeat(32));
-    longest.display_name = DisplayName::trusted("🦀".repeat(64));
+    longest.display_name = shown(&"🦀".repeat(64));
     longest.email.key = vec![0];
     longest.created_at = "9999-12-31T23:59:59.999999Z".parse().unwrap();
     world.store.create_user(longest.clone(), session).await.unwrap();
     assert_eq!(world.record(longest.id).await, expected(&longest));
     assert_eq!(world.record(user.id).await, expected(&user));
+
+    let (mut sealed, session) = world.account("sealed");
+    sealed.display_name = StoredName { content: sealed_text(800), key: String::new() };
+    world.store.create_user(sealed.clone(), session).await.unwrap();
+    assert_eq!(world.record(sealed.id).await, expected(&sealed));
 }
 
 pub async fn users_skips_unknown_ids(world: &World) {
@@ -169,6 +177,31 @@ pub async fn find_users_matches_prefixes_of_both_names(world: &World) {
     assert_eq!(find(world, "", None, 10).await, all, "by each name once");
     let found = world.store.find_users("zo", None, 10).await.unwrap();
     assert_eq!(found, [FoundUser { name: "zoe".into(), user: world.record(found[0].user.id).await }]);
+}
+
+pub async fn find_users_finds_by_username_alone_where_the_key_is_empty(world: &World) {
+    let (mut user, session) = world.account("ada");
+    user.display_name = StoredName { content: sealed_text(300), key: String::new() };
+    world.store.create_user(user.clone(), session).await.unwrap();
+    let beginning = &user.display_name.content.to_text().unwrap()[..1];
+    for prefix in [beginning, &beginning.to_lowercase(), "+", " "] {
+        assert_eq!(find(world, prefix, None, 10).await, [""; 0], "{prefix:?}");
+    }
+    for prefix in ["", "a", "ada"] {
+        assert_eq!(find(world, prefix, None, 10).await, ["ada"], "{prefix:?}");
+        assert_eq!(all_pages(world, prefix, 1).await, ["ada"], "{prefix:?}");
+        assert_eq!(find(world, prefix, Some(&place("", "")), 10).await, ["ada"], "{prefix:?}");
+    }
+
+    // A name that is found becomes one that is not.
+    let plain = UpdateUser { display_name: Some(shown("Countess")), ..update(&world.record(user.id).await) };
+    let plain = world.store.update_user(plain).await.unwrap();
+    assert_eq!(find(world, "c", None, 10).await, ["ada"]);
+    let sealed = UpdateUser { display_name: Some(user.display_name.clone()), ..update(&plain) };
+    let sealed = world.store.update_user(sealed).await.unwrap();
+    assert_eq!(sealed.display_name, user.display_name.content);
+    assert_eq!(find(world, "c", None, 10).await, [""; 0]);
+    assert_eq!(find(world, "", None, 10).await, ["ada"]);
 }
 
 pub async fn find_users_pages_by_name(world: &World) {
@@ -249,8 +282,8 @@ pub async fn update_user_changes_only_what_is_given(world: &World) {
     let mut record = world.record(ada).await;
     let untouched = world.record(bob).await;
 
-    let change = UpdateUser { display_name: Some(DisplayName::trusted("Ada L.")), ..update(&record) };
-    record.display_name = DisplayName::trusted("Ada L.");
+    let change = UpdateUser { display_name: Some(shown("Ada L.")), ..update(&record) };
+    record.display_name = Content::from("Ada L.");
     record.version = 2;
     assert_eq!(world.store.update_user(change).await.unwrap(), record);
 
@@ -280,13 +313,13 @@ pub async fn update_user_conflicts_with_an_older_version(world: &World) {
     let first = world.record(ada).await;
     let change = UpdateUser { notify_email: Some(false), ..update(&first) };
     let second = world.store.update_user(change).await.unwrap();
-    let change = UpdateUser { display_name: Some(DisplayName::trusted("Late")), ..update(&first) };
+    let change = UpdateUser { display_name: Some(shown("Late")), ..update(&first) };
     assert_eq!(error_kind(world.store.update_user(change).await), StoreErrorKind::Conflict);
     assert_eq!(world.record(ada).await, second);
 
     let answers = race((0..8).map(|n| {
         let store = Arc::clone(&world.store);
-        let name = DisplayName::trusted(format!("Racer {n}"));
+        let name = shown(&format!("Racer {n}"));
         let change = UpdateUser { display_name: Some(name), ..update(&second) };
         async move { store.update_user(change).await }
     }))
@@ -302,11 +335,8 @@ pub async fn update_user_conflicts_with_an_older_version(world: &World) {
 pub async fn update_user_refuses_a_taken_address(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let (before, other) = (world.record(ada).await, world.record(bob).await);
-    let change = UpdateUser {
-        email: other.email.clone(),
-        display_name: Some(DisplayName::trusted("Bob?")),
-        ..update(&before)
-    };
+    let change =
+        UpdateUser { email: other.email.clone(), display_name: Some(shown("Bob?")), ..update(&before) };
     let answer = world.store.update_user(change).await;
     assert_eq!(error_kind(answer), StoreErrorKind::AlreadyExists(Unique::Email));
     assert_eq!(world.record(ada).await, before, "nothing of it is changed");
@@ -462,7 +492,7 @@ pub(crate) fn expected(user: &NewUser) -> UserRecord {
     UserRecord {
         id: user.id,
         username: user.username.clone(),
-        display_name: user.display_name.clone(),
+        display_name: user.display_name.content.clone(),
         email: Some(user.email.clone()),
         password_hash: Some(user.password_hash.clone()),
         notify_email: true,
@@ -479,10 +509,14 @@ pub(crate) fn update(user: &UserRecord) -> UpdateUser {
     UpdateUser { id: user.id, expected: user.version, display_name: None, email: None, notify_email: None }
 }
 
+fn shown(name: &str) -> StoredName {
+    StoredName::from(&DisplayName::trusted(name))
+}
+
 async fn create_shown(world: &World, username: &str, display_name: &str) -> UserId {
     let (mut user, session) = world.account(username);
     let id = user.id;
-    user.display_name = DisplayName::trusted(display_name);
+    user.display_name = shown(display_name);
     world.store.create_user(user, session).await.unwrap();
     id
 }

@@ -2,8 +2,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::counts;
 use crate::{
-    domain::{ChatId, Revision, Role, Title, UserId},
-    ports::{ChatHead, MemberChat, RosterChange, StoreErrorKind},
+    domain::{ChatId, Revision, Role, UserId},
+    ports::{ChatHead, Content, MemberChat, RosterChange, StoreErrorKind},
     testkit::{Pace, World, error_kind, while_racing},
 };
 
@@ -128,7 +128,7 @@ pub async fn memberships_have_a_later_commit_after_every_change(world: &World) {
     world.store.change_roster(change).await.unwrap();
     rises("a role").await;
     let change = world.change_by(group, ada).await;
-    let change = RosterChange { title: Some(Title::trusted("Other")), ..change };
+    let change = RosterChange { title: Some(Content::from("Other")), ..change };
     world.store.change_roster(change).await.unwrap();
     rises("a title").await;
     world.send(group, dan, "to be erased").await;

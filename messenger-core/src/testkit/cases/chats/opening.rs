@@ -2,9 +2,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{counts, newcomer};
 use crate::{
-    domain::{ChatKind, Revision, Role, Seq, Title, UserId},
-    ports::{Appended, ChatRecord, NewGroup, Opened, StoreErrorKind},
-    testkit::{World, check_chat, error_kind, expected_system, race, world::name},
+    domain::{ChatKind, Revision, Role, Seq, UserId},
+    ports::{Appended, ChatRecord, Content, NewGroup, Opened, RosterChange, StoreErrorKind},
+    testkit::{
+        World, check_chat, error_kind, expected_system, race,
+        world::{name, sealed_text},
+    },
 };
 
 pub async fn open_direct_makes_one_chat_for_each_pair(world: &World) {
@@ -72,7 +75,7 @@ pub async fn open_direct_counts_a_membership_for_both(world: &World) {
 
 pub async fn create_group_stores_members_roles_and_the_system_message(world: &World) {
     let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
-    let title = Title::trusted("🦀".repeat(128));
+    let title = Content::from("🦀".repeat(128));
     let group = NewGroup { title, ..world.new_group(bob, &[cleo, ada]) };
     let made = world.store.create_group(group.clone()).await.unwrap();
     assert_eq!(made, Opened::new(group.id));
@@ -98,6 +101,17 @@ pub async fn create_group_stores_members_roles_and_the_system_message(world: &Wo
     }
     let message = expected_system(group.id, &group.message, 1, 1);
     assert_eq!(check_chat(&*world.store, group.id, ada).await, [message]);
+
+    for title in [sealed_text(300), sealed_text(1600), Content::from(" \u{1}\n\u{10ffff} ")] {
+        let group = NewGroup { title: title.clone(), ..world.new_group(ada, &[bob]) };
+        world.store.create_group(group.clone()).await.unwrap();
+        assert_eq!(world.view(group.id, bob).await.chat.title, Some(title.clone()), "byte for byte");
+        let plain =
+            RosterChange { title: Some(Content::from("Tea")), ..world.change_by(group.id, ada).await };
+        world.store.change_roster(plain).await.unwrap();
+        let sealed = RosterChange { title: Some(title.clone()), ..world.change_by(group.id, ada).await };
+        assert_eq!(world.store.change_roster(sealed).await.unwrap().chat.title, Some(title));
+    }
 
     let alone = world.group([ada]).await;
     let roster = world.store.roster(alone).await.unwrap();

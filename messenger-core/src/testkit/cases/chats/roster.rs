@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{counts, members, newcomer};
 use crate::{
-    domain::{Revision, Role, Seq, SystemEvent, Title},
-    ports::{ChatRecord, MemberRecord, RosterChange, StoreErrorKind},
+    domain::{Revision, Role, Seq, SystemEvent},
+    ports::{ChatRecord, Content, MemberRecord, RosterChange, StoreErrorKind},
     testkit::{Pace, World, check_chat, error_kind, expected_system, race, while_racing},
 };
 
@@ -66,7 +66,7 @@ pub async fn change_roster_adds_removes_and_gives_roles(world: &World) {
         add: vec![dan],
         remove: vec![bob],
         roles: vec![(ada, Role::Admin), (cleo, Role::Owner)],
-        title: Some(Title::trusted("New title")),
+        title: Some(Content::from("New title")),
         ..world.change_by(group, ada).await
     };
     let changed = world.store.change_roster(change.clone()).await.unwrap();
@@ -107,7 +107,7 @@ pub async fn change_roster_conflicts_with_an_older_version(world: &World) {
     let stale = world.change_by(group, ada).await;
     world.add(group, ada, &[cleo]).await;
     let before = world.store.roster(group).await.unwrap();
-    let late = RosterChange { remove: vec![bob], title: Some(Title::trusted("Late")), ..stale };
+    let late = RosterChange { remove: vec![bob], title: Some(Content::from("Late")), ..stale };
     assert_eq!(error_kind(world.store.change_roster(late).await), StoreErrorKind::Conflict);
     assert_eq!(world.store.roster(group).await.unwrap(), before);
     assert_eq!(check_chat(&*world.store, group, bob).await.len(), 2);
@@ -120,7 +120,7 @@ pub async fn change_roster_conflicts_with_an_older_version(world: &World) {
     let version = world.store.roster(group).await.unwrap().chat.roster_version;
     let mut racers = vec![];
     for n in 0..8 {
-        let title = Some(Title::trusted(format!("Title {n}")));
+        let title = Some(Content::from(format!("Title {n}")));
         let change = RosterChange { title, ..world.change_by(group, ada).await };
         let store = Arc::clone(&world.store);
         racers.push(async move { store.change_roster(change).await });
@@ -172,7 +172,7 @@ pub async fn change_roster_writes_its_system_messages_in_order(world: &World) {
     let group = world.group([ada, bob]).await;
     world.send(group, bob, "between").await;
     let mut change = world.change_by(group, ada).await;
-    change.title = Some(Title::trusted("Title"));
+    change.title = Some(Content::from("Title"));
     change
         .messages
         .extend([SystemEvent::MembersAdded, SystemEvent::RoleChanged].map(|e| world.system(bob, e)));
@@ -215,7 +215,7 @@ pub async fn change_roster_with_unknown_or_erased_user_is_not_found(world: &Worl
         let change = RosterChange {
             add: vec![bob, stranger],
             remove: vec![dan],
-            title: Some(Title::trusted("Never")),
+            title: Some(Content::from("Never")),
             ..world.change_by(group, ada).await
         };
         assert_eq!(error_kind(world.store.change_roster(change).await), StoreErrorKind::NotFound);

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{ChatId, Revision, Seq, Title, UserId},
+    domain::{ChatId, Revision, Seq, UserId},
     ports::{
         Anchor, Budget, Content, EditMessage, MemberChat, MoveMarker, RosterChange, StoreErrorKind,
         StoreResult, UpdateUser,
@@ -97,7 +97,7 @@ impl Scene {
             } else {
                 change.add.push(passer_by);
             }
-            let change = RosterChange { title: Some(Title::trusted(format!("{n}-{round}"))), ..change };
+            let change = RosterChange { title: Some(Content::from(format!("{n}-{round}"))), ..change };
             tolerate(self.world.store.change_roster(change).await, StoreErrorKind::Conflict);
             let mute = self.world.store.set_mute(chat, passer_by, Some(self.world.tick())).await;
             tolerate(mute, StoreErrorKind::NotMember);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Play, sorted};
 use crate::{
     domain::{DisplayName, SessionId, UserId},
-    ports::{Content, Store, StoredAddress, UpdateUser},
+    ports::{Content, Store, StoredAddress, StoredName, UpdateUser},
     testkit::{
         model::step::{Pick, Update},
         world::erased_names,
@@ -26,7 +26,9 @@ impl Play {
         let update = UpdateUser {
             id,
             expected: self.version(id, update.stale).await,
-            display_name: update.name.map(|name| DisplayName::trusted(format!("Name {name}"))),
+            display_name: update
+                .name
+                .map(|name| StoredName::from(&DisplayName::trusted(format!("Name {name}")))),
             // Of two reasons to refuse it no port says which is named.
             email: update.address.filter(|_| !update.stale).map(stored_address),
             notify_email: Some(update.notify),

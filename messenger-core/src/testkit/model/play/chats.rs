@@ -2,8 +2,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::Play;
 use crate::{
-    domain::{ChatKind, Role, SystemEvent, Title, UserId},
-    ports::{NewGroup, NewSystemMessage, RosterChange},
+    domain::{ChatKind, Role, SystemEvent, UserId},
+    ports::{Content, NewGroup, NewSystemMessage, RosterChange},
     testkit::{
         model::step::{Pick, Roster},
         world::name,
@@ -40,7 +40,7 @@ impl Play {
     async fn roster_change(&self, roster: Roster) -> RosterChange {
         let chat = self.chat(roster.chat);
         let (messages, title) =
-            (self.notes(&roster), roster.title.map(|n| Title::trusted(format!("Title {n}"))));
+            (self.notes(&roster), roster.title.map(|n| Content::from(format!("Title {n}"))));
         let mut change =
             RosterChange { chat, expected: 1, add: vec![], remove: vec![], roles: vec![], title, messages };
         let Ok(now) = self.world.store.roster(chat).await else { return change };
