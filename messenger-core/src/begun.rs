@@ -74,3 +74,45 @@ impl Placing {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Work that is placed by the first word, and done by the second.
+    fn work(placing: &Placing) -> (BoxFuture<'static, Result<u8>>, [oneshot::Sender<()>; 2]) {
+        let ((first, place), (second, end)) = (oneshot::channel(), oneshot::channel());
+        let placing = placing.clone();
+        let work = async move {
+            let _ = place.await;
+            placing.placed();
+            let _ = end.await;
+            Ok(7)
+        };
+        (work.boxed(), [first, second])
+    }
+
+    #[tokio::test]
+    async fn a_command_is_begun_once_it_is_placed_and_not_before() {
+        let placing = Placing::default();
+        let (work, [place, end]) = work(&placing);
+        let mut begun = Box::pin(placing.begin(work));
+        assert!(futures::poll!(&mut begun).is_pending());
+        place.send(()).unwrap();
+        let mut answer = Box::pin(begun.await.and_then(|number| Ok(number + 1)).answer());
+        assert!(futures::poll!(&mut answer).is_pending());
+        end.send(()).unwrap();
+        assert_eq!(answer.await.unwrap(), 8);
+    }
+
+    #[tokio::test]
+    async fn one_that_never_says_where_it_is_placed_is_begun_when_it_is_done() {
+        let placing = Placing::default();
+        let begun = placing.begin(async { Ok(7) }.boxed()).await;
+        assert!(matches!(begun, Begun::Done(Ok(7))));
+        assert_eq!(begun.and_then(|number| Ok(number + 1)).answer().await.unwrap(), 8);
+    }
+}
