@@ -116,3 +116,39 @@ fn check_declared<T>(name: &str, declared: &[ErrorCode], answer: &Result<T>) {
         "{name} does not declare {kind:?}"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use crate::{
+        Actor, Messenger,
+        commands::LogOut,
+        doc::register,
+        queries::{GetMe, ListChats},
+    };
+
+    #[tokio::test]
+    async fn each_operation_is_measured_with_what_it_came_to() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        let messenger = Messenger::in_memory();
+        let ada = register(&messenger, "ada").await;
+        messenger.query(&ada, GetMe {}).await.unwrap();
+        messenger.query(&ada, ListChats { limit: Some(0), cursor: None }).await.unwrap_err();
+        messenger.execute(&Actor::anonymous(), LogOut {}).await.unwrap_err();
+        let text = handle.render();
+        let counts =
+            text.lines().filter_map(|line| line.strip_prefix("messenger_operation_duration_seconds_count"));
+        let mut counts: Vec<&str> = counts.collect();
+        counts.sort_unstable();
+        let expected = [
+            r#"{operation="GetMe",outcome="ok"} 1"#,
+            r#"{operation="ListChats",outcome="invalid"} 1"#,
+            r#"{operation="LogOut",outcome="unauthenticated"} 1"#,
+            r#"{operation="RegisterUser",outcome="ok"} 1"#,
+        ];
+        assert_eq!(counts, expected);
+    }
+}
