@@ -29,6 +29,8 @@ use tokio_tungstenite::{
     tungstenite::{Bytes, Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
+use crate::asyncapi;
+
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// An id that nothing has.
@@ -55,6 +57,8 @@ pub(crate) struct Socket {
     last_id: u64,
     events: VecDeque<Value>,
     answers: HashMap<u64, Value>,
+    /// Requests of [`begin`](Self::begin) that are not answered yet.
+    asked: HashMap<u64, Value>,
 }
 
 /// How the server ended a socket.
@@ -269,7 +273,7 @@ impl Person {
 
 impl Socket {
     pub(crate) fn of(stream: WebSocketStream<TcpStream>) -> Self {
-        Self { stream, last_id: 0, events: VecDeque::new(), answers: HashMap::new() }
+        Self { stream, last_id: 0, events: VecDeque::new(), answers: HashMap::new(), asked: HashMap::new() }
     }
 
     pub(crate) async fn send(&mut self, message: impl Into<Message>) {
@@ -284,7 +288,9 @@ impl Socket {
     pub(crate) async fn begin(&mut self, method: &str, params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
-        self.say(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.say(&request).await;
+        self.asked.insert(id, request);
         id
     }
 
@@ -370,7 +376,10 @@ impl Socket {
         loop {
             let next = timeout(PATIENCE, self.stream.next()).await.expect("nothing came");
             return match next {
-                Some(Ok(Message::Text(text))) => Ok(text.to_string()),
+                Some(Ok(Message::Text(text))) => {
+                    asyncapi::check_frame(&text);
+                    Ok(text.to_string())
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
                     // The other half of the handshake; the server may have gone without waiting for it.
@@ -416,6 +425,9 @@ impl Socket {
     fn sort(&mut self, frame: Value) {
         match frame["id"].as_u64() {
             Some(id) if frame.get("method").is_none() => {
+                if let Some(request) = self.asked.remove(&id) {
+                    asyncapi::check_answer(&request, &frame);
+                }
                 assert!(self.answers.insert(id, frame).is_none(), "{id} was answered twice");
             }
             _ => {

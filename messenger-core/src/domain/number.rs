@@ -14,7 +14,7 @@ const MAX: u64 = (1 << 53) - 1;
 /// assert!(Seq::ZERO < Seq::new(1));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64, maximum = 9007199254740991_u64))]
 #[serde(transparent)]
 pub struct Seq(u64);
 
@@ -28,7 +28,7 @@ pub struct Seq(u64);
 /// assert_eq!(Revision::ZERO.next().get(), 1);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64, maximum = 9007199254740991_u64))]
 #[serde(transparent)]
 pub struct Revision(u64);
 
