@@ -13,7 +13,7 @@ use crate::{
     domain::ChatId,
     error::{Error, Result},
     ports::{StoreError, StoreErrorKind, StoreResult},
-    tasks::TaskGroup,
+    tasks::{TaskGroup, driven},
 };
 
 /// Several queues of items, each with one worker that commits batches. Items of one chat keep their order,
@@ -75,7 +75,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         // Sending without a timer first: a queue that has room is the rule.
         if let Err(refused) = queue.try_send(waiting) {
             let mpsc::error::TrySendError::Full(waiting) = refused else { return Err(Error::unavailable()) };
-            queue.send_timeout(waiting, self.wait).await.map_err(|_| Error::unavailable())?;
+            let (queue, wait) = (queue.clone(), self.wait);
+            // A place that is given to this waiter while nobody polls it would be kept from others.
+            let placed =
+                async move { queue.send_timeout(waiting, wait).await.map_err(|_| Error::unavailable()) };
+            driven(placed).await?;
         }
         Ok(Placed { answer: answered, wait: self.wait })
     }
@@ -286,6 +290,24 @@ mod tests {
             placed.answer().await.unwrap();
         }
         assert_eq!(doubling.batches(), [vec![1, 2], vec![3, 4], vec![5]]);
+    }
+
+    #[tokio::test]
+    async fn a_place_is_not_kept_from_others_by_who_is_not_polled() {
+        let doubling = Doubling::start(LaneLimits { batch: 1, queue: 1, ..limits(1) }, 0);
+        let first = doubling.place(1).await;
+        turns(3).await;
+        let second = doubling.place(2).await;
+        let mut left_alone = Box::pin(doubling.lanes.place(chat(0), 3));
+        assert!(left_alone.as_mut().now_or_never().is_none(), "there is no room");
+        turns(3).await;
+        doubling.gate.add_permits(4);
+        for (placed, expected) in [(first, 2), (second, 4), (doubling.place(4).await, 8)] {
+            assert_eq!(placed.answer().await.unwrap(), expected);
+        }
+        assert_eq!(doubling.batches(), [[1], [2], [3], [4]]);
+        assert_eq!(left_alone.await.unwrap().answer().await.unwrap(), 6);
+        doubling.end().await;
     }
 
     /// In how many turns the others are let send, of whom so many do in each, before the next batch is taken.

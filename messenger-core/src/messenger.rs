@@ -52,7 +52,8 @@ impl Messenger {
             return operation::execute(cx, command).await;
         }
         // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
-        tasks::answer_of(self.service.tasks.commands.spawn(operation::execute(cx, command)).await)
+        let begun = self.service.tasks.commands.spawn(operation::execute(cx, command));
+        tasks::answer_of(begun.ok_or_else(Error::unavailable)?.await)
     }
 
     /// Begins a command, for a caller who may have many under way. Resolves as soon as the next one of the caller can be

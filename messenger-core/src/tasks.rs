@@ -29,12 +29,20 @@ impl TaskGroup {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
     }
 
-    /// Starts a task that takes no notice of the signal.
+    /// Starts a task that takes no notice of the signal; none once the group has been ended.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
-        self.tasks.spawn(work)
+    ) -> Option<JoinHandle<T>> {
+        // Counted first: whoever ends the group after this look waits for the task.
+        let counted = self.tasks.token();
+        if self.tasks.is_closed() {
+            return None;
+        }
+        Some(tokio::spawn(async move {
+            let _counted = counted;
+            work.await
+        }))
     }
 
     /// Gives the signal, and does not wait.
@@ -107,6 +115,19 @@ mod tests {
         drop(begun);
         tokio::task::yield_now().await;
         assert_eq!(few.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_in_a_group_that_has_ended_and_what_was_begun_is_waited_for() {
+        let group = TaskGroup::default();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let begun = group.spawn(is_done).unwrap();
+        let mut end = Box::pin(group.end());
+        assert!(end.as_mut().now_or_never().is_none(), "one is under way");
+        assert!(group.spawn(async {}).is_none());
+        done.send(7).unwrap();
+        end.await;
+        assert_eq!(begun.await.unwrap(), Ok(7));
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ pub trait Connection: Send + 'static {
     /// Whether all that was sent has been answered, and no transaction is open.
     fn is_at_rest(&self) -> bool;
 
-    /// Asks the server for an answer, in a time that the connection knows.
+    /// Asks the server for an answer. Whoever waits for it gives up after 2 s, and drops the connection.
     fn is_alive(&mut self) -> impl Future<Output = bool> + Send;
 
     /// Tells a connection that it is closed when it is dropped, which is next.
@@ -86,6 +86,9 @@ pub struct Pooled<C: Connection> {
 /// One that was free for longer is asked whether it is still there before it is used.
 pub const QUIET: Duration = Duration::from_secs(5);
 
+/// For its answer: a network that has dropped a connection says nothing. It leaves time to open another.
+const ANSWER: Duration = Duration::from_secs(2);
+
 impl<C: Connect> Pool<C> {
     /// A pool without a connection.
     pub fn new(connect: C, settings: Settings) -> Self {
@@ -143,10 +146,13 @@ impl<C: Connect> Pool<C> {
 
     async fn take(&self, permit: Permit, until: Instant) -> StoreResult<Pooled<C::Connection>> {
         while let Some(mut free) = self.take_free() {
-            if !self.is_doubtful(&free) || timeout_at(until, free.is_alive()).await == Ok(true) {
+            let asked_until = until.min(Instant::now() + ANSWER);
+            if !self.is_doubtful(&free) || timeout_at(asked_until, free.is_alive()).await == Ok(true) {
                 free.permit = Some(permit);
                 return Ok(free);
             }
+            // What has cut off one has probably cut off the others, and to wait for each takes longer than to open one.
+            self.retire_doubtful();
         }
         let connection = self.connect.connect(until).await?;
         let now = Instant::now();
@@ -163,6 +169,11 @@ impl<C: Connect> Pool<C> {
             }
             free.retire();
         }
+    }
+
+    fn retire_doubtful(&self) {
+        let mut doubtful: Vec<_> = lock(&self.free).extract_if(.., |free| self.is_doubtful(free)).collect();
+        doubtful.iter_mut().for_each(|connection| connection.retire());
     }
 
     fn is_doubtful(&self, free: &Pooled<C::Connection>) -> bool {
@@ -237,4 +248,113 @@ impl<C: Connection> Drop for Pooled<C> {
 /// Nothing that is locked here can be left half changed.
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
+    use futures::future::join_all;
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// A server, and whether the network has dropped the connections that there are.
+    #[derive(Debug, Default)]
+    struct Server {
+        opened: AtomicUsize,
+        /// Those opened up to here hear nothing any more.
+        silent: AtomicUsize,
+        retired: AtomicUsize,
+    }
+
+    struct Fake {
+        server: Arc<Server>,
+        number: usize,
+        is_at_rest: AtomicBool,
+    }
+
+    impl Connection for Fake {
+        fn is_at_rest(&self) -> bool {
+            self.is_at_rest.load(Ordering::Relaxed)
+        }
+
+        async fn is_alive(&mut self) -> bool {
+            self.is_at_rest.store(false, Ordering::Relaxed);
+            if self.number <= self.server.silent.load(Ordering::Relaxed) {
+                pending::<()>().await;
+            }
+            self.is_at_rest.store(true, Ordering::Relaxed);
+            true
+        }
+
+        fn retire(&mut self) {
+            self.server.retired.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    struct Opens(Arc<Server>);
+
+    impl Connect for Opens {
+        type Connection = Fake;
+
+        async fn connect(&self, _: Instant) -> StoreResult<Fake> {
+            let number = self.0.opened.fetch_add(1, Ordering::Relaxed) + 1;
+            Ok(Fake { server: Arc::clone(&self.0), number, is_at_rest: AtomicBool::new(true) })
+        }
+    }
+
+    const SECONDS_5: Duration = Duration::from_secs(5);
+
+    fn pool(server: &Arc<Server>) -> Arc<Pool<Opens>> {
+        let settings = Settings {
+            max_connections: 4,
+            max_waiting: 100,
+            acquire_timeout: SECONDS_5,
+            timeout: SECONDS_5 * 6,
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(1800),
+            keeps_free: true,
+        };
+        Arc::new(Pool::new(Opens(Arc::clone(server)), settings))
+    }
+
+    /// Which connection the work was given.
+    async fn work(pool: &Arc<Pool<Opens>>) -> StoreResult<usize> {
+        let work = |connection: Pooled<Fake>| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let number = connection.number;
+            (connection, Ok(number))
+        };
+        pool.run(work).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_a_network_has_dropped_cost_one_wait_and_no_failure() {
+        let server = Arc::<Server>::default();
+        let pool = pool(&server);
+        assert!(join_all((0..4).map(|_| work(&pool))).await.iter().all(Result::is_ok));
+        assert_eq!(server.opened.load(Ordering::Relaxed), 4);
+        advance(QUIET + Duration::from_secs(1)).await;
+        server.silent.store(4, Ordering::Relaxed);
+        let began_at = Instant::now();
+        assert_eq!(work(&pool).await.unwrap(), 5, "a new one");
+        assert!(began_at.elapsed() < ANSWER * 2, "{:?}", began_at.elapsed());
+        assert_eq!(server.retired.load(Ordering::Relaxed), 3, "those that were not asked are closed, too");
+        assert_eq!(pool.available(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_now_is_used_although_an_older_one_was_dropped() {
+        let server = Arc::<Server>::default();
+        let pool = pool(&server);
+        assert!(join_all((0..4).map(|_| work(&pool))).await.iter().all(Result::is_ok));
+        advance(QUIET + Duration::from_secs(1)).await;
+        assert_eq!(work(&pool).await.unwrap(), work(&pool).await.unwrap(), "the one that has just answered");
+        assert_eq!(server.opened.load(Ordering::Relaxed), 4);
+        assert_eq!(server.retired.load(Ordering::Relaxed), 0);
+    }
 }

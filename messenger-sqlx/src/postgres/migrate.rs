@@ -33,8 +33,15 @@ const TABLES: &str = "CREATE TABLE IF NOT EXISTS {schema}.messenger_migrations (
     checksum    bytea  NOT NULL,
     applied_at  bigint NOT NULL
 );
--- Whether nodes that don't know the migration can go on: `expand` or `contract`.
-ALTER TABLE {schema}.messenger_migrations ADD COLUMN IF NOT EXISTS phase text NOT NULL DEFAULT 'contract';
+-- Whether nodes that don't know the migration can go on: `expand` or `contract`. Asked before, because the statement locks
+-- the table also where there is nothing to add, and nodes that start meanwhile have to read it.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute
+        WHERE attrelid = '{schema}.messenger_migrations'::regclass AND attname = 'phase' AND NOT attisdropped)
+    THEN
+        ALTER TABLE {schema}.messenger_migrations ADD COLUMN phase text NOT NULL DEFAULT 'contract';
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS {schema}.messenger_routines (
     release     bigint NOT NULL PRIMARY KEY,

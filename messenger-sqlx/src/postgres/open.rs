@@ -261,7 +261,9 @@ impl PostgresBuilder {
             Source::Pool(pool) => pool.acquire().await.map_err(unreachable)?.detach(),
         };
         // In a transaction, because a pooler may give each another connection, and a statement is sent in two parts.
-        sqlx::raw_sql("BEGIN").execute(&mut conn).await.map_err(unreachable)?;
+        // Whoever changes the table of migrations is waited for without a limit, as for all of what migrates.
+        let begin = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+        sqlx::raw_sql(begin).execute(&mut conn).await.map_err(unreachable)?;
         check_server(&mut conn, place).await?;
         let refused = |error| not_migrated(place, schema, error);
         let pending = pending_migrations(&mut conn, schema, self.migrations).await.map_err(refused)?;

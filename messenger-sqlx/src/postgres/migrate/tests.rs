@@ -202,6 +202,29 @@ async fn a_migration_that_waits_for_a_table_holds_nobody_up() {
     load.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_start_while_a_long_migration_is_under_way() {
+    let database = Database::empty(&server_url()).await;
+    open(&MIGRATIONS, &database).await.close().await;
+    let mut holder = connect(&database.url()).await;
+    execute(&mut holder, "BEGIN; SELECT pg_advisory_xact_lock(7)").await;
+    let long = leaked(Phase::Expand, "SELECT pg_advisory_xact_lock(7)", MIGRATIONS.routines.unwrap());
+    let mut migration = tokio::spawn(release(long, &database).open());
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND objid = 7
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let begun = async {
+        while number(&database, waiting).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), begun).await.unwrap();
+    let another = release(&MIGRATIONS, &database).statement_timeout(Duration::from_millis(500));
+    another.open().await.unwrap().close().await;
+    assert!(timeout(Duration::ZERO, &mut migration).await.is_err(), "it is still under way");
+    execute(&mut holder, "COMMIT").await;
+    migration.await.unwrap().unwrap().close().await;
+}
+
 async fn wait_until_blocked(database: &Database) {
     let blocked = "SELECT count(*) FROM pg_locks AS l WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock'
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
