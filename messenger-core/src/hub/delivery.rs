@@ -40,7 +40,7 @@ pub(super) struct Read {
 }
 
 /// Encodes events for the sockets of one protocol. It belongs in a `static`: an event keeps the bytes of each encoder,
-/// and encoders are identified by address and not by a number, so no socket is ever given the bytes of another
+/// and an encoder is referred to by its `static` and not by a number, so no socket is ever given the bytes of another
 /// protocol.
 ///
 /// The first [`SHARED`](Self::SHARED) encoders used in a process encode each event once, for all sockets. Others work
