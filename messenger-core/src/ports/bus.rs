@@ -150,8 +150,8 @@ pub struct BusError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 const VERSION: u32 = 1;
 
 impl BusMessage {
-    /// Encodes the message for the wire: `{ "v": 1, "topics": [{ "chat": ID }, { "user": ID }, "nodes"], "hint": { … }
-    /// }`.
+    /// Encodes the message for the wire:
+    /// `{ "v": 1, "topics": [{ "chat": ID }, { "user": ID }, "nodes"], "hint": { … } }`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let written = Written { v: VERSION, topics: &self.topics, hint: &self.hint };
         // Ids, numbers and texts always serialise.

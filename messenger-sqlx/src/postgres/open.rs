@@ -169,8 +169,8 @@ impl PostgresBuilder {
         self
     }
 
-    /// For a URL of a pooler that gives each transaction another connection, such as PgBouncer with `pool_mode =
-    /// transaction`. Nothing is then kept on a connection: statements are not prepared in advance, and every intent is
+    /// For a URL of a pooler that gives each transaction another connection, such as PgBouncer with
+    /// `pool_mode = transaction`. Nothing is then kept on a connection: statements are not prepared in advance, and every intent is
     /// a transaction of its own, which takes four round trips instead of one.
     pub fn transaction_pooling(mut self, on: bool) -> Self {
         self.transaction_pooling = on;
