@@ -1,4 +1,4 @@
-//! Whom a request comes from, and from where.
+//! Identifies the client of a request: the person and the network.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -6,34 +6,34 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use messenger_core::{Actor, UserId};
 
-/// Those whose requests share a bound.
+/// A group of requests that share a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Client {
     /// The [`network`] of the address, if that is known.
     pub(crate) network: Option<IpAddr>,
-    /// Who it is, once that is known.
+    /// The person, once known.
     pub(crate) person: Option<UserId>,
 }
 
 impl Client {
-    /// Somebody at this address.
+    /// An unknown person at this address.
     pub(crate) fn at(address: Option<IpAddr>) -> Self {
         Self { network: address.map(network), person: None }
     }
 
-    /// Who is logged in, from wherever.
+    /// The logged-in person, from any address.
     #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) fn of(actor: &Actor) -> Self {
         Self { network: None, person: actor.user().ok() }
     }
 
-    /// Who has been found to be `actor`.
+    /// Adds the person who has been authenticated as `actor`.
     pub(crate) fn known(self, actor: &Actor) -> Self {
         Self { person: actor.user().ok(), ..self }
     }
 }
 
-/// What one client can't leave at will: an IPv4 address, or the /64 of an IPv6 address.
+/// The part of an address that a client can't change at will: an IPv4 address, or the /64 of an IPv6 address.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -41,7 +41,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client's address: the connection's, or what the last trusted proxy says.
+/// The client's address: that of the connection, or the one that the last trusted proxy reports.
 pub(crate) fn address(
     extensions: &Extensions,
     headers: &HeaderMap,
@@ -58,7 +58,7 @@ fn forwarded(headers: &HeaderMap, from_right: usize) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for");
     let hops: Vec<&str> =
         values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
-    // With fewer hops than proxies, somebody reached an inner proxy directly; the leftmost is all there is.
+    // With fewer hops than proxies, the client reached an inner proxy directly; the leftmost is all there is.
     let hop = hops.get(hops.len().saturating_sub(from_right))?.trim();
     // Some proxies add the port.
     let bare = hop.trim_start_matches('[').trim_end_matches(']');

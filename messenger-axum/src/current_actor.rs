@@ -4,10 +4,10 @@ use messenger_core::{Actor, Error, Messenger};
 
 use crate::{Problem, door::bearer};
 
-/// Who is asking, for a host's own routes: the person whose session token the request carries.
+/// The caller, for a host's own routes: the person whose session token the request carries.
 ///
-/// A request without a valid token is answered with a 401 problem. The state of the router must be a
-/// [`Messenger`], or have one (axum's `FromRef`).
+/// A request without a valid token is answered with a 401 problem. The state of the router must be a [`Messenger`], or
+/// provide one (axum's `FromRef`).
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -1,4 +1,4 @@
-//! What all routes and sockets share.
+//! The shared state of all routes and sockets.
 
 use std::{
     net::IpAddr,
@@ -19,7 +19,7 @@ use crate::{
     options::Options,
 };
 
-/// The messenger with what the router keeps of its own; a cheap clone.
+/// The messenger together with the router's own state; a cheap clone.
 #[derive(Clone)]
 pub(crate) struct Door(Arc<Inner>);
 
@@ -28,9 +28,9 @@ pub(crate) struct Inner {
     pub(crate) limits: Limiter,
     pub(crate) admission: Admission,
     pub(crate) options: Options,
-    /// The document of the routes, once somebody has asked for it.
+    /// The OpenAPI document, once it was requested.
     pub(crate) openapi: OnceLock<Bytes>,
-    /// Gives out the ids of requests.
+    /// Generates the ids of requests.
     pub(crate) context: Context,
 }
 
@@ -56,16 +56,16 @@ impl Door {
         }))
     }
 
-    /// Does this, unless it takes longer than a request may.
+    /// Runs the work, within the time limit of a request.
     ///
     /// # Errors
-    /// Those of the work; `unavailable` when it takes too long.
+    /// The error of the work; `unavailable` if it takes too long.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let done = tokio::time::timeout(self.timeout(), work).await;
         done.unwrap_or_else(|late| Err(Error::Unavailable(Some(late.into()))))
     }
 
-    /// Who is asking, if they may ask now.
+    /// Authenticates the caller, and checks that they may make a request now.
     pub(crate) async fn admit(&self, access: Access, parts: &Parts) -> Result<Actor> {
         match access {
             Access::Anyone => {
@@ -76,7 +76,7 @@ impl Door {
         }
     }
 
-    /// Who has this token. It counts as a request of the person if it `asks` for something.
+    /// Authenticates the person who has this token. With `asks`, it counts as a request of the person.
     pub(crate) async fn log_in(&self, parts: &Parts, token: Option<&str>, asks: bool) -> Result<Actor> {
         let found = match token {
             Some(token) => {
@@ -95,7 +95,7 @@ impl Door {
         }
     }
 
-    /// Where the request comes from, whoever it is.
+    /// The origin of the request, whoever makes it.
     pub(crate) fn client(&self, parts: &Parts) -> Client {
         Client::at(self.address(parts))
     }
@@ -109,7 +109,7 @@ impl Door {
     }
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750).
+/// Reads the token of `Authorization: Bearer …` (RFC 6750).
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use messenger_core::{Error, Result};
 use serde::Serialize;
 
-/// How a result is encoded for a message of a socket.
+/// The encoding of a result in a message of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// JSON text.
@@ -16,7 +16,7 @@ impl Encoding {
     /// Encodes a value.
     ///
     /// # Errors
-    /// [`Error::Internal`] if it has no form in the encoding, which no result of an operation is.
+    /// [`Error::Internal`] if it can't be represented in the encoding, which never happens to results of operations.
     pub(crate) fn encode(self, value: &impl Serialize) -> Result<Bytes> {
         match self {
             Self::Json => serde_json::to_vec(value).map(Bytes::from).map_err(Error::internal),

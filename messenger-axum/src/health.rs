@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can work.
+//! Liveness and readiness of the process.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use messenger_core::{Error, Messenger};
 
 use crate::{Options, Problem, door::Door, layers::observe};
 
-/// A store that answers later than this is no store to send people to.
+/// A store that answers later than this does not count as ready.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// `GET /health/live` and `GET /health/ready`, for a host that wants them at its root too, where orchestrators look.
+/// `GET /health/live` and `GET /health/ready`, for a host that also wants them at its root, where orchestrators look.
 ///
-/// `live` is 200 as long as the process answers. `ready` is 200 if the store can be reached, and else a 503
+/// `live` is 200 as long as the process answers. `ready` is 200 if the store can be reached, and otherwise a 503
 /// problem; it answers within five seconds.
 ///
 /// ```

@@ -7,7 +7,7 @@ use messenger_signalr::SignalROptions;
 #[cfg(any(feature = "ws", feature = "signalr"))]
 use messenger_socket::UnsentLimits;
 
-/// How the router behaves. The defaults suit a public service behind nothing at all.
+/// How the router behaves. The defaults suit a public service without a reverse proxy.
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,45 +81,46 @@ impl Options {
         Self::default()
     }
 
-    /// Bytes that the body of a request may have (256 KiB); more is 413 `tooLarge`.
+    /// Maximum number of bytes of the body of a request (256 KiB); more is 413 `tooLarge`.
     #[must_use]
     pub const fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// How long the body of a request may take to come (30 s); longer is 408 `tooSlow`, and the connection is closed.
+    /// How long receiving the body of a request may take (30 s); longer is 408 `tooSlow`, and the connection is closed.
     #[must_use]
     pub const fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
     }
 
-    /// How many bytes a second the body of a request must bring on average, once it has been waited for longer than
-    /// `grace` (240 bytes a second after 5 s, as Kestrel's
+    /// The minimum average rate of the body of a request, in bytes per second, after a time of `grace` (240 bytes a
+    /// second after 5 s, as in Kestrel's
     /// [`MinRequestBodyDataRate`](https://learn.microsoft.com/dotnet/api/microsoft.aspnetcore.server.kestrel.core.kestrelserverlimits.minrequestbodydatarate));
-    /// less is 408 `tooSlow`, and the connection is closed. With 0 only the [time](Self::body_timeout) counts.
+    /// a slower one is 408 `tooSlow`, and the connection is closed. With 0 only the [total time](Self::body_timeout) is
+    /// limited.
     #[must_use]
     pub const fn body_rate(mut self, bytes_per_second: u32, grace: Duration) -> Self {
         self.body_rate = BodyRate { bytes_per_second, grace };
         self
     }
 
-    /// Bytes of bodies that have come in part, and again of those whose requests wait for their turn (64 MiB in all, of which one network may have a quarter and one person a
-    /// sixteenth). Where that is used up, the body that has been waited for longest is 408 `tooSlow` if that is more than
-    /// a second, and else the one that comes is refused: 429 `rateLimited` for the share of a client, 503
-    /// `unavailable` for the whole.
+    /// Maximum number of bytes of bodies that are partly received, and separately of bodies whose requests wait for
+    /// their turn (64 MiB in all, of which one network may have a quarter and one person a sixteenth). If it is used
+    /// up, the body that has been waited for longest is 408 `tooSlow` if that is more than a second, and otherwise the
+    /// new one is refused: 429 `rateLimited` for the share of a client, 503 `unavailable` for the whole.
     #[must_use]
     pub const fn unread_limit(mut self, bytes: usize) -> Self {
         self.unread_limit = bytes;
         self
     }
 
-    /// Bytes of answers that clients have yet to take (64 MiB in all, of which one network may have a quarter and one
-    /// person a sixteenth; one answer at a time may be longer). Where that is used up, the answer of which nothing was
-    /// taken for longest is given up if that is more than a second, and else the one that comes is refused, as with
-    /// [`unread_limit`](Self::unread_limit); answers of up to 64 KiB and those of commands never are. What the
-    /// server itself and the system hold of an answer does not count.
+    /// Maximum number of bytes of answers that clients have yet to read (64 MiB in all, of which one network may have a
+    /// quarter and one person a sixteenth; one answer at a time may be longer). If it is used up, the answer that has
+    /// made no progress for longest is aborted if that is more than a second, and otherwise the new one is refused, as
+    /// with [`unread_limit`](Self::unread_limit); answers of up to 64 KiB and those of commands are never refused. What
+    /// the HTTP server itself and the operating system buffer of an answer does not count.
     #[cfg(any(feature = "ws", feature = "signalr"))]
     #[must_use]
     pub const fn unsent_limit(mut self, bytes: usize) -> Self {
@@ -127,14 +128,14 @@ impl Options {
         self
     }
 
-    /// How long a client may take nothing of an answer (30 s); then the rest of it is given up.
+    /// How long a client may read nothing of an answer (30 s); then the rest of it is aborted.
     #[must_use]
     pub const fn answer_timeout(mut self, timeout: Duration) -> Self {
         self.answer_timeout = timeout;
         self
     }
 
-    /// Bytes that a frame from a socket may have (256 KiB, which is enough to resume 5,000 chats); more ends the
+    /// Maximum number of bytes of a frame from a socket (256 KiB, which is enough to resume 5,000 chats); more ends the
     /// socket with code 1009.
     #[must_use]
     pub const fn frame_limit(mut self, bytes: usize) -> Self {
@@ -142,27 +143,27 @@ impl Options {
         self
     }
 
-    /// How long a request may take to be worked on (30 s), waiting for its turn included; longer is
-    /// 503 `unavailable`. The times for [its body](Self::body_timeout) and [its answer](Self::answer_timeout) come on top.
-    /// Sockets last; but a request on one that holds up those behind it is given up after that time.
+    /// How long processing a request may take (30 s), including the wait for its turn; longer is 503 `unavailable`. The
+    /// times for [its body](Self::body_timeout) and [its answer](Self::answer_timeout) are added to it. Sockets are not
+    /// limited; but a request on one that blocks those behind it is given up after that time.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How many requests are worked on at the same time (512), and how many more may wait for their turn (1024). One
-    /// network may have a quarter of each, one person a sixteenth. Clients that wait take turns with each other. What
-    /// comes on top is refused at once: 429 `rateLimited` for the share of a client, 503 `unavailable` for the whole.
-    /// Sockets are not counted.
+    /// How many requests are processed at the same time (512), and how many more may wait for their turn (1024). One
+    /// network may have a quarter of each, one person a sixteenth. Waiting clients take turns. Further requests are
+    /// refused at once: 429 `rateLimited` for the share of a client, 503 `unavailable` for the whole. Sockets are not
+    /// counted.
     #[must_use]
     pub const fn concurrency(mut self, at_once: usize, waiting: usize) -> Self {
         self.concurrency = (at_once, waiting);
         self
     }
 
-    /// The same for requests that try or set a password (16 and 256), from all doors: they have a queue of their own, so
-    /// that nothing else waits for them. How many passwords are hashed at the same time is the business of
+    /// The same for requests that try or set a password (16 and 256), over REST and sockets: they have a queue of their
+    /// own, so that nothing else waits for them. How many passwords are hashed at the same time is set by
     /// [`PasswordCost`](messenger_core::PasswordCost).
     #[must_use]
     pub const fn password_concurrency(mut self, at_once: usize, waiting: usize) -> Self {
@@ -170,36 +171,36 @@ impl Options {
         self
     }
 
-    /// How often one caller may ask; `None` for no limits. Every node counts for itself.
+    /// The rate limits of one caller; `None` for no limits. Every node counts separately.
     #[must_use]
     pub fn rate_limits(mut self, limits: impl Into<Option<RateLimits>>) -> Self {
         self.rate_limits = limits.into();
         self
     }
 
-    /// How many reverse proxies stand in front that append to `X-Forwarded-For` (0).
+    /// How many reverse proxies in front of the service append to `X-Forwarded-For` (0).
     ///
-    /// With `n`, the `n`th address from the right is the client's: what stands further left the client may
-    /// have written itself. With 0 the header is not looked at, and the address is that of the connection, which
-    /// axum knows if the host serves with `into_make_service_with_connect_info::<SocketAddr>()`. Where no
-    /// address is known, the limits by address don't apply, and a warning is logged once.
+    /// With `n`, the `n`th address from the right is the client's: addresses further left may have been written by the
+    /// client itself. With 0 the header is ignored, and the address is that of the connection, which axum knows if the
+    /// host serves with `into_make_service_with_connect_info::<SocketAddr>()`. If no address is known, the limits by
+    /// address don't apply, and a warning is logged once.
     #[must_use]
     pub const fn trusted_proxies(mut self, count: usize) -> Self {
         self.trusted_proxies = count;
         self
     }
 
-    /// Web pages of these origins (such as `https://chat.example.org`) may call the API from a browser.
-    /// None by default: pages of the API's own origin always may.
+    /// Lets web pages of these origins (such as `https://chat.example.org`) call the API from a browser. None by
+    /// default: pages of the API's own origin always may.
     ///
-    /// A host with other wishes leaves this out and puts a CORS layer of its own around the router.
+    /// A host with other requirements leaves this out and puts its own CORS layer around the router.
     #[must_use]
     pub fn allow_origins(mut self, origins: impl IntoIterator<Item = HeaderValue>) -> Self {
         self.origins = origins.into_iter().collect();
         self
     }
 
-    /// How much may wait to be written to sockets of both kinds. A connection is let have at least four times the
+    /// How much may wait to be written to sockets of both kinds. The limit of one connection is at least four times the
     /// [longest frame](Self::frame_limit) of a raw WebSocket.
     #[cfg(any(feature = "ws", feature = "signalr"))]
     #[must_use]
@@ -224,7 +225,7 @@ impl Options {
         self
     }
 
-    /// How the SignalR hub behaves: as ASP.NET Core's does by default, with stateful reconnect allowed.
+    /// How the SignalR hub behaves: by default as in ASP.NET Core, with stateful reconnect allowed.
     #[cfg(feature = "signalr")]
     #[must_use]
     pub fn signalr(mut self, options: SignalROptions) -> Self {
@@ -232,7 +233,7 @@ impl Options {
         self
     }
 
-    /// Whether the API is described at `/openapi.json` and `/docs` (yes). [`openapi`](crate::openapi()) gives the
+    /// Whether the API is described at `/openapi.json` and `/docs` (yes). [`openapi`](crate::openapi()) returns the
     /// document in any case.
     #[must_use]
     pub const fn docs(mut self, served: bool) -> Self {
@@ -241,24 +242,24 @@ impl Options {
     }
 }
 
-/// What a body must bring.
+/// The minimum rate of a body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyRate {
     pub(crate) bytes_per_second: u32,
     pub(crate) grace: Duration,
 }
 
-/// How often one caller may ask. Beyond it the answer is 429 `rateLimited` with `Retry-After`.
+/// The rate limits of one caller. Beyond them the answer is 429 `rateLimited` with `Retry-After`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Requests of one person, over all of its sessions and sockets; of one address while nobody is logged in
-    /// (50 a second, 200 at once).
+    /// Requests of one person, over all of their sessions and sockets; or of one address, for callers who are not
+    /// logged in (50 a second, 200 at once).
     pub requests: Rate,
     /// Registrations and log-ins from one address (5 a second, 30 at once). An IPv6 address counts by its /64.
     pub logins: Rate,
-    /// Wrong passwords for one login (a username and a mail address count apart), from wherever (one in 30 s, 10 at
-    /// once), and likewise for one person who is asked for the password again. Until the next one is due, no password
-    /// is tried there at all; sessions that exist go on.
+    /// Wrong passwords for one login (username and mail address count separately), from any address (one in 30 s, 10 at
+    /// once), and likewise for one person who is asked for the password again. When they are used up, no password is
+    /// tried for that login or person until the next one is due; existing sessions continue.
     pub wrong_passwords: Rate,
 }
 
@@ -287,12 +288,12 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many a second (at least 1) in the long run, and `burst` (at least 1) at once.
+    /// `count` per second (at least 1) in the long run, and `burst` (at least 1) at once.
     pub fn per_second(count: u32, burst: u32) -> Self {
         Self::every(Duration::from_secs(1) / count.max(1), burst)
     }
 
-    /// One in each `interval` (at least 1 ns) in the long run, and `burst` (at least 1) at once.
+    /// One per `interval` (at least 1 ns) in the long run, and `burst` (at least 1) at once.
     pub fn every(interval: Duration, burst: u32) -> Self {
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         Self { interval: interval.max(Duration::from_nanos(1)), burst }

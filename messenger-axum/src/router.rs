@@ -11,7 +11,7 @@ use crate::{
     rest,
 };
 
-/// All of the API, to be mounted where the host likes.
+/// The router of the whole API, to be mounted at any path.
 ///
 /// ```
 /// use axum::Router;
@@ -24,8 +24,8 @@ use crate::{
 /// # });
 /// ```
 ///
-/// The limits by address need the address: serve with
-/// `app.into_make_service_with_connect_info::<SocketAddr>()`, or see [`Options::trusted_proxies`].
+/// The limits by address require the address: serve with `app.into_make_service_with_connect_info::<SocketAddr>()`, or
+/// see [`Options::trusted_proxies`].
 pub fn router(messenger: Messenger, options: Options) -> Router {
     let origins = options.origins.clone();
     let docs = if options.docs { openapi::routes() } else { Router::new() };
@@ -41,7 +41,7 @@ pub fn router(messenger: Messenger, options: Options) -> Router {
     if origins.is_empty() { router } else { router.layer(cors(&origins)) }
 }
 
-/// The routes of the sockets that are served.
+/// The routes of the enabled sockets.
 #[cfg(any(feature = "ws", feature = "signalr"))]
 fn sockets(door: &Door) -> Router<Door> {
     let sockets = crate::sockets::Sockets::new(door.clone());

@@ -5,9 +5,9 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Who is asking.
+/// The caller of an operation.
 ///
-/// An actor is an argument of every command and never one of its fields: a deserialised body can't say who sent it.
+/// An actor is an argument of every command and never one of its fields: a deserialised body can't forge the caller.
 ///
 /// ```
 /// use messenger_core::{Actor, UserId};
@@ -23,7 +23,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Nobody in particular: may register and log in.
+    /// An unauthenticated caller: may register and log in.
     pub const fn anonymous() -> Self {
         Self { user: None, session: None }
     }
@@ -40,7 +40,7 @@ impl Actor {
     /// The person.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] if it is nobody.
+    /// [`Error::Unauthenticated`] if the caller is anonymous.
     pub const fn user(&self) -> Result<UserId> {
         match self.user {
             Some(user) => Ok(user),
@@ -48,12 +48,12 @@ impl Actor {
         }
     }
 
-    /// The session that the person was authenticated by, if it was by one.
+    /// The session that authenticated the person, if one did.
     pub fn session(&self) -> Option<SessionId> {
         self.session.map(|(session, _)| session)
     }
 
-    /// When that session ends if it is not used.
+    /// When that session expires if it is not used.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.session.map(|(_, expires_at)| expires_at)
     }

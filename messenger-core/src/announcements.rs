@@ -1,4 +1,4 @@
-//! What the connections are told of what has been stored: the messages for the hub and the bus.
+//! Announcements of what has been stored: the messages for the hub and the bus.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,16 +11,16 @@ use crate::{
     },
 };
 
-/// A message that has been stored, by this send or by an earlier one with the same client id.
+/// A message that has been stored by this send, or by an earlier one with the same client id.
 #[derive(Debug)]
 pub(crate) struct SentMessage {
     pub(crate) message: Message,
     pub(crate) created: bool,
-    /// Whether the send that stored it asked for the same.
+    /// Whether the send that stored it made the same request.
     pub(crate) same_request: bool,
 }
 
-/// An event of a chat, addressed to its members and to those whom it adds.
+/// An event of a chat, addressed to its members and to the people it adds.
 pub(crate) fn chat_event(chat: ChatId, event: Event) -> BusMessage {
     let mut topics = vec![Topic::Chat(chat)];
     if let Event::ChatUpdated(update) = &event
@@ -41,23 +41,23 @@ pub(crate) fn changes(chat: &ChatRecord, records: Vec<MessageRecord>) -> StoreRe
     records.into_iter().map(event).collect()
 }
 
-/// People are members of a chat from this revision on.
+/// Announces that people are members of a chat from this revision on.
 pub(crate) fn added(chat: ChatId, revision: Revision, users: Vec<UserId>) -> BusMessage {
     let topics = users.iter().map(|user| Topic::User(*user)).collect();
     BusMessage { topics, hint: Arc::new(Hint::Added { chat, revision, users }) }
 }
 
-/// Sessions of a person have ended, and their connections end with them.
+/// Announces that sessions of a person have ended, so that their connections are ended, too.
 pub(crate) fn sessions_ended(user: UserId, sessions: Vec<SessionId>) -> BusMessage {
     BusMessage { topics: vec![Topic::User(user)], hint: Arc::new(Hint::SessionsEnded { user, sessions }) }
 }
 
-/// All nodes compare with the store what these topics name.
+/// Makes all nodes compare with the store what these topics name.
 pub(crate) fn invalidation(topics: Vec<Topic>) -> BusMessage {
     BusMessage { topics, hint: Arc::new(Hint::Invalidate {}) }
 }
 
-/// The answers for the senders of a batch that was appended, and the events for the chats.
+/// Makes the answers for the senders of a batch that was appended, and the events for the chats.
 pub(crate) fn appended(
     batch: Vec<StoreResult<Appended>>,
 ) -> (Vec<StoreResult<SentMessage>>, Vec<BusMessage>) {
@@ -74,7 +74,7 @@ pub(crate) fn appended(
                 Ok(sent)
             }
             Appended::Existing { record, same_request } => {
-                // Whoever stored it may not have been answered, and then has told nobody.
+                // The send that stored it may have lost its answer, and then has not told anybody.
                 messages.push(invalidation(vec![Topic::Chat(record.chat)]));
                 sent(record, false, same_request)
             }
@@ -87,14 +87,14 @@ fn sent(record: MessageRecord, created: bool, same_request: bool) -> StoreResult
     Ok(SentMessage { message: convert::message(record)?, created, same_request })
 }
 
-/// The chats of a batch whose answer was lost, and which may be stored, are compared with the store.
+/// Makes all nodes compare the chats of a batch with the store: its answer was lost, and it may be stored.
 pub(crate) fn append_in_doubt(batch: &[NewMessage]) -> Vec<BusMessage> {
     let chats: BTreeSet<ChatId> = batch.iter().map(|message| message.chat).collect();
     chats.into_iter().map(|chat| invalidation(vec![Topic::Chat(chat)])).collect()
 }
 
-/// The events for a batch of marks that moved. In a chat of more than `ephemeral_members`, only the person's own
-/// connections are told.
+/// Makes the events for a batch of marks that moved. In a chat with more than `ephemeral_members` members, only the
+/// person's own connections are told.
 pub(crate) fn marks_moved(
     batch: &[MoveMarker],
     answers: &[StoreResult<MarkerMoved>],

@@ -1,4 +1,4 @@
-//! A command in two stages: first it is placed, then it is answered.
+//! A command in two stages: first it is placed in order, then it is answered.
 
 use std::{
     future::poll_fn,
@@ -13,11 +13,11 @@ use futures::future::BoxFuture;
 
 use crate::error::Result;
 
-/// A command that the next one of the same caller can't overtake any more.
+/// A command that the caller's next command can no longer overtake.
 pub enum Begun<T> {
     /// It is done.
     Done(Result<T>),
-    /// It has its place in the queue for the next commit. Dropping this is as dropping
+    /// It has its place in the queue for the next commit. Dropping this has the same effect as dropping
     /// [`execute`](crate::Messenger::execute).
     UnderWay(BoxFuture<'static, Result<T>>),
 }
@@ -34,7 +34,7 @@ impl<T> Begun<T> {
         }
     }
 
-    /// Makes something else of the answer, once it is there.
+    /// Converts the answer, once it is there.
     #[must_use]
     pub fn and_then<U>(self, make: impl FnOnce(T) -> Result<U> + Send + 'static) -> Begun<U>
     where
@@ -47,7 +47,7 @@ impl<T> Begun<T> {
     }
 }
 
-/// Says from within a command that it is placed.
+/// Lets a command report that it is placed.
 #[derive(Clone, Default)]
 pub(crate) struct Placing(Arc<AtomicBool>);
 
@@ -56,14 +56,14 @@ impl Placing {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Works until the command is placed or done.
+    /// Runs the command until it is placed or done.
     pub(crate) async fn begin<T>(self, work: BoxFuture<'static, Result<T>>) -> Begun<T> {
         let mut work = Some(work);
         poll_fn(|task| {
             let Some(mut begun) = work.take() else { return Poll::Pending };
             match begun.as_mut().poll(task) {
                 Poll::Ready(answer) => Poll::Ready(Begun::Done(answer)),
-                // Only the work itself says so, and it has just been polled.
+                // Only this command sets the flag, and it has just been polled.
                 Poll::Pending if self.0.load(Ordering::Relaxed) => Poll::Ready(Begun::UnderWay(begun)),
                 Poll::Pending => {
                     work = Some(begun);
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// Work that is placed by the first word, and done by the second.
+    /// Work that is placed by the first signal, and done by the second.
     fn work(placing: &Placing) -> (BoxFuture<'static, Result<u8>>, [oneshot::Sender<()>; 2]) {
         let ((first, place), (second, end)) = (oneshot::channel(), oneshot::channel());
         let placing = placing.clone();

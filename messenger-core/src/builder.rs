@@ -14,7 +14,7 @@ use crate::{
     stores::InstrumentedStore,
 };
 
-/// Puts a [`Messenger`] together.
+/// Configures and builds a [`Messenger`].
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -39,10 +39,10 @@ pub struct Builder {
 }
 
 impl Messenger {
-    /// A service that keeps everything in memory: for trying out and for tests.
+    /// A service that keeps everything in memory: for experiments and tests.
     ///
     /// # Panics
-    /// Outside a tokio runtime, where its tasks run.
+    /// Panics outside a tokio runtime, which runs its tasks.
     pub fn in_memory() -> Self {
         let settings = Settings {
             password_cost: PasswordCost { memory_kib: 64, passes: 1, ..PasswordCost::default() },
@@ -52,7 +52,7 @@ impl Messenger {
         Self::builder(Arc::new(MemoryStore::new())).settings(settings).build().expect("the cost is possible")
     }
 
-    /// A service on this store; presence and bus within the process, unless others are given.
+    /// Builds a service on this store; presence and bus are within the process, unless others are given.
     pub fn builder(store: Arc<dyn Store>) -> Builder {
         Builder::new(store)
     }
@@ -72,49 +72,49 @@ impl Builder {
         }
     }
 
-    /// Presence shared by several nodes.
+    /// Uses a presence that several nodes share.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn PresenceStore>) -> Self {
         self.presence = Some(presence);
         self
     }
 
-    /// A bus between several nodes, which need a [presence](Self::presence) that they share, too.
+    /// Uses a bus between several nodes, which must also share a [presence](Self::presence).
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
         self.bus = Some(bus);
         self
     }
 
-    /// What the host adds to the rules.
+    /// Uses the host's policy.
     #[must_use]
     pub fn policy(mut self, policy: Arc<dyn Policy>) -> Self {
         self.policy = Some(policy);
         self
     }
 
-    /// Time, ids and randomness from elsewhere than the system.
+    /// Uses another source of time, ids and randomness than the system.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Other limits than the default ones.
+    /// Uses other limits than the default ones.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Other settings than the default ones.
+    /// Uses other settings than the default ones.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Measures every intent of the store, as [`InstrumentedStore`] says. Off unless it is asked for.
+    /// Measures every intent of the store, as [`InstrumentedStore`] describes. Off by default.
     #[must_use]
     pub const fn instrument_store(mut self, on: bool) -> Self {
         self.instrument_store = on;
@@ -124,10 +124,10 @@ impl Builder {
     /// Starts the service.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a password cost that Argon2 can't have, and for a bus without a presence.
+    /// [`Error::Internal`] for a password cost that Argon2 does not allow, and for a bus without a presence.
     ///
     /// # Panics
-    /// Outside a tokio runtime, where the service's tasks run until [`Messenger::close`].
+    /// Panics outside a tokio runtime, which runs the service's tasks until [`Messenger::close`].
     pub fn build(self) -> Result<Messenger> {
         let Self { store, presence, bus, policy, context, limits, settings, instrument_store } = self;
         let store = if instrument_store { Arc::new(InstrumentedStore::new(store)) } else { store };

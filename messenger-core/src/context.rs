@@ -1,4 +1,4 @@
-//! Where time, ids and randomness come from, so that a command is deterministic under test.
+//! The sources of time, ids and randomness, so that a command is deterministic in tests.
 
 use std::{
     cell::RefCell,
@@ -14,13 +14,13 @@ use crate::domain::{Id, Timestamp};
 
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
-    /// The moment it is.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
 /// Gives random bytes.
 pub trait Random: Send + Sync + 'static {
-    /// Fills `bytes`; the system's must be fit for keys and tokens.
+    /// Fills `bytes`; the system's implementation must be fit for keys and tokens.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -43,7 +43,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Of this clock and this source of randomness.
+    /// Uses this clock and this source of randomness.
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self { clock, random, last_id: Arc::default() }
     }
@@ -53,12 +53,12 @@ impl Context {
         Self::new(Arc::new(SystemClock), Arc::new(SystemRandom))
     }
 
-    /// A clock that stands at 2026-01-01T00:00:00Z and numbers that are not random: for tests.
+    /// A clock fixed at 2026-01-01T00:00:00Z and numbers that are not random: for tests.
     pub fn fixed() -> Self {
         Self::new(Arc::new(ManualClock::default()), Arc::new(CountingRandom::default()))
     }
 
-    /// The moment it is.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -68,15 +68,16 @@ impl Context {
         &self.clock
     }
 
-    /// So many random bytes.
+    /// Returns `N` random bytes.
     pub fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.random.fill(&mut bytes);
         bytes
     }
 
-    /// A new id: UUIDv7, greater than every id this context gave before (RFC 9562, section 6.2, method 3:
-    /// the twelve bits after the milliseconds are a fraction of the millisecond, advanced when it stands still).
+    /// Makes a new id: a UUIDv7, greater than every id that this context has made before (RFC 9562, section 6.2, method
+    /// 3: the twelve bits after the milliseconds are a fraction of the millisecond, incremented when the clock stands
+    /// still).
     pub fn id<K>(&self) -> Id<K> {
         let micros = self.now().as_micros().unsigned_abs();
         // Milliseconds in the upper bits, 12 bits of 1/4096 ms below.
@@ -125,9 +126,9 @@ pub struct SystemRandom;
 impl Random for SystemRandom {
     /// # Panics
     ///
-    /// If the system has no randomness: a token that could be guessed is worse.
+    /// If the system has no randomness: a guessable token would be worse.
     fn fill(&self, bytes: &mut [u8]) {
-        // Ids take a few bytes each and are no secrets; keys and tokens are asked of the system one by one.
+        // Ids take a few bytes each and are not secret; keys and tokens are requested from the system one by one.
         if bytes.len() <= Pool::AT_MOST { POOL.with_borrow_mut(|pool| pool.take(bytes)) } else { ask(bytes) }
     }
 }
@@ -136,7 +137,7 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 512], taken: 512 }) };
 }
 
-/// Random bytes in store, because a call of the system costs more than all else about an id.
+/// A pool of random bytes, because a system call costs more than everything else about an id.
 struct Pool {
     bytes: [u8; 512],
     taken: usize,
@@ -162,7 +163,7 @@ fn ask(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the system gives random bytes");
 }
 
-/// A clock that moves when it is told to: for tests.
+/// A clock that only moves when told to: for tests.
 ///
 /// ```
 /// use std::time::Duration;
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
     use crate::domain::Message;
 
-    /// A clock that shows what it is set to, also backwards.
+    /// A clock that shows the time it is set to, which may go backwards.
     struct Set(AtomicI64);
 
     impl Clock for Set {
@@ -229,7 +230,7 @@ mod tests {
         }
     }
 
-    /// Nothing but ones.
+    /// Returns only one bits.
     struct Ones;
 
     impl Random for Ones {
@@ -282,7 +283,7 @@ mod tests {
             assert_eq!(time_of(context.id()), expected, "{micros}");
             expected = if expected.1 == 0xfff { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
         }
-        // And follow it once it is ahead of them.
+        // Ids follow the clock again once it is ahead of them.
         clock.0.store(6_000_000, Ordering::SeqCst);
         assert_eq!(time_of(context.id()), (6000, 0));
     }
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn randomness_fills_whatever_is_asked_for() {
         for length in [1, 7, 8, 9, 16, 32, 600] {
-            // A byte of so many draws is zero in all of them once in 256^40 times.
+            // The probability that a given byte is zero in all of so many draws is 1 in 256^40.
             let mut or = vec![0; length];
             for _ in 0..40 {
                 let mut bytes = vec![0; length];
@@ -310,7 +311,7 @@ mod tests {
             pool.take(&mut bytes);
             assert!(draws.insert(bytes), "{bytes:?}");
         }
-        // What is left over at the end of the store is not enough, so a new one is begun.
+        // The bytes left in the pool are not enough, so it is refilled.
         let mut pool = Pool { bytes: [7; 512], taken: 507 };
         let (mut five, mut eight) = ([0; 5], [0; 8]);
         pool.take(&mut five);
@@ -325,7 +326,7 @@ mod tests {
         let random = CountingRandom::default();
         let mut bytes = [0; 32];
         random.fill(&mut bytes);
-        // The first one is of the seed itself, which is 0; the others are those that the authors publish for it.
+        // The first value is that of the seed itself, 0; the others are those that the authors publish for it.
         let expected = [0, 0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f_u64];
         assert_eq!(bytes, expected.map(u64::to_le_bytes).concat()[..]);
         let mut three = [0; 3];
@@ -336,7 +337,7 @@ mod tests {
     #[test]
     fn the_systems_clock_shows_the_time() {
         let now = SystemClock.now();
-        // After this was written, and not yet at the end of what can be shown.
+        // After this test was written, and before the greatest time that can be represented.
         assert!(
             now > "2025-01-01T00:00:00Z".parse().unwrap() && now < "9000-01-01T00:00:00Z".parse().unwrap()
         );

@@ -1,4 +1,4 @@
-//! From what is stored to what goes over the wire.
+//! Conversions from stored records to wire types.
 
 mod note;
 
@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// What a list shows of the last message of a chat: characters of its text, and people of what the chat says itself.
+/// What a list shows of the last message of a chat: characters of its text, or people of a system message.
 const SHOWN_TEXT: usize = 256;
 const SHOWN_PEOPLE: usize = 16;
-/// Bytes of its body that are read for that. Of four bytes at most for a character, and 39 for an id, there is enough.
+/// How many bytes of its body are read for that: enough at up to four bytes for a character, and 39 for an id.
 pub(crate) const PREVIEW: usize = 4 * SHOWN_TEXT;
 
 pub(crate) fn user(record: UserRecord) -> StoreResult<User> {
@@ -72,7 +72,7 @@ pub(crate) fn message(record: MessageRecord) -> StoreResult<Message> {
     })
 }
 
-/// A message as a list of chats shows it; `is_cut` if its body goes on behind what was read.
+/// A message as a list of chats shows it; `is_cut` if its body continues after what was read.
 fn preview(mut record: MessageRecord, is_cut: bool) -> StoreResult<Message> {
     let body = record.body.take();
     let mut shown = message(record)?;
@@ -91,7 +91,7 @@ fn preview(mut record: MessageRecord, is_cut: bool) -> StoreResult<Message> {
     Ok(shown)
 }
 
-/// The text, without a character that was cut in two.
+/// The text, without a character that was cut in the middle.
 fn beginning(content: &Content, is_cut: bool) -> StoreResult<&str> {
     let end = match std::str::from_utf8(&content.0) {
         Err(error) if is_cut && error.error_len().is_none() => error.valid_up_to(),
@@ -126,7 +126,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
     })
 }
 
-/// A message beside which there is more to be shown, which must not be hidden if this one can't be read.
+/// Converts a message that is shown together with other data, which must still be shown if this message can't be read.
 fn readable(record: MessageRecord, is_cut: bool) -> Option<Message> {
     let id = record.id;
     let read = preview(record, is_cut).inspect_err(|error| {
@@ -135,7 +135,7 @@ fn readable(record: MessageRecord, is_cut: bool) -> Option<Message> {
     read.ok()
 }
 
-/// The event that tells of a message's latest state to somebody who knows the chat up to `since`.
+/// The event that reports a message's latest state to a client that has the chat up to `since`.
 pub(crate) fn event(record: MessageRecord, chat: &ChatRecord, since: Revision) -> StoreResult<Event> {
     let (created, revision) = (record.created_revision, record.revision);
     let message = message(record)?;
@@ -165,7 +165,7 @@ fn title(content: Option<Content>) -> StoreResult<Option<Title>> {
     content.map(|content| content.into_text().map(Title::trusted)).transpose()
 }
 
-/// A session as its owner sees it, who asks in the session `current`.
+/// A session as its owner sees it, when the request comes from the session `current`.
 pub(crate) fn session(record: SessionRecord, current: Option<SessionId>) -> StoreResult<Session> {
     Ok(Session {
         id: record.id,
@@ -182,7 +182,7 @@ pub(crate) fn write_note(note: &SystemNote) -> Content {
     Content(serde_json::to_vec(note).unwrap_or_default())
 }
 
-/// What an erased account is called.
+/// The display name of an erased account.
 pub(crate) fn erased_display_name() -> Content {
     Content::from("Deleted account")
 }
@@ -241,7 +241,7 @@ mod tests {
         let cases = [
             (text(b"hello"), 0, "messageCreated"),
             (text(b"hello"), 3, "messageCreated"),
-            // The message is known, and what has become of it is not.
+            // The client knows the message, but not its latest change.
             (text(b"hello"), 4, "messageEdited"),
             (text(b"hello"), 5, "messageEdited"),
             (deleted.clone(), 3, "messageDeleted"),
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_list_shows_256_characters_of_a_text_and_says_if_there_are_more() {
-        // Of one to four bytes, and such that the last one read is cut in two.
+        // Characters of one to four bytes, chosen so that the last one read is cut in the middle.
         for text in ["x".repeat(300), "ä".repeat(300), "a".to_owned() + &"☕".repeat(400), "🦀".repeat(300)]
         {
             let read = &text.as_bytes()[..text.len().min(PREVIEW)];
@@ -315,7 +315,7 @@ mod tests {
         }
         let deleted = MessageRecord { body: None, deleted_at: Some(AT), ..self::text(b"") };
         assert_eq!(preview(deleted.clone(), false).unwrap(), message(deleted).unwrap());
-        // A text that is broken, and not cut.
+        // A text that is invalid without being cut.
         assert!(preview(self::text(&[b'a', 0xf0, 0x9f]), false).is_err());
         assert!(preview(self::text(&[b'a', 0xff, b'a']), true).is_err());
     }

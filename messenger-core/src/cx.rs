@@ -18,12 +18,12 @@ use crate::{
     settings::Settings,
 };
 
-/// What a command or query works with: who asks, the service, and what the others are to be told afterwards.
+/// The context of a command or query: the caller, the service, and the announcements to make afterwards.
 pub struct Cx {
     actor: Actor,
     service: Arc<Service>,
     unpublished: Vec<(Option<ChatId>, BusMessage)>,
-    /// What the write that is under way would change.
+    /// The topics that the current write would change.
     writing: Vec<Topic>,
     placing: Option<Placing>,
 }
@@ -33,25 +33,25 @@ impl Cx {
         Self { actor, service, unpublished: Vec::new(), writing: Vec::new(), placing: None }
     }
 
-    /// With a way to say that the command is placed.
+    /// Adds the means to report that the command is placed.
     pub(crate) fn with_placing(self, placing: Placing) -> Self {
         Self { placing: Some(placing), ..self }
     }
 
-    /// Lets all nodes compare with the store what the write that was begun last would change: perhaps it is stored, and only
-    /// the answer was lost.
+    /// Makes all nodes compare with the store what the most recent write would change: it may be stored although its
+    /// answer was lost.
     pub(crate) fn invalidate_write(&mut self) {
         let topics = std::mem::take(&mut self.writing);
         self.invalidate(topics);
     }
 
-    /// Records how long an operation took that began at `begun`, and what it came to.
+    /// Records the duration of an operation that began at `begun`, and its outcome.
     pub(crate) fn measure<T>(&self, operation: &'static str, begun: Instant, answer: &Result<T>) {
         let outcome = answer.as_ref().map_or_else(Error::code, |_| "ok");
         self.service.meters.record(operation, outcome, begun);
     }
 
-    /// Who asks.
+    /// The caller.
     pub(crate) const fn actor(&self) -> &Actor {
         &self.actor
     }
@@ -92,25 +92,25 @@ impl Cx {
         &self.service.marks
     }
 
-    /// Lets the caller begin the next command: this one can't be overtaken any more.
+    /// Lets the caller begin the next command: this one can no longer be overtaken.
     pub(crate) fn placed(&self) {
         if let Some(placing) = &self.placing {
             placing.placed();
         }
     }
 
-    /// Begins a write that would change these: if its answer is lost, they are compared with the store.
+    /// Begins a write that would change these topics: if its answer is lost, they are compared with the store.
     pub(crate) fn begin_write(&mut self, topics: impl IntoIterator<Item = Topic>) {
         self.writing = topics.into_iter().collect();
     }
 
-    /// Notes what the connections are told when the command is done: in the order of what else happens in the chat, if it
-    /// is about one.
+    /// Records an announcement to make when the command is done; one about a chat is made in the order of the chat's
+    /// other events.
     pub(crate) fn publish(&mut self, chat: Option<ChatId>, message: BusMessage) {
         self.unpublished.push((chat, message));
     }
 
-    /// Notes changes of messages of a chat.
+    /// Records the announcements of changed messages of a chat.
     pub(crate) fn publish_changes(
         &mut self,
         chat: &ChatRecord,
@@ -122,8 +122,8 @@ impl Cx {
         Ok(())
     }
 
-    /// Lets all nodes compare these topics with the store, because something may have been stored of which nobody was
-    /// told.
+    /// Makes all nodes compare these topics with the store, because something may have been stored without being
+    /// announced.
     pub(crate) fn invalidate(&mut self, topics: Vec<Topic>) {
         let chat = topics.iter().find_map(|topic| match topic {
             Topic::Chat(chat) => Some(*chat),
@@ -134,7 +134,7 @@ impl Cx {
         }
     }
 
-    /// Publishes now what was noted so far.
+    /// Makes the announcements recorded so far.
     pub(crate) async fn flush(&mut self) {
         for (chat, message) in self.unpublished.drain(..) {
             self.service.dispatch(chat, message).await;

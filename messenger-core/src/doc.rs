@@ -1,14 +1,14 @@
-//! What the examples in the documentation begin with.
+//! Setup for the examples in the documentation.
 
 use crate::{
     Actor, ChatId, Message, Messenger, Password,
     commands::{CreateGroupChat, OpenDirectChat, RegisterUser, SendMessage},
 };
 
-/// Registers a person and answers with them as an actor.
+/// Registers a person and returns them as an actor.
 ///
 /// # Panics
-/// If the name is taken or no name: this is for examples.
+/// If the name is taken or invalid: this is for examples.
 #[expect(clippy::expect_used, reason = "examples begin with people who can be registered")]
 pub async fn register(messenger: &Messenger, username: &str) -> Actor {
     let command = RegisterUser {
@@ -25,7 +25,7 @@ pub async fn register(messenger: &Messenger, username: &str) -> Actor {
 /// The direct chat of two people.
 ///
 /// # Panics
-/// If they are the same.
+/// If they are the same person.
 #[expect(clippy::expect_used, reason = "examples begin with two people")]
 pub async fn direct(messenger: &Messenger, one: &Actor, other: &Actor) -> ChatId {
     let user_id = other.user().expect("they are registered");
@@ -43,10 +43,10 @@ pub async fn group(messenger: &Messenger, owner: &Actor, members: &[&Actor]) -> 
     messenger.execute(owner, command).await.expect("all are there").value.id
 }
 
-/// A message of somebody in a chat of theirs.
+/// Sends a message of a member to a chat.
 ///
 /// # Panics
-/// If they are no member.
+/// If they are not a member.
 #[expect(clippy::expect_used, reason = "examples begin with members who may write")]
 pub async fn say(messenger: &Messenger, actor: &Actor, chat_id: ChatId, body: &str) -> Message {
     let command = SendMessage { chat_id, body: body.to_owned(), client_id: None, reply_to: None };

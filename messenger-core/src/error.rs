@@ -1,4 +1,4 @@
-//! What a command or query answers when it can't do as asked.
+//! The errors of commands and queries.
 
 use std::time::Duration;
 
@@ -6,44 +6,44 @@ use serde::Serialize;
 
 use crate::ports::{StoreError, StoreErrorKind, StoreResult, Unique};
 
-/// A command or query that was not done. Nothing of it was.
+/// Why a command or query was not carried out. None of it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request has not the form it must have.
+    /// The request does not have the required form.
     #[error("{0}")]
     Malformed(String),
     /// Nobody is logged in, or the session has ended.
     #[error("Log in first: the session token is missing, unknown or expired.")]
     Unauthenticated,
-    /// Name and password don't fit.
+    /// The username or address and the password do not match.
     #[error("The login or the password is wrong.")]
     InvalidCredentials,
-    /// The caller may see the thing but not do this.
+    /// The caller may see the object but not do this.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// There is no such thing, or the caller may not know of it.
+    /// The object does not exist, or the caller may not know of it.
     #[error("There is no such {0}, or it is not yours to see.")]
     NotFound(&'static str),
-    /// Somebody has the username.
+    /// The username is taken.
     #[error("This username is taken.")]
     UsernameTaken,
-    /// Somebody has the mail address.
+    /// The mail address is taken.
     #[error("This mail address belongs to another account.")]
     EmailTaken,
-    /// The client id was used for something else.
+    /// The client id was used for another request.
     #[error("This clientId was used for another request; choose a new one for each.")]
     ClientIdReused,
-    /// Others kept changing the same thing.
+    /// Others kept changing the same object.
     #[error("Others are changing the same thing at this moment; try again.")]
     Conflict,
-    /// Fields that don't fit.
+    /// Invalid fields.
     #[error("Some fields are not valid: {}", pointers(.0))]
     Invalid(Vec<FieldError>),
     /// Too many requests.
     #[error("Too many requests; wait {} s.", .0.as_secs().max(1))]
     RateLimited(Duration),
-    /// A part that is needed can't be reached now, or took too long.
+    /// A required component can't be reached now, or took too long.
     #[error("The service can't do this at the moment; try again shortly.")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// A fault of the service.
@@ -51,7 +51,7 @@ pub enum Error {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Which error it is: one for each variant of [`Error`], without what is said of the single case.
+/// The code of an error: one for each variant of [`Error`], without the details of the individual case.
 ///
 /// ```
 /// use messenger_core::{Command, Error, ErrorCode, commands::LogIn};
@@ -92,7 +92,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// All there are.
+    /// All codes.
     pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::Unauthenticated,
@@ -109,7 +109,7 @@ impl ErrorCode {
         Self::Internal,
     ];
 
-    /// The stable word, as it goes over the wire.
+    /// The stable name, as it goes over the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -129,21 +129,21 @@ impl ErrorCode {
     }
 }
 
-/// Shorthand for what commands and queries answer.
+/// The result type of commands and queries.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One field that does not fit.
+/// One invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
-    /// Which: a JSON pointer (RFC 6901) into the fields of the request, such as `/body`.
+    /// The field: a JSON pointer (RFC 6901) into the fields of the request, such as `/body`.
     pub pointer: String,
     /// What is wrong with it.
     pub detail: String,
 }
 
 impl Error {
-    /// Which error it is.
+    /// The code of the error.
     pub const fn kind(&self) -> ErrorCode {
         match self {
             Self::Malformed(_) => ErrorCode::Malformed,
@@ -162,17 +162,17 @@ impl Error {
         }
     }
 
-    /// The stable word for this error.
+    /// The stable name of this error.
     pub const fn code(&self) -> &'static str {
         self.kind().as_str()
     }
 
-    /// One field that does not fit; `field` as it is called on the wire.
+    /// An error about one invalid field; `field` is its name on the wire.
     pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { pointer: format!("/{field}"), detail: detail.into() }])
     }
 
-    /// Something that can't be reached, or took too long.
+    /// A component can't be reached, or took too long.
     pub const fn unavailable() -> Self {
         Self::Unavailable(None)
     }
@@ -211,9 +211,9 @@ impl From<StoreError> for Error {
     }
 }
 
-/// What a store's `NotFound` means to the caller of a command or query.
+/// Translates a store's `NotFound` for the caller of a command or query.
 pub(crate) trait OrNotFound<T> {
-    /// The value; this error in place of `NotFound`; any other error as it is.
+    /// The value; the given error in place of `NotFound`; any other error unchanged.
     fn or_not_found(self, error: impl FnOnce() -> Error) -> Result<T>;
 }
 
@@ -223,12 +223,12 @@ impl<T> OrNotFound<T> for StoreResult<T> {
     }
 }
 
-/// Collects what is wrong with the fields of a request, so that all of it is said at once.
+/// Collects everything that is wrong with the fields of a request, so that it is reported at once.
 #[derive(Debug, Default)]
 pub(crate) struct Checks(Vec<FieldError>);
 
 impl Checks {
-    /// Takes the value, or remembers what is wrong with `field`.
+    /// Returns the value, or records what is wrong with `field`.
     pub(crate) fn field<T>(&mut self, field: &str, value: std::result::Result<T, String>) -> Option<T> {
         value.map_err(|detail| self.0.push(FieldError { pointer: format!("/{field}"), detail })).ok()
     }
@@ -242,7 +242,7 @@ impl Checks {
         value.and_then(|value| self.field(field, value))
     }
 
-    /// The error that names every bad field, if there is one.
+    /// The error that names all invalid fields, if there are any.
     pub(crate) fn finish(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }

@@ -1,7 +1,7 @@
-//! Group commit: what waits while a commit is under way is the next commit.
+//! Group commit: the items that wait while one batch is being committed form the next batch.
 //!
-//! Nobody waits for a timer. When little is going on a batch holds one item and is committed at once; when much
-//! is, batches grow by themselves and the cost of a commit is shared by all that is in it.
+//! Nobody waits for a timer. Under low load a batch holds one item and is committed at once; under high load batches
+//! grow by themselves, and the cost of a commit is shared by everything in it.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -16,15 +16,15 @@ use crate::{
     tasks::{TaskGroup, driven},
 };
 
-/// Several queues of items, each with one worker that commits batches. Items of one chat keep their order,
-/// because they are in one queue.
+/// Several queues of items, each with one worker that commits batches. The items of one chat keep their order, because
+/// they are in the same queue.
 #[derive(Debug)]
 pub(crate) struct Lanes<I, O> {
     queues: Box<[mpsc::Sender<Waiting<I, O>>]>,
     wait: Duration,
 }
 
-/// How large batches and queues may grow, and how long an item may wait.
+/// The maximum sizes of batches and queues, and the maximum wait of an item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LaneLimits {
     pub(crate) lanes: usize,
@@ -39,7 +39,7 @@ struct Waiting<I, O> {
     answer: oneshot::Sender<StoreResult<O>>,
 }
 
-/// An item's place in a queue. It is committed whether or not this is waited for.
+/// An item's place in a queue. The item is committed whether or not anybody waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Placed<O> {
     answer: oneshot::Receiver<StoreResult<O>>,
@@ -67,12 +67,12 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         Self { queues, wait: limits.wait }
     }
 
-    /// Takes a place behind all earlier items of the same chat.
+    /// Queues an item behind all earlier items of the same chat.
     pub(crate) async fn place(&self, chat: ChatId, item: I) -> Result<Placed<O>> {
         let (answer, answered) = oneshot::channel();
         let queue = &self.queues[self.lane(chat)];
         let waiting = Waiting { item, answer };
-        // Sending without a timer first: a queue that has room is the rule.
+        // Tries without a timer first: usually the queue has room.
         if let Err(refused) = queue.try_send(waiting) {
             let mpsc::error::TrySendError::Full(waiting) = refused else { return Err(Error::unavailable()) };
             let (queue, wait) = (queue.clone(), self.wait);
@@ -90,14 +90,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
     }
 }
 
-/// The lane, of so many, that a chat belongs to. The last bytes of a UUIDv7 are random.
+/// The lane, out of `lanes`, that a chat belongs to. The last bytes of a UUIDv7 are random.
 pub(crate) fn lane_of(chat: ChatId, lanes: usize) -> usize {
     let bytes = chat.as_bytes();
     usize::from(u16::from_be_bytes([bytes[14], bytes[15]])) % lanes
 }
 
 impl<O> Placed<O> {
-    /// What became of the item. `Unavailable` after the wait limit, though it may still be committed then.
+    /// Waits for the outcome of the item. `Unavailable` after the wait limit, although the item may still be committed
+    /// then.
     pub(crate) async fn answer(self) -> Result<O> {
         let answer = tokio::time::timeout(self.wait, self.answer)
             .await
@@ -130,7 +131,7 @@ async fn work<I, O, F, Fut>(
             return;
         }
         let (items, answers): (Vec<I>, Vec<_>) = waiting.drain(..).map(|w| (w.item, w.answer)).unzip();
-        // A batch that panics takes only itself along: nobody would store anything in this lane any more.
+        // A panic fails only its own batch: otherwise nothing could be stored in this lane any more.
         let outcome = AssertUnwindSafe(commit(lane, items.into())).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| Err(StoreErrorKind::Other.into()));
         give_answers(outcome, answers);
@@ -138,8 +139,9 @@ async fn work<I, O, F, Fut>(
     }
 }
 
-/// Who has been answered has its turn before the next batch is taken, because it may be about to send again: without
-/// this, batches are as small as what happens to be there. Goes on for as long as more come, up to as many as there were.
+/// Gives the callers just answered a turn before the next batch is taken, because they may be about to send again:
+/// without this, batches would only hold what happens to be queued. Continues while more items arrive, until there are
+/// as many as were answered.
 async fn let_others_send<T>(queue: &mpsc::Receiver<T>, answered: usize) {
     const TURNS: usize = 8;
     let mut seen = 0;
@@ -153,7 +155,7 @@ async fn let_others_send<T>(queue: &mpsc::Receiver<T>, answered: usize) {
     }
 }
 
-/// An answer that nobody waits for any more is dropped: the item is committed all the same.
+/// An answer that nobody waits for is dropped: the item is committed all the same.
 fn give_answers<O>(outcome: StoreResult<Vec<StoreResult<O>>>, answers: Vec<oneshot::Sender<StoreResult<O>>>) {
     match outcome {
         Ok(outcomes) => {
@@ -166,7 +168,7 @@ fn give_answers<O>(outcome: StoreResult<Vec<StoreResult<O>>>, answers: Vec<onesh
             let kind = match error.kind() {
                 StoreErrorKind::Corrupt => StoreErrorKind::Corrupt,
                 StoreErrorKind::Other => StoreErrorKind::Other,
-                // A failed commit says nothing about a single item of it, so no other kind fits.
+                // A failed commit says nothing about its individual items, so no other kind fits.
                 _ => StoreErrorKind::Unavailable,
             };
             for answer in answers {
@@ -192,11 +194,11 @@ mod tests {
     /// What was committed, by lane.
     type Batches = Vec<(usize, Vec<u32>)>;
 
-    /// Lanes of numbers, which are answered with their doubles; a batch is committed when its turn has come.
+    /// Lanes of numbers, which are answered with twice the number; a batch is committed when the gate lets it through.
     struct Doubling {
         lanes: Lanes<u32, u32>,
         batches: Arc<Mutex<Batches>>,
-        /// As many commits as are let through.
+        /// Permits for commits to proceed.
         gate: Arc<Semaphore>,
         tasks: TaskGroup,
     }
@@ -242,7 +244,7 @@ mod tests {
         LaneLimits { lanes, batch: 8, queue: 8, wait: WAIT }
     }
 
-    /// A chat whose last bytes are this number.
+    /// A chat whose id ends with this number.
     fn chat(number: u16) -> ChatId {
         let [high, low] = number.to_be_bytes();
         ChatId::from_bytes([9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, high, low])
@@ -292,6 +294,7 @@ mod tests {
         assert_eq!(doubling.batches(), [vec![1, 2], vec![3, 4], vec![5]]);
     }
 
+<<<<<<< HEAD
     #[tokio::test]
     async fn a_place_is_not_kept_from_others_by_who_is_not_polled() {
         let doubling = Doubling::start(LaneLimits { batch: 1, queue: 1, ..limits(1) }, 0);
@@ -311,6 +314,9 @@ mod tests {
     }
 
     /// In how many turns the others are let send, of whom so many do in each, before the next batch is taken.
+=======
+    /// The number of turns before the next batch is taken, when `sends` items are sent in each turn.
+>>>>>>> words
     fn turns_given(answered: usize, sends: &[usize]) -> usize {
         let (sender, queue) = mpsc::channel(100);
         let mut letting = std::pin::pin!(let_others_send(&queue, answered));
@@ -330,17 +336,17 @@ mod tests {
             // Nobody sends again.
             (1, &[][..], 1),
             (4, &[0, 1, 1][..], 1),
-            // All do, at once or one after the other.
+            // Everybody sends again, at once or one after the other.
             (1, &[1], 1),
             (4, &[4], 1),
             (4, &[1, 3], 2),
             (4, &[1, 1, 1, 1], 4),
             (4, &[5], 1),
-            // Some do.
+            // Some send again.
             (4, &[1], 2),
             (4, &[2, 1], 3),
             (4, &[1, 0, 3], 2),
-            // It has to come to an end.
+            // The turns are limited.
             (100, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 8),
         ] {
             assert_eq!(turns_given(answered, sends), turns, "{answered} {sends:?}");
@@ -357,7 +363,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_lane_holds_up_no_other() {
         let doubling = Doubling::start(limits(4), 1);
-        // Of the only commit that is let through, the other lane has the use.
+        // The only permitted commit is used by the other lane.
         let held = doubling.lanes.place(chat(1), 1).await.unwrap();
         let other = doubling.lanes.place(chat(2), 2).await.unwrap();
         let same = doubling.lanes.place(chat(5), 5).await.unwrap();
@@ -379,7 +385,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert_eq!(doubling.lanes.place(chat(0), 3).await.unwrap_err().code(), "unavailable");
         assert_eq!(began.elapsed(), WAIT);
-        // With room again nobody waits.
+        // Once there is room, nobody waits.
         doubling.gate.add_permits(Semaphore::MAX_PERMITS);
         first.answer().await.unwrap();
         second.answer().await.unwrap();
@@ -422,7 +428,7 @@ mod tests {
             (StoreErrorKind::NotFound, "unavailable"),
             (StoreErrorKind::NotMember, "unavailable"),
             (StoreErrorKind::Unavailable, "unavailable"),
-            // These no repetition will cure.
+            // Errors that a retry does not fix.
             (StoreErrorKind::Corrupt, "internal"),
             (StoreErrorKind::Other, "internal"),
         ] {

@@ -12,7 +12,7 @@ use crate::{
     tasks,
 };
 
-/// The chat service: the front door of this crate. Cheap to clone; all clones are the same service.
+/// The chat service: the entry point of this crate. Cheap to clone; all clones are the same service.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -42,7 +42,7 @@ impl Messenger {
         Self { service: Arc::new(service) }
     }
 
-    /// Runs a command: asks the policy, runs the command itself, tells the others, measures.
+    /// Runs a command: asks the policy, runs the command itself, publishes its announcements, measures.
     ///
     /// # Errors
     /// Those of the command; [`Error::Unavailable`] when the store can't be reached in time.
@@ -51,13 +51,19 @@ impl Messenger {
         if !C::DETACHED {
             return operation::execute(cx, command).await;
         }
+<<<<<<< HEAD
         // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
         let begun = self.service.tasks.commands.spawn(operation::execute(cx, command));
         tasks::answer_of(begun.ok_or_else(Error::unavailable)?.await)
+=======
+        // A caller who hangs up drops this future; what the command has stored is announced all the same.
+        tasks::answer_of(self.service.tasks.commands.spawn(operation::execute(cx, command)).await)
+>>>>>>> words
     }
 
-    /// Begins a command, for a caller who may have many under way. Resolves as soon as the next one of the caller can be
-    /// begun without overtaking it: when it has its place in the queue for the next commit, or else when it is done.
+    /// Begins a command, for a caller who may have many in progress. Resolves as soon as the caller's next command can
+    /// begin without overtaking this one: when it has its place in the queue for the next commit, or otherwise when it
+    /// is done.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -82,7 +88,7 @@ impl Messenger {
         placing.begin(Box::pin(operation::execute(cx, command))).await
     }
 
-    /// Answers a query. What it has begun in the store goes on also while this future is not polled.
+    /// Runs a query. Reads of the store that it has begun continue even while this future is not polled.
     ///
     /// # Errors
     /// Those of the query; [`Error::Unavailable`] when the store can't be reached in time.
@@ -90,12 +96,12 @@ impl Messenger {
         operation::query(self.cx(actor), query).await
     }
 
-    /// The person that a session token stands for.
+    /// Authenticates the person that a session token belongs to.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] if the token is unknown, revoked or expired; [`Error::Unavailable`].
     pub async fn authenticate(&self, token: &str) -> Result<Actor> {
-        /// A session's last use is stored at most this often.
+        /// The last use of a session is stored at most this often.
         const TOUCH: Duration = Duration::from_secs(300);
 
         let Service { store, context, settings, .. } = &*self.service;
@@ -113,12 +119,12 @@ impl Messenger {
         Ok(Actor::in_session(session.user_id, session.id, expires_at))
     }
 
-    /// Opens a live connection for a person: the events of a socket.
+    /// Opens a live connection for a person, which receives the events for a socket.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for nobody, [`Error::RateLimited`] for a person with
-    /// [too many](crate::hub::HubSettings::connections_of_one), [`Error::Unavailable`] when the node stops or the store
-    /// can't be read.
+    /// [`Error::Unauthenticated`] for an anonymous caller, [`Error::RateLimited`] for a person with [too
+    /// many](crate::hub::HubSettings::connections_of_one), [`Error::Unavailable`] when the node is stopping or the
+    /// store can't be read.
     pub async fn connect(&self, actor: &Actor) -> Result<Connection> {
         self.refuse_while_draining()?;
         let connection = self.service.hub.join(actor).await?;
@@ -134,7 +140,7 @@ impl Messenger {
     /// Whether commands can be run now.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the store can't be reached or the node stops.
+    /// [`Error::Unavailable`] when the store can't be reached or the node is stopping.
     pub async fn ready(&self) -> Result<()> {
         self.refuse_while_draining()?;
         Ok(self.service.store.ping().await?)
@@ -144,7 +150,7 @@ impl Messenger {
         if self.service.tasks.draining.is_cancelled() { Err(Error::unavailable()) } else { Ok(()) }
     }
 
-    /// What is too short, too long or too many.
+    /// The bounds on lengths and counts.
     pub fn limits(&self) -> &Limits {
         &self.service.limits
     }
@@ -159,7 +165,7 @@ impl Messenger {
         self.service.drain();
     }
 
-    /// Drains, finishes what is under way, and closes the store. Later calls answer [`Error::Unavailable`].
+    /// Drains, finishes running work, and closes the store. Later calls answer [`Error::Unavailable`].
     pub async fn close(&self) {
         self.service.close().await;
     }

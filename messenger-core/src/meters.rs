@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use dashmap::DashMap;
 
-/// A histogram of durations in seconds for each operation and outcome, under one name of a metric.
+/// A histogram of durations in seconds for each operation and outcome, all under one metric name.
 pub(crate) struct Meters {
     name: &'static str,
     histograms: DashMap<(&'static str, &'static str), metrics::Histogram>,
@@ -13,10 +13,10 @@ impl Meters {
         Self { name, histograms: DashMap::new() }
     }
 
-    /// Records how long the operation took, which began at `begun` and has ended now.
+    /// Records the duration of the operation, which began at `begun` and has ended now.
     pub(crate) fn record(&self, operation: &'static str, outcome: &'static str, begun: Instant) {
         let seconds = begun.elapsed().as_secs_f64();
-        // Looked up by the recorder once, since that costs more than the record.
+        // The histogram is looked up in the recorder only once, since that costs more than recording a value.
         if let Some(histogram) = self.histograms.get(&(operation, outcome)) {
             return histogram.record(seconds);
         }

@@ -1,4 +1,4 @@
-//! What a command and a query are.
+//! The traits of commands and queries, and how each is run.
 
 use std::time::Instant;
 
@@ -7,49 +7,49 @@ use crate::{
     error::{Error, ErrorCode, Result},
 };
 
-/// Changes what is stored, or tells others something.
+/// Changes what is stored, or notifies others.
 ///
-/// The trait is sealed: `Cx` has no name outside of this crate. The implementors listed below are all the commands there are,
-/// each in [`commands`](crate::commands); a host adds to their rules by a [`Policy`](crate::Policy).
+/// The trait is sealed: `Cx` has no name outside of this crate. The implementors listed below are all commands, each in
+/// [`commands`](crate::commands); a host adds rules with a [`Policy`](crate::Policy).
 pub trait Command: Send + 'static {
-    /// What it answers.
+    /// The result.
     type Output: Send + 'static;
-    /// Its name: of the method on sockets, of the operation in the OpenAPI document and in metrics.
+    /// Its name: of the method on sockets, of the operation in the OpenAPI document, and in metrics.
     const NAME: &'static str;
-    /// What it answers when it can't be done as asked: its own errors, besides
-    /// [`Unauthenticated`](crate::Error::Unauthenticated), [`Unavailable`](crate::Error::Unavailable),
-    /// [`Internal`](crate::Error::Internal) and those of the host's [`Policy`](crate::Policy).
+    /// The errors that it may return, besides [`Unauthenticated`](crate::Error::Unauthenticated),
+    /// [`Unavailable`](crate::Error::Unavailable), [`Internal`](crate::Error::Internal) and those of the host's
+    /// [`Policy`](crate::Policy).
     const ERRORS: &'static [ErrorCode];
-    /// Whether it runs in a task of its own, so that a caller who stops waiting does not break it off between storing and
-    /// telling. Not needed where a task of the service does both.
+    /// Whether it runs in a task of its own, so that a caller who stops waiting does not interrupt it between storing
+    /// and announcing. Not needed where a task of the service does both.
     #[doc(hidden)]
     const DETACHED: bool = true;
 
-    /// Checks the rules, stores, and notes what others are to be told.
+    /// Checks the rules, stores the change, and records the announcements.
     #[doc(hidden)]
     fn run(self, cx: &mut Cx) -> impl Future<Output = Result<Self::Output>> + Send;
 }
 
-/// Only reads.
+/// Reads without changing anything.
 ///
-/// The trait is sealed, as [`Command`] is. The implementors listed below are all the queries there are, each in
+/// The trait is sealed, as [`Command`] is. The implementors listed below are all queries, each in
 /// [`queries`](crate::queries).
 pub trait Query: Send + 'static {
-    /// What it answers.
+    /// The result.
     type Output: Send + 'static;
-    /// Its name: of the method on sockets, of the operation in the OpenAPI document and in metrics.
+    /// Its name: of the method on sockets, of the operation in the OpenAPI document, and in metrics.
     const NAME: &'static str;
-    /// What it answers when it can't be done as asked: its own errors, besides
-    /// [`Unauthenticated`](crate::Error::Unauthenticated), [`Unavailable`](crate::Error::Unavailable),
-    /// [`Internal`](crate::Error::Internal) and those of the host's [`Policy`](crate::Policy).
+    /// The errors that it may return, besides [`Unauthenticated`](crate::Error::Unauthenticated),
+    /// [`Unavailable`](crate::Error::Unavailable), [`Internal`](crate::Error::Internal) and those of the host's
+    /// [`Policy`](crate::Policy).
     const ERRORS: &'static [ErrorCode];
 
-    /// Checks who asks, and reads.
+    /// Checks the caller, and reads.
     #[doc(hidden)]
     fn run(self, cx: &Cx) -> impl Future<Output = Result<Self::Output>> + Send;
 }
 
-/// What an idempotent command answers: the same value for the first call and for each repetition.
+/// The result of an idempotent command: the same value for the first call and for each repetition.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -64,20 +64,20 @@ pub trait Query: Send + 'static {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotent<T> {
-    /// What the command made or found.
+    /// What the command created or found.
     pub value: T,
-    /// Whether this call made it.
+    /// Whether this call created it.
     pub created: bool,
 }
 
 impl<T: serde::Serialize> serde::Serialize for Idempotent<T> {
-    /// As the value alone.
+    /// Serialises only the value.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
 }
 
-/// Runs a command: policy, the command itself, publishing, measuring.
+/// Runs a command: asks the policy, runs the command itself, publishes, measures.
 pub(crate) async fn execute<C: Command>(mut cx: Cx, command: C) -> Result<C::Output> {
     cx.policy().allow(cx.actor(), C::NAME).await?;
     let begun = Instant::now();
@@ -87,13 +87,13 @@ pub(crate) async fn execute<C: Command>(mut cx: Cx, command: C) -> Result<C::Out
     if let Err(Error::Unavailable(_) | Error::Internal(_)) = &answer {
         cx.invalidate_write();
     }
-    // Also what a command noted before it failed: that much is stored.
+    // Also announces what a command recorded before it failed: that part is stored.
     cx.flush().await;
     cx.measure(C::NAME, begun, &answer);
     answer
 }
 
-/// Runs a query: policy, the query itself, measuring.
+/// Runs a query: asks the policy, runs the query itself, measures.
 pub(crate) async fn query<Q: Query>(cx: Cx, query: Q) -> Result<Q::Output> {
     cx.policy().allow(cx.actor(), Q::NAME).await?;
     let begun = Instant::now();
@@ -104,7 +104,7 @@ pub(crate) async fn query<Q: Query>(cx: Cx, query: Q) -> Result<Q::Output> {
     answer
 }
 
-/// What is declared is what clients are told: an error that is not declared fails the test that meets it.
+/// Clients are told the declared errors: an error that is not declared fails the test in which it occurs.
 #[cfg(test)]
 fn check_declared<T>(name: &str, declared: &[ErrorCode], answer: &Result<T>) {
     const OF_ALL: [ErrorCode; 3] = [ErrorCode::Unauthenticated, ErrorCode::Unavailable, ErrorCode::Internal];

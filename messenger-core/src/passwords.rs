@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What one password hash costs: Argon2id (RFC 9106).
+/// The cost of one password hash: Argon2id (RFC 9106).
 ///
 /// The default is OWASP's recommendation: 19 MiB, two passes, one lane.
 ///
@@ -23,15 +23,15 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordCost {
-    /// Memory in KiB, from 8.
+    /// Memory in KiB, at least 8.
     pub memory_kib: u32,
-    /// Passes over it, from 1.
+    /// Passes over the memory, at least 1.
     pub passes: u32,
-    /// Hashes at the same time, from 1. Each holds its memory and a thread while it runs.
+    /// Hashes computed at the same time, at least 1. Each holds its memory and a thread while it runs.
     pub parallel: usize,
-    /// How long a request waits for its turn before it is told that the service is busy.
+    /// How long a request waits for its turn before it is answered that the service is busy.
     pub wait: Duration,
-    /// Requests that may wait for that; one more is told at once.
+    /// How many requests may wait for a turn; a further one is refused at once.
     pub waiting: usize,
 }
 
@@ -48,11 +48,11 @@ impl Default for PasswordCost {
     }
 }
 
-/// Hashes and verifies passwords away from the async threads, only so many at a time.
+/// Hashes and verifies passwords outside the async threads, a limited number at a time.
 #[derive(Debug)]
 pub(crate) struct Passwords {
     argon2: Argon2<'static>,
-    /// For those that hash and those that wait.
+    /// Places for requests that hash and requests that wait.
     places: Semaphore,
     turns: Arc<Semaphore>,
     wait: Duration,
@@ -72,7 +72,7 @@ impl Passwords {
         Ok(Self { argon2, places, turns, wait: cost.wait, nobody: nobody.to_string().into() })
     }
 
-    /// The PHC string of a password.
+    /// Returns the hash of a password as a PHC string.
     pub(crate) async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String> {
         let argon2 = self.argon2.clone();
         self.in_turn(move || {
@@ -82,7 +82,7 @@ impl Passwords {
         .await
     }
 
-    /// Whether the password is the one of this hash; of no hash it is not, after the same time.
+    /// Whether the password matches this hash; without a hash it does not, after the same time.
     pub(crate) async fn verify(&self, password: Password, hash: Option<&str>) -> Result<bool> {
         let known = hash.is_some();
         let (argon2, hash) = (self.argon2.clone(), hash.unwrap_or(&self.nobody).to_owned());
@@ -93,7 +93,7 @@ impl Passwords {
         .await
     }
 
-    /// Takes all turns, so that no password is tried as long as this is held.
+    /// Takes all turns, so that no password is hashed while this is held.
     #[cfg(test)]
     pub(crate) fn take_all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
         let turns = u32::try_from(self.turns.available_permits()).unwrap();
@@ -104,7 +104,7 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // Never closed, so that an error is always "none left".
+        // Never closed, so an error always means that no place is free.
         let _place = self.places.try_acquire().map_err(|_| Error::unavailable())?;
         let turn = tokio::time::timeout(self.wait, Arc::clone(&self.turns).acquire_owned())
             .await

@@ -9,9 +9,9 @@ use crate::{
     tasks,
 };
 
-/// What a host adds to the rules: it may refuse any operation, and refuse or rewrite any text.
+/// Rules that a host adds: it may refuse any operation, and refuse or rewrite any text.
 ///
-/// It is asked before the rules of the chat are, with a person who is authenticated but may not be a member.
+/// It is asked before the rules of the chat are checked, for a person who is authenticated but may not be a member.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -35,15 +35,15 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait Policy: Send + Sync + 'static {
-    /// Whether this person may use the command or query of this name now.
+    /// Whether the actor may use the command or query of this name now.
     async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()>;
 
-    /// The text to be stored in place of `body`, when a message is sent or edited.
+    /// Returns the text to store in place of `body`, when a message is sent or edited.
     async fn text(&self, actor: &Actor, chat: ChatId, body: MessageBody) -> Result<MessageBody>;
 }
 
-/// The one place where the host's policy is asked. Each question runs in a task of its own, so that a policy that waits for
-/// something goes on while its caller is not polled.
+/// The only place that calls the host's policy. Each call runs in a task of its own, so that a policy that waits for
+/// something makes progress while its caller is not polled.
 #[derive(Clone, Default)]
 pub(crate) struct PolicyGate(Option<Arc<dyn Policy>>);
 
@@ -52,14 +52,14 @@ impl PolicyGate {
         Self(policy)
     }
 
-    /// Whether this person may use the operation of this name now; without a policy they may.
+    /// Whether the actor may use the operation of this name now; always, if there is no policy.
     pub(crate) async fn allow(&self, actor: &Actor, operation: &'static str) -> Result<()> {
         let Some(policy) = self.0.clone() else { return Ok(()) };
         let actor = *actor;
         tasks::driven(async move { policy.allow(&actor, operation).await }).await
     }
 
-    /// The text to be stored in place of `body`; without a policy it is the same.
+    /// Returns the text to store in place of `body`; `body` itself, if there is no policy.
     pub(crate) async fn text(&self, actor: &Actor, chat: ChatId, body: MessageBody) -> Result<MessageBody> {
         let Some(policy) = self.0.clone() else { return Ok(body) };
         let actor = *actor;

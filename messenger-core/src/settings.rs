@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{hub::HubSettings, passwords::PasswordCost};
 
-/// How long things last and how much waits.
+/// Durations and queue lengths.
 ///
 /// ```
 /// use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::{hub::HubSettings, passwords::PasswordCost};
 pub struct Settings {
     /// How long a session lasts after it was last used. Default: 30 days.
     pub session_lifetime: Duration,
-    /// How long a send or a mark waits for its commit before the caller is told that the service is unavailable.
+    /// How long a send or a mark waits for its commit before the caller is answered that the service is unavailable.
     /// Default: 10 s.
     pub commit_wait: Duration,
-    /// Messages or marks in one commit, at most; at least 1. Default: 256.
+    /// Maximum number of messages or marks in one commit; at least 1. Default: 256.
     pub batch: usize,
-    /// Messages or marks that may wait for a commit, per lane; at least 1. Default: 4,096.
+    /// Maximum number of messages or marks that wait for a commit, per lane; at least 1. Default: 4,096.
     pub queue: usize,
-    /// What one password hash costs. Default: that of [`PasswordCost`].
+    /// The cost of one password hash. Default: that of [`PasswordCost`].
     pub password_cost: PasswordCost,
     /// Times and bounds of live connections. Default: those of [`HubSettings`].
     pub hub: HubSettings,

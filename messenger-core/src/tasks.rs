@@ -1,4 +1,4 @@
-//! Work in tasks of its own.
+//! Groups of tasks, and work that runs in a task of its own.
 
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::{
@@ -16,7 +16,7 @@ pub(crate) struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// Starts a task that ends by itself: it is given the signal to do so.
+    /// Starts a task that ends by itself when it gets the stop signal.
     pub(crate) fn spawn_with_stop<F: Future<Output = ()> + Send + 'static>(
         &self,
         work: impl FnOnce(CancellationToken) -> F,
@@ -24,12 +24,16 @@ impl TaskGroup {
         self.tasks.spawn(work(self.stop.clone()));
     }
 
-    /// Starts a task that is broken off by the signal, wherever it waits.
+    /// Starts a task that the stop signal aborts at any await.
     pub(crate) fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
     }
 
+<<<<<<< HEAD
     /// Starts a task that takes no notice of the signal; none once the group has been ended.
+=======
+    /// Starts a task that ignores the stop signal.
+>>>>>>> words
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -45,12 +49,12 @@ impl TaskGroup {
         }))
     }
 
-    /// Gives the signal, and does not wait.
+    /// Gives the stop signal, without waiting.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Gives the signal, and waits until all tasks have ended.
+    /// Gives the stop signal, and waits until all tasks have ended.
     pub(crate) async fn end(&self) {
         self.tasks.close();
         self.stop.cancel();
@@ -58,20 +62,20 @@ impl TaskGroup {
     }
 }
 
-/// Does work that has something of which there are few, such as a connection to the store, as long as it lasts. Whoever
-/// polls this future may stop to do so for a long time, for example while a client does not take what is written to it;
-/// the work goes on. It is given up when the future is dropped.
+/// Runs work that holds a scarce resource, such as a connection to the store. The caller may stop polling this future
+/// for a long time, for example while a client does not read what is written to it; the work continues. Dropping the
+/// future aborts it.
 pub(crate) async fn driven<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     answer_of(AbortOnDropHandle::new(tokio::spawn(work)).await)
 }
 
-/// What has come of a task.
+/// The result of a task.
 pub(crate) fn answer_of<T>(ended: Result<Result<T>, JoinError>) -> Result<T> {
     match ended {
         Ok(answer) => answer,
-        // As if it had panicked here. Its message may quote what somebody wrote, so it belongs in no error.
+        // Resumes the panic here. Its message may quote user content, so it belongs in no error.
         Err(failed) => match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Error::unavailable()),
@@ -88,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Work that has one of few things for a second.
+    /// Work that holds one of the scarce resources for a second.
     async fn with_one_of(few: Arc<Semaphore>) -> Result<()> {
         let _one = few.acquire().await.unwrap();
         sleep(Duration::from_secs(1)).await;

@@ -1,29 +1,29 @@
-//! Where the database is: as a URL, or as a connection string of .NET.
+//! The address of the database: as a URL, or as a .NET connection string.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-/// Where the database is, who logs in, and how the way there is kept secret.
+/// The address of the database, the login, and how the connection is secured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) host: String,
     /// 1433 if there is neither a port nor an instance.
     pub(crate) port: Option<u16>,
-    /// Whose port is asked for, if none is given.
+    /// The instance whose port is looked up, if no port is given.
     pub(crate) instance: Option<String>,
     pub(crate) database: String,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Password>,
     pub(crate) encryption: Encryption,
-    /// Whether any certificate will do.
+    /// Whether any certificate is accepted.
     pub(crate) trust_any: bool,
-    /// A file with certificates of authorities, which are trusted beside those of the system.
+    /// A file with certificates of authorities, which are trusted in addition to those of the system.
     pub(crate) authority: Option<PathBuf>,
-    /// The name for which the server's certificate must be, if that is not the host.
+    /// The name that the server's certificate must be for, if it is not the host.
     pub(crate) certificate_host: Option<String>,
     pub(crate) application: String,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) command_timeout: Option<Duration>,
-    /// Whether all addresses of the host are tried at once, and not one after the other.
+    /// Whether all addresses of the host are tried at once, instead of one after the other.
     pub(crate) all_at_once: bool,
 }
 
@@ -37,14 +37,14 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What of the traffic is encrypted.
+/// What part of the traffic is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encryption {
-    /// All, from the login on.
+    /// Everything, from the login on.
     Required,
-    /// All, from the first byte on: TDS 8.
+    /// Everything, from the first byte on: TDS 8.
     Strict,
-    /// The login; the rest if the server wants it.
+    /// The login; the rest if the server requires it.
     Login,
     /// Nothing, not even the password.
     None,
@@ -53,7 +53,7 @@ pub(crate) enum Encryption {
 impl Address {
     const PORT: u16 = 1433;
 
-    /// Host, port and database, as people write them.
+    /// Host, port and database, for error messages.
     pub(crate) fn place(&self) -> String {
         let Self { host, database, .. } = self;
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -63,7 +63,7 @@ impl Address {
         }
     }
 
-    /// The port, unless it is to be asked for.
+    /// The port, unless it must be looked up.
     pub(crate) fn known_port(&self) -> Option<u16> {
         self.port.or_else(|| self.instance.is_none().then_some(Self::PORT))
     }
@@ -97,7 +97,7 @@ impl Address {
         Ok(address)
     }
 
-    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`.
+    /// Parses `HOST`, `HOST:PORT`, `[IPV6]:PORT`.
     fn host_and_port(&mut self, text: &str) -> Result<(), String> {
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -133,7 +133,7 @@ impl Address {
                             .to_owned());
                     }
                 }
-                // What another driver's pool does, and what makes no difference here.
+                // Settings of another driver's pool, and settings without effect here.
                 "persistsecurityinfo"
                 | "multipleactiveresultsets"
                 | "pooling"
@@ -161,7 +161,7 @@ impl Address {
         Ok(address)
     }
 
-    /// `tcp:HOST,PORT`, `HOST\INSTANCE`.
+    /// Parses `tcp:HOST,PORT`, `HOST\INSTANCE`.
     fn server(&mut self, text: &str) -> Result<(), String> {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
@@ -175,7 +175,7 @@ impl Address {
         let (host, instance) = host.split_once('\\').map_or((host, None), |(host, i)| (host, Some(i)));
         match host.trim() {
             "." | "(local)" => self.host = "localhost".to_owned(),
-            // Not what .NET writes, but what people do.
+            // Not the form of .NET, but people write it.
             host if host.starts_with('[') || host.matches(':').count() == 1 => self.host_and_port(host)?,
             host => self.host = host.to_owned(),
         }
@@ -186,7 +186,7 @@ impl Address {
         Ok(())
     }
 
-    /// What both forms have, by its [`plain`] name. False if there is no such thing.
+    /// Sets a parameter of both forms, by its [`plain`] name. False if there is no such parameter.
     fn set(&mut self, name: &str, value: String) -> Result<bool, String> {
         match name {
             "encrypt" => self.encryption = encryption(&value)?,
@@ -249,7 +249,7 @@ impl Default for Address {
 }
 
 impl FromStr for Address {
-    /// What is wrong, as the rest of a sentence. Without the password, and without what could be one.
+    /// What is wrong, as the rest of a sentence; without the password and anything that might be part of one.
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -274,12 +274,12 @@ impl FromStr for Address {
     }
 }
 
-/// The parameters that both forms have, as they are documented.
+/// The parameters of both forms, as documented.
 const PARAMETERS: &str = "encrypt, trustServerCertificate, trustServerCertificateCA, hostNameInCertificate, \
     instance, applicationName, connectTimeout, commandTimeout, multiSubnetFailover and applicationIntent";
 
 fn unknown(name: &str) -> String {
-    // What follows an unencoded `&` or `;` in a password would be shown.
+    // If a password contains an unencoded `&` or `;`, showing the name would reveal its rest.
     let shown = !name.is_empty()
         && name.len() <= 40
         && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b' ' || byte == b'_');
@@ -298,7 +298,7 @@ fn some(text: String) -> Option<String> {
 
 fn port(text: &str) -> Result<u16, String> {
     let port = text.parse().ok().filter(|port| *port > 0);
-    // Not shown: it can be a part of a password.
+    // Not shown: it may be a part of a password.
     port.ok_or_else(|| {
         "the port is not a number from 1 to 65535; in a user or a password, `:`, `/`, `?`, `#`, `@` and `%` are \
          written with `%` and their code"
@@ -329,7 +329,7 @@ fn seconds(name: &str, value: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(|| format!("`{name}` is a number of seconds from 1 to 86400"))
 }
 
-/// By RFC 3986, section 2.1.
+/// Percent-decodes, by RFC 3986, section 2.1.
 fn decoded(text: &str, what: &str) -> Result<String, String> {
     let wrong = || format!("{what} has a `%` without the two digits of a code, or codes that are no UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
@@ -349,9 +349,9 @@ fn decoded(text: &str, what: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-/// The pairs of a [connection string](https://learn.microsoft.com/dotnet/api/system.data.common.dbconnectionstringbuilder):
-/// values that have a `;` or blanks at their ends stand in `"` or `'`, which are doubled within; or in braces, as ODBC
-/// has it.
+/// The pairs of a [connection
+/// string](https://learn.microsoft.com/dotnet/api/system.data.common.dbconnectionstringbuilder): values with a `;`, or
+/// with blanks at their ends, are enclosed in `"` or `'`, which are doubled inside; or in braces, as in ODBC.
 fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = vec![];
     let mut rest = text;
@@ -367,7 +367,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     }
 }
 
-/// The value that a text begins with, and what follows behind its `;`.
+/// Splits a text into the value at its beginning and the rest after the `;`.
 fn value(text: &str) -> Result<(String, &str), String> {
     let end = match text.chars().next() {
         Some(quote @ ('"' | '\'')) => quote,

@@ -1,4 +1,4 @@
-//! Appending a batch of messages: one exchange with the server and one commit, for any number of messages, chats and
+//! Appends a batch of messages: one round trip to the server and one commit, for any number of messages, chats and
 //! senders.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::{
     store::MssqlStore,
 };
 
-/// How often a batch is tried in which others store the same client ids at the same time.
+/// How many times a batch is tried when others store the same client ids at the same time.
 const ATTEMPTS: usize = 5;
 
 pub(crate) async fn append(store: &MssqlStore, batch: &[NewMessage]) -> StoreResult<Answers> {
@@ -42,7 +42,7 @@ const fn is_of_others(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::AlreadyExists(_))
 }
 
-/// `None`, and nothing is done, if it was stored before.
+/// Returns `None`, without doing anything, if the message was stored before.
 async fn append_one(store: &MssqlStore, new: &NewMessage) -> StoreResult<Option<Answers>> {
     let (name, fingerprint) =
         new.client_id.as_ref().map(|(name, fingerprint)| (name.as_str(), fingerprint.0)).unzip();
@@ -64,8 +64,8 @@ async fn append_one(store: &MssqlStore, new: &NewMessage) -> StoreResult<Option<
     })
 }
 
-/// Appends the messages if nothing is refused and nothing was stored before, which is the rule. Else `None`, and
-/// nothing is done.
+/// Appends the messages if none is refused and none was stored before, which is the usual case. Otherwise returns
+/// `None`, without doing anything.
 async fn append_all(store: &MssqlStore, batch: &[NewMessage]) -> StoreResult<Option<Answers>> {
     let Some(plan) = Plan::of(batch) else { return Ok(None) };
     let (messages, bytes) = messages(&plan, batch);
@@ -89,7 +89,7 @@ fn heads(plan: &Plan) -> Vec<u8> {
     list
 }
 
-/// Those who send, as `messenger_unpack_senders` takes them.
+/// The senders, as `messenger_unpack_senders` takes them.
 fn senders(plan: &Plan) -> Vec<u8> {
     let mut list = vec![];
     for ((place, id), nth) in &plan.members {
@@ -100,7 +100,7 @@ fn senders(plan: &Plan) -> Vec<u8> {
     list
 }
 
-/// The messages, as `messenger_unpack_messages` takes them, and the bytes that they need.
+/// The messages, as `messenger_unpack_messages` takes them, and the bytes that they refer to.
 fn messages(plan: &Plan, batch: &[NewMessage]) -> (Vec<u8>, Vec<u8>) {
     let (mut list, mut bytes) = (vec![], Bytes::default());
     for (new, (place, nth)) in batch.iter().zip(plan.places.iter().zip(&plan.nths)) {
@@ -111,7 +111,7 @@ fn messages(plan: &Plan, batch: &[NewMessage]) -> (Vec<u8>, Vec<u8>) {
         list.extend_from_slice(&new.created_at.as_micros().to_be_bytes());
         list.extend_from_slice(&int(bytes.push(&new.body.0)));
         list.extend_from_slice(&int(new.body.0.len()));
-        // Place 0 stands for null.
+        // Position 0 stands for null.
         let (name, length) = new.client_id.as_ref().map_or((0, 0), |(name, fingerprint)| {
             let start = bytes.push(name.as_str().as_bytes());
             bytes.push(&fingerprint.0);
@@ -149,7 +149,7 @@ async fn sort_out(store: &MssqlStore, batch: &[NewMessage]) -> StoreResult<Answe
             rows => break rows?,
         }
     };
-    // Of a message without a row the sender is no member.
+    // A message without a row has a sender who is not a member.
     let mut answers: Answers = batch.iter().map(|_| Err(StoreErrorKind::NotMember.into())).collect();
     for (place, outcome) in rows {
         let (new, answer) = batch.get(place).zip(answers.get_mut(place)).ok_or(StoreErrorKind::Corrupt)?;
@@ -169,7 +169,7 @@ enum Outcome {
     Before(Box<MessageRecord>),
 }
 
-/// A message's place in the batch, and what became of it.
+/// Reads a message's index in the batch, and its outcome.
 fn read(columns: &mut Columns<'_, SqlRow>) -> StoreResult<(usize, Outcome)> {
     let place = columns.place()?;
     let numbers = columns.optional_number()?.zip(columns.optional_number()?);

@@ -1,4 +1,4 @@
-//! What the server is asked: a procedure or a statement with arguments.
+//! Calls of the server: a procedure or a statement with arguments.
 
 use std::{fmt, sync::Arc};
 
@@ -8,9 +8,9 @@ use tiberius::{ColumnData, Command, CommandItem, IntoSql, Query, QueryItem};
 
 use crate::{connect::Link, errors::store_error, row::SqlRow};
 
-/// A procedure or a statement with its arguments: one exchange with the server.
+/// A procedure or a statement with its arguments: one round trip to the server.
 ///
-/// It may be run more than once, so it must be one transaction: after an error, nothing of it is done.
+/// It may be run more than once, so it must be one transaction: an error must leave nothing done.
 #[derive(Clone)]
 pub(crate) struct Call {
     what: What,
@@ -35,19 +35,19 @@ enum Argument {
 /// A part of the answer.
 pub(crate) enum Part {
     Row(SqlRow),
-    /// What the procedure returned.
+    /// The return code of the procedure.
     Code(i32),
 }
 
 impl Call {
-    /// A stored procedure, by its quoted name. Its arguments are found by their names; those that are left out have
-    /// the procedure's defaults.
+    /// Calls a stored procedure, by its quoted name. Arguments are matched by name; those left out have the procedure's
+    /// defaults.
     pub(crate) fn procedure(name: Arc<str>) -> Self {
         Self { what: What::Procedure(name), arguments: vec![] }
     }
 
-    /// A statement, or several. Its arguments are `@P1`, `@P2` … in the order in which they are given, whatever the
-    /// names are that they are given with; none may be left out.
+    /// Runs one or several statements. The arguments are `@P1`, `@P2` … in the order in which they are given, whatever
+    /// their names; none may be left out.
     pub(crate) fn statement(text: Arc<str>) -> Self {
         Self { what: What::Statement(text), arguments: vec![] }
     }
@@ -73,7 +73,7 @@ impl Call {
         self.with(name, Argument::Flag(flag))
     }
 
-    /// A moment, as its microseconds.
+    /// A timestamp, in microseconds.
     pub(crate) fn time(self, name: &'static str, at: Timestamp) -> Self {
         self.number(name, at.as_micros())
     }
@@ -99,7 +99,7 @@ impl Call {
         self
     }
 
-    /// A NULL without a type is not understood by every engine, so it is the default that stands for it.
+    /// Not every engine understands an untyped NULL, so the argument is left out and the default applies.
     fn optional<T>(self, value: Option<T>, with: impl FnOnce(Self, T) -> Self) -> Self {
         debug_assert!(matches!(self.what, What::Procedure(_)), "{self:?} has places, of which none is empty");
         match value {
@@ -108,8 +108,8 @@ impl Call {
         }
     }
 
-    /// Asks the server, and hands over what it answers, as it comes. When this is through, or ends with an error of the
-    /// server's own, nothing of the answer is under way any more.
+    /// Sends the call, and passes on the parts of the answer as they arrive. When this completes, or ends with an error
+    /// of the server, nothing of the answer is outstanding any more.
     pub(crate) async fn ask(
         &self,
         link: &mut Link,
@@ -125,7 +125,7 @@ impl Call {
                 while let Some(item) = items.try_next().await.map_err(store_error)? {
                     match item {
                         CommandItem::Row(row) => each(Part::Row(SqlRow(row)))?,
-                        // It is a signed number that the driver hands over as it lies in the packet.
+                        // The number is signed, and the driver passes its bits as unsigned.
                         CommandItem::ReturnStatus(code) => each(Part::Code(code.cast_signed()))?,
                         _ => {}
                     }
@@ -147,7 +147,7 @@ impl Call {
 }
 
 impl fmt::Debug for Call {
-    /// Without the values: there are people's words and secrets among them.
+    /// Leaves out the values: they include user content and secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (What::Procedure(text) | What::Statement(text)) = &self.what;
         let names: Vec<_> = self.arguments.iter().map(|(name, _)| *name).collect();

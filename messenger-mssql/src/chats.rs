@@ -138,7 +138,7 @@ impl ChatStore for MssqlStore {
             .bytes("@bytes", bytes.into_bytes())
             .time("@noted_at", last.at);
         let chat = self.one(call, |columns| columns.chat()).await?.ok_or(StoreErrorKind::Other)?;
-        // The messages have the numbers that the chat was given last.
+        // The messages have the last numbers that the chat assigned.
         let mut numbered = ChatRecord { ..chat.clone() };
         let before = |number: u64| number.saturating_sub(change.messages.len() as u64);
         numbered.revision = Revision::new(before(chat.revision.get()));
@@ -187,7 +187,7 @@ const ADDED: u8 = 0;
 const REMOVED: u8 = 1;
 const GIVEN_A_ROLE: u8 = 2;
 
-/// People whose place in a chat changes, as `messenger_unpack_people` takes them.
+/// People whose membership changes, as `messenger_unpack_people` takes them.
 fn people(people: impl IntoIterator<Item = (UserId, u8, Role)>) -> Vec<u8> {
     let mut list = vec![];
     for (user, change, given) in people {

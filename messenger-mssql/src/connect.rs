@@ -1,4 +1,4 @@
-//! One connection: from the address to a session that is set up.
+//! One connection: from the address to a configured session.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -23,18 +23,18 @@ use crate::{
     row::SqlRow,
 };
 
-/// A connection of the driver. Never shown: there is what was last read in it.
+/// A connection of the driver. Not shown by `Debug`: it contains what was last read.
 pub(crate) type Link = Client<Compat<Box<dyn Stream>>>;
 
-/// What a connection runs over.
+/// The stream under a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Where the tokens come from by which a node logs in, such as those of Microsoft Entra ID for
+/// The source of the tokens with which a node logs in, such as those of Microsoft Entra ID for
 /// `https://database.windows.net/`.
 ///
-/// A token is asked for whenever a connection is opened: keep it until shortly before it expires.
+/// A token is requested whenever a connection is opened: cache it until shortly before it expires.
 ///
 /// ```
 /// use std::error::Error;
@@ -53,15 +53,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// ```
 #[async_trait]
 pub trait TokenSource: Send + Sync {
-    /// A token that is valid now, without `Bearer`.
+    /// Returns a token that is valid now, without `Bearer`.
     ///
     /// # Errors
-    /// Whatever hinders it. It is shown as the cause why the database can't be reached, so there must be no secret in
-    /// it.
+    /// Any failure. It is shown as the reason why the database can't be reached, so it must not contain a secret.
     async fn token(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// Always this token, for what ends before the token does.
+/// Always returns this token, for uses that end before the token expires.
 #[async_trait]
 impl TokenSource for String {
     async fn token(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
@@ -73,13 +72,13 @@ impl TokenSource for String {
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) address: Address,
-    /// Certificates of authorities, as PEM or DER, which are trusted beside those of the system.
+    /// Certificates of authorities, as PEM or DER, which are trusted in addition to those of the system.
     pub(crate) authorities: Option<Vec<u8>>,
-    /// By which a node logs in, in place of a password.
+    /// The source of tokens to log in with, instead of a password.
     pub(crate) token: Option<Arc<dyn TokenSource>>,
-    /// From the first packet to a session that is set up.
+    /// The time limit from the first packet to a configured session.
     pub(crate) timeout: Duration,
-    /// How long a statement waits for a lock; without a limit if there is none.
+    /// How long a statement waits for a lock; unlimited if `None`.
     pub(crate) lock_timeout: Option<Duration>,
     pub(crate) dial: Dial,
 }
@@ -88,29 +87,30 @@ pub(crate) struct Connector {
 #[derive(Clone)]
 pub(crate) enum Dial {
     Tcp,
-    /// Without a network, so that a test can hold the clock.
+    /// Without a network, so that a test can control the clock.
     #[cfg(test)]
     Memory(Arc<dyn Fn() -> io::Result<tokio::io::DuplexStream> + Send + Sync>),
 }
 
-/// Where the server is at the moment.
+/// The current server.
 struct Target {
     host: String,
     port: Option<u16>,
 }
 
 impl Connector {
-    /// A server can send its client on to another; of Azure, the gateway does so, once.
+    /// A server can redirect its client to another one; the gateway of Azure does so once.
     const REDIRECTS: u32 = 3;
 
-    /// Opens a connection and sets its session up, before `deadline` and within the time that a connection may take.
+    /// Opens a connection and configures its session, before `deadline` and within the time limit of a connection.
     pub(crate) async fn open(&self, deadline: Instant) -> Result<Link, ConnectError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
         let mut target = Target { host: self.address.host.clone(), port: self.address.known_port() };
         for _ in 0..=Self::REDIRECTS {
             match self.log_in(&target, deadline).await {
                 Err(ConnectError::Driver(Error::Routing { host, port })) => {
-                    // Else anybody between us and the server could have said so, and be given the password.
+                    // Otherwise anybody who intercepts the connection could send the redirect, and receive the
+                    // password.
                     if !self.encrypts_all() {
                         return Err(ConnectError::UnsafeRedirect);
                     }
@@ -180,7 +180,7 @@ impl Connector {
             Encryption::Login => EncryptionLevel::Off,
             Encryption::None => EncryptionLevel::NotSupported,
         });
-        // The driver panics if it is told both.
+        // The driver panics if both are set.
         if address.trust_any {
             config.trust_cert();
         } else if let Some(authorities) = &self.authorities {
@@ -189,7 +189,7 @@ impl Connector {
         if let Some(host) = &address.certificate_host {
             config.hostname_in_certificate(host);
         }
-        // The limits are ours: the driver's begin anew with every packet.
+        // The time limits are ours: the driver's restart with every packet.
         config.handshake_timeout(None);
         config.command_timeout(None);
         config
@@ -199,8 +199,7 @@ impl Connector {
         matches!(self.address.encryption, Encryption::Required | Encryption::Strict)
     }
 
-    /// What a session is told before it is used. Indexes on computed columns and filtered indexes are only kept under
-    /// these.
+    /// The settings of a session. Indexes on computed columns and filtered indexes are only maintained under these.
     fn settings(&self) -> String {
         let limit =
             self.lock_timeout.map_or(-1, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
@@ -219,8 +218,8 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Reaches one of the addresses of a host. One that does not answer in a while gives way to the next, so that it does not
-/// use up the time for all.
+/// Connects to one of the addresses of a host. An address that does not answer for a while gives way to the next, so
+/// that it does not use up the time for all.
 async fn dial(host: &str, port: u16, all_at_once: bool) -> io::Result<TcpStream> {
     let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
     if all_at_once && !addresses.is_empty() {
@@ -246,7 +245,7 @@ async fn dial(host: &str, port: u16, all_at_once: bool) -> io::Result<TcpStream>
     Err(last)
 }
 
-/// Runs statements of our own without parameters, and reads all that comes of them.
+/// Runs statements of our own without parameters, and reads all their rows.
 pub(crate) async fn batch(link: &mut Link, text: &str) -> Result<Vec<SqlRow>, Error> {
     let mut items = link.simple_query(text).await?;
     let mut rows = vec![];
@@ -258,7 +257,7 @@ pub(crate) async fn batch(link: &mut Link, text: &str) -> Result<Vec<SqlRow>, Er
     Ok(rows)
 }
 
-/// Why there is no connection. `Display` is a clause that follows a colon.
+/// Why no connection was made. `Display` is a clause that follows a colon.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("it can't be reached in time")]
@@ -275,7 +274,7 @@ pub(crate) enum ConnectError {
     Redirects,
     #[error("it sends us on to another server, which is followed only if all is encrypted")]
     UnsafeRedirect,
-    /// What it answers can't be read.
+    /// The answer of the server can't be read.
     #[error("it does not answer as an SQL Server does: {0}")]
     InvalidResponse(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
@@ -285,7 +284,7 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
-    /// What is the matter with a database that can't be opened.
+    /// Why the database can't be opened.
     pub(crate) fn failure(&self) -> OpenErrorKind {
         match self {
             Self::Server(error) => error.failure(),
@@ -307,21 +306,21 @@ impl From<Error> for ConnectError {
 }
 
 impl From<ConnectError> for StoreError {
-    /// Also where the reason is none that passes by itself: the server may let us in later.
+    /// Also if the reason is a lasting one: the server may accept the login later.
     fn from(error: ConnectError) -> Self {
         Self::new(StoreErrorKind::Unavailable, error)
     }
 }
 
-/// The driver says so of a server that refuses to encrypt, and has no error of its own for it.
+/// The driver reports a server that refuses encryption only by this text, and has no error of its own for it.
 fn offers_no_encryption(text: &str) -> bool {
     text.contains("encryption level")
 }
 
-/// What the driver says, for people who do not program with it.
+/// Describes a driver error for people who do not program with the driver.
 fn driver(error: &Error) -> String {
     match error {
-        // Also of an answer that is too short for what it should be.
+        // Also reported for an answer that is too short.
         Error::Io { kind: io::ErrorKind::UnexpectedEof, .. } => {
             "it has ended the connection, or is no SQL Server".to_owned()
         }
@@ -335,7 +334,7 @@ fn driver(error: &Error) -> String {
         Error::Protocol(text) | Error::Encoding(text) => {
             format!("it does not answer as an SQL Server does: {text}")
         }
-        // The driver goes on to say by which of its functions the certificate would be trusted.
+        // The driver adds which of its functions would trust the certificate.
         Error::Tls(text) => match text.split_once(" To connect anyway") {
             Some((text, _)) => {
                 format!("{text} Name the file of its authority with `trustServerCertificateCA`")

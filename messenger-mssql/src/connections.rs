@@ -1,4 +1,4 @@
-//! Connections, and the promise that none is used again with something under way on it.
+//! Connections, with the guarantee that none is reused while something is in progress on it.
 
 #[cfg(test)]
 mod tests;
@@ -24,24 +24,24 @@ use crate::{
     row::SqlRow,
 };
 
-/// Where intents get their connections from.
+/// Provides intents with connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
     pool: Arc<Pool<Connector>>,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct Answer<T> {
-    /// Of all result sets, in order.
+    /// The rows of all result sets, in order.
     pub(crate) rows: Vec<T>,
-    /// What the procedure returned; 0 for a statement.
+    /// The return code of the procedure; 0 for a statement.
     pub(crate) code: i32,
 }
 
-/// How long a connection has to say that it is still there, or that nothing is left open on it.
+/// How long a connection may take to show that it is alive, or that nothing is left open on it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a call is run at most, if other work is in its way each time.
+/// The maximum number of times that a call is run if it conflicts with other work.
 const ATTEMPTS: u32 = 5;
 
 impl Connections {
@@ -49,10 +49,10 @@ impl Connections {
         Self { pool: Arc::new(Pool::new(connector, settings)) }
     }
 
-    /// Runs a call and reads what it answers. Once begun it goes on wherever its caller is; a caller that goes away
-    /// before leaves it undone.
+    /// Runs a call and reads its answer. Once begun, it continues whether or not its caller polls it; if the caller
+    /// goes away before, it is not begun.
     ///
-    /// When other work was in the way the call is run again, and `read` sees all of its rows again.
+    /// After a conflict with other work the call is run again, and `read` is given all rows again.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         call: Call,
@@ -65,7 +65,7 @@ impl Connections {
         self.pool.run(work).await
     }
 
-    /// All rows, if the procedure returned that it was carried out.
+    /// Returns all rows, if the procedure was carried out.
     pub(crate) async fn all<T: Send + 'static>(
         &self,
         call: Call,
@@ -76,7 +76,7 @@ impl Connections {
         Ok(answer.rows)
     }
 
-    /// The only row, if the procedure returned that it was carried out.
+    /// Returns the only row, if the procedure was carried out.
     pub(crate) async fn one<T: Send + 'static>(
         &self,
         call: Call,
@@ -85,12 +85,12 @@ impl Connections {
         Ok(self.all(call, read).await?.pop())
     }
 
-    /// Nothing, if the procedure returned that it was carried out.
+    /// Returns nothing, if the procedure was carried out.
     pub(crate) async fn done(&self, call: Call) -> StoreResult<()> {
         self.all(call, |_| Ok(())).await.map(drop)
     }
 
-    /// Waits for what is under way. Whoever comes later is refused.
+    /// Waits for running work. Later calls are refused.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
@@ -126,11 +126,11 @@ impl Connect for Connector {
     }
 }
 
-/// A connection on which one intent is at work. Dropped while something is under way on it, it is closed, and the
-/// server undoes what was not committed.
+/// A connection in use by one intent. If it is dropped while something is in progress on it, it is closed, and the
+/// server rolls back what was not committed.
 pub(crate) struct Session {
     link: Link,
-    /// Something was sent, and not all of the answer has come.
+    /// Something was sent, and the answer is not complete.
     busy: bool,
     /// The server has refused something, and may have left a transaction open.
     unsettled: bool,
@@ -156,7 +156,7 @@ impl Session {
         asked.map(|()| answer)
     }
 
-    /// Undoes what a call may have left behind that the server has refused.
+    /// Rolls back what a refused call may have left open.
     async fn roll_back(&mut self) {
         if self.busy || !self.unsettled {
             return;
@@ -164,7 +164,7 @@ impl Session {
         self.unsettled = !self.say("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION").await;
     }
 
-    /// Whether the server has done a statement in time.
+    /// Runs a statement; returns whether the server completed it in time.
     async fn say(&mut self, text: &str) -> bool {
         self.busy = true;
         let Ok(said) = timeout(PATIENCE, batch(&mut self.link, text)).await else { return false };
@@ -173,7 +173,7 @@ impl Session {
         said.is_ok()
     }
 
-    /// An error of the server's own is the last thing that it says to a statement.
+    /// An error of the server completes its answer to a statement.
     fn settle(&mut self, done: &StoreResult<()>) {
         let Err(error) = done else {
             self.busy = false;
@@ -193,7 +193,7 @@ impl Connection for Session {
         self.say("SELECT 1").await
     }
 
-    /// It is closed whenever it is dropped.
+    /// Nothing to do: it is closed whenever it is dropped.
     fn retire(&mut self) {}
 }
 
@@ -204,12 +204,12 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Before a call is run again: at once the first time, then after some 10, 20 and 40 milliseconds.
+/// The pause before a call is run again: none the first time, then some 10, 20 and 40 milliseconds.
 async fn pause(attempt: u32) {
     let Some(doublings) = attempt.checked_sub(2) else { return };
     let pause = Duration::from_millis(10) * (1 << doublings.min(10));
-    // Those that were in each other's way should not meet again. It is no secret by how much, and no command's outcome, so it
-    // is not the context's randomness.
+    // Random, so that conflicting calls do not collide again. The amount is no secret and does not affect a command's
+    // outcome, so it does not use the context's randomness.
     let spread = RandomState::new().hash_one(attempt) % 1000;
     sleep(pause.mul_f64(0.5 + f64::from(u32::try_from(spread).unwrap_or(0)) / 1000.0)).await;
 }

@@ -4,9 +4,9 @@ use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult, Unique};
 use messenger_sql::open::OpenErrorKind;
 use tiberius::error::{Error, TokenError};
 
-/// What a procedure returns when it was carried out.
+/// The return code of a procedure that was carried out.
 pub(crate) const DONE: i32 = 0;
-/// What a procedure returns for an outcome, beside the outcome. The migrations have the same numbers.
+/// The other return codes of procedures, with their outcomes. The migrations use the same numbers.
 pub(crate) const OUTCOMES: [(i32, StoreErrorKind); 7] = [
     (1, StoreErrorKind::NotFound),
     (2, StoreErrorKind::Conflict),
@@ -17,7 +17,7 @@ pub(crate) const OUTCOMES: [(i32, StoreErrorKind); 7] = [
     (7, StoreErrorKind::AlreadyExists(Unique::ClientId)),
 ];
 
-/// The outcome that a procedure's return code stands for.
+/// The outcome for a procedure's return code.
 pub(crate) fn outcome(code: i32) -> StoreResult<()> {
     if code == DONE {
         return Ok(());
@@ -28,7 +28,7 @@ pub(crate) fn outcome(code: i32) -> StoreResult<()> {
     })
 }
 
-/// The outcome that an error of the server or of the driver stands for.
+/// Maps an error of the server or of the driver to an outcome of the port.
 pub(crate) fn store_error(error: Error) -> StoreError {
     match error {
         Error::Server(error) => {
@@ -45,14 +45,14 @@ pub(crate) fn store_error(error: Error) -> StoreError {
     }
 }
 
-/// What the server said, if the error is its own.
+/// The server's error, if it is one.
 pub(crate) fn server_error(error: &StoreError) -> Option<&ServerError> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
-/// Why the server has refused a statement or a login.
+/// Why the server refused a statement or a login.
 ///
-/// Without the text where that has values in it: they can be a person's address.
+/// Without the text if it contains values: they can be a person's address.
 #[derive(Debug)]
 pub(crate) struct ServerError {
     number: u32,
@@ -66,51 +66,52 @@ pub(crate) struct ServerError {
 #[derive(Debug)]
 enum Detail {
     Text(Box<str>),
-    /// There are values in the text.
+    /// The text contains values.
     Withheld,
-    /// That this is unique, and that there is one already.
+    /// The text reports a duplicate of this unique value.
     Unique(Option<Unique>),
 }
 
-/// A value was found twice.
+/// Duplicate values.
 const DUPLICATES: [u32; 2] = [2601, 2627];
 
-/// Those whose texts have values in them, beside the duplicates: a value is out of range, is no number, no date, too
-/// long for its column, or not JSON.
+/// Further errors whose texts contain values: a value is out of range, is no number, no date, too long for its column,
+/// or not JSON.
 const WITH_VALUES: [u32; 9] = [220, 232, 241, 244, 245, 248, 2628, 8114, 13609];
 
-/// Somebody else's work was in the way, and the server has undone this: chosen in a deadlock, waited too long for a
-/// lock, or a row was changed under a snapshot.
+/// Conflicts with other work, after which the server has rolled back: a deadlock victim, a lock timeout, or a row
+/// changed under a snapshot.
 const IN_THE_WAY: [u32; 3] = [1205, 1222, 3960];
 
-/// The server or the database is not there, lets nobody in, is read-only, or has run out of something.
+/// The server or the database is missing, admits nobody, is read-only, or has run out of a resource.
 const UNAVAILABLE: [u32; 68] = [
-    // The connection was cut, or its session ended by somebody or by a failover.
+    // The connection was cut, or its session was ended by somebody or by a failover.
     64, 233, 596, 3989, 10_053, 10_054, 10_060,
-    // Out of memory, of locks, of disk, of log, of versions of rows, of worker threads.
+    // Out of memory, locks, disk, log, row versions, or worker threads.
     701, 802, 1101, 1105, 1204, 3958, 3966, 3967, 8645, 8651, 9001, 9002, 17_300, 17_803,
-    // The database is recovered, restored, in doubt, offline, on another replica, in transition or used by one alone.
+    // The database is being recovered or restored, is suspect, offline, on another replica, in transition, or in
+    // single-user mode.
     921, 922, 924, 926, 927, 942, 952, 976, 978, 982, 983, 988, 3906, 3908, 4221,
-    // The server stops, starts, is paused or moved.
+    // The server is stopping, starting, paused or being moved.
     6005, 17_142, 17_143, 40_143, 40_166, 40_197, 40_540, 40_613,
-    // It is busy: of sessions, of workers, or of work of the kind. It wants to be left alone for seconds.
+    // It is busy: too many sessions or workers, or too much work of the kind. It asks to be left alone for seconds.
     10_928, 10_929, 10_936, 40_501, 40_544, 40_549, 40_550, 40_551, 40_552, 40_553, 49_918, 49_919, 49_920,
-    // The login or its database is not there, or not now.
+    // The login or its database does not exist or is not available now.
     4060, 4064, 17_187, 17_809, 17_892, 18_401, 18_451, 18_452, 18_456, 18_461, 18_486,
 ];
 
-/// A page could not be read, or is not what was written.
+/// A page could not be read, or differs from what was written.
 const CORRUPT: [u32; 4] = [605, 823, 824, 825];
 
 impl ServerError {
-    /// The number by which the [server's list of errors] has it.
+    /// Its number in the [server's list of errors].
     ///
     /// [server's list of errors]: https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors
     pub(crate) const fn number(&self) -> u32 {
         self.number
     }
 
-    /// The outcome that it stands for.
+    /// The outcome of the port.
     pub(crate) fn kind(&self) -> StoreErrorKind {
         let is = |numbers: &[u32]| numbers.contains(&self.number);
         match self.detail {
@@ -121,7 +122,7 @@ impl ServerError {
         }
     }
 
-    /// What is the matter with a database that can't be opened because of it.
+    /// Why a database can't be opened, if this error occurs.
     pub(crate) const fn failure(&self) -> OpenErrorKind {
         match self.number {
             18_456 => OpenErrorKind::Login,
@@ -131,12 +132,12 @@ impl ServerError {
         }
     }
 
-    /// Whether the server ends the connection with it.
+    /// Whether the server closes the connection after it.
     pub(crate) const fn is_fatal(&self) -> bool {
         self.class >= 20
     }
 
-    /// Whether another try may fare better at once. Nothing of the first one is done.
+    /// Whether an immediate retry may succeed. The first attempt was rolled back.
     pub(crate) fn is_worth_another_try(&self) -> bool {
         !self.is_fatal() && IN_THE_WAY.contains(&self.number)
     }
@@ -182,10 +183,10 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// What is unique by the index or the constraint that a message names. The words around the name are in the server's
-/// language, or in that of an engine that only speaks its protocol; and such an engine adds to the name.
+/// The unique value of the index or the constraint that a message names. The words around the name are in the server's
+/// language, or in that of another engine that speaks its protocol; such an engine also adds to the name.
 fn unique(message: &str) -> Option<Unique> {
-    // The value that was found twice stands in parentheses, and may look like a name.
+    // The duplicate value is in parentheses, and may look like a name.
     let names = message.split('(').next().unwrap_or_default();
     let mut names = names.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
     names.find_map(|name| {
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
     use crate::fake;
 
-    /// By way of the driver, which alone can make such an error.
+    /// Goes through the driver, because only the driver can construct such an error.
     async fn said(number: u32, class: u8, message: &str) -> StoreError {
         store_error(fake::error(number, class, message).await)
     }

@@ -1,5 +1,5 @@
-//! An endpoint that speaks as much of the [protocol](https://learn.microsoft.com/openspecs/windows_protocols/ms-tds)
-//! as the tests need, and says and does what a test wants.
+//! A fake server that speaks as much of the [protocol](https://learn.microsoft.com/openspecs/windows_protocols/ms-tds)
+//! as the tests need, with scripted answers.
 
 use std::{
     collections::VecDeque,
@@ -25,22 +25,22 @@ use tokio_rustls::{
 
 use crate::connect::{Connector, Dial};
 
-/// What is sent for a request.
+/// The response to a request.
 #[derive(Clone)]
 pub(crate) enum Reply {
-    /// A whole answer, made of tokens.
+    /// A complete answer, made of tokens.
     Tokens(Vec<u8>),
-    /// The beginning of an answer, and then the end of the connection.
+    /// The beginning of an answer, after which the connection is closed.
     Cut(Vec<u8>),
     /// The beginning of an answer, and nothing more.
     Stall(Vec<u8>),
-    /// A whole answer, after a while.
+    /// A complete answer, after a delay.
     Late(Duration, Vec<u8>),
-    /// What is none of the protocol.
+    /// Bytes that violate the protocol.
     Bytes(Vec<u8>),
 }
 
-/// A certificate for `localhost`, and the authority that has given it.
+/// A certificate for `localhost`, and the authority that issued it.
 pub(crate) struct Certificate {
     /// As PEM.
     pub(crate) authority: String,
@@ -76,26 +76,26 @@ impl Certificate {
     }
 }
 
-/// What was asked.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// On which connection, counted from 1.
+    /// The number of its connection, from 1.
     pub(crate) connection: usize,
-    /// A batch's text, or a procedure's name.
+    /// The text of a batch, or the name of a procedure.
     pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
-    /// Connections that were opened.
+    /// The number of connections opened so far.
     pub(crate) opened: usize,
-    /// Connections that are open.
+    /// The number of connections that are open.
     pub(crate) open: usize,
-    /// Connections that were open at the same time.
+    /// The maximum number of connections open at the same time.
     pub(crate) most: usize,
-    /// Logins that were tried.
+    /// The number of login attempts.
     pub(crate) logins: usize,
-    /// What was asked, without that by which a session is set up.
+    /// The requests, without those that set up a session.
     pub(crate) requests: Vec<Request>,
 }
 
@@ -105,15 +105,15 @@ pub(crate) struct Server(Arc<State>);
 struct State {
     prelogin: Mutex<Option<Reply>>,
     login: Mutex<Reply>,
-    /// For the next requests, beside those that set a session up.
+    /// The replies to the next requests, except those that set up a session.
     replies: Mutex<VecDeque<Reply>>,
-    /// For requests with this text, whenever they come.
+    /// The replies to all requests with this text.
     answers: Mutex<Vec<(&'static str, Reply)>>,
     seen: watch::Sender<Seen>,
 }
 
 impl Server {
-    /// Lets everybody in, and has nothing to say to any request.
+    /// A server that accepts every login, and answers requests with empty results.
     pub(crate) fn new() -> Self {
         let state = State {
             prelogin: Mutex::default(),
@@ -125,24 +125,24 @@ impl Server {
         Self(Arc::new(state))
     }
 
-    /// What is said when a connection begins, in place of an offer without encryption.
+    /// Replies so to a new connection, instead of offering no encryption.
     pub(crate) fn at_first(self, reply: Reply) -> Self {
         *self.0.prelogin.lock().unwrap() = Some(reply);
         self
     }
 
-    /// What is said to a login, in place of letting it in.
+    /// Replies so to a login, instead of accepting it.
     pub(crate) fn at_login(self, reply: Reply) -> Self {
         *self.0.login.lock().unwrap() = reply;
         self
     }
 
-    /// What is said to the request that comes when those of before are answered.
+    /// Replies so to the next request after those that already have replies.
     pub(crate) fn then(&self, reply: Reply) {
         self.0.replies.lock().unwrap().push_back(reply);
     }
 
-    /// What is said to every request that has this in its text.
+    /// Replies so to every request that contains this text.
     pub(crate) fn whenever(&self, text: &'static str, reply: Reply) {
         self.0.answers.lock().unwrap().insert(0, (text, reply));
     }
@@ -151,24 +151,24 @@ impl Server {
         self.0.seen.borrow().clone()
     }
 
-    /// What was asked, without the connections.
+    /// The texts of the requests.
     pub(crate) fn texts(&self) -> Vec<String> {
         self.seen().requests.into_iter().map(|request| request.text).collect()
     }
 
-    /// On which connections something was asked.
+    /// The connections of the requests.
     pub(crate) fn connections(&self) -> Vec<usize> {
         self.seen().requests.into_iter().map(|request| request.connection).collect()
     }
 
-    /// Waits until the server has seen it.
+    /// Waits until the server has seen this.
     pub(crate) async fn until(&self, is_so: impl FnMut(&Seen) -> bool) {
         let mut seen = self.0.seen.subscribe();
         let waited = tokio::time::timeout(Duration::from_secs(60), seen.wait_for(is_so)).await;
         drop(waited.expect("the server sees it in time").unwrap());
     }
 
-    /// Without a network.
+    /// Connects without a network.
     pub(crate) fn dial(&self) -> Dial {
         let server = self.clone();
         Dial::Memory(Arc::new(move || {
@@ -178,7 +178,7 @@ impl Server {
         }))
     }
 
-    /// By TCP; answers the port.
+    /// Listens on TCP; returns the port.
     pub(crate) async fn listen(&self) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -191,7 +191,7 @@ impl Server {
         port
     }
 
-    /// By TCP with TLS from the first byte on; answers the port.
+    /// Listens on TCP with TLS from the first byte on; returns the port.
     pub(crate) async fn listen_encrypted(&self, certificate: &Certificate) -> u16 {
         let acceptor = certificate.acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -201,7 +201,7 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let (server, acceptor) = (server.clone(), acceptor.clone());
                 tokio::spawn(async move {
-                    // A client that trusts nobody here goes away.
+                    // A client that does not trust the certificate closes the connection.
                     if let Ok(stream) = acceptor.accept(stream).await {
                         server.serve(stream).await;
                     }
@@ -219,7 +219,7 @@ impl Server {
             seen.most = seen.most.max(seen.open);
             number = seen.opened;
         });
-        // It ends when the client does.
+        // Ends when the client does.
         let _ = self.converse(stream, number).await;
         self.0.seen.send_modify(|seen| seen.open -= 1);
     }
@@ -250,7 +250,7 @@ impl Server {
                         self.reply_to(&text)
                     }
                 }
-                // It is none of the protocol.
+                // Not a message of the protocol.
                 _ => return Ok(()),
             };
             let (bytes, goes_on) = match reply {
@@ -279,7 +279,7 @@ impl Server {
     }
 }
 
-/// A connector to a server of this kind, of which nothing is encrypted.
+/// A connector to such a server, without any encryption.
 pub(crate) fn connector(dial: Dial) -> Connector {
     Connector {
         address: "mssql://sa:secret@db/app?encrypt=DANGER_PLAINTEXT".parse().unwrap(),
@@ -291,7 +291,7 @@ pub(crate) fn connector(dial: Dial) -> Connector {
     }
 }
 
-/// An error of the server, by way of the driver, which alone can make one.
+/// Makes a server error through the driver, because only the driver can construct one.
 pub(crate) async fn error(number: u32, class: u8, message: &str) -> Error {
     let server = Server::new();
     let mut link = connector(server.dial()).open(far()).await.unwrap();
@@ -303,18 +303,18 @@ pub(crate) fn far() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(3600)
 }
 
-/// The whole answer to a statement that is refused.
+/// The complete answer to a refused statement.
 pub(crate) fn refusal(number: u32, class: u8, message: &str) -> Reply {
     const ERROR: u16 = 2;
     Reply::Tokens([error_token(number, class, message), done_with(ERROR)].concat())
 }
 
-/// The whole answer of a procedure that returns a code.
+/// The complete answer of a procedure that returns a code.
 pub(crate) fn returned(code: i32) -> Reply {
     Reply::Tokens([vec![0x79], code.to_le_bytes().to_vec(), done_proc()].concat())
 }
 
-/// A value of a row.
+/// A value in a row.
 #[derive(Clone, Copy)]
 pub(crate) enum Value {
     Number(Option<i64>),
@@ -322,7 +322,7 @@ pub(crate) enum Value {
     Bytes(&'static [u8]),
 }
 
-/// The whole answer of a procedure with rows, which all have the types of the first.
+/// The complete answer of a procedure with rows, which all have the types of the first.
 pub(crate) fn rows(rows: &[&[Value]]) -> Reply {
     Reply::Tokens([rows_tokens(rows), vec![0x79, 0, 0, 0, 0], done_proc()].concat())
 }
@@ -371,7 +371,7 @@ const LOGIN: u8 = 0x10;
 const RPC: u8 = 0x03;
 const BATCH: u8 = 0x01;
 
-/// A message's kind and all of it.
+/// Receives the kind of a message and its content.
 async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
     let mut message = vec![];
     loop {
@@ -413,7 +413,7 @@ fn no_encryption() -> Vec<u8> {
     [&version[..], &encryption, &[0xFF], &[15, 0, 0, 0, 0, 0], &[not_supported]].concat()
 }
 
-/// A login is let in after so long.
+/// Accepts a login after a delay.
 pub(crate) fn late_login(late: Duration) -> Reply {
     Reply::Late(late, [login_ack(), done()].concat())
 }
@@ -425,7 +425,7 @@ fn login_ack() -> Vec<u8> {
     token(0xAD, &body)
 }
 
-/// The login is to be done at another server.
+/// Redirects the login to another server.
 pub(crate) fn routing(host: &str, port: u16) -> Reply {
     let units = u16::try_from(host.encode_utf16().count()).unwrap();
     let mut value = vec![0];

@@ -28,12 +28,12 @@ impl MarkerStore for MssqlStore {
         for (place, of_step) in self.all(call, read).await? {
             *found.get_mut(place).ok_or(StoreErrorKind::Corrupt)? = Some(of_step);
         }
-        // The procedure has moved the marks in the same manner.
+        // The procedure has moved the marks by the same rules.
         Ok(walk(batch, found).0)
     }
 }
 
-/// A step's place in the batch, and what was found of it.
+/// Reads a move's index in the batch, and what was found for it.
 fn read(columns: &mut Columns<'_, SqlRow>) -> StoreResult<(usize, Found)> {
     let place = columns.place()?;
     let marks = Marks {

@@ -50,7 +50,7 @@ impl MessageStore for MssqlStore {
         let found = self.all(call, |columns| Ok((columns.seq()?, columns.optional_message()?))).await?;
         let last_seq = found.first().ok_or(StoreErrorKind::NotMember)?.0;
         let mut messages: Vec<_> = found.into_iter().filter_map(|(_, message)| message).collect();
-        // As the index gives them; this only makes sure.
+        // The index already returns this order; the sort only guarantees it.
         messages.sort_unstable_by_key(|message| message.seq);
         Ok(HistoryRange { last_seq, messages })
     }
@@ -92,7 +92,7 @@ impl MessageStore for MssqlStore {
     }
 
     async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>> {
-        // By rising ids, as those who write lock them.
+        // Ordered by id, because writers lock the chats in this order.
         let mut since = since.to_vec();
         since.sort_unstable_by_key(|(chat, _)| *chat);
         let mut found: Vec<Option<Changes>> = vec![None; since.len()];

@@ -14,8 +14,8 @@ use crate::{
     schema::Schema,
 };
 
-/// What a database is brought to. The first step has routines in it, as they were when it was written; those of today are
-/// in the text that is run after it.
+/// The migrations of a database. The first step contains the routines as they were when it was written; the current
+/// ones are in the text that runs after the steps.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     steps: &[Migration {
         version: 1,
@@ -26,7 +26,7 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
     routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
 };
 
-/// What is remembered of the steps.
+/// The table that records the steps.
 const STEPS: &str = "IF OBJECT_ID(N'{schema}.messenger_migrations', N'U') IS NULL
 CREATE TABLE {schema}.messenger_migrations (
     version     bigint       NOT NULL CONSTRAINT messenger_migrations_pkey PRIMARY KEY,
@@ -36,13 +36,13 @@ CREATE TABLE {schema}.messenger_migrations (
     applied_at  bigint       NOT NULL
 );";
 
-/// Whether nodes that don't know a step can go on: `expand` or `contract`.
+/// Adds the column that records whether nodes that don't know a step can continue: `expand` or `contract`.
 const PHASE: &str = "IF COL_LENGTH(N'{schema}.messenger_migrations', N'phase') IS NULL
 ALTER TABLE {schema}.messenger_migrations
     ADD phase nvarchar(16) NOT NULL CONSTRAINT messenger_migrations_phase DEFAULT N'contract';";
 
-/// What is remembered of the routines. It says nothing of what is stored, and a node that may not change tables must be
-/// able to read it.
+/// The table that records the routines. It reveals nothing of what is stored, and a node that may not change tables
+/// must be able to read it.
 const ROUTINES: &str = "IF OBJECT_ID(N'{schema}.messenger_routines', N'U') IS NULL
 CREATE TABLE {schema}.messenger_routines (
     release     bigint       NOT NULL CONSTRAINT messenger_routines_pkey PRIMARY KEY,
@@ -54,19 +54,19 @@ GRANT SELECT ON {schema}.messenger_routines TO public;";
 
 const TABLES: [&str; 3] = [STEPS, PHASE, ROUTINES];
 
-/// What an engine is told in its own way.
+/// How to talk to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) commits: Commits,
-    /// Whether it is SQL Server itself. Others that speak its language have no `CREATE OR ALTER`, and other numbers for a
-    /// wait that was too long.
+    /// Whether it is SQL Server itself. Other engines that speak its protocol have no `CREATE OR ALTER`, and other
+    /// error numbers for a lock timeout.
     pub(crate) is_sql_server: bool,
 }
 
 impl Dialect {
     pub(crate) const SQL_SERVER: Self = Self { commits: Commits::Numbered, is_sql_server: true };
 
-    /// A statement that makes or replaces a routine. It stays what it was for those who call it until this is committed.
+    /// A statement that creates or replaces a routine. Callers use the old one until this is committed.
     fn routine(self, text: &str) -> String {
         const CREATE_OR_ALTER: &str = "CREATE OR ALTER ";
         let Some((comment, rest)) = text.split_once(CREATE_OR_ALTER).filter(|_| !self.is_sql_server) else {
@@ -80,7 +80,7 @@ impl Dialect {
     }
 }
 
-/// How commits are numbered: by `rowversion`, or not at all on an engine that speaks the server's language and has none.
+/// How commits are numbered: by `rowversion`, or not at all on another engine that does not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commits {
     Numbered,
@@ -91,7 +91,7 @@ impl Commits {
     const PROBE: &str = "DECLARE @probe TABLE (n rowversion NOT NULL);
 SELECT CAST(MIN_ACTIVE_ROWVERSION() AS bigint);";
 
-    /// Asks an engine that is no SQL Server. Not in a transaction, which would end with what is refused.
+    /// Probes an engine other than SQL Server. Not in a transaction, which a refused statement would end.
     pub(crate) async fn ask(link: &mut Link) -> Result<Self, ConnectError> {
         match batch(link, Self::PROBE).await {
             Ok(_) => Ok(Self::Numbered),
@@ -100,7 +100,7 @@ SELECT CAST(MIN_ACTIVE_ROWVERSION() AS bigint);";
         }
     }
 
-    /// Text of our own with what numbers commits, and the schema's quoted name.
+    /// Fills text of our own with the column that numbers commits, and the schema's quoted name.
     fn fill(self, schema: &Schema, text: &str) -> String {
         let (commit, history) = match self {
             Self::Numbered => ("rowversion NOT NULL", "NEWID()"),
@@ -110,7 +110,8 @@ SELECT CAST(MIN_ACTIVE_ROWVERSION() AS bigint);";
     }
 }
 
-/// Whoever sends the statements by a tool that has other defaults: what is made with other settings can't be used.
+/// For hosts that run the statements with a tool that has other defaults: objects created with other settings can't be
+/// used.
 const SETTINGS: &str = "SET XACT_ABORT ON;
 SET NOCOUNT ON;
 SET QUOTED_IDENTIFIER ON;
@@ -121,14 +122,15 @@ SET ARITHABORT ON;
 SET CONCAT_NULL_YIELDS_NULL ON;
 SET NUMERIC_ROUNDABORT OFF;";
 
-/// Once a batch has failed there is no transaction any more, and what follows would be done without one.
+/// Once a batch has failed there is no transaction any more, and what follows would be run without one.
 const STOP: &str = "IF @@ERROR <> 0 AND @@TRANCOUNT > 0 ROLLBACK TRANSACTION;
 IF @@TRANCOUNT = 0 SET NOEXEC ON;";
 
-/// The statements that bring an empty database to the tables of this version, for a host that runs migrations
-/// itself: SQL text for `sqlcmd`, with `GO` between the batches, one migration after the other, each followed by the
-/// row that remembers it, and at the end the procedures and functions. It is one transaction: after a batch that fails, none of the others is done. `None` if
-/// `schema` can't be the name of a schema: see [`MssqlBuilder::schema`](crate::MssqlBuilder::schema).
+/// The statements that bring an empty database to the tables of this version, for a host that runs migrations itself:
+/// SQL text for `sqlcmd`, with `GO` between the batches, one migration after the other, each followed by the row that
+/// records it, and the procedures and functions at the end. It is one transaction: after a batch that fails, none of
+/// the others is applied. `None` if `schema` can't be the name of a schema: see
+/// [`MssqlBuilder::schema`](crate::MssqlBuilder::schema).
 ///
 /// ```
 /// let sql = messenger_mssql::migrations_sql("messenger").unwrap();
@@ -151,7 +153,7 @@ pub fn migrations_sql(schema: &str) -> Option<String> {
     let mut text = String::new();
     for part in parts {
         text += &part;
-        // What only comments is no batch, and settings are made before there is a transaction.
+        // A part with only comments is no batch, and settings are made before the transaction begins.
         if part.lines().all(|line| line.starts_with("--")) {
             text += "\n\n";
             continue;
@@ -167,7 +169,7 @@ pub fn migrations_sql(schema: &str) -> Option<String> {
     Some(text)
 }
 
-/// Begins a transaction in which no node migrates the database. Whoever can't have the lock has no transaction.
+/// Begins a transaction during which no other node migrates the database. Without the lock, no transaction is begun.
 fn begin(schema: &Schema) -> String {
     format!(
         "BEGIN TRANSACTION;
@@ -184,7 +186,7 @@ END;",
     )
 }
 
-/// What is sent at once: a procedure must be alone. Between them are lines of nothing but `GO`.
+/// Splits text into batches at lines with only `GO`: a procedure must be alone in its batch.
 fn batches(text: &str) -> Vec<String> {
     let mut batches = vec![String::new()];
     for line in text.lines() {
@@ -200,12 +202,12 @@ fn batches(text: &str) -> Vec<String> {
     batches.filter(|batch| !batch.is_empty()).collect()
 }
 
-/// Makes the schema if there is none. That must be alone in its batch, so it is a text.
+/// Creates the schema if it does not exist. `CREATE SCHEMA` must be alone in its batch, so it is run as a string.
 fn create_schema(schema: &Schema) -> String {
     format!("IF SCHEMA_ID(N'{}') IS NULL EXEC(N'CREATE SCHEMA {schema}');", schema.name())
 }
 
-/// Remembers that a migration was done.
+/// Records that a migration was applied.
 fn note(schema: &Schema, migration: &Migration) -> String {
     let Migration { version, name, phase, .. } = migration;
     format!(
@@ -216,7 +218,7 @@ VALUES ({version}, N'{name}', 0x{}, DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTC
     )
 }
 
-/// Remembers of which release the routines are.
+/// Records the release of the routines.
 fn note_routines(schema: &Schema, routines: &Routines) -> String {
     format!(
         "INSERT INTO {schema}.messenger_routines (release, checksum, applied_at)
@@ -231,14 +233,14 @@ VALUES ({}, 0x{}, DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME()));",
 pub(crate) enum MigrateError {
     Refused(Refusal),
     Failed(ConnectError),
-    /// What the table of migrations holds is none of ours.
+    /// The table of migrations has contents that this backend would not write.
     Unreadable(StoreError),
-    /// Another node is still at it.
+    /// Another node is still migrating.
     Busy,
 }
 
 impl MigrateError {
-    /// Whether what was refused waited for others who hold a lock, or stood in their way.
+    /// Whether the refused statement waited for locks of others, or was chosen to resolve a deadlock.
     fn is_about_locks(&self) -> bool {
         matches!(self, Self::Failed(ConnectError::Server(error)) if error.is_worth_another_try())
     }
@@ -250,20 +252,20 @@ impl From<Error> for MigrateError {
     }
 }
 
-/// How long another node is waited for.
+/// The maximum wait for another node.
 const OTHERS: Duration = Duration::from_secs(15 * 60);
-/// How long our own work may take.
+/// The maximum duration of this node's own work.
 const OURS: Duration = Duration::from_secs(3600);
-/// How long the server waits for the lock before it says that it is taken.
+/// How long the server waits for the lock before it reports that it is taken.
 const ONE_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a step waits for a table. Whoever wants the table meanwhile waits behind it, so it gives way, and the
-/// migration begins anew.
+/// How long a step waits for a table lock. Others who want the table queue behind it, so it then gives way, and the
+/// migration starts again.
 const TABLE_WAIT: Duration = Duration::from_secs(2);
-/// How long the others have between two attempts.
+/// The pause for the others between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is still to be done. The right to read is enough. While another node migrates, this waits for it.
+/// Determines what is still to be applied. Read access is enough. While another node migrates, this waits for it.
 pub(crate) async fn pending_migrations(
     link: &mut Link,
     schema: &Schema,
@@ -272,9 +274,9 @@ pub(crate) async fn pending_migrations(
     timeout(OTHERS, look(link, schema, migrations)).await.unwrap_or(Err(MigrateError::Busy))
 }
 
-/// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the
-/// work, and the others find it done. Nodes that are at work go on meanwhile. After an error the connection can't be used
-/// any more.
+/// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the work,
+/// and the others find it done. Running nodes continue in the meantime. After an error the connection can't be used any
+/// more.
 pub(crate) async fn migrate(
     link: &mut Link,
     schema: &Schema,
@@ -289,7 +291,7 @@ pub(crate) async fn migrate(
     let done = loop {
         let done = within(OURS, apply(link, schema, migrations, dialect)).await;
         let Err(error) = done else { break Ok(()) };
-        // The server would also do it when the connection is closed, but others wait for it.
+        // Closing the connection would also roll back, but others are waiting for it.
         let undone = within(ONE_WAIT, run(link, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")).await;
         if undone.is_err() {
             return Err(error);
@@ -306,7 +308,7 @@ pub(crate) async fn migrate(
     done.and(released)
 }
 
-/// One node at a time, whether or not it is in a transaction.
+/// Admits one node at a time, inside a transaction or not.
 async fn lock(link: &mut Link, schema: &Schema) -> Result<(), MigrateError> {
     let text = format!(
         "DECLARE @result int;
@@ -325,13 +327,13 @@ SELECT @result;",
             return Ok(());
         }
         tracing::info!(schema = schema.name(), "another node migrates the database; waiting for it");
-        // Some engines say at once that it is taken.
+        // Some engines report at once that the lock is taken.
         sleep(Duration::from_millis(500).saturating_sub(asked_at.elapsed())).await;
     }
     Err(MigrateError::Busy)
 }
 
-/// The lock is the database's, so only another schema of ours could have the same name.
+/// The lock belongs to the database, so only another schema of ours could use the same name.
 fn resource(schema: &Schema) -> String {
     format!("messenger migrations of {}", schema.name())
 }
@@ -368,8 +370,8 @@ async fn apply(
 }
 
 async fn look(link: &mut Link, schema: &Schema, migrations: &Migrations) -> Result<Pending, MigrateError> {
-    // A name in a statement is looked up when that is reached, but for a column that a database of the first release has
-    // not: so it is in a text.
+    // Names in a statement are resolved when it is reached, but a column missing from a table of the first release
+    // would be an error at once: so this part is run as a string.
     let query = format!(
         "IF COL_LENGTH(N'{schema}.messenger_migrations', N'phase') IS NOT NULL
     EXEC(N'SELECT version, checksum, phase FROM {schema}.messenger_migrations ORDER BY version');

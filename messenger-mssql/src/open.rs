@@ -23,37 +23,37 @@ use crate::{
     store::MssqlStore,
 };
 
-/// More than anybody waits, and less than what a clock or the server can't count.
+/// Longer than anybody waits, and short enough for any clock and for the server.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// Less is taken for this, so that nothing is given up before it has begun.
+/// Shorter times are raised to this, so that nothing is given up before it has begun.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The oldest version that is known to do, as the server numbers itself: SQL Server 2019.
+/// The oldest version known to work, as the server numbers it: SQL Server 2019.
 const OLDEST: i64 = 15;
 
 impl MssqlStore {
     /// Connects to the database of an address and brings its tables up to date.
     ///
-    /// The address is `mssql://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE&…`, where whatever is not a letter or a
-    /// digit is written with `%` and its code, or a connection string as .NET takes it,
-    /// `Server=HOST,PORT;Database=…;User Id=…;Password=…;…`. Without a port it is 1433. These are the parameters of both;
-    /// capitals make no difference in their names:
+    /// The address is `mssql://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE&…`, with every character that is not a
+    /// letter or a digit percent-encoded, or a .NET connection string,
+    /// `Server=HOST,PORT;Database=…;User Id=…;Password=…;…`. The default port is 1433. Both forms have these
+    /// parameters; their names are case-insensitive:
     ///
     /// | parameter | |
     /// |---|---|
-    /// | `encrypt` | `true` without this; `strict`: from the first byte on (TDS 8); `false`: only the login |
-    /// | `trustServerCertificate` | `true`: any certificate will do |
-    /// | `trustServerCertificateCA` | a file of authorities, trusted beside those of the system |
-    /// | `hostNameInCertificate` | for which name the certificate must be, in place of the host |
-    /// | `instance` | whose port the SQL Browser of the host is asked for, by UDP, if no port is given |
-    /// | `applicationName` | as the server's lists of sessions show it; `messenger` without this |
+    /// | `encrypt` | `true` by default; `strict`: from the first byte on (TDS 8); `false`: only the login |
+    /// | `trustServerCertificate` | `true`: any certificate is accepted |
+    /// | `trustServerCertificateCA` | a file of certificate authorities, trusted in addition to those of the system |
+    /// | `hostNameInCertificate` | the name that the certificate must be for, instead of the host |
+    /// | `instance` | the instance whose port is requested from the SQL Browser of the host, by UDP, if no port is given |
+    /// | `applicationName` | as the server's lists of sessions show it; `messenger` by default |
     /// | `connectTimeout` | in seconds: see [`connect_timeout`](MssqlBuilder::connect_timeout) |
     /// | `commandTimeout` | in seconds: see [`timeout`](MssqlBuilder::timeout) |
     /// | `multiSubnetFailover` | `true`: all addresses of the host are tried at once |
-    /// | `applicationIntent` | `ReadWrite`, and nothing else |
+    /// | `applicationIntent` | only `ReadWrite` is accepted |
     ///
     /// # Errors
-    /// [`OpenError`] says in one sentence why the database can't be used.
+    /// [`OpenError`] explains in one sentence why the database can't be used.
     pub async fn connect(address: &str) -> Result<Self, OpenError> {
         Self::builder(address).open().await
     }
@@ -103,7 +103,7 @@ pub struct MssqlBuilder {
 }
 
 impl fmt::Debug for MssqlBuilder {
-    /// Without the address: there may be a password in it.
+    /// Leaves out the address: it may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MssqlBuilder").field("schema", &self.schema).finish_non_exhaustive()
     }
@@ -132,106 +132,105 @@ impl MssqlBuilder {
         }
     }
 
-    /// The schema in which the tables lie, which is made if there is none; `messenger` without this. 1 to 63 of the
-    /// letters a to z, digits and `_`; the first is no digit, and it is none of the server's own, such as `dbo`.
+    /// The schema that contains the tables, which is created if it does not exist; default: `messenger`. 1 to 63 of the
+    /// letters a to z, digits and `_`; it must not begin with a digit or be one of the server's own, such as `dbo`.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = name.into();
         self
     }
 
-    /// How many connections are open at most, 2 or more; 16 without this.
+    /// Maximum number of open connections, at least 2; default: 16.
     pub fn max_connections(mut self, connections: u32) -> Self {
-        // More than any server takes, and not more than can be waited for.
+        // More than any server allows, and few enough to wait for all of them.
         self.max_connections = connections.clamp(2, 32_767);
         self
     }
 
-    /// How many intents wait for a free connection at most; 16,384 without this. Each takes some 2 KiB. One more is
-    /// `Unavailable` at once.
+    /// Maximum number of intents that wait for a free connection; default: 16,384. Each takes some 2 KiB. A further one
+    /// is `Unavailable` at once.
     pub fn max_waiting(mut self, intents: usize) -> Self {
         self.max_waiting = intents;
         self
     }
 
-    /// How many batches of messages are under way at the same time, 1 or more; 1 without this. More of them help
-    /// where the server is far away or has many cores; fewer make larger batches, which cost less for each message.
+    /// How many batches of messages are committed at the same time, at least 1; default: 1. More of them help where the
+    /// server is far away or has many cores; fewer make larger batches, which cost less for each message.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = lanes.max(1);
         self
     }
 
-    /// How long it may take to open a connection, from the search for the host to a session that is set up; without
-    /// this as the address has it, else 5 seconds.
+    /// How long it may take to open a connection, from looking up the host to a configured session; default: as in the
+    /// address, or else 5 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout.clamp(SHORTEST, LONGEST));
         self
     }
 
-    /// How long an intent waits for a connection; 5 seconds without this.
+    /// How long an intent waits for a connection; default: 5 seconds.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// How long a caller waits for an answer at most, all waits included; without this as the address has it
-    /// (`commandTimeout`), else 15 seconds. A write that takes longer is `Unavailable` to its caller, and may yet be
-    /// done.
+    /// How long a caller waits for an answer, including all other waits; default: as in the address (`commandTimeout`),
+    /// or else 15 seconds. A write that takes longer is `Unavailable` to its caller, and may still be carried out.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout.clamp(SHORTEST, LONGEST));
         self
     }
 
-    /// After how long the server gives up a statement that waits for a lock; 5 seconds without this. Whole
-    /// milliseconds.
+    /// After how long the server cancels a statement that waits for a lock; default: 5 seconds. Whole milliseconds.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout.clamp(SHORTEST, LONGEST);
         self
     }
 
-    /// After how long without use a connection is closed, when another is used; 10 minutes without this. Shorter than
-    /// what lies between forgets a connection without a word: for Azure, that is 30 minutes.
+    /// After how long without use a connection is closed, when another one is used; default: 10 minutes. Must be
+    /// shorter than the time after which network devices on the way drop idle connections silently: for Azure, that is
+    /// 30 minutes.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout.clamp(SHORTEST, LONGEST);
         self
     }
 
-    /// How old a connection is used at most; 30 minutes without this.
+    /// The maximum age at which a connection is used; default: 30 minutes.
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_lifetime = lifetime.clamp(SHORTEST, LONGEST);
         self
     }
 
-    /// Whether any certificate will do for the server; without this as the address has it
-    /// (`trustServerCertificate`), else false. Then whoever sits between can read and change everything.
+    /// Whether any server certificate is accepted; default: as in the address (`trustServerCertificate`), or else
+    /// false. If it is, whoever intercepts the connection can read and change everything.
     pub const fn trust_server_certificate(mut self, on: bool) -> Self {
         self.trust_any = Some(on);
         self
     }
 
-    /// A file with the certificates of authorities, as PEM or DER, that are trusted beside those of the system; without
-    /// this as the address has it (`trustServerCertificateCA`).
+    /// A file with the certificates of authorities, as PEM or DER, that are trusted in addition to those of the system;
+    /// default: as in the address (`trustServerCertificateCA`).
     pub fn certificate_authority(mut self, file: impl Into<PathBuf>) -> Self {
         self.authority = Some(file.into());
         self
     }
 
-    /// Logs in by tokens, such as those of Microsoft Entra ID, and not by a password.
+    /// Logs in with tokens, such as those of Microsoft Entra ID, instead of a password.
     pub fn aad_token(mut self, source: impl TokenSource + 'static) -> Self {
         self.token = Some(Arc::new(source));
         self
     }
 
-    /// Whether the tables are brought up to date; true without this. Else they must be, and the right to change them
-    /// is not needed.
+    /// Whether the tables are brought up to date; default: true. If not, they must already be up to date, and the right
+    /// to change them is not needed.
     pub const fn migrate(mut self, on: bool) -> Self {
         self.migrate = on;
         self
     }
 
-    /// Opens the store. While another node migrates the tables, this waits for it, for 15 minutes at most.
+    /// Opens the store. While another node migrates the tables, this waits for it, for at most 15 minutes.
     ///
     /// # Errors
-    /// [`OpenError`] says in one sentence why the database can't be used.
+    /// [`OpenError`] explains in one sentence why the database can't be used.
     pub async fn open(self) -> Result<MssqlStore, OpenError> {
         let schema = Schema::parse(&self.schema).ok_or_else(|| not_a_schema(&self.schema))?;
         let address = self.whole_address().map_err(|reason| no_address(&reason))?;
@@ -258,7 +257,7 @@ impl MssqlBuilder {
         Ok(MssqlStore::new(Connections::new(connector, settings), &schema, is_versioned, self.lanes))
     }
 
-    /// The address with what was set beside it, or what is wrong with it.
+    /// The address with the settings of the builder, or what is wrong with it.
     fn whole_address(&self) -> Result<Address, String> {
         let mut address: Address = self.address.parse()?;
         match (self.trust_any, &self.authority) {
@@ -284,8 +283,8 @@ impl MssqlBuilder {
         }
     }
 
-    /// Looks at the database and brings it up to date, on a connection that may wait for locks. Answers whether the
-    /// database keeps versions of rows for those who read.
+    /// Checks the database and brings it up to date, on a connection that may wait for locks. Returns whether the
+    /// database keeps row versions for readers.
     async fn prepare(
         &self,
         connector: &Connector,
@@ -312,7 +311,7 @@ impl MssqlBuilder {
     }
 }
 
-/// The file is read once: the driver would read it for each connection, and say less about what is wrong with it.
+/// Reads the file once: the driver would read it for each connection, and report less about what is wrong with it.
 async fn authorities(address: &Address) -> Result<Option<Vec<u8>>, OpenError> {
     let Some(file) = address.authority.clone() else { return Ok(None) };
     let name = file.display().to_string();
@@ -323,10 +322,10 @@ async fn authorities(address: &Address) -> Result<Option<Vec<u8>>, OpenError> {
     })
 }
 
-/// What there is to know of server and database before they are used.
+/// The properties of server and database that are checked before use.
 #[derive(Debug, Default)]
 struct Server {
-    /// None where the engine only speaks the server's language.
+    /// `None` for another engine that speaks the server's protocol.
     major: Option<i64>,
     version: String,
     is_azure: bool,
@@ -336,7 +335,7 @@ struct Server {
 }
 
 impl Server {
-    // Not by `DB_ID`: on Azure the numbers differ. What an engine does not know is null.
+    // Not by `DB_ID`: on Azure the numbers differ. Properties that an engine does not know are null.
     const QUESTION: &str = "SELECT
     CAST(SERVERPROPERTY('ProductMajorVersion') AS nvarchar(128)),
     CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)),
@@ -366,12 +365,13 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
             is_azure: edition.is_some_and(|edition| AZURE.contains(&edition)),
             is_read_only: columns.optional_text()? == Some("READ_ONLY"),
             durability: columns.optional_integer()?,
-            // Versions are all that such an engine has.
+            // Such an engine always keeps row versions.
             is_versioned: columns.optional_integer()? == Some(1) || is_other,
         })
     }
 
-    /// SQL Server is not asked: what it refused for another reason would never be numbered.
+    /// SQL Server itself is not probed: if it refused the probe for another reason, its commits would never be
+    /// numbered.
     async fn dialect(&self, link: &mut Link) -> Result<Dialect, ConnectError> {
         if self.major.is_some() {
             return Ok(Dialect::SQL_SERVER);
@@ -379,7 +379,7 @@ FROM (SELECT 1 AS one) AS o LEFT JOIN sys.databases AS d ON d.name = DB_NAME();"
         Ok(Dialect { commits: Commits::ask(link).await?, is_sql_server: false })
     }
 
-    /// Whether the server is recent enough, and keeps what it says that it has committed.
+    /// Checks that the server is recent enough, and that its commits are durable.
     fn check(&self, place: &str) -> Result<(), OpenError> {
         const FORCED: i64 = 2;
         if !self.is_azure && self.major.is_some_and(|major| major < OLDEST) {

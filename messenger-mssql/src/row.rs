@@ -7,7 +7,7 @@ pub(crate) struct SqlRow(pub(crate) tiberius::Row);
 
 impl SqlRow {
     fn get(&self, column: usize) -> StoreResult<&ColumnData<'static>> {
-        // The driver's own words for a missing column name no value, but those for a wrong type do.
+        // The driver's text about a missing column contains no value, but that about a wrong type does.
         self.0.get_column_data(column).map_err(|_| corrupt(format!("there is no column {column}")))
     }
 }
@@ -39,7 +39,7 @@ impl Row for SqlRow {
         }
     }
 
-    /// Kept as bytes: the server compares texts without a look at the blanks at their end.
+    /// Stored as bytes: the server ignores trailing blanks when it compares texts.
     fn ascii(&self, column: usize) -> StoreResult<Option<&str>> {
         let ascii = |bytes| std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii());
         self.bytes(column)?
@@ -56,7 +56,7 @@ impl Row for SqlRow {
     }
 }
 
-/// `NULL` without a type is an integer's to the server.
+/// The server treats an untyped `NULL` as an integer.
 const fn is_bare_null(data: &ColumnData<'static>) -> bool {
     matches!(data, ColumnData::I32(None) | ColumnData::U8(None))
 }
@@ -75,7 +75,7 @@ mod tests {
 
     fn row(values: impl IntoIterator<Item = ColumnData<'static>>) -> SqlRow {
         let empty = tiberius::Row::builder();
-        // The type that is told beside a value is not looked at.
+        // The type given beside a value is ignored.
         SqlRow(values.into_iter().fold(empty, |row, value| row.column("c", ColumnType::Null, value)).build())
     }
 

@@ -1,16 +1,16 @@
 use std::fmt;
 
-/// The schema in which the tables and procedures lie. `Display` is its quoted name, fit to stand in a statement.
+/// The schema that contains the tables and procedures. `Display` is its quoted name, ready for use in a statement.
 ///
-/// Every statement names it: the default schema belongs to the user who logs in.
+/// Every statement names it: the default schema depends on the user who logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schema(Box<str>);
 
 impl Schema {
-    /// The longest name, in bytes: the server keeps more, but other engines that speak its language do not.
+    /// The longest name, in bytes: the server allows more, but other engines that speak its protocol do not.
     const LONGEST: usize = 63;
 
-    /// What the server has schemas or roles of its own for.
+    /// Names of the server's own schemas and roles.
     const RESERVED: [&str; 14] = [
         "dbo",
         "db_accessadmin",
@@ -28,7 +28,7 @@ impl Schema {
         "sys",
     ];
 
-    /// A name of the letters a to z, digits and `_`, which does not begin with a digit and is none of the server's.
+    /// Accepts the letters a to z, digits and `_`; the name must not begin with a digit or be one of the server's.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let plain =
             name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
@@ -41,7 +41,7 @@ impl Schema {
         &self.0
     }
 
-    /// Text of our own with the schema's quoted name in place of `{schema}`.
+    /// Replaces `{schema}` in text of our own by the quoted name.
     pub(crate) fn fill(&self, text: &str) -> String {
         text.replace("{schema}", &self.to_string())
     }

@@ -1,4 +1,4 @@
-//! What statements are made of: the names of procedures, and lists as the functions `messenger_unpack_…` take them.
+//! Building blocks of statements: names of procedures, and lists as the functions `messenger_unpack_…` take them.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use messenger_core::{
 
 use crate::schema::Schema;
 
-/// The longest list, as the table `messenger_numbers` allows it.
+/// The longest list that the table `messenger_numbers` allows.
 pub(crate) const LONGEST: usize = 65_536;
 
-/// The quoted name of a procedure of ours.
+/// The quoted name of one of our procedures.
 pub(crate) fn procedure(schema: &Schema, name: &str) -> Arc<str> {
     format!("{schema}.messenger_{name}").into()
 }
 
-/// An argument that is an id. What the driver sends is `varbinary`, and is to be compared as what the columns are.
+/// An argument that is an id. The driver sends `varbinary`, which must be compared as the columns' type.
 pub(crate) fn id(parameter: u8) -> String {
     format!("CAST(@P{parameter} AS binary(16))")
 }
@@ -27,7 +27,7 @@ pub(crate) fn list<'i, K: 'i>(ids: impl IntoIterator<Item = &'i Id<K>>) -> Vec<u
     ids.into_iter().flat_map(|id| *id.as_bytes()).collect()
 }
 
-/// Ids by rising ids, each once.
+/// Ids in ascending order, each once.
 pub(crate) fn distinct<K>(ids: &[Id<K>]) -> Vec<Id<K>> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
@@ -45,12 +45,12 @@ pub(crate) fn numbered<K>(ids: impl IntoIterator<Item = (Id<K>, i64)>) -> Vec<u8
     list
 }
 
-/// A number of 4 bytes of a list. What is longer than 2 GiB is refused by the server before.
+/// A number of 4 bytes in a list. The server has already refused anything longer than 2 GiB.
 pub(crate) fn int(number: usize) -> [u8; 4] {
     u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// Refuses a list that is longer than the server would take as a whole.
+/// Refuses a list that is longer than the server accepts.
 pub(crate) fn fits(count: usize) -> StoreResult<()> {
     if count <= LONGEST {
         return Ok(());
@@ -58,12 +58,12 @@ pub(crate) fn fits(count: usize) -> StoreResult<()> {
     Err(StoreError::new(StoreErrorKind::Other, format!("{count} at once, and {LONGEST} are the most")))
 }
 
-/// What the records of a list need of bytes, one after the other.
+/// The variable-length bytes of the records of a list, one after the other.
 #[derive(Default)]
 pub(crate) struct Bytes(Vec<u8>);
 
 impl Bytes {
-    /// Adds bytes, and says where they begin, from 1.
+    /// Appends bytes, and returns their position, from 1.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         let start = self.0.len() + 1;
         self.0.extend_from_slice(bytes);

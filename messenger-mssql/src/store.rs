@@ -16,8 +16,8 @@ use crate::{
     statements::Statements,
 };
 
-/// A [`Store`] in a Microsoft SQL Server or Azure SQL database, in a schema of its own: shared by any number of nodes,
-/// and what was acknowledged is in the server's log.
+/// A [`Store`] in a Microsoft SQL Server or Azure SQL database, in a schema of its own: shared by any number of nodes.
+/// What was acknowledged is in the server's log.
 #[derive(Debug)]
 pub struct MssqlStore {
     connections: Arc<Connections>,
@@ -26,7 +26,7 @@ pub struct MssqlStore {
 }
 
 impl MssqlStore {
-    /// `is_versioned` tells whether the database keeps versions of rows for those who read (`READ_COMMITTED_SNAPSHOT`).
+    /// `is_versioned` tells whether the database keeps row versions for readers (`READ_COMMITTED_SNAPSHOT`).
     pub(crate) fn new(connections: Connections, schema: &Schema, is_versioned: bool, lanes: usize) -> Self {
         Self { connections: Arc::new(connections), statements: Statements::new(schema, is_versioned), lanes }
     }
@@ -47,7 +47,7 @@ impl MssqlStore {
         self.connections.one(call, read).await
     }
 
-    /// The rows for a list of ids, which is the last argument of the statement.
+    /// Reads the rows for a list of ids, which is the last argument of the statement.
     pub(crate) async fn listed<K, T: Send + 'static>(
         &self,
         call: Call,

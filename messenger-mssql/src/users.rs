@@ -20,7 +20,7 @@ use crate::{
     store::MssqlStore,
 };
 
-/// So many bytes of a display name's key are kept to be searched.
+/// How many bytes of a display name's key are indexed.
 const FOLDED: usize = 850;
 
 fn folded(mut key: String) -> Vec<u8> {
@@ -28,7 +28,7 @@ fn folded(mut key: String) -> Vec<u8> {
     key.into_bytes()
 }
 
-/// The name comes as bytes, whichever of the two it is. `None` if its account was erased meanwhile.
+/// Reads the name as bytes, whichever of the two names it is. `None` if its account was erased in the meantime.
 fn found_user(columns: &mut Columns<'_, SqlRow>) -> StoreResult<Option<FoundUser>> {
     let (row, column) = columns.next_column();
     let name = row.bytes(column)?.ok_or(StoreErrorKind::Corrupt)?;
@@ -36,7 +36,7 @@ fn found_user(columns: &mut Columns<'_, SqlRow>) -> StoreResult<Option<FoundUser
     Ok(columns.optional_user()?.map(|user| FoundUser { name, user }))
 }
 
-/// How often a list is asked for of which somebody was erased meanwhile.
+/// How many times a list is read again if an account in it was erased in the meantime.
 const LOOKS: usize = 3;
 
 impl MssqlStore {
@@ -44,10 +44,10 @@ impl MssqlStore {
         let names = Names::with(prefix, after);
         Call::statement(Arc::clone(&self.sql().users.find))
             .text("@P1", names.low.as_str())
-            // After every username, which have ASCII characters only.
+            // Sorts after every username, because those are ASCII only.
             .text("@P2", names.end.clone().unwrap_or_else(|| char::MAX.to_string()))
             .bytes("@P3", names.low)
-            // After every name: no text has this byte.
+            // Sorts after every name: no text contains this byte.
             .bytes("@P4", names.end.map_or_else(|| vec![0xFF], String::into_bytes))
             .text("@P5", names.after)
             .number("@P6", rows(limit))
@@ -72,7 +72,7 @@ impl UserStore for MssqlStore {
             .time("@session_at", session.created_at)
             .time("@expires_at", session.expires_at);
         match self.done(call.clone()).await {
-            // Taken in the very same moment: the index that found it need not be the one that the port names first.
+            // Taken by a concurrent call: the index that reported it need not be the one that the port reports first.
             Err(error) if matches!(error.kind(), StoreErrorKind::AlreadyExists(_)) => self.done(call).await,
             created => created,
         }
@@ -105,11 +105,11 @@ impl UserStore for MssqlStore {
         after: Option<&NamePlace>,
         limit: usize,
     ) -> StoreResult<Vec<FoundUser>> {
-        // No name begins with this character, and some engines take no text that has it.
+        // No name begins with this character, and some engines accept no text with it.
         if prefix.contains('\0') {
             return Ok(vec![]);
         }
-        // A list that is shorter than it was asked for would be taken for the last.
+        // A list shorter than the limit would be taken for the last page.
         for _ in 0..LOOKS {
             let found = self.all(self.find(prefix, after, limit), found_user).await?;
             if let Some(all) = found.into_iter().collect() {
@@ -167,7 +167,7 @@ impl UserStore for MssqlStore {
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         let mut seen = seen.to_vec();
-        // Of each person the latest moment.
+        // The latest time for each person.
         seen.sort_unstable_by_key(|(user, at)| (*user, std::cmp::Reverse(*at)));
         seen.dedup_by_key(|(user, _)| *user);
         fits(seen.len())?;

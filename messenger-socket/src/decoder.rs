@@ -1,15 +1,15 @@
-//! Frames as they come from a client (RFC 6455, section 5).
+//! Decodes frames from a client (RFC 6455, section 5).
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::message::{Message, SocketError};
 
-/// The longest payload of a frame that is about the connection itself.
+/// The longest payload of a control frame.
 const LONGEST_CONTROL: usize = 125;
-/// Of the payload of a closing frame: its code.
+/// The length of the code in the payload of a closing frame.
 const CLOSE_CODE: usize = 2;
 
-/// What the first byte of a frame says that it is.
+/// Frame types, from the first byte of a frame.
 mod opcode {
     pub(super) const CONTINUATION: u8 = 0x0;
     pub(super) const BINARY: u8 = 0x2;
@@ -18,15 +18,15 @@ mod opcode {
     pub(super) const PONG: u8 = 0xA;
 }
 
-/// Decodes bytes into messages. It has memory only for what is not whole yet.
+/// Decodes bytes into messages. Uses memory only for incomplete data.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// Bytes that a message may have.
+    /// The maximum number of bytes of a message.
     limit: usize,
     received: BytesMut,
-    /// Of the frame whose payload is not all there.
+    /// The head of a frame whose payload is incomplete.
     head: Option<Head>,
-    /// A message whose last frame has not come.
+    /// A message whose last frame has not been received.
     begun: Option<Begun>,
 }
 
@@ -49,12 +49,12 @@ impl Decoder {
         Self { limit, received: BytesMut::new(), head: None, begun: None }
     }
 
-    /// Takes bytes that were received.
+    /// Appends received bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.received.extend_from_slice(bytes);
     }
 
-    /// Gives the buffer into which the rest of a long frame can be read directly, and how many bytes of it are missing.
+    /// The buffer into which the rest of a long frame can be read directly, and how many bytes of it are missing.
     /// `None` before the head of the frame is known.
     pub(super) fn missing(&mut self) -> Option<(&mut BytesMut, usize)> {
         let missing = self.head?.length.saturating_sub(self.received.len());
@@ -82,7 +82,7 @@ impl Decoder {
             self.head = None;
             let mut payload = self.received.split_to(head.length);
             if self.received.is_empty() {
-                // Or it would hold on to what the longest frame took.
+                // Otherwise it would keep the memory of the longest frame.
                 self.received = BytesMut::new();
             }
             unmask(&mut payload, head.mask);
@@ -97,7 +97,7 @@ impl Decoder {
         let [first, second, ..] = self.received[..] else { return Ok(None) };
         let (opcode, is_last) = (first & 0x0F, first & 0x80 != 0);
         let (is_control, is_masked) = (opcode & 0x8 != 0, second & 0x80 != 0);
-        // No extension has been agreed on, and clients mask.
+        // No extension was negotiated, and clients must mask.
         if first & 0x70 != 0 || !is_masked || !matches!(opcode, 0x0..=0x2 | 0x8..=0xA) {
             return Err(SocketError::Protocol);
         }
@@ -112,7 +112,7 @@ impl Decoder {
             },
             short => (u64::from(short), 2),
         };
-        // In the shortest form, and less than 2^63 (section 5.2).
+        // The length must be in the shortest form, and less than 2^63 (section 5.2).
         if length >> 63 != 0 || (size == 4 && length < 126) || (size == 10 && length <= u64::from(u16::MAX)) {
             return Err(SocketError::Protocol);
         }
@@ -164,12 +164,12 @@ fn data(opcode: u8, payload: Bytes) -> Message {
     if opcode == opcode::BINARY { Message::Binary(payload) } else { Message::Text(payload) }
 }
 
-/// Checks the payload of a closing frame: a code and words for people, or nothing.
+/// Checks the payload of a closing frame: a code and a reason, or nothing.
 fn is_closing(payload: &[u8]) -> bool {
     match payload.split_first_chunk::<CLOSE_CODE>() {
         None => payload.is_empty(),
         Some((code, words)) => {
-            // Section 7.4: not those that are never sent, nor those that nobody may use.
+            // Section 7.4: excludes codes that are never sent, and codes that nobody may use.
             let is_sent = matches!(u16::from_be_bytes(*code), 1000..=1003 | 1007..=1014 | 3000..=4999);
             is_sent && str::from_utf8(words).is_ok()
         }
@@ -222,7 +222,7 @@ mod tests {
         });
         assert!((4100..20_000).contains(&decoder.held()), "{} of parts", decoder.held());
         let of_parts = decoder.held();
-        // And of the next part half.
+        // And half of the next part.
         let mut half = vec![0x80, 0xfe, 0x10, 0x00, 1, 2, 3, 4];
         half.resize(2000, b'x');
         decoder.push(&half);
@@ -286,7 +286,7 @@ mod tests {
             ([frame(0x02, &[0; 60]), frame(0x80, &[0; 41])].concat(), SocketError::TooBig),
             (long(&[0, 126]), SocketError::TooBig),
             (long(&[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), SocketError::TooBig),
-            // Longer than a length can be, and not in the shortest form.
+            // Longer than allowed, and not in the shortest form.
             (long(&[0xff; 8]), SocketError::Protocol),
             (long(&[0, 125]), SocketError::Protocol),
             (long(&[0, 0, 0, 0, 0, 0, 0xff, 0xff]), SocketError::Protocol),

@@ -5,20 +5,20 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 /// A message of a WebSocket, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Text. Whether it is UTF-8 is for the receiver to check.
+    /// Text. The receiver checks whether it is UTF-8.
     Text(Bytes),
-    /// Bytes of any kind.
+    /// Arbitrary bytes.
     Binary(Bytes),
     /// A ping, with its payload. One from the client has been answered already.
     Ping(Bytes),
     /// A pong; its payload is dropped.
     Pong,
-    /// The closing frame: a code and words for people, or nothing.
+    /// The closing frame: a code and a reason for people, or nothing.
     Close(Bytes),
 }
 
 impl Message {
-    /// Makes a closing frame of a code and at most 123 bytes of words.
+    /// Makes a closing frame of a code and a reason of at most 123 bytes.
     pub fn close(code: u16, words: &str) -> Self {
         let mut payload = BytesMut::with_capacity(2 + words.len());
         payload.put_u16(code);
@@ -33,13 +33,13 @@ pub enum SocketError {
     /// The connection failed, or ended without a closing frame.
     #[error("the connection is lost")]
     Lost,
-    /// So many bytes wait for the client, or for the rest of a message from it, that the connection was evicted.
+    /// The connection was evicted, because too many bytes wait for the client, or for the rest of a message from it.
     #[error("too much waits to be written")]
     Unread,
     /// A message from the client is longer than the limit.
     #[error("a message is too big")]
     TooBig,
-    /// The client sent what RFC 6455 forbids.
+    /// The client violated RFC 6455.
     #[error("this is no frame of a WebSocket")]
     Protocol,
 }

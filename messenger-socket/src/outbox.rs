@@ -1,5 +1,4 @@
-//! Frames on their way to a client (RFC 6455, section 5): gathered while they are short, and not copied when they are
-//! long.
+//! Frames to be sent to a client (RFC 6455, section 5): short ones are gathered in a buffer, long ones are not copied.
 
 use std::{
     collections::VecDeque,
@@ -11,11 +10,11 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWrite;
 
-/// From this length on a payload is written from where it is.
+/// From this length on, a payload is written from its own buffer.
 const LONG: usize = 4 * 1024;
-/// Pieces that are written with one call.
+/// Maximum number of pieces written with one call.
 const AT_ONCE: usize = 16;
-/// First room for what is gathered.
+/// The initial capacity of the gathering buffer.
 const FIRST: usize = 512;
 
 pub(super) const TEXT: u8 = 0x81;
@@ -24,21 +23,21 @@ pub(super) const CLOSE: u8 = 0x88;
 pub(super) const PING: u8 = 0x89;
 pub(super) const PONG: u8 = 0x8A;
 
-/// Frames that have not been written. It has memory only while there are any.
+/// Frames that have not been written. Uses memory only while there are any.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pieces: VecDeque<Piece>,
-    /// Behind the pieces.
+    /// Comes after the pieces.
     gathered: Vec<u8>,
     bytes: usize,
-    /// Memory of the pieces that were gathered.
+    /// The memory of gathered pieces.
     copied: usize,
 }
 
 #[derive(Debug)]
 struct Piece {
     rest: Bytes,
-    /// The memory it has, if it was gathered.
+    /// Its memory, if it was gathered.
     copied: usize,
 }
 
@@ -58,17 +57,17 @@ impl Outbox {
         }
     }
 
-    /// Counts the bytes that wait.
+    /// The number of waiting bytes.
     pub(super) const fn len(&self) -> usize {
         self.bytes
     }
 
-    /// Counts the memory of the payloads that were copied, and so are not shared or counted elsewhere.
+    /// The memory of copied payloads, which are neither shared nor counted elsewhere.
     pub(super) fn copied(&self) -> usize {
         self.copied + self.gathered.capacity()
     }
 
-    /// Makes a piece of what was gathered, of which `written` bytes are done.
+    /// Turns the gathered data into a piece, of which `written` bytes are already written.
     fn end_gathering(&mut self, written: usize) {
         let copied = self.gathered.capacity();
         let mut rest = Bytes::from(std::mem::take(&mut self.gathered));
@@ -77,7 +76,7 @@ impl Outbox {
         self.pieces.push_back(Piece { rest, copied });
     }
 
-    /// Writes as much as the system takes; ready when all is written.
+    /// Writes as much as the system accepts; ready when everything is written.
     pub(super) fn poll_write(
         &mut self,
         io: &mut (impl AsyncWrite + Unpin),
@@ -117,10 +116,10 @@ impl Outbox {
             self.pieces.pop_front();
         }
         if self.bytes == 0 {
-            // Most connections have nothing to say most of the time.
+            // Frees the memory, because most connections are idle most of the time.
             *self = Self::default();
         } else if count > 0 {
-            // So that what is left need not be moved.
+            // So that the remaining data need not be moved.
             self.end_gathering(count);
         }
     }
@@ -143,7 +142,7 @@ fn write_head(out: &mut Vec<u8>, first: u8, length: usize) {
 mod tests {
     use super::*;
 
-    /// Takes a few bytes at a time.
+    /// Accepts a few bytes at a time.
     struct Narrow(Vec<u8>, usize);
 
     impl AsyncWrite for Narrow {
@@ -188,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Takes so much once, and then nothing.
+    /// Accepts this many bytes once, and then nothing.
     struct Once(usize);
 
     impl AsyncWrite for Once {
@@ -226,7 +225,7 @@ mod tests {
         outbox.push(TEXT, vec![b'x'; 70_000].into());
         outbox.push(TEXT, vec![b'x'; 3000].into());
         assert!((63_000..200_000).contains(&outbox.copied()), "{}", outbox.copied());
-        // All that was gathered first, and a part of what is not a copy.
+        // All gathered data first, and a part of the piece that was not copied.
         let rest = outbox.len();
         assert!(outbox.poll_write(&mut Once(rest - 73_000), &mut task).is_pending());
         assert!((1..20_000).contains(&outbox.copied()), "{}", outbox.copied());

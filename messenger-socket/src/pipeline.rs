@@ -6,22 +6,22 @@ use std::{
 
 use futures::{Stream as _, future::BoxFuture, stream::FuturesUnordered};
 
-/// Requests under way at once; while there are more, no other is begun.
+/// Maximum number of requests in progress; while there are as many, no other begins.
 const AT_ONCE: usize = 64;
 
-/// Places that an empty queue of answers keeps.
+/// The capacity that an empty queue of answers keeps.
 const KEPT: usize = 8;
 
-/// A request that the next one of its connection can't overtake any more.
+/// A request that the next one of its connection can no longer overtake.
 pub enum Placed<T> {
-    /// It is done.
+    /// It is complete.
     Done(T),
-    /// It goes on while the next one begins.
+    /// It continues while the next one begins.
     UnderWay(BoxFuture<'static, T>),
 }
 
 impl<T: 'static> Placed<T> {
-    /// Makes something else of the answer, once it is there.
+    /// Converts the answer, once it is there.
     #[must_use]
     pub fn map<U>(self, make: impl FnOnce(T) -> U + Send + 'static) -> Placed<U> {
         match self {
@@ -39,30 +39,30 @@ impl<T: 'static> Placed<T> {
     }
 }
 
-/// When a request starts.
+/// When a request may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAfter {
-    /// Once those before it are placed: only their order matters to it.
+    /// Once earlier requests are placed: only their order matters to it.
     Placed,
-    /// Once those before it are done, so that it sees what they did.
+    /// Once earlier requests are complete, so that it sees their effects.
     Done,
 }
 
-/// A request that has been begun and is not placed.
+/// A request that has begun and is not placed yet.
 struct First<T> {
     work: BoxFuture<'static, Placed<T>>,
     start: StartAfter,
 }
 
-/// The requests of one connection: begun in the order in which they came, many under way at once.
+/// The requests of one connection: begun in the order of arrival, many in progress at once.
 pub struct Pipeline<T> {
-    /// The one that the next must not overtake.
+    /// The request that the next must not overtake.
     first: Option<First<T>>,
-    /// Those that can't be overtaken any more.
+    /// Requests that can no longer be overtaken.
     placed: FuturesUnordered<BoxFuture<'static, T>>,
-    /// Those that nobody waits for.
+    /// Requests that the next one does not wait for.
     released: FuturesUnordered<BoxFuture<'static, T>>,
-    /// The answers of those that are done, to be sent.
+    /// The answers of completed requests, to be sent.
     pub ready: VecDeque<T>,
 }
 
@@ -83,27 +83,28 @@ impl<T: Send + 'static> Pipeline<T> {
         self.first.is_none() && self.placed.len() + self.released.len() < AT_ONCE
     }
 
-    /// Begins a request; only when [`may_begin`](Self::may_begin). Its work resolves once it is placed, and then the next
-    /// one may begin.
+    /// Begins a request; only when [`may_begin`](Self::may_begin). Its work resolves once it is placed, and then the
+    /// next one may begin.
     pub fn begin(&mut self, work: BoxFuture<'static, Placed<T>>, start: StartAfter) {
         self.first = Some(First { work, start });
     }
 
-    /// Lets the next request begin, whatever the one before says.
+    /// Lets the next request begin, whether or not the current one is placed.
     pub fn release(&mut self) {
         if let Some(first) = self.first.take() {
             self.released.push(Box::pin(async move { first.work.await.answer().await }));
         }
     }
 
-    /// Gives back the memory of a burst, once nothing of it is left.
+    /// Frees the memory of a burst, once everything in it is done.
     pub fn shrink(&mut self) {
         if self.ready.is_empty() && self.ready.capacity() > KEPT {
             self.ready = VecDeque::new();
         }
     }
 
-    /// Works on what is under way. Ready when an answer is, or when the next request may begin that could not before.
+    /// Polls the requests in progress. Ready when an answer is, or when the next request may begin that could not
+    /// before.
     pub fn poll_progress(&mut self, task: &mut Context<'_>) -> Poll<()> {
         let mut progress = poll_all(&mut self.placed, &mut self.ready, task);
         if let Some(first) = &mut self.first
@@ -115,7 +116,7 @@ impl<T: Send + 'static> Pipeline<T> {
                 Placed::Done(answer) => self.ready.push_back(answer),
                 Placed::UnderWay(work) => {
                     self.placed.push(work);
-                    // It is polled there at once, or nobody would wake it.
+                    // Polled there at once, or nothing would wake it.
                     poll_all(&mut self.placed, &mut self.ready, task);
                 }
             }
@@ -125,7 +126,7 @@ impl<T: Send + 'static> Pipeline<T> {
         if progress { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Works until nothing is under way.
+    /// Polls until no request is in progress.
     pub fn poll_idle(&mut self, task: &mut Context<'_>) -> Poll<()> {
         while self.first.is_some() || !self.placed.is_empty() || !self.released.is_empty() {
             ready!(self.poll_progress(task));

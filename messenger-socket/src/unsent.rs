@@ -1,8 +1,8 @@
-//! What waits to be written to sockets, counted in bytes: for each connection, each person, and all together.
+//! Counts the bytes that wait to be written to sockets: for each connection, for each person, and in total.
 //!
-//! What is counted is what a connection has for itself: answers, items of streams and the pages they come from, and
-//! what a client that is slow has not taken of what was gathered for it. Events are shared by all who are told of them,
-//! and have bounds of their own.
+//! Counted is what a connection holds for itself alone: answers, items of streams and the pages they come from, and
+//! gathered data that a slow client has not read. Events are shared by all their recipients, and have limits of their
+//! own.
 
 use std::{
     collections::HashMap,
@@ -19,20 +19,20 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
-/// What is shorter is not counted: there is a bound to how many of these wait, and counting costs more than they do.
+/// Smaller amounts are not counted: their number is limited, and counting would cost more than they do.
 const SMALL: usize = 1024;
 
-/// How many bytes may wait for clients that do not take what is written to their sockets: answers, items of streams with
-/// the pages they come from, and what was gathered to be written. Events are not counted, for they are shared by all who
-/// are told of them.
+/// Limits on the bytes that wait for clients that do not read from their sockets: answers, items of streams with the
+/// pages they come from, and data gathered for writing. Events are not counted, because they are shared by all their
+/// recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsentLimits {
-    /// Of one connection, before the next of its requests is begun (4 MiB). One answer may be longer.
+    /// For one connection; above it, its next request does not begin (4 MiB). A single answer may be longer.
     pub per_connection: usize,
-    /// Of one person, on this node (16 MiB). Beyond it the connection of theirs is ended that has most, as one that is
-    /// too far behind.
+    /// For one person, on this node (16 MiB). Above it, the person's connection that holds most is ended as too far
+    /// behind.
     pub per_person: usize,
-    /// On this node (64 MiB). Beyond it the person's connection is ended who has most.
+    /// For this node (64 MiB). Above it, the connection of the person who holds most is ended.
     pub in_all: usize,
 }
 
@@ -46,7 +46,7 @@ impl Default for UnsentLimits {
 pub struct Unsent {
     limits: UnsentLimits,
     people: Mutex<People>,
-    // Keyed, so that nobody can choose to count as somebody else.
+    // Keyed, so that nobody can choose to be counted as somebody else.
     hasher: RandomState,
     gauge: metrics::Gauge,
 }
@@ -54,7 +54,7 @@ pub struct Unsent {
 #[derive(Default)]
 struct People {
     bytes: usize,
-    /// Those for whom something waits.
+    /// The people for whom something waits.
     waiting: HashMap<PersonKey, Waiting>,
 }
 
@@ -64,7 +64,7 @@ struct Waiting {
     connections: Vec<Holding>,
 }
 
-/// What one connection holds, and since when it holds anything.
+/// How much one connection holds, and since when it has held anything.
 struct Holding {
     account: Arc<Account>,
     bytes: usize,
@@ -80,7 +80,7 @@ pub struct Account {
     person: PersonKey,
     bytes: AtomicUsize,
     is_evicted: AtomicBool,
-    /// Of the task of the connection.
+    /// Wakes the task of the connection.
     waker: AtomicWaker,
 }
 
@@ -93,14 +93,14 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Bytes that are counted until this is dropped.
+/// Counted bytes; dropping it ends the count.
 pub struct Reservation {
     account: Arc<Account>,
     bytes: usize,
 }
 
 impl Unsent {
-    /// Counts against these limits.
+    /// Makes a count with these limits.
     pub fn new(limits: UnsentLimits) -> Arc<Self> {
         let gauge = metrics::gauge!("messenger_unsent_bytes");
         Arc::new(Self { limits, people: Mutex::default(), hasher: RandomState::new(), gauge })
@@ -138,7 +138,7 @@ impl People {
     }
 
     fn remove(&mut self, account: &Arc<Account>, bytes: usize) {
-        // One that was evicted is not here any more.
+        // An evicted connection is no longer listed.
         let Some(person) = self.waiting.get_mut(&account.person) else { return };
         let mut connections = person.connections.iter_mut();
         let Some(index) = connections.position(|holding| Arc::ptr_eq(&holding.account, account)) else {
@@ -155,8 +155,8 @@ impl People {
         }
     }
 
-    /// Takes out the connection that has to end, so that what waits is within bounds: who holds most, for longest. A client that reads holds what
-    /// it is sent for a moment only.
+    /// Removes the connection that must end to bring the total within the limits: the one that holds most, for the
+    /// longest. A client that reads holds what it is sent only for a moment.
     fn evict_one(&mut self, limits: &UnsentLimits, last: &Account) -> Option<Arc<Account>> {
         let of_one = self.waiting.get(&last.person).filter(|person| person.bytes > limits.per_person);
         let connections: Vec<&Holding> = match of_one {
@@ -179,7 +179,8 @@ impl People {
 }
 
 impl Account {
-    /// Counts so many bytes until the reservation is dropped. If that is too much, those who hold most are evicted.
+    /// Counts `bytes` until the reservation is dropped. If that exceeds a limit, the connections that hold most are
+    /// evicted.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Reservation {
         self.count(bytes);
         Reservation { account: Arc::clone(self), bytes }
@@ -204,8 +205,8 @@ impl Account {
         }
     }
 
-    /// Counts something that grows, in a reservation that is kept for it: `bytes` from now on, if they are more than before.
-    /// What is small is not counted.
+    /// Counts data that grows, in a reservation kept for it: `bytes` from now on, if that is more than before. Small
+    /// amounts are not counted.
     pub fn keep_counted(self: &Arc<Self>, reservation: &mut Option<Reservation>, bytes: usize) {
         if bytes < SMALL {
             *reservation = None;
@@ -217,7 +218,7 @@ impl Account {
         }
     }
 
-    /// Counts these bytes until the last copy of them is gone.
+    /// Counts these bytes until their last copy is dropped.
     pub fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         struct Counted {
             bytes: Bytes,
@@ -237,7 +238,7 @@ impl Account {
         Bytes::from_owner(Counted { bytes, _reservation })
     }
 
-    /// Whether the connection may have more waiting.
+    /// Whether more may wait for the connection.
     pub fn has_room(&self) -> bool {
         self.bytes.load(Ordering::Acquire) < self.all.limits.per_connection
     }
@@ -248,7 +249,7 @@ impl Account {
         if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether the connection was evicted: it is to be ended, for what waits for it is too much.
+    /// Whether the connection was evicted: it must end, because too much waits for it.
     pub fn is_evicted(&self) -> bool {
         self.is_evicted.load(Ordering::Acquire)
     }
@@ -312,7 +313,7 @@ mod tests {
         a_second_later().await;
         let more = little.reserve(1);
         assert_eq!([&little, &most, &other].map(|account| is_evicted(account)), [false, true, false]);
-        // What it held counts no more, and neither does what it takes yet.
+        // What it held no longer counts, and neither does what it still reserves.
         let _more = [most.reserve(5000), little.reserve(599)];
         assert!(!is_evicted(&little));
         drop((held, more));
@@ -328,7 +329,7 @@ mod tests {
         let read = reads.reserve(1000);
         assert!(![&slow, &deaf, &reads].into_iter().any(|account| is_evicted(account)));
         drop(read);
-        // It holds more than anybody, and has done so for a moment.
+        // It holds more than anybody else, but only for a moment.
         let _read = reads.reserve(1000);
         let _last = all.account(&"dan").reserve(1);
         assert_eq!([&slow, &deaf, &reads].map(|account| is_evicted(account)), [false, true, false]);
@@ -339,7 +340,7 @@ mod tests {
         let all = Unsent::new(LIMITS);
         let account = all.account(&"ada");
         let answer = account.counted(Bytes::from(vec![b'x'; 2000]));
-        // It is alone, and too much for a person.
+        // It is the only one, and above the limit of a person.
         assert!(is_evicted(&account));
         drop(answer);
         let account = all.account(&"ada");
@@ -356,7 +357,7 @@ mod tests {
         let all = Unsent::new(UnsentLimits { per_connection: 100, ..UnsentLimits::default() });
         let account = all.account(&"ada");
         let mut share = None;
-        // What shrinks may grow again, and has its memory meanwhile.
+        // Data that shrinks may grow again, and keeps its memory in the meantime.
         for (now, counted) in
             [(SMALL - 1, 0), (SMALL, SMALL), (5000, 5000), (2000, 5000), (6000, 6000), (0, 0)]
         {

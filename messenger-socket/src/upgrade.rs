@@ -14,17 +14,17 @@ use sha1::{Digest as _, Sha1};
 
 use crate::{unsent::Account, web_socket::WebSocket};
 
-/// What the key is hashed with (section 1.3).
+/// The constant that is hashed with the key (section 1.3).
 const SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A request that asks for a WebSocket.
+/// A request for a WebSocket.
 pub struct Upgrade {
     accept: HeaderValue,
     connection: OnUpgrade,
 }
 
 impl Upgrade {
-    /// Checks a request. `None` if it asks for something else, or its connection can't be taken over.
+    /// Checks a request. `None` if it requests something else, or its connection can't be upgraded.
     pub fn of(parts: &mut Parts) -> Option<Self> {
         let headers = &parts.headers;
         let asks = parts.method == Method::GET
@@ -41,8 +41,8 @@ impl Upgrade {
         Some(Self { accept, connection: parts.extensions.remove::<OnUpgrade>()? })
     }
 
-    /// Accepts the request, and calls `serve` with the socket. A message from the client may have `limit` bytes, and what
-    /// waits for the client is counted in `account`.
+    /// Accepts the request, and calls `serve` with the socket. A message from the client may have up to `limit` bytes,
+    /// and what waits for the client is counted in `account`.
     pub fn answer<F>(
         self,
         limit: usize,
@@ -54,7 +54,7 @@ impl Upgrade {
     {
         let connection = self.connection;
         tokio::spawn(async move {
-            // Fails if the client has gone before it was answered.
+            // Fails if the client has gone before the response was sent.
             if let Ok(upgraded) = connection.await {
                 serve(WebSocket::new(TokioIo::new(upgraded), limit, account)).await;
             }
@@ -68,7 +68,7 @@ impl Upgrade {
     }
 }
 
-/// Looks for a token in a header that lists some, in any case.
+/// Looks for a token in a header that contains a list, in any case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))

@@ -1,5 +1,5 @@
-//! WebSockets (RFC 6455), as they are served: with memory only for what is under way, because most of them are silent
-//! most of the time.
+//! WebSockets (RFC 6455), server side: they use memory only for data in transit, because most of them are idle most of
+//! the time.
 
 use std::{
     io,
@@ -23,31 +23,31 @@ use crate::{
     writer::WRITE_BUFFER,
 };
 
-/// What is read at a time while nothing is known of what comes.
+/// How many bytes are read at a time while no frame length is known.
 const READ: usize = 2 * 1024;
-/// Room that is made at a time for a long frame.
+/// How much a buffer grows at a time for a long frame.
 const STEP: usize = 16 * 1024;
 
-/// The server's end of a WebSocket.
+/// The server side of a WebSocket.
 pub struct WebSocket<Io = TokioIo<Upgraded>> {
     io: Io,
     decoder: Decoder,
     outbox: Outbox,
     /// The answer to the client's last ping, until there is room for it.
     pong: Option<Bytes>,
-    /// Whether the closing frame of either side has come or gone.
+    /// Whether the client's closing frame was received.
     is_closed_by_client: bool,
     is_closed_by_server: bool,
     account: Arc<Account>,
-    /// For what was copied for a client that does not take it.
+    /// The reservation for copied data that the client has not read.
     copied: Option<Reservation>,
-    /// For a message of which the rest has not come.
+    /// The reservation for an incomplete message.
     unfinished: Option<Reservation>,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
-    /// Serves a WebSocket over this connection, which has been upgraded. A message from the client may have `limit`
-    /// bytes, and what waits for the client is counted in `account`.
+    /// Serves a WebSocket over this connection, which has been upgraded. A message from the client may have up to
+    /// `limit` bytes, and what waits for the client is counted in `account`.
     pub fn new(io: Io, limit: usize, account: Arc<Account>) -> Self {
         Self {
             io,
@@ -62,7 +62,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
     }
 
-    /// Whether something is not written yet.
+    /// Whether some data is not written yet.
     pub const fn is_behind(&self) -> bool {
         self.outbox.len() > 0
     }
@@ -79,12 +79,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
         match written {
             Poll::Ready(written) => Poll::Ready(Ok(written?)),
-            // Only here: a client that takes all that is written to it holds nothing.
+            // Checked only here: a client that reads everything written to it holds nothing.
             Poll::Pending => self.account.poll_evicted(task).map(|()| Err(SocketError::Unread)),
         }
     }
 
-    /// Counts the memory of an incomplete message, which is as much of a burden as what waits to be written.
+    /// Counts the memory of an incomplete message, which is as much of a burden as data that waits to be written.
     fn count_unfinished(&mut self) {
         self.account.keep_counted(&mut self.unfinished, self.decoder.held());
     }
@@ -97,7 +97,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             Message::Pong => (outbox::PONG, Bytes::new()),
             Message::Close(payload) => (outbox::CLOSE, payload),
         };
-        // Behind the closing frame there is nothing.
+        // Nothing follows the closing frame.
         if self.is_closed_by_server {
             return;
         }
@@ -119,7 +119,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     }
 
     fn push_pong(&mut self) {
-        // A client that takes no answers may ask as often as it likes.
+        // A client that does not read the answers can't make them accumulate.
         if self.outbox.len() < WRITE_BUFFER
             && !self.is_closed_by_server
             && let Some(payload) = self.pong.take()
@@ -128,16 +128,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
     }
 
-    /// Reads what has come. Ready with false at the end.
+    /// Reads available data. Ready with false at the end.
     fn poll_read(&mut self, task: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if let Some((received, missing)) = self.decoder.missing()
             && missing > READ
         {
-            // Room for what comes, and not for all that is announced.
+            // Grows the buffer for what arrives, and not for the whole announced length.
             received.reserve(missing.min(STEP));
             return read_into(&mut self.io, received, missing, task);
         }
-        // Not on the heap, where it would be kept while nothing comes.
+        // Not on the heap, where the buffer would be kept while the connection is idle.
         let mut room = [const { MaybeUninit::uninit() }; READ];
         let mut read = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.io).poll_read(task, &mut read))?;
@@ -164,7 +164,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
         let this = &mut *self;
         loop {
             if this.is_closed_by_client {
-                // The answer to its closing frame is the last.
+                // The answer to the client's closing frame is the last one.
                 let _ = ready!(this.poll_outbox(task));
                 return Poll::Ready(None);
             }
@@ -229,7 +229,7 @@ mod tests {
         let account = Unsent::new(limits).account(&"ada");
         let (mut client, server) = tokio::io::duplex(100_000);
         let mut socket = WebSocket::new(server, 50_000, Arc::clone(&account));
-        // Masked with zeros, and so the text itself.
+        // Masked with zeros, so the payload is the text itself.
         client.write_all(&[0x81, 0x80 | 126, 0xc3, 0x50, 0, 0, 0, 0]).await.unwrap();
         let text = [b'x'; 50_000];
         client.write_all(&text[..25_000]).await.unwrap();

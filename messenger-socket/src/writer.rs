@@ -1,20 +1,20 @@
-//! Writing to a socket: gathered, then flushed at once, because each write costs a call of the system.
+//! Writes to a socket: messages are gathered and then flushed together, because each write costs a system call.
 
 use std::{future::poll_fn, time::Duration};
 
 use futures::{FutureExt as _, Sink, SinkExt as _};
 use tokio::time::timeout;
 
-/// What is gathered before it is written.
+/// How many bytes are gathered before they are written.
 pub(crate) const WRITE_BUFFER: usize = 64 * 1024;
-/// For what is more than a few frames a client has a second more for each `SLOWEST` bytes, up to `LONGEST_WRITE`.
+/// For longer writes a client has an additional second per `SLOWEST` bytes, up to `LONGEST_WRITE`.
 const SLOWEST: usize = 16 * 1024;
 const LONGEST_WRITE: Duration = Duration::from_secs(120);
 
 /// Why something was not written.
 #[derive(Debug)]
 pub enum WriteError<E> {
-    /// The client did not take it in time.
+    /// The client did not read it in time.
     TimedOut,
     /// The sink failed.
     Failed(E),
@@ -22,7 +22,7 @@ pub enum WriteError<E> {
 
 /// Messages that are written together.
 pub struct Writer<'s, S> {
-    /// Where they are written to.
+    /// The sink they are written to.
     pub sink: &'s mut S,
     gathered: usize,
     full: bool,
@@ -31,23 +31,23 @@ pub struct Writer<'s, S> {
 }
 
 impl<'s, S> Writer<'s, S> {
-    /// Writes to this sink, and gives up on a client that has not taken what was written after `wait`; longer writes get
+    /// Writes to this sink, and gives up after `wait` if the client has not read what was written; longer writes get
     /// more time.
     pub fn new(sink: &'s mut S, wait: Duration) -> Self {
         Self { sink, gathered: 0, full: false, taken: false, wait }
     }
 
-    /// Gathers a message of `length` bytes, and writes what was gathered once that is much.
+    /// Gathers a message of `length` bytes, and writes the gathered messages once they exceed the buffer size.
     ///
     /// # Errors
-    /// [`WriteError::TimedOut`] if the client takes nothing; [`WriteError::Failed`] with the error of the sink.
+    /// [`WriteError::TimedOut`] if the client reads nothing; [`WriteError::Failed`] with the error of the sink.
     pub async fn feed<M>(&mut self, message: M, length: usize) -> Result<(), WriteError<S::Error>>
     where
         S: Sink<M> + Unpin,
     {
         self.gathered += length;
         let patience = self.patience();
-        // Ready at once unless the client is slow; only then is a timer worth its price.
+        // Ready at once unless the client is slow; only then is a timer needed.
         let mut ready = poll_fn(|task| self.sink.poll_ready_unpin(task));
         let is_ready = match (&mut ready).now_or_never() {
             Some(is_ready) => is_ready,
@@ -65,10 +65,10 @@ impl<'s, S> Writer<'s, S> {
         self.flush().await
     }
 
-    /// Writes what was gathered.
+    /// Writes the gathered messages.
     ///
     /// # Errors
-    /// As [`feed`](Self::feed).
+    /// The same as for [`feed`](Self::feed).
     pub async fn flush<M>(&mut self) -> Result<(), WriteError<S::Error>>
     where
         S: Sink<M> + Unpin,
@@ -89,12 +89,12 @@ impl<'s, S> Writer<'s, S> {
         flushed.map_err(WriteError::Failed)
     }
 
-    /// Whether so much was gathered that it was written before the end.
+    /// Whether so much was gathered that some of it was written before the flush.
     pub const fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Whether the writer had to wait, and the client then took something: a sign of life.
+    /// Whether the writer had to wait, and the client then read something: a sign of life.
     pub const fn has_taken(&self) -> bool {
         self.taken
     }

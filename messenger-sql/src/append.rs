@@ -1,4 +1,4 @@
-//! Appending a batch of messages: which numbers they get, and in which order those are appended that depend on each
+//! Appends a batch of messages: which numbers they get, and in which order messages are appended that depend on each
 //! other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,23 +16,23 @@ use crate::{
 /// An answer for each message of a batch, in order.
 pub type Answers = Vec<StoreResult<Appended>>;
 
-/// The numbers that a chat had before: the seq and the revision.
+/// The numbers of a chat before the batch: the seq and the revision.
 pub type Base = (i64, i64);
 
-/// Which numbers the messages get, counted from those of their chats.
+/// The numbers that the messages get, relative to those of their chats.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// By rising ids: in this order they are locked.
+    /// Ordered by id: they are locked in this order.
     pub heads: Vec<ChatId>,
-    /// Of each head: how many new messages it has.
+    /// For each head: the number of its new messages.
     pub counts: Vec<i64>,
-    /// Of each head: when the last of them was sent, in microseconds since 1970.
+    /// For each head: when its last new message was sent, in microseconds since 1970.
     pub activities: Vec<i64>,
-    /// Of each message: which of the heads, from 1.
+    /// For each message: the index of its head, from 1.
     pub places: Vec<i32>,
-    /// Of each message: which of its head's new messages, from 1.
+    /// For each message: its ordinal among its head's new messages, from 1.
     pub nths: Vec<i64>,
-    /// Those who send to a head, with the last of their messages, by head and id: in this order their marks are moved.
+    /// The senders to each head, with their last message, by head and id: their marks are moved in this order.
     pub members: BTreeMap<(i32, UserId), i64>,
 }
 
@@ -69,7 +69,7 @@ impl Plan {
         plan
     }
 
-    /// The answers once all messages are stored, by what the heads had before.
+    /// The answers once all messages are stored; `bases` are the numbers of the heads before.
     pub fn answers(&self, sent: &[NewMessage], bases: &[Base]) -> StoreResult<Answers> {
         let places = self.places.iter().zip(&self.nths);
         let answers = sent.iter().zip(places).map(|(new, (place, nth))| {
@@ -83,9 +83,9 @@ impl Plan {
     }
 }
 
-/// A batch that is appended as far as it can be, one message after the other as far as they depend on each other.
+/// Appends as much of a batch as possible; messages that depend on each other one after the other.
 ///
-/// In each round the messages of [`next_round`](Self::next_round) are appended, and the answers are given to
+/// In each round the messages of [`next_round`](Self::next_round) are appended, and the answers are passed to
 /// [`take`](Self::take).
 #[derive(Debug)]
 pub struct Rounds<'b> {
@@ -101,13 +101,13 @@ impl<'b> Rounds<'b> {
         Self { batch, answers: batch.iter().map(|_| None).collect(), round }
     }
 
-    /// The messages to be appended next: no two have the same id, or the same sender and client id. `None` once all
-    /// are answered.
+    /// The messages to append next: no two have the same id, or the same sender and client id. `None` once all are
+    /// answered.
     pub fn next_round(&mut self) -> Option<Vec<&'b NewMessage>> {
         if self.round.later.is_empty() {
             return None;
         }
-        // At least the first that is open is asked for.
+        // Contains at least the first open message.
         self.round = Round::of(self.batch, &self.round.later);
         Some(self.round.asked.iter().map(|place| &self.batch[*place]).collect())
     }
@@ -136,15 +136,15 @@ impl<'b> Rounds<'b> {
     }
 }
 
-/// What is done with the open messages of a batch, each named by its place in it.
+/// The plan for the open messages of a batch, each given by its index in the batch.
 #[derive(Debug, Default)]
 struct Round {
-    /// Of these no two have the same id, or the same sender and client id.
+    /// Messages to append: no two have the same id, or the same sender and client id.
     asked: Vec<usize>,
-    /// These have the client id of an earlier one, sent to the same chat, and get its answer.
+    /// Messages with the client id of an earlier one to the same chat, which get its answer.
     repeated: Vec<(usize, usize)>,
-    /// These have the client id of an earlier one that was sent to another chat: only if that is refused they are
-    /// new. And all that come after one of these in its chat, since they may not get ahead of it.
+    /// Messages with the client id of an earlier one to another chat: they are new only if that one is refused. And all
+    /// messages after one of these in its chat, since they must not overtake it.
     later: Vec<usize>,
 }
 
@@ -173,21 +173,21 @@ impl Round {
     }
 }
 
-/// What the server says of one message.
+/// The server's outcome for one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOutcome {
     /// It is stored with these numbers.
     Stored(Seq, Revision),
-    /// It was stored before, under the same client id, as the message of this id.
+    /// It was stored before, under the same client id, as the message with this id.
     Known(MessageId),
-    /// There is another message of this id.
+    /// Another message has this id.
     Taken,
-    /// The sender is no member.
+    /// The sender is not a member.
     Stranger,
 }
 
 impl AppendOutcome {
-    /// Reads the numbers of a message that was stored now, and the id of one that was stored before.
+    /// Reads the numbers of a message stored now, or the id of one stored before.
     pub fn read<R: Row + ?Sized>(columns: &mut Columns<'_, R>) -> StoreResult<Self> {
         let numbers = (columns.optional_number()?, columns.optional_number()?);
         let stored = columns.optional_id()?;
@@ -197,7 +197,7 @@ impl AppendOutcome {
         })
     }
 
-    /// The id of what was stored before.
+    /// The id of the message stored before.
     pub const fn known(&self) -> Option<&MessageId> {
         match self {
             Self::Known(id) => Some(id),
@@ -205,7 +205,7 @@ impl AppendOutcome {
         }
     }
 
-    /// Answers for messages of which this was said. `known` is what was stored before, as it is now.
+    /// Answers for messages with these outcomes. `known` are the messages stored before, in their current state.
     pub fn answers<'n>(
         sent: impl IntoIterator<Item = &'n NewMessage>,
         said: impl IntoIterator<Item = Self>,
@@ -238,7 +238,7 @@ mod tests {
         Values,
     };
 
-    /// A message of one sender to this chat.
+    /// A message to this chat, always from the same sender.
     fn to(chat: u8, id: u8, name: Option<&str>) -> NewMessage {
         NewMessage {
             id: Id::from_bytes([id; 16]),

@@ -1,7 +1,7 @@
-//! What is read from rows, the same on every engine.
+//! Reads rows; common to all engines.
 //!
-//! The column lists and the functions that read them stand side by side: a row is read from left to right, by
-//! position, without a look at the names.
+//! The column lists are next to the functions that read them: a row is read from left to right, by position, without
+//! looking at the names.
 
 use messenger_core::{
     ChatKind, ClientId, Id, MessageKind, Revision, Role, Seq, Timestamp, Username,
@@ -11,23 +11,23 @@ use messenger_core::{
     },
 };
 
-/// Of `messenger_users AS u`.
+/// The columns of `messenger_users AS u`.
 pub const USER: &str = "u.id, u.username, u.display_name, u.email, u.email_key, u.password_hash, \
     u.notify_email, u.created_at, u.last_seen_at, u.erased_at, u.version, u.memberships";
-/// Of `messenger_sessions AS s`.
+/// The columns of `messenger_sessions AS s`.
 pub const SESSION: &str = "s.id, s.user_id, s.device, s.created_at, s.last_used_at, s.expires_at";
-/// Of `messenger_chats AS c`.
+/// The columns of `messenger_chats AS c`.
 pub const CHAT: &str = "c.id, c.kind, c.title, c.created_at, c.revision, c.last_seq, c.texts, \
     c.member_count, c.roster_version";
-/// Of `messenger_members AS p`.
+/// The columns of `messenger_members AS p`.
 pub const MEMBER: &str = "p.user_id, p.role, p.joined_at, p.read_seq, p.read_texts, \
     p.delivered_seq, p.muted_until";
-/// Of `messenger_messages AS m`.
+/// The columns of `messenger_messages AS m`.
 pub const MESSAGE: &str = "m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, \
     m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at";
 
-/// Of the last message of a chat, `m`: by how much its body is longer than what is wanted of it, and [`MESSAGE`] with no
-/// more of the body than that. `length` and `cut` are the engine's functions, and `preview` is a parameter.
+/// The columns of the last message of a chat, `m`: by how much its body exceeds the requested length, and [`MESSAGE`]
+/// with no more of the body than that. `length` and `cut` are the engine's functions, and `preview` is a parameter.
 pub fn last_message(length: &str, cut: &str, preview: &str) -> String {
     let message = MESSAGE.replace("m.body", &format!("{cut}(m.body, 1, {preview})"));
     format!("{length}(m.body) - {preview}, {message}")
@@ -36,35 +36,35 @@ pub fn last_message(length: &str, cut: &str, preview: &str) -> String {
 const USER_WIDTH: usize = 12;
 const CHAT_WIDTH: usize = 9;
 
-/// In place of [`CHAT`], in a row that has none.
+/// In place of [`CHAT`], in a row without a chat.
 pub const NO_CHAT: &str = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
-/// In place of [`MESSAGE`], in a row that has none.
+/// In place of [`MESSAGE`], in a row without a message.
 pub const NO_MESSAGE: &str =
     "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
 
 /// A row as an engine's driver gives it. Columns are counted from 0.
 ///
-/// The engines have types of different names for the same values. What is of another kind is `Corrupt`.
+/// The engines have types of different names for the same values. A value of another type is `Corrupt`.
 pub trait Row {
     /// A number of any width.
     fn integer(&self, column: usize) -> StoreResult<Option<i64>>;
 
-    /// A yes or no.
+    /// A boolean.
     fn flag(&self, column: usize) -> StoreResult<Option<bool>>;
 
     /// A text.
     fn text(&self, column: usize) -> StoreResult<Option<&str>>;
 
-    /// A text of nothing but ASCII, which is compared byte by byte: an engine may keep it as bytes.
+    /// A text of only ASCII, which is compared bytewise: an engine may store it as bytes.
     fn ascii(&self, column: usize) -> StoreResult<Option<&str>> {
         self.text(column)
     }
 
-    /// Bytes, and the 16 bytes of an id.
+    /// Bytes, including the 16 bytes of an id.
     fn bytes(&self, column: usize) -> StoreResult<Option<&[u8]>>;
 }
 
-/// A row, of which the columns up to `next` have been read.
+/// A row whose columns before `next` have been read.
 #[derive(Debug)]
 pub struct Columns<'r, R: ?Sized> {
     row: &'r R,
@@ -77,14 +77,14 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         Self { row, next: 0 }
     }
 
-    /// The row and the next column of it, for what only some engines have. It counts as read.
+    /// The row and its next column, for types that only some engines have. The column counts as read.
     pub const fn next_column(&mut self) -> (&'r R, usize) {
         let column = self.next;
         self.next += 1;
         (self.row, column)
     }
 
-    /// What [`USER`] lists.
+    /// Reads the columns of [`USER`].
     pub fn user(&mut self) -> StoreResult<UserRecord> {
         Ok(UserRecord {
             id: self.id()?,
@@ -101,12 +101,12 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// A name, and what [`USER`] lists.
+    /// Reads a name, and the columns of [`USER`].
     pub fn found_user(&mut self) -> StoreResult<FoundUser> {
         Ok(FoundUser { name: self.text()?.to_owned(), user: self.user()? })
     }
 
-    /// The user of a row that has one.
+    /// Reads the columns of [`USER`], if the row has a user.
     pub fn optional_user(&mut self) -> StoreResult<Option<UserRecord>> {
         if self.next_is_null()? {
             self.next += USER_WIDTH;
@@ -115,7 +115,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         self.user().map(Some)
     }
 
-    /// What [`SESSION`] lists.
+    /// Reads the columns of [`SESSION`].
     pub fn session(&mut self) -> StoreResult<SessionRecord> {
         Ok(SessionRecord {
             id: self.id()?,
@@ -127,7 +127,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// What [`CHAT`] lists.
+    /// Reads the columns of [`CHAT`].
     pub fn chat(&mut self) -> StoreResult<ChatRecord> {
         Ok(ChatRecord {
             id: self.id()?,
@@ -146,7 +146,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// The chat of a row that has one.
+    /// Reads the columns of [`CHAT`], if the row has a chat.
     pub fn optional_chat(&mut self) -> StoreResult<Option<ChatRecord>> {
         if self.next_is_null()? {
             self.next += CHAT_WIDTH;
@@ -155,7 +155,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         self.chat().map(Some)
     }
 
-    /// What [`MEMBER`] lists.
+    /// Reads the columns of [`MEMBER`].
     pub fn member(&mut self) -> StoreResult<MemberRecord> {
         Ok(MemberRecord {
             user_id: self.id()?,
@@ -173,14 +173,14 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// Chat, member, peer and what [`last_message`] lists, as the last thing of a row.
+    /// Reads chat, member, peer and the columns of [`last_message`], at the end of a row.
     pub fn chat_view(&mut self) -> StoreResult<ChatView> {
         let (chat, me, peer) = (self.chat()?, self.member()?, self.optional_user()?);
         let is_cut = self.optional_integer()?.is_some_and(|more| more > 0);
         Ok(ChatView { chat, me, peer, last_message: self.optional_message()?, is_cut })
     }
 
-    /// What [`MESSAGE`] lists.
+    /// Reads the columns of [`MESSAGE`].
     pub fn message(&mut self) -> StoreResult<MessageRecord> {
         Ok(MessageRecord {
             id: self.id()?,
@@ -204,7 +204,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// The message of a row that has one, as the last thing of it.
+    /// Reads the columns of [`MESSAGE`] at the end of a row, if it has a message.
     pub fn optional_message(&mut self) -> StoreResult<Option<MessageRecord>> {
         if self.next_is_null()? { Ok(None) } else { self.message().map(Some) }
     }
@@ -234,7 +234,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         self.number().map(Revision::new)
     }
 
-    /// A number of the domain, stored as [`integer`] gives it.
+    /// A domain number, stored as [`integer`] gives it.
     pub fn number(&mut self) -> StoreResult<u64> {
         u64::try_from(self.integer()?).map_err(corrupt)
     }
@@ -244,23 +244,23 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         self.optional_integer().and_then(needed)
     }
 
-    /// A yes or no.
+    /// A boolean.
     pub fn flag(&mut self) -> StoreResult<bool> {
         let (row, column) = self.next_column();
         row.flag(column).and_then(needed)
     }
 
-    /// A place in a list that was sent, which the engine counts from 0.
+    /// An index in a list that was sent, which the engine counts from 0.
     pub fn index(&mut self) -> StoreResult<usize> {
         usize::try_from(self.integer()?).map_err(corrupt)
     }
 
-    /// A place in a list that was sent, which the engine counts from 1.
+    /// An index in a list that was sent, which the engine counts from 1.
     pub fn place(&mut self) -> StoreResult<usize> {
         self.index()?.checked_sub(1).ok_or_else(|| StoreErrorKind::Corrupt.into())
     }
 
-    /// A number of the domain, or NULL.
+    /// A domain number, or NULL.
     pub fn optional_number(&mut self) -> StoreResult<Option<u64>> {
         self.optional_integer()?.map(|number| u64::try_from(number).map_err(corrupt)).transpose()
     }
@@ -271,12 +271,12 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         row.integer(column)
     }
 
-    /// A moment.
+    /// A timestamp.
     pub fn time(&mut self) -> StoreResult<Timestamp> {
         self.integer().map(Timestamp::from_micros)
     }
 
-    /// A moment, or NULL.
+    /// A timestamp, or NULL.
     pub fn optional_time(&mut self) -> StoreResult<Option<Timestamp>> {
         Ok(self.optional_integer()?.map(Timestamp::from_micros))
     }
@@ -310,13 +310,13 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
             .map(|(content, key)| StoredAddress { content: Content(content.to_vec()), key: key.to_vec() }))
     }
 
-    /// Whether a record is missing, of which the next column would be the id.
+    /// Whether a record is missing whose id would be the next column.
     fn next_is_null(&self) -> StoreResult<bool> {
         self.row.bytes(self.next).map(|id| id.is_none())
     }
 }
 
-/// How a kind is stored, as [`Columns::chat`] reads it.
+/// The stored form of a kind, as [`Columns::chat`] reads it.
 pub const fn chat_kind(kind: ChatKind) -> i64 {
     match kind {
         ChatKind::Direct => 0,
@@ -324,7 +324,7 @@ pub const fn chat_kind(kind: ChatKind) -> i64 {
     }
 }
 
-/// How a role is stored, as [`Columns::member`] reads it.
+/// The stored form of a role, as [`Columns::member`] reads it.
 pub const fn role(role: Role) -> i64 {
     match role {
         Role::Member => 0,
@@ -333,24 +333,24 @@ pub const fn role(role: Role) -> i64 {
     }
 }
 
-/// How a number of the domain is stored; those end at 2^53.
+/// The stored form of a domain number; those end at 2^53.
 pub const fn integer(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// How many rows a query is to return, or how many bytes.
+/// A limit on the rows, or the bytes, that a query returns.
 pub fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// How many bytes of a body are asked for. More than a GiB is all of it.
+/// How many bytes of a body are requested. More than a GiB means all of it.
 pub fn cut_at(preview: usize) -> i32 {
     const MOST: i32 = 1 << 30;
     i32::try_from(preview).map_or(MOST, |preview| preview.min(MOST))
 }
 
-/// What a message weighs, as [`MessageRecord::weight`] says, where `length` is that of its stored body or NULL. A
-/// statement takes a message if its weight and those before it fit, or if there are none before it.
+/// The weight of a message, as [`MessageRecord::weight`] defines it, where `length` is that of its stored body or NULL.
+/// A statement takes a message if its weight and those before it fit, or if there are none before it.
 pub fn weight(length: &str) -> String {
     format!("coalesce({length}, 0) + {}", MessageRecord::BASE_WEIGHT)
 }
@@ -363,7 +363,7 @@ fn needed<T>(value: Option<T>) -> StoreResult<T> {
     value.ok_or_else(|| corrupt("NULL where a value is needed"))
 }
 
-/// What is stored is not what a backend stores.
+/// An error for stored data that no backend would have stored.
 pub fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, error)
 }

@@ -1,4 +1,4 @@
-//! How marks move, the same on every engine.
+//! How marks move; common to all engines.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use messenger_core::{
     ports::{MarkerMoved, MoveMarker, StoreErrorKind, StoreResult},
 };
 
-/// Where the marks of some members are.
+/// The marks of some members.
 pub type MarksOfMembers = HashMap<(ChatId, UserId), Marks>;
 
-/// Answers for each step of a batch, in order, by what was found of it; and says where the marks are then.
+/// Answers each move of a batch, in order, by what was found for it; also returns the resulting marks.
 pub fn walk(
     batch: &[MoveMarker],
     found: Vec<Option<Found>>,
@@ -24,12 +24,12 @@ pub fn walk(
     (answers.collect(), marks)
 }
 
-/// What is known of one step of a batch.
+/// What was found for one move of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
-    /// Where the member's marks are before the batch.
+    /// The member's marks before the batch.
     pub marks: Marks,
-    /// Where this step wants one of them.
+    /// The target of this move.
     pub place: Place,
 }
 
@@ -38,29 +38,29 @@ pub struct Found {
 pub struct Marks {
     /// The last message that was read.
     pub read_seq: Seq,
-    /// Texts up to there.
+    /// The number of texts up to the read mark.
     pub read_texts: u64,
     /// The last message that was delivered.
     pub delivered_seq: Seq,
-    /// Whether they differ from what is stored.
+    /// Whether they differ from the stored marks.
     pub moved: bool,
 }
 
-/// Where a mark is to go.
+/// The target of a move.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// A message of the chat.
+    /// The seq of a message of the chat.
     pub seq: Seq,
-    /// Texts up to there.
+    /// The number of texts up to it.
     pub texts: u64,
-    /// Texts of the chat.
+    /// The number of texts in the chat.
     pub all_texts: u64,
-    /// Members of the chat.
+    /// The number of members of the chat.
     pub member_count: u32,
 }
 
 impl Place {
-    /// Moves the mark, if that is forward, and answers for the step.
+    /// Moves the mark, if that is forward, and returns the answer.
     fn go(self, read: bool, marks: &mut Marks) -> MarkerMoved {
         let moved = self.seq > if read { marks.read_seq } else { marks.delivered_seq };
         if moved && read {
@@ -98,7 +98,7 @@ mod tests {
         Some(Found { marks, place })
     }
 
-    /// Whether each step moved a mark, and where the read mark and the delivered mark are after it.
+    /// For each move: whether it moved a mark, and the read mark and the delivered mark after it.
     fn walked(batch: &[MoveMarker]) -> Vec<(bool, u64, u64)> {
         let (answers, _) = walk(batch, batch.iter().map(found).collect());
         let answers = answers.into_iter().map(Result::unwrap);

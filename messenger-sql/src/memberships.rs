@@ -1,4 +1,4 @@
-//! The chats of a person, of which each is a row.
+//! The chats of a person, one for each row.
 
 use messenger_core::{
     ChatId,
@@ -7,9 +7,9 @@ use messenger_core::{
 
 use crate::columns::{Columns, Row};
 
-/// A row: how often the person was added, the order of the commits, or null if they are not numbered, and how far it is
-/// settled, and one of their chats with its revision, its peer, its last commit and whether they have left it, or nulls if
-/// they have none.
+/// A row: how often the person was added to a chat; the sequence of commit numbers, or null if commits are not
+/// numbered, and the settled commit; and one of their chats with its revision, its peer, its last commit and whether
+/// they have left it, or nulls if they have none.
 #[derive(Debug)]
 pub struct Listed {
     count: u64,
@@ -39,7 +39,7 @@ impl Listed {
     }
 }
 
-/// What the rows say together.
+/// Combines the rows.
 pub fn memberships(rows: Vec<Listed>) -> Memberships {
     let mut memberships = Memberships::default();
     if let Some(first) = rows.first() {
@@ -56,7 +56,8 @@ pub fn memberships(rows: Vec<Listed>) -> Memberships {
     memberships
 }
 
-/// The parameter for the commit after which somebody has left: one that is never reached if nobody asks.
+/// The parameter for the commit after which a chat was left: one that is never reached, if chats that were left are not
+/// requested.
 pub fn left_after(commit: Option<u64>) -> i64 {
     commit.map_or(i64::MAX, |commit| i64::try_from(commit).unwrap_or(i64::MAX))
 }

@@ -1,15 +1,15 @@
-//! How a database is brought to the tables and routines that this version of a backend works with, while nodes of the
-//! version before still work with it.
+//! How a database is migrated to the tables and routines of this version of a backend, while nodes of the previous
+//! version still use it.
 //!
-//! Tables change in numbered steps, which are done once. Functions and procedures, which can be replaced at any time,
-//! are one text that is run again whenever it has changed.
+//! Tables change in numbered steps, each applied once. Functions and procedures, which can be replaced at any time, are
+//! one text that is run again whenever it has changed.
 
 use sha2::{Digest as _, Sha256};
 
-/// What brings a database up to date.
+/// The migrations of a backend.
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
-    /// In the order of their versions: 1, 2, 3 …
+    /// Ordered by version: 1, 2, 3 …
     pub steps: &'static [Migration],
     /// Run after the steps.
     pub routines: Option<Routines>,
@@ -20,9 +20,9 @@ pub struct Migrations {
 pub struct Migration {
     /// 1, 2, 3 …
     pub version: i64,
-    /// What it is for, in a word.
+    /// Its purpose, in one word.
     pub name: &'static str,
-    /// Whether nodes that don't know it can go on.
+    /// Whether nodes that don't know it can continue.
     pub phase: Phase,
     /// The statements.
     pub sql: &'static str,
@@ -33,14 +33,14 @@ pub struct Migration {
 /// [expand and contract]: https://martinfowler.com/bliki/ParallelChange.html
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It only adds what they don't need: they go on, and may be started again.
+    /// It only adds what those nodes don't need: they continue, and may be restarted.
     Expand,
-    /// It takes something away that they may need, or asks for more of what is written. They are refused.
+    /// It removes something that those nodes may need, or requires more of what is written. They are refused.
     Contract,
 }
 
 impl Phase {
-    /// The word for it in a database.
+    /// Its name in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expand => "expand",
@@ -48,32 +48,32 @@ impl Phase {
         }
     }
 
-    /// By its word. What is not known to be harmless is not taken for it.
+    /// Parses the name. An unknown phase is treated as harmful.
     pub fn parse(word: &str) -> Self {
         if word == Self::Expand.as_str() { Self::Expand } else { Self::Contract }
     }
 }
 
-/// The functions and procedures, as statements that make or replace each of them.
+/// The functions and procedures, as statements that create or replace each of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Routines {
-    /// Rises with every text that is released. A database keeps those of the latest release that has come to it, so a
-    /// node of an earlier one that is started again does not put its own back.
+    /// Rises with every released change of the text. A database keeps the routines of the latest release that has
+    /// migrated it, so a restarted node of an earlier release does not put its own back.
     pub release: i64,
-    /// The statements. They can be run again and again, and drop nothing: a routine that is no longer called is dropped
-    /// by a later [contracting](Phase::Contract) step.
+    /// The statements. They can be run repeatedly, and drop nothing: a routine that is no longer called is dropped by a
+    /// later [contracting](Phase::Contract) step.
     pub sql: &'static str,
 }
 
 impl Migration {
-    /// Tells whether a database was brought here by the same text.
+    /// Identifies the text, to check whether a database was migrated by the same one.
     pub fn checksum(&self) -> [u8; 32] {
         checksum(self.sql)
     }
 }
 
 impl Routines {
-    /// Tells whether a database has the same text.
+    /// Identifies the text, to check whether a database has the same one.
     pub fn checksum(&self) -> [u8; 32] {
         checksum(self.sql)
     }
@@ -83,35 +83,35 @@ fn checksum(sql: &str) -> [u8; 32] {
     Sha256::digest(sql.as_bytes()).into()
 }
 
-/// A checksum in hexadecimal digits, as a literal of SQL has it.
+/// A checksum in hexadecimal digits, as in an SQL literal.
 pub fn hex(checksum: &[u8]) -> String {
     checksum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A step that a database has behind it.
+/// A step that was applied to a database.
 #[derive(Debug, Clone)]
 pub struct Applied {
-    /// Which one it was.
+    /// The version of the step.
     pub version: i64,
     /// The [`checksum`](Migration::checksum) of its text.
     pub checksum: Vec<u8>,
-    /// What it means for who does not know it.
+    /// What it means for versions that don't know it.
     pub phase: Phase,
 }
 
-/// The routines that a database has.
+/// The routines in a database.
 #[derive(Debug, Clone)]
 pub struct AppliedRoutines {
-    /// Of which release they are.
+    /// Their release.
     pub release: i64,
     /// The [`checksum`](Routines::checksum) of their text.
     pub checksum: Vec<u8>,
 }
 
-/// What is still to be done.
+/// The migrations still to be applied.
 #[derive(Debug, Clone, Copy)]
 pub struct Pending {
-    /// The steps, in their order.
+    /// The steps, in order.
     pub steps: &'static [Migration],
     /// The routines, after the steps.
     pub routines: Option<Routines>,
@@ -124,33 +124,35 @@ impl Pending {
     }
 }
 
-/// Why a database can't be brought up to date.
+/// Why a database can't be migrated.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It has a step behind it that this version of the backend doesn't know and can't go on with.
+    /// It has an applied step that this version of the backend doesn't know and can't work with.
     Newer {
-        /// The last such step behind it.
+        /// The last such step.
         found: i64,
-        /// The last step that is known.
+        /// The last step that this version knows.
         known: i64,
     },
-    /// It has a step behind it whose text was another one.
+    /// It has an applied step whose text was different.
     Changed {
-        /// Which one it was.
+        /// The version of the step.
         version: i64,
     },
-    /// Its routines are of the same release and have another text.
+    /// Its routines have the same release number, but another text.
     ChangedRoutines {
-        /// Of which release.
+        /// The release.
         release: i64,
     },
 }
 
 impl Migrations {
-    /// What is still to be done in a database that has `applied`, in the order of versions, and `routines`.
+    /// Determines what is still to be applied to a database that has `applied`, in the order of versions, and
+    /// `routines`.
     ///
     /// # Errors
-    /// [`Refusal`] if it was changed by another program, or by a later version in a way that this one can't go on with.
+    /// [`Refusal`] if the database was changed by another program, or by a later version in a way that this one can't
+    /// work with.
     pub fn pending(
         &self,
         applied: &[Applied],
@@ -194,7 +196,7 @@ mod tests {
         Migration { version: 3, name: "three", phase: Phase::Contract, sql: "SELECT 3" },
     ];
 
-    /// What a version has that was released with the first of these steps.
+    /// The migrations of a version that knows this many steps.
     fn known(steps: usize) -> Migrations {
         Migrations { steps: &STEPS[..steps], routines: None }
     }
@@ -279,7 +281,7 @@ mod tests {
         assert_eq!(Phase::parse("whatever comes later"), Phase::Contract);
     }
 
-    /// Databases have stored these.
+    /// Databases have stored these checksums.
     #[test]
     fn a_checksum_is_the_sha_256_of_the_text() {
         let wanted = [

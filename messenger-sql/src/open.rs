@@ -1,11 +1,11 @@
-//! Why a database can't be opened as a store, the same on every engine.
+//! Why a database can't be opened as a store; common to all engines.
 
 use std::{error::Error, fmt};
 
 use crate::migrations::{Pending, Refusal};
 
-/// Why a database can't be used as a store. `Display` is one sentence that names the database and the cause, and has
-/// no password in it.
+/// Why a database can't be used as a store. `Display` is one sentence that names the database and the cause, without
+/// any password.
 ///
 /// ```
 /// use messenger_sql::open::{OpenError, OpenErrorKind};
@@ -21,86 +21,86 @@ pub struct OpenError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What is the matter with a database that can't be used as a store.
+/// The kind of problem with a database that can't be used as a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenErrorKind {
-    /// The address is none of a database of the engine, or contradicts another setting.
+    /// The address does not name a database of the engine, or contradicts another setting.
     Address,
-    /// The name can't be that of a schema.
+    /// The name is not valid for a schema.
     Schema,
-    /// The server can't be reached, does not answer in time, or is none of the engine.
+    /// The server can't be reached, does not answer in time, or is no server of the engine.
     Unreachable,
-    /// There is no encrypted connection, and one is asked for; or the server's certificate is not trusted.
+    /// An encrypted connection is required, and the server does not offer one; or its certificate is not trusted.
     Encryption,
-    /// The server does not take the user, the password or the token.
+    /// The server rejects the user, the password or the token.
     Login,
-    /// The server lets nobody of this name in from here.
+    /// The server does not allow this user to connect from this host.
     NotAllowed,
     /// The server has no such database, or the user may not use it.
     NoDatabase,
-    /// The user lacks a right.
+    /// The user lacks a permission.
     Permission,
-    /// The server has as many connections as it takes.
+    /// The server has reached its maximum number of connections.
     TooManyConnections,
-    /// The server starts or ends.
+    /// The server is starting or shutting down.
     NotReady,
-    /// Something else has failed at the server or in the file.
+    /// Another failure of the server or of the file.
     Failed,
-    /// The file lies where SQLite can't keep a write-ahead log, for instance on a network drive.
+    /// The file is where SQLite can't keep a write-ahead log, for instance on a network drive.
     NoLog,
     /// The server is too old.
     Version,
-    /// The database can't hold every text.
+    /// The database encoding can't represent every text.
     Encoding,
     /// The server acknowledges commits that it may lose.
     NotDurable,
-    /// Nothing can be written: the server follows another one, or the database may only be read.
+    /// Nothing can be written: the server is a replica, or the database is read-only.
     ReadOnly,
-    /// A later version of the backend has taken away what this one needs.
+    /// A later version of the backend has removed something that this one needs.
     Newer {
-        /// The last migration that has done so.
+        /// The last migration that removed something.
         found: i64,
         /// The last migration that this version knows.
         known: i64,
     },
-    /// A migration that the database has behind it is not the one of this backend.
+    /// An applied migration differs from the one of this backend.
     Changed {
-        /// Which one.
+        /// The version of the migration.
         version: i64,
     },
-    /// The functions or procedures that the database has are of the same release and have another text.
+    /// The functions or procedures in the database have the same release number, but another text.
     ChangedRoutines {
-        /// Of which release.
+        /// The release.
         release: i64,
     },
-    /// The tables are not up to date, and were not to be changed.
+    /// The tables are not up to date, and migrating is disabled.
     Pending {
         /// The first migration that is missing.
         version: i64,
     },
-    /// The functions or procedures are not up to date, and were not to be changed.
+    /// The functions or procedures are not up to date, and migrating is disabled.
     PendingRoutines {
-        /// Of which release they should be.
+        /// The release that they should be of.
         release: i64,
     },
-    /// Another node has been migrating the tables for longer than it is waited for.
+    /// Another node has been migrating the tables for longer than the maximum wait.
     Busy,
 }
 
 impl OpenError {
-    /// An error without another one behind it.
+    /// An error without a source.
     pub fn new(kind: OpenErrorKind, sentence: impl Into<String>) -> Self {
         Self { kind, sentence: sentence.into().into(), source: None }
     }
 
-    /// The same, with the error that it came with.
+    /// Adds the source of the error.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What is the matter.
+    /// The kind of problem.
     pub const fn kind(&self) -> OpenErrorKind {
         self.kind
     }
@@ -118,10 +118,10 @@ impl Error for OpenError {
     }
 }
 
-/// How sentences name what is migrated.
+/// How error sentences name what is migrated.
 #[derive(Debug, Clone, Copy)]
 pub struct Migrated<'n> {
-    /// With an article, such as `the database chat.db`.
+    /// The database with an article, such as `the database chat.db`.
     pub name: &'n str,
     /// The engine's word for functions or procedures.
     pub routines: &'static str,

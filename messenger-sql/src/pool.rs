@@ -1,7 +1,7 @@
-//! A pool of connections, with the promise that none is used again with something under way on it.
+//! A pool of connections, with the guarantee that none is reused while something is in progress on it.
 //!
-//! The pools of the drivers, and those for any kind of connection, don't know what is under way on a connection, so they
-//! ask the server before or after each use, or trust what they should not.
+//! The drivers' pools, and generic ones, don't know what is in progress on a connection, so they ask the server before
+//! or after each use, or trust a connection that they should not.
 
 use std::{
     fmt,
@@ -16,60 +16,64 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::turns::{Caller, Permit, TurnError, Turns};
 
-/// A connection that knows whether something is under way on it. When it is dropped then, it is closed, and the server
-/// undoes what was not committed.
+/// A connection that knows whether something is in progress on it. If it is dropped then, it is closed, and the server
+/// rolls back what was not committed.
 pub trait Connection: Send + 'static {
-    /// Whether all that was sent has been answered, and no transaction is open.
+    /// Whether everything that was sent has been answered, and no transaction is open.
     fn is_at_rest(&self) -> bool;
 
+<<<<<<< HEAD
     /// Asks the server for an answer. Whoever waits for it gives up after 2 s, and drops the connection.
+=======
+    /// Asks the server for a response, with a time limit of the connection's own.
+>>>>>>> words
     fn is_alive(&mut self) -> impl Future<Output = bool> + Send;
 
-    /// Tells a connection that it is closed when it is dropped, which is next.
+    /// Announces that the connection will be dropped next, and must then be closed.
     fn retire(&mut self);
 }
 
 /// Opens connections.
 pub trait Connect: Send + Sync + 'static {
-    /// What it opens.
+    /// The type of connection.
     type Connection: Connection;
 
-    /// Opens one, or says at `until` that it can't.
+    /// Opens a connection, or fails by `until`.
     fn connect(&self, until: Instant) -> impl Future<Output = StoreResult<Self::Connection>> + Send;
 }
 
 /// How connections are used.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How many there are at most.
+    /// Maximum number of connections.
     pub max_connections: u32,
-    /// How many intents wait for one at most.
+    /// Maximum number of intents that wait for a connection.
     pub max_waiting: usize,
-    /// The longest wait for one.
+    /// The longest wait for a connection.
     pub acquire_timeout: Duration,
     /// The longest time from call to answer.
     pub timeout: Duration,
-    /// One that was free for longer is closed, not used.
+    /// A connection that was free for longer is closed, not used.
     pub idle_timeout: Duration,
-    /// One that is older is closed after use: a server that was moved is found, and what a session gathers at the server
-    /// does not grow for ever.
+    /// An older connection is closed after use: so a server that was moved is found, and what a session accumulates on
+    /// the server does not grow forever.
     pub max_lifetime: Duration,
-    /// Whether those that are free are kept, and not dropped after use.
+    /// Whether free connections are kept, and not dropped after use.
     pub keeps_free: bool,
 }
 
-/// Where intents get their connections from.
+/// Provides intents with connections.
 pub struct Pool<C: Connect> {
     connect: C,
     settings: Settings,
-    /// With a permit for each connection that may be open.
+    /// With one permit for each connection that may be open.
     turns: Turns,
-    /// The one that was used last is used next, so that those not needed grow old.
+    /// The connection used last is used next, so that unneeded ones become idle.
     free: Mutex<Vec<Pooled<C::Connection>>>,
     broken_at: BrokenAt,
 }
 
-/// When a connection was last found broken: those that have not been used since may be, too.
+/// When a connection was last found broken: those not used since then may be broken, too.
 type BrokenAt = Arc<Mutex<Option<Instant>>>;
 
 /// A connection of a pool.
@@ -78,39 +82,39 @@ pub struct Pooled<C: Connection> {
     connection: C,
     opened_at: Instant,
     free_since: Instant,
-    /// None while it is free.
+    /// `None` while it is free.
     permit: Option<Permit>,
     broken_at: BrokenAt,
 }
 
-/// One that was free for longer is asked whether it is still there before it is used.
+/// A connection that was free for longer is checked before it is used.
 pub const QUIET: Duration = Duration::from_secs(5);
 
 /// For its answer: a network that has dropped a connection says nothing. It leaves time to open another.
 const ANSWER: Duration = Duration::from_secs(2);
 
 impl<C: Connect> Pool<C> {
-    /// A pool without a connection.
+    /// A pool without connections.
     pub fn new(connect: C, settings: Settings) -> Self {
         let turns = Turns::new(settings.max_connections, settings.max_waiting);
         Self { connect, settings, turns, free: Mutex::default(), broken_at: BrokenAt::default() }
     }
 
-    /// What opens the connections.
+    /// The opener of connections.
     pub const fn connect(&self) -> &C {
         &self.connect
     }
 
-    /// How many connections are in nobody's use, open or not.
+    /// How many connections are unused, whether open or not.
     pub fn available(&self) -> usize {
         self.turns.free()
     }
 
-    /// Does the work with a connection, which comes back with the answer. Once begun it goes on wherever its caller is; a
-    /// caller that goes away before leaves it undone.
+    /// Runs the work with a connection, which the work returns with its answer. Once begun, it continues whether or not
+    /// its caller polls it; if the caller goes away before, it is not begun.
     ///
     /// # Errors
-    /// `Unavailable` if there is no connection or no answer in time; else what the work answers.
+    /// `Unavailable` if there is no connection or no answer in time; otherwise the result of the work.
     pub async fn run<T, W>(
         self: &Arc<Self>,
         work: impl FnOnce(Pooled<C::Connection>) -> W + Send + 'static,
@@ -131,7 +135,7 @@ impl<C: Connect> Pool<C> {
             if caller.is_gone() {
                 return pool.give_back(connection);
             }
-            // A connection that does not answer is closed when its time is over: it is dropped with the work.
+            // A connection that does not answer in time is closed: it is dropped with the work.
             let answer = match timeout_at(deadline, work(connection)).await {
                 Ok((connection, answer)) => {
                     pool.give_back(connection);
@@ -160,7 +164,7 @@ impl<C: Connect> Pool<C> {
         Ok(Pooled { connection, opened_at: now, free_since: now, permit: Some(permit), broken_at })
     }
 
-    /// The connection that was used last.
+    /// Takes the connection used last.
     fn take_free(&self) -> Option<Pooled<C::Connection>> {
         loop {
             let mut free = lock(&self.free).pop()?;
@@ -202,11 +206,11 @@ impl<C: Connect> Pool<C> {
         drop(free);
         over.iter_mut().for_each(|connection| connection.retire());
         drop(over);
-        // Not before the connection is there to be taken: else the next one in line would open another.
+        // Only after the connection has been put back: otherwise the next caller would open another one.
         drop(permit);
     }
 
-    /// Waits for what is under way, and closes what is free. Whoever comes later is refused.
+    /// Waits for running work, and closes free connections. Later calls are refused.
     pub async fn close(&self) {
         self.turns.close().await;
         let free = std::mem::take(&mut *lock(&self.free));
@@ -245,7 +249,7 @@ impl<C: Connection> Drop for Pooled<C> {
     }
 }
 
-/// Nothing that is locked here can be left half changed.
+/// Nothing behind this lock can be left half changed, so a poisoned lock can be used.
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,24 +1,24 @@
-//! Names that begin with a prefix, as a range that an index in the order of code points can be asked for.
+//! Names with a given prefix, as a range for an index in the order of code points.
 
 use messenger_core::{Username, ports::NamePlace};
 
-/// The least name there is. Names have no control characters, and an empty one is none.
+/// Sorts before every name: names have no control characters, and are not empty.
 const LEAST: &str = "\u{1}";
 
-/// Which names a search looks at: from `low` on, but of those who have that name only usernames after `after`, and up
-/// to `end`, which is no longer among them.
+/// The names that a search covers: from `low` on, but with that exact name only usernames after `after`, and up to but
+/// excluding `end`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
     /// A name, or the prefix.
     pub low: String,
-    /// A username, or nothing, which is before all.
+    /// A username, or an empty text, which sorts before all.
     pub after: String,
-    /// None if there is no end.
+    /// `None` if the range is unbounded.
     pub end: Option<String>,
 }
 
 impl Names {
-    /// Those that begin with `prefix` and stand after this place.
+    /// The names that begin with `prefix` and sort after this place.
     pub fn with(prefix: &str, after: Option<&NamePlace>) -> Self {
         let first = prefix.max(LEAST);
         let after = after.filter(|after| after.name.as_str() >= first);

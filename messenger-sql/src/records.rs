@@ -1,11 +1,11 @@
-//! Records that intents give rise to, the same on every engine.
+//! Builds the records that intents create; common to all engines.
 
 use messenger_core::{
     ChatId, ChatKind, MessageKind, Revision, Seq, Timestamp,
     ports::{Anchor, Budget, Changes, ChatRecord, Content, MessageRecord, NewMessage, NewSystemMessage},
 };
 
-/// A chat with nobody in it and nothing said.
+/// A chat without members and messages.
 pub const fn new_chat(
     id: ChatId,
     kind: ChatKind,
@@ -25,7 +25,7 @@ pub const fn new_chat(
     }
 }
 
-/// A text that was given these numbers.
+/// A text message with these numbers.
 pub fn text_message(new: &NewMessage, seq: Seq, revision: Revision) -> MessageRecord {
     MessageRecord {
         id: new.id,
@@ -45,7 +45,7 @@ pub fn text_message(new: &NewMessage, seq: Seq, revision: Revision) -> MessageRe
     }
 }
 
-/// A system message with the next numbers of the chat, which are taken from it.
+/// A system message with the next seq and revision of the chat, which it advances.
 pub fn system_message(chat: &mut ChatRecord, new: NewSystemMessage) -> MessageRecord {
     chat.revision = chat.revision.next();
     chat.last_seq = chat.last_seq.next();
@@ -67,24 +67,24 @@ pub fn system_message(chat: &mut ChatRecord, new: NewSystemMessage) -> MessageRe
     }
 }
 
-/// Between which places a page of history is looked for, whatever the chat's last message is. A page that ends with
-/// the last message, or before one, has no first place of its own: it begins so many messages before its end.
+/// The range of places of a page of history, whatever the chat's last message is. A page that ends with the last
+/// message, or before one, has no fixed first place: it begins `limit` messages before its end.
 pub fn history_bounds(anchor: Anchor, limit: usize) -> (u64, u64) {
     match anchor {
         Anchor::Newest => (1, Seq::MAX.get()),
         Anchor::Before(seq) => (1, seq.get().saturating_sub(1)),
-        // What lies behind the last message is not there to be found.
+        // Places beyond the last message do not exist, so they are not found.
         Anchor::After(_) | Anchor::Around(_) => {
             anchor.range(Seq::MAX, limit).map_or((1, 0), |(low, high)| (low.get(), high.get()))
         }
     }
 }
 
-/// Of the changes that were found, each chat with the revision that was asked for, those that fit, by revision. What an
-/// engine has found beyond that is dropped here, so that all engines answer the same.
+/// Selects the changes that fit into the budget, by revision; each chat comes with the revision that was asked for.
+/// What an engine has found beyond that is dropped here, so that all engines return the same.
 pub fn within(mut found: Vec<(Changes, Revision)>, budget: Budget) -> Vec<Changes> {
     found.sort_by_key(|(changes, _)| changes.chat.id);
-    // What has been taken weighs so much; nothing is taken after what was too heavy.
+    // The weight taken so far; `None` after a message that was too heavy.
     let mut weight = Some(0);
     let mut fits = |message: &MessageRecord| {
         let before = weight.filter(|before| budget.admits(*before, message));
@@ -96,7 +96,7 @@ pub fn within(mut found: Vec<(Changes, Revision)>, budget: Budget) -> Vec<Change
         messages.sort_unstable_by_key(|message| message.revision);
         messages.truncate(budget.messages);
         messages.truncate(messages.iter().take_while(|message| fits(message)).count());
-        // Every revision is the last change of a message, or was.
+        // Every revision is, or was, the last change of a message.
         let last = messages.last().map_or(since, |message| message.revision);
         changes.truncated = last < changes.chat.revision;
         changes
@@ -127,7 +127,8 @@ mod tests {
         }
     }
 
-    /// A chat with a message of a body of so many bytes for each of these revisions, the last of which is its own.
+    /// A chat with a message for each of these revisions, with bodies of the given sizes; the last revision is the
+    /// chat's own.
     fn changes(chat: u8, messages: &[(u64, usize)]) -> Changes {
         let id = Id::from_bytes([chat; 16]);
         let change = |(revision, body): &(u64, usize)| {
@@ -173,7 +174,7 @@ mod tests {
             (1000, &[1], &[], &[]),
             (1999, &[1], &[], &[]),
             (2000, &[1, 2], &[], &[]),
-            // The one that is too heavy keeps those out that would fit.
+            // A message that is too heavy excludes later ones that would fit.
             (4000, &[1, 2], &[], &[]),
             (12_000, &[1, 2], &[1], &[]),
             (12_999, &[1, 2], &[1], &[]),

@@ -1,4 +1,4 @@
-//! Turns at the few connections that a store has, for work that goes on wherever its caller is.
+//! Permits for the few connections of a store, for work that continues whether or not its caller polls it.
 
 use std::{future::Future, panic::resume_unwind, pin::pin, sync::Arc, task::Poll};
 
@@ -9,13 +9,13 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-/// How many wait for a permit at most where nothing else is said. Each takes some 2 KiB.
+/// Default for the maximum number of waiting callers. Each takes some 2 KiB.
 pub const WAITING: usize = 16_384;
 
-/// A queue for permits, of which there is one for each connection.
+/// A queue for permits, one for each connection.
 ///
-/// Whoever is served is a task of its own. So a caller that is slow to come back for its answer, or never does, keeps
-/// no permit from others. The queue is fair, it has an end, and who goes away while waiting leaves it.
+/// Work runs in a task of its own. So a caller that is slow to poll for its answer, or never does, keeps no permit from
+/// others. The queue is fair and bounded, and a caller that goes away while waiting leaves it.
 #[derive(Debug)]
 pub struct Turns {
     count: u32,
@@ -23,23 +23,24 @@ pub struct Turns {
     waiting: Arc<Semaphore>,
 }
 
-/// A permit, until it is dropped.
+/// A permit, returned on drop.
 pub type Permit = OwnedSemaphorePermit;
 
 impl Turns {
-    /// So many permits, for which up to `waiting` wait.
+    /// Makes a queue for this many permits, with up to `waiting` waiting callers.
     pub fn new(permits: u32, waiting: usize) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self { count: permits, permits: semaphore(permits as usize), waiting: semaphore(waiting) }
     }
 
-    /// Begins the work when there is a permit for it, and gives what its caller was answered.
+    /// Begins the work when there is a permit for it, and returns the answer given to its caller.
     ///
-    /// A caller that goes away before there is a permit leaves the work undone; after that it is for the work to look.
-    /// What panics there panics here. To be called within a tokio runtime.
+    /// If the caller goes away before there is a permit, the work is not begun; after that the work itself must check.
+    /// A panic of the work is resumed here. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// `Unavailable` at once if too many are waiting or the permits are closed, and if there is no permit at `until`.
+    /// `Unavailable` at once if too many callers are waiting or the queue is closed, and if there is no permit by
+    /// `until`.
     pub async fn run<T, W>(
         &self,
         until: Instant,
@@ -73,7 +74,7 @@ impl Turns {
         }
     }
 
-    /// Takes a place here, and not where the task begins: the queue is in the order of the calls.
+    /// Queues here, and not where the task begins: so the queue is in the order of the calls.
     async fn enqueue(
         &self,
     ) -> Result<Queued<impl Future<Output = Option<Permit>> + Send + use<>>, TurnError> {
@@ -96,17 +97,17 @@ impl Turns {
         }
     }
 
-    /// How many permits nobody has now.
+    /// The number of free permits.
     pub fn free(&self) -> usize {
         self.permits.available_permits()
     }
 
-    /// Whether [`close`](Self::close) has done its part.
+    /// Whether [`close`](Self::close) has completed.
     pub fn is_closed(&self) -> bool {
         self.permits.is_closed()
     }
 
-    /// Waits for those who were there before. Whoever comes later is refused.
+    /// Waits for earlier callers. Later calls are refused.
     pub async fn close(&self) {
         let all = self.permits.acquire_many(self.count).await;
         self.permits.close();
@@ -114,7 +115,7 @@ impl Turns {
     }
 }
 
-/// Who has a permit, or waits for one.
+/// The state of a call: it has a permit, or waits for one.
 enum Queued<F> {
     First(Permit),
     Later(std::pin::Pin<Box<F>>),
@@ -132,29 +133,29 @@ impl<F: Future<Output = Option<Permit>>> Queued<F> {
     }
 }
 
-/// Who waits for the answer, or has gone.
+/// The caller that waits for the answer, or has gone.
 #[derive(Debug)]
 pub struct Caller<T>(oneshot::Sender<StoreResult<T>>);
 
 impl<T> Caller<T> {
-    /// Whether nobody waits for the answer any more.
+    /// Whether the caller no longer waits for the answer.
     pub fn is_gone(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// When nobody waits for the answer any more.
+    /// Resolves when the caller no longer waits for the answer.
     async fn gone(&mut self) {
         self.0.closed().await;
     }
 
-    /// The answer. It waits in memory until the caller comes for it.
+    /// Gives the answer. It stays in memory until the caller polls for it.
     pub fn answer(self, answer: StoreResult<T>) {
-        // Nobody is there to be told that nobody is there.
+        // Fails only if the caller has gone.
         let _ = self.0.send(answer);
     }
 
-    /// Answers with what comes of the work, which is waited for to its end. At `deadline` the caller is told
-    /// `Unavailable`; then, or when the caller has gone, `over` is called, and may bring the end about.
+    /// Runs the work to its end and answers with the result. At `deadline` the caller is answered `Unavailable`; then,
+    /// or when the caller has gone, `over` is called, and may make the work end.
     pub async fn answer_with(
         mut self,
         deadline: Instant,

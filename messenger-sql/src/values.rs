@@ -1,10 +1,10 @@
-//! Rows without an engine.
+//! Rows without an engine, for tests.
 
 use messenger_core::ports::StoreResult;
 
 use crate::columns::{Row, corrupt};
 
-/// What is in a column.
+/// The value of a column.
 pub(crate) enum Value {
     Null,
     Integer(i64),

@@ -12,5 +12,5 @@ pub mod sqlite;
 pub use postgres::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteBuilder, SqliteStore};
-/// The driver, whose types a host meets where it hands in a pool.
+/// The driver: a host that provides a pool uses its types.
 pub use sqlx;

@@ -1,4 +1,4 @@
-//! How rows of the engines are read.
+//! Reads rows of the engines.
 
 use messenger_core::ports::StoreResult;
 use messenger_sql::columns::{Row, corrupt};
@@ -12,8 +12,8 @@ where
     R: sqlx::Row,
     usize: ColumnIndex<R>,
 {
-    /// The engines have types of different names for the same values: the 16 bytes of an id, a number of any width.
-    /// What is of another kind or length fails to be decoded.
+    /// The engines have types of different names for the same values: the 16 bytes of an id, a number of any width. A
+    /// value of another type or length fails to be decoded.
     pub(crate) fn get<'r, T: Decode<'r, R::Database>>(&'r self, column: usize) -> StoreResult<T> {
         self.0.try_get_unchecked(column).map_err(corrupt)
     }

@@ -1,4 +1,4 @@
-//! Who holds how much.
+//! Accounts for how much each client holds.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -6,7 +6,7 @@ use messenger_core::{Error, UserId};
 
 use crate::client::Client;
 
-/// How much may be held.
+/// The limits on what may be held.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(super) all: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Bounds {
     pub(super) person: usize,
 }
 
-/// Those who have a bound together.
+/// A group of clients that share a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     All,
@@ -23,7 +23,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The scopes in which what a client holds counts, the widest first.
+    /// The scopes that a client belongs to, the widest first.
     fn of(client: Client) -> impl Iterator<Item = Self> {
         let network = client.network.map(Self::Network);
         [Some(Self::All), network, client.person.map(Self::Person)].into_iter().flatten()
@@ -34,10 +34,10 @@ impl Scope {
     }
 }
 
-/// What is tried again after this long has a chance.
+/// The wait suggested to a refused client before it retries.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Why a client is not admitted: its own share is used up, or there is no more of it for anybody.
+/// Why a client is not admitted: its own share is used up, or everything is.
 pub(crate) fn refused(scope: Scope) -> Error {
     match scope {
         Scope::All => Error::unavailable(),
@@ -45,7 +45,7 @@ pub(crate) fn refused(scope: Scope) -> Error {
     }
 }
 
-/// What is held of one kind of thing, in each scope. Scopes that hold nothing take no room.
+/// How much of one resource is held in each scope. Scopes that hold nothing take no memory.
 pub(super) struct Ledger {
     bounds: Bounds,
     held: HashMap<Scope, usize>,
@@ -56,12 +56,12 @@ impl Ledger {
         Self { bounds, held: HashMap::new() }
     }
 
-    /// The widest scope in which there is no room for so much more.
+    /// The widest scope that has no room for `more`.
     pub(super) fn full(&self, client: Client, more: usize) -> Option<Scope> {
         Scope::of(client).find(|scope| self.held(*scope).saturating_add(more) > self.bound(*scope))
     }
 
-    /// Whether there is nothing left for anybody.
+    /// Whether nothing is left for anybody.
     pub(super) fn is_used_up(&self) -> bool {
         self.held(Scope::All) >= self.bounds.all
     }

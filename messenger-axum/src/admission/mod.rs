@@ -1,8 +1,8 @@
-//! What the requests of one client, and of all, may hold at a time on this node.
+//! Limits what the requests of one client, and of all clients, may hold at a time on this node.
 //!
-//! A request goes through three phases, each with bounds of its own for a person, a network and all together: its body
-//! comes in ([`Places`]), it is worked on ([`Turns`]), and its answer goes out ([`Places`] again). Only the second
-//! holds a part of the service that others need, and none of it waits for the client.
+//! A request goes through three phases, each with its own limits for a person, a network and all clients together: its
+//! body is received ([`Places`]), it is processed ([`Turns`]), and its answer is sent ([`Places`] again). Only the
+//! second phase holds resources that others need, and none of it waits for the client.
 
 mod ledger;
 mod places;
@@ -16,17 +16,17 @@ pub(crate) use turns::Turns;
 use crate::options::Options;
 use ledger::Bounds;
 
-/// All phases of the requests of a node.
+/// The limits of all phases of the requests of a node.
 pub(crate) struct Admission {
-    /// For finding out who asks.
+    /// Turns to authenticate callers.
     pub(crate) lookups: Arc<Turns>,
-    /// For all work but that on passwords.
+    /// Turns for all work except that on passwords.
     pub(crate) work: Arc<Turns>,
-    /// For work that tries or sets a password, which takes long and is rare.
+    /// Turns for work that tries or sets a password, which takes long and is rare.
     pub(crate) passwords: Arc<Turns>,
-    /// Bodies that are coming in.
+    /// Places for bodies being received.
     pub(crate) bodies: Arc<Places>,
-    /// Answers that are going out.
+    /// Places for answers being sent.
     pub(crate) answers: Arc<Places>,
 }
 
@@ -48,14 +48,14 @@ impl Admission {
     }
 }
 
-/// Bodies that are waited for at a time. A connection has one at a time, and most come with their heads.
+/// Maximum number of bodies waited for at the same time. A connection has at most one, and most arrive with their
+/// heads.
 const BODIES: usize = 4096;
-/// Answers that are not sent at a time, whatever their length.
+/// Maximum number of answers not yet sent, whatever their length.
 const ANSWERS: usize = 8192;
 
 impl Bounds {
-    /// A network may have a quarter, so that three others are served beside it whatever it does; a person a quarter
-    /// of that.
+    /// A network may have a quarter, so that three others can be served whatever it does; a person a quarter of that.
     fn shared(all: usize) -> Self {
         let part = |part: usize| (all / part).max(1).min(all);
         Self { all, network: part(4), person: part(16) }

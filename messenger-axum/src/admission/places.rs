@@ -1,4 +1,4 @@
-//! Bytes that wait for a client: to come from it, or to be taken by it.
+//! Limits the bytes that wait for a client: to be received from it, or to be sent to it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,21 +16,21 @@ use tokio::{
 use super::ledger::{Bounds, Ledger, Scope, refused};
 use crate::client::Client;
 
-/// Whoever has kept others waiting for so long gives way to who comes.
+/// A place that has not moved for this long may be taken from its holder for a new one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Room for so many that wait, and for so many bytes of them. Where there is none left, the one that has waited longest
-/// for its client gives way, so that those who don't move keep out nobody who does.
+/// Places for a number of waiting bodies or answers, and for a number of bytes. If none is left, the one that has
+/// waited longest for its client gives way, so that stalled clients do not keep out active ones.
 pub(crate) struct Places {
     state: Mutex<State>,
-    /// How long one may wait that nobody makes give way; `None` if it sees to that itself.
+    /// How long a place may wait if nobody else needs it; `None` if the holder has its own time limit.
     limit: Option<Duration>,
 }
 
 struct State {
     number: Ledger,
     bytes: Ledger,
-    /// By when each last moved.
+    /// The places, ordered by when each last moved.
     taken: BTreeMap<Key, Taken>,
     next_id: u64,
     swept: bool,
@@ -44,22 +44,22 @@ struct Taken {
     seat: Arc<Seat>,
 }
 
-/// What a place shares with those who may make it give way.
+/// The part of a place that can be changed by those who make it give way.
 struct Seat {
-    /// What is to be taken by the client; `None` once the place was lost. It is emptied from outside, because a server
-    /// does not ask for more of an answer while its client takes nothing.
+    /// The data for the client; `None` once the place was lost. It is cleared from outside, because a server does not
+    /// poll the answer while its client reads nothing.
     pieces: Mutex<Option<VecDeque<Bytes>>>,
     lost: Notify,
 }
 
-/// A place among those that wait; given back when dropped.
+/// A place of a waiting body or answer; returned on drop.
 pub(crate) struct Place {
     places: Arc<Places>,
     key: Key,
     seat: Arc<Seat>,
 }
 
-/// The place went to somebody else, or was held for too long.
+/// The place was given to somebody else, or was held for too long.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the client has kept others waiting for too long")]
 pub(crate) struct Lost;
@@ -76,26 +76,26 @@ impl Places {
         Arc::new(Self { state: Mutex::new(state), limit })
     }
 
-    /// Whether the client may have something more that waits.
+    /// Checks whether the client may have more that waits.
     ///
     /// # Errors
-    /// `rateLimited` if the person or network has too much that waits, `unavailable` if all together do.
+    /// `rateLimited` if too much waits for the person or network, `unavailable` if too much waits in total.
     pub(crate) fn check(&self, client: Client) -> Result<()> {
         self.lock().make_room(client, 1, 0).map_err(refused)
     }
 
-    /// A place with what the client is to take, if there is room. One who holds nothing else may have anything: it
-    /// would never get in otherwise.
+    /// Takes a place with the data for the client, if there is room. A client that holds nothing else may have any
+    /// amount: otherwise it would never be served.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// The same as [`check`](Self::check).
     pub(crate) fn enter(self: &Arc<Self>, client: Client, pieces: VecDeque<Bytes>) -> Result<Place> {
         let mut state = self.lock();
         state.make_room(client, 1, total(&pieces)).map_err(refused)?;
         Ok(self.seat(&mut state, client, pieces))
     }
 
-    /// A place for what can't be refused.
+    /// Takes a place for data that can't be refused.
     pub(crate) fn enter_anyway(self: &Arc<Self>, client: Client, pieces: VecDeque<Bytes>) -> Place {
         self.seat(&mut self.lock(), client, pieces)
     }
@@ -117,7 +117,7 @@ impl Places {
         Place { places: Arc::clone(self), key, seat }
     }
 
-    /// Ends those that have not moved for too long, and says when to look again, unless there is nothing to look at.
+    /// Ends places that have not moved for too long, and returns when to check again, if there are others.
     fn end_old(&self) -> Option<Instant> {
         let limit = self.limit?;
         let mut state = self.lock();
@@ -153,7 +153,7 @@ impl State {
     fn make_room(&mut self, client: Client, number: usize, bytes: usize) -> Result<(), Scope> {
         while let Some(scope) = self.full(client, number, bytes) {
             let now = Instant::now();
-            // Of two bounds that are reached it is the number, which every one that goes makes room in.
+            // If both limits are reached, it is the number that counts: any place that is given up makes room in it.
             let lacks_bytes = self.number.full(client, number).is_none();
             let oldest = self.taken.iter().take_while(|((moved, _), _)| now - *moved >= PATIENCE);
             let in_the_way = oldest
@@ -186,24 +186,24 @@ impl State {
 }
 
 impl Place {
-    /// So many bytes more have come from the client. It does not count as a move: it is a client's business to be
-    /// done, and not to be busy.
+    /// Counts bytes received from the client. This does not count as a move: a client must complete its request, not
+    /// merely send something.
     ///
     /// # Errors
-    /// As [`check`](Places::check); `Lost` if the place is.
+    /// The same as [`check`](Places::check); `Lost` if the place was lost.
     pub(crate) fn grow(&mut self, more: usize) -> Result<Result<(), Lost>> {
         let mut state = self.places.lock();
         let Some(taken) = state.taken.get(&self.key) else { return Ok(Err(Lost)) };
         let client = taken.client;
         state.make_room(client, 0, more).map_err(refused)?;
-        // It may have been the one in the way.
+        // This place may have been the one that gave way.
         let Some(taken) = state.taken.get_mut(&self.key) else { return Ok(Err(Lost)) };
         taken.bytes += more;
         state.bytes.add(client, more);
         Ok(Ok(()))
     }
 
-    /// The next piece for the client, which has moved. `None` if that was all.
+    /// Takes the next piece for the client, which counts as a move. `None` after the last piece.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Bytes>, Lost> {
         let piece = self.seat.lock().as_mut().ok_or(Lost)?.pop_front();
         let Some(piece) = piece else { return Ok(None) };
@@ -312,7 +312,7 @@ mod tests {
         let mut more = places.enter(client(3, 11), VecDeque::new()).unwrap();
         assert!(matches!(more.grow(1), Err(Error::Unavailable(_))));
         assert!(empty.iter().all(|place| place.lost().now_or_never().is_none()));
-        // And when its time has come, the one that is in the way does; it takes no more then.
+        // After its time has passed, the place in the way is lost; its client is sent no more.
         advance(PATIENCE).await;
         more.grow(1).unwrap().unwrap();
         assert!(full.grow(1).unwrap().is_err());

@@ -1,4 +1,4 @@
-//! The right to be worked on.
+//! Turns: the right of a request to be processed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,17 +11,17 @@ use tokio::sync::oneshot;
 use super::ledger::{Bounds, Ledger, Scope, refused};
 use crate::client::Client;
 
-/// Lets so many requests be worked on at once, and so many more wait for that, of so many bytes. Clients that wait take
-/// turns with each other, however many requests each has.
+/// Lets a number of requests be processed at once, and more of them wait, limited in number and bytes. Waiting clients
+/// take turns, however many requests each has.
 pub(crate) struct Turns(Mutex<State>);
 
 struct State {
     running: Ledger,
     waiting: Ledger,
     waiting_bytes: Ledger,
-    /// What each client has waiting, in the order in which it came; none is empty.
+    /// The waiting requests of each client, in the order of arrival; no queue is empty.
     lanes: HashMap<Client, VecDeque<Waiter>>,
-    /// Those clients, the next one first.
+    /// The clients with waiting requests, the next one first.
     order: VecDeque<Client>,
     next_id: u64,
 }
@@ -32,7 +32,7 @@ struct Waiter {
     grant: oneshot::Sender<Turn>,
 }
 
-/// The right to be worked on; given back when dropped.
+/// The right to be processed; returned on drop.
 #[must_use]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
@@ -41,7 +41,7 @@ pub(crate) struct Turn {
 
 impl Turns {
     pub(super) fn new(running: Bounds, waiting: Bounds, waiting_bytes: Bounds) -> Arc<Self> {
-        // Nothing could ever be done with none.
+        // At least one, since nothing could be done with zero.
         let running = Bounds {
             all: running.all.max(1),
             network: running.network.max(1),
@@ -57,28 +57,29 @@ impl Turns {
         })))
     }
 
-    /// Waits for a turn of a request of so many bytes; dropped meanwhile, the place in the queue is given up.
+    /// Waits for a turn for a request of this many bytes; dropping the future gives up the place in the queue.
     ///
     /// # Errors
-    /// `rateLimited` if too many requests of the person or network wait already, `unavailable` if too many of all do.
+    /// `rateLimited` if too many requests of the person or network wait already, `unavailable` if too many wait in
+    /// total.
     pub(crate) async fn take(self: &Arc<Self>, client: Client, bytes: usize) -> Result<Turn> {
         let mut waiting = match self.enter(client, bytes)? {
             Ok(turn) => return Ok(turn),
             Err(waiting) => waiting,
         };
-        // The sender is dropped only with the waiting itself.
+        // The sender is dropped only together with the waiter.
         (&mut waiting.granted).await.map_err(|_| Error::unavailable())
     }
 
     fn enter(self: &Arc<Self>, client: Client, bytes: usize) -> Result<Result<Turn, Waiting>> {
         let mut state = self.lock();
-        // Whoever waits has no room in a scope of its own, so that nobody is overtaken here.
+        // Nobody is overtaken here: a waiting client lacks room in one of its own scopes.
         let Some(busy) = state.running.full(client, 1) else {
             state.running.add(client, 1);
             return Ok(Ok(Turn { turns: Arc::clone(self), client }));
         };
         if let Some(scope) = state.waiting.full(client, 1).or(state.waiting_bytes.full(client, bytes)) {
-            // Whose own share is used up is not told that all is.
+            // A client whose own share is used up is not told that the whole is.
             return Err(refused(if busy == Scope::All { scope } else { busy }));
         }
         let (id, granted) = state.wait(client, bytes);
@@ -90,7 +91,7 @@ impl Turns {
         state.running.remove(client, 1);
         let grants = state.grants();
         drop(state);
-        // A turn that nobody takes any more is given back by being dropped, for which the lock must be free.
+        // Turns whose waiter has gone are returned by being dropped, which needs the lock.
         for (grant, client) in grants {
             drop(grant.send(Turn { turns: Arc::clone(self), client }));
         }
@@ -116,10 +117,10 @@ impl State {
         (id, granted)
     }
 
-    /// Those who have room now, counted as running.
+    /// Grants turns to waiters for whom there is room now, counted as running.
     fn grants(&mut self) -> Vec<(oneshot::Sender<Turn>, Client)> {
         let mut grants = Vec::new();
-        // Who is passed over keeps its place, or others of its network could stay ahead of it for good.
+        // A client that is passed over keeps its place, or others of its network could stay ahead of it forever.
         while !self.running.is_used_up()
             && let Some(at) = self.order.iter().position(|client| self.running.full(*client, 1).is_none())
             && let Some(client) = self.order.remove(at)

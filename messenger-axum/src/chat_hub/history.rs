@@ -1,5 +1,5 @@
-//! The history of a chat as a stream: page by page, each read in a task of its own, whether or not the client takes what
-//! was read before.
+//! Streams the history of a chat page by page. Each page is read in a task of its own, whether or not the client reads
+//! the previous one.
 
 use std::{
     collections::HashMap,
@@ -15,12 +15,12 @@ use tokio_util::task::AbortOnDropHandle;
 use messenger_signalr::{Payload, Protocol};
 use messenger_socket::{Account, Reservation};
 
-/// Messages that are read at a time.
+/// The number of messages read at a time.
 const PAGE: u32 = 200;
-/// Pages that are read at once for one person, over all of their connections.
+/// The maximum number of pages read at once for one person, over all of their connections.
 const READS_OF_ONE: usize = 4;
 
-/// What is to be streamed of a chat.
+/// The part of a chat's history to stream.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Range {
@@ -29,11 +29,11 @@ pub(super) struct Range {
     before: Option<Seq>,
 }
 
-/// Who reads pages at the moment.
+/// The people whose pages are being read.
 #[derive(Default)]
 pub(super) struct Readers(Mutex<HashMap<UserId, Arc<Semaphore>>>);
 
-/// One connection, as it reads pages.
+/// A connection's access to pages.
 #[derive(Clone)]
 pub(super) struct Reader {
     pub(super) messenger: Messenger,
@@ -41,11 +41,11 @@ pub(super) struct Reader {
     pub(super) actor: Actor,
     pub(super) protocol: Protocol,
     pub(super) account: Arc<Account>,
-    /// Held by the one page that the connection has, from the reading to the last of its messages.
+    /// Held by the connection's only page, from the read to the last of its messages.
     pub(super) turn: Arc<Semaphore>,
 }
 
-/// Messages that have been read and wait for the client.
+/// Messages that were read and wait for the client.
 struct Page {
     messages: Vec<Payload>,
     rest: Option<Range>,
@@ -53,7 +53,7 @@ struct Page {
 }
 
 impl Reader {
-    /// Every message of the range, oldest first.
+    /// Streams every message of the range, oldest first.
     pub(super) fn stream(self, range: Range) -> impl Stream<Item = Result<Payload>> + Send + 'static {
         let pages = stream::try_unfold(Some(range), move |rest| {
             let reader = self.clone();
@@ -74,11 +74,11 @@ impl Reader {
             .try_flatten()
     }
 
-    /// The next page, once the connection has no other.
+    /// Reads the next page, once the connection has no other.
     async fn page(self, range: Range) -> Result<Page> {
-        // It is never closed.
+        // The semaphore is never closed.
         let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Error::unavailable())?;
-        // What the task has of the store it gives back also while nobody polls this.
+        // A task, so that it releases the store's resources even while nobody polls this.
         match AbortOnDropHandle::new(tokio::spawn(self.read(range, turn))).await {
             Ok(page) => page,
             Err(failed) => match failed.try_into_panic() {
@@ -107,7 +107,7 @@ impl Reader {
     }
 }
 
-/// The right of a person to read one more page; given back when dropped.
+/// The right of a person to read one more page; returned on drop.
 struct Reading<'r> {
     readers: &'r Readers,
     user: UserId,
@@ -123,7 +123,7 @@ impl<'r> Reading<'r> {
         };
         let mut reading = Self { readers, user, reads: Some(Arc::clone(&reads)), permit: None };
         let permit = reads.acquire_owned();
-        // It is never closed.
+        // The semaphore is never closed.
         reading.permit = Some(permit.await.map_err(|_| Error::unavailable())?);
         Ok(reading)
     }
@@ -133,7 +133,7 @@ impl Drop for Reading<'_> {
     fn drop(&mut self) {
         let mut readers = self.readers.lock();
         (self.permit, self.reads) = (None, None);
-        // Those who read or wait have it, too, and none is given out without this lock.
+        // All readers and waiters hold a reference, too, and none is cloned without this lock.
         if readers.get(&self.user).is_some_and(|reads| Arc::strong_count(reads) == 1) {
             readers.remove(&self.user);
         }

@@ -1,4 +1,4 @@
-//! The SignalR door, `/hub`: the chat as a hub.
+//! The SignalR endpoint, `/hub`: the chat as a hub.
 
 mod history;
 
@@ -41,11 +41,11 @@ use messenger_signalr::{
 };
 use messenger_socket::Account;
 
-/// Encode events as invocations, in each protocol.
+/// Encodes events as invocations, in each protocol.
 static JSON: FrameEncoder = FrameEncoder::new(|event| encode(Protocol::Json, event));
 static MESSAGE_PACK: FrameEncoder = FrameEncoder::new(|event| encode(Protocol::MessagePack, event));
 
-/// Requests refused for their rate, before the connection is closed; each other one makes up for one.
+/// How many requests may be refused for their rate before the connection is closed; each accepted request offsets one.
 const REFUSALS: u32 = 200;
 
 /// The routes of the hub.
@@ -57,7 +57,7 @@ pub(crate) fn routes(Sockets { door, unsent }: &Sockets) -> Router<Door> {
     Router::new().nest("/hub", hub)
 }
 
-/// Refusals look like those of all other routes.
+/// Gives refusals the same form as those of all other routes.
 async fn as_problem(response: Response) -> Response {
     match response.extensions().get::<Refused>() {
         Some(Refused { status, text }) => Problem::from(Refusal::Hub(*status, text)).into_response(),
@@ -70,13 +70,13 @@ struct ChatHub {
     readers: Arc<Readers>,
 }
 
-/// Somebody who is logged in, with whichever session.
+/// A logged-in person, whatever the session.
 #[derive(Debug, Clone)]
 struct Person(Actor);
 
 impl PartialEq for Person {
     fn eq(&self, other: &Self) -> bool {
-        // Nobody is logged in as nobody, so there are two people to compare.
+        // An anonymous caller can't log in here, so there are always two people to compare.
         matches!((self.0.user(), other.0.user()), (Ok(one), Ok(two)) if one == two)
     }
 }
@@ -84,7 +84,7 @@ impl PartialEq for Person {
 impl Eq for Person {}
 
 impl Hash for Person {
-    /// As a person is counted at the other doors.
+    /// Hashes a person as the other sockets do.
     fn hash<S: Hasher>(&self, state: &mut S) {
         self.0.user().ok().hash(state);
     }
@@ -98,7 +98,7 @@ impl Hub for ChatHub {
     async fn authenticate(&self, request: HubRequest<'_>) -> Result<Person, Response> {
         let who = async {
             origin::check(request.parts, &self.door.options)?;
-            // A client that was just told to go would come back to the same node.
+            // Otherwise a client that was just told to go away would come back to the same node.
             if request.begins && self.door.messenger.stopping().now_or_never().is_some() {
                 return Err(Error::unavailable());
             }
@@ -135,7 +135,7 @@ struct Client {
     caller: Caller,
     readers: Arc<Readers>,
     account: Arc<Account>,
-    /// For the one page of a history that may wait here; only with streams.
+    /// The permit for the one page of a history that may wait here; only used by streams.
     page: Option<Arc<Semaphore>>,
     protocol: Protocol,
     refusals: u32,
@@ -152,7 +152,7 @@ impl HubClient for Client {
             },
             more => return Invoked::Done(Err(HubError::arguments(more.len(), 1))),
         };
-        // Absent and null are the same.
+        // Absent and null mean the same.
         let json = if *json == *b"null" { &[] } else { &*json };
         if invocation.target.eq_ignore_ascii_case(STREAM_HISTORY) {
             return match self.caller.admit() {
@@ -170,7 +170,7 @@ impl HubClient for Client {
             Called::Work(work, start) => {
                 Invoked::Staged(Box::pin(async move { work.await.map(value) }), start)
             }
-            // The hub has looked the name up.
+            // The hub has already looked up the name.
             Called::NoSuchMethod | Called::TooOften(_) => Invoked::Done(Err(HubError::Internal)),
         }
     }
@@ -205,18 +205,18 @@ impl Client {
         let (error, allow_reconnect, answers_first) = match signal {
             Signal::Event(delivery) => {
                 let message = message(self.protocol, &delivery);
-                // What could not be encoded is no message.
+                // An event that could not be encoded is not sent.
                 return (!message.is_empty()).then_some(Push::Message(message));
             }
-            // The protocol has pings of its own.
+            // The protocol has its own pings.
             Signal::Ping => return None,
             Signal::End(Ending::GoingAway) => (None, true, true),
-            // With another token, the client may come back.
+            // The client may come back with another token.
             Signal::End(Ending::SessionEnded) => (Some("The session has ended."), true, true),
             Signal::End(Ending::TooFarBehind) => {
                 (Some("Too far behind; connect again and resume."), true, false)
             }
-            // Whatever else there may come to be: the client connects again.
+            // For any ending added later: the client connects again.
             Signal::End(_) => (None, true, true),
             _ => return None,
         };
@@ -232,7 +232,7 @@ impl Client {
         refused(invocation, error)
     }
 
-    /// Every message of a chat after one seq and before another, oldest first.
+    /// Streams every message of a chat after one seq and before another, oldest first.
     fn stream_history(&mut self, json: &[u8]) -> Invoked {
         self.caller.connection.go_live();
         let reader = Reader {
@@ -250,10 +250,10 @@ impl Client {
     }
 }
 
-/// Streams the messages of a chat; no command or query, because those have one result.
+/// Streams the messages of a chat; not a command or query, because those have one result.
 const STREAM_HISTORY: &str = "StreamHistory";
 
-/// What is refused before it has begun: in the form of what was asked for.
+/// The refusal of an invocation that has not begun, as a result or a stream, whichever was asked for.
 fn refused(invocation: &Invocation<'_>, error: &Error) -> Invoked {
     let error = Err(told(error));
     if invocation.target.eq_ignore_ascii_case(STREAM_HISTORY) {
@@ -277,7 +277,7 @@ const fn encoding(protocol: Protocol) -> Encoding {
     }
 }
 
-/// The error as clients are told it: `code: detail`.
+/// The error as clients see it: `code: detail`.
 fn told(error: &Error) -> HubError {
     let problem = Problem::report(error);
     match error {
@@ -295,7 +295,7 @@ fn message(protocol: Protocol, delivery: &Delivery) -> Bytes {
 }
 
 fn encode(protocol: Protocol, event: &Event) -> Bytes {
-    // Domain types always encode.
+    // Domain types can always be encoded.
     protocol.invocation(event.name(), &event.payload()).unwrap_or_else(|error| {
         tracing::error!(event = event.name(), %error, "an event could not be encoded");
         Bytes::new()

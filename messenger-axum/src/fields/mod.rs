@@ -1,4 +1,4 @@
-//! The fields of a command or query, from wherever a request has them.
+//! The fields of a command or query, from any part of a request.
 
 mod query;
 mod text;
@@ -22,13 +22,13 @@ pub(crate) use query::{DecodedPair, pairs};
 /// Longer explanations of a malformed request are cut: they may repeat what was sent.
 const DETAIL_CHARS: usize = 300;
 
-/// One name and its text, as a path or query has them.
+/// A name and its text, from a path or query.
 pub(crate) type Pair<'a> = (&'a str, &'a str);
 
 /// The fields of one request: those of the path first, then those of the query or of the body.
 ///
-/// They reach the command as one map. A derived `Deserialize` with `deny_unknown_fields` refuses a field that
-/// comes twice, so a body can't contradict the path.
+/// They are passed to the command as one map. A derived `Deserialize` with `deny_unknown_fields` refuses a repeated
+/// field, so a body can't contradict the path.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'de> {
     path: &'de [Pair<'de>],
@@ -51,7 +51,7 @@ impl<'de> Fields<'de> {
         if json.is_empty() { Self::of_query(path, &[]) } else { Self { path, rest: Rest::Json(json) } }
     }
 
-    /// The command or query that has these fields, or `malformed`.
+    /// Deserialises the command or query, or returns `malformed`.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T> {
         let read = T::deserialize(self).map_err(|_| self.explain::<T>())?;
         if self.has_nested_objects() && Unique::deserialize(self).is_err() {
@@ -60,12 +60,12 @@ impl<'de> Fields<'de> {
         Ok(read)
     }
 
-    /// Most bodies have none; a text with a brace in it is taken for one, which costs a second look.
+    /// Most bodies have no nested objects; a text with a brace in it counts as one, which costs a second pass.
     fn has_nested_objects(self) -> bool {
         matches!(self.rest, Rest::Json(bytes) if bytes.iter().filter(|byte| **byte == b'{').nth(1).is_some())
     }
 
-    /// Reads again to learn which field it was; a good request pays nothing for that.
+    /// Reads again to find out which field was wrong; good requests have no cost from this.
     fn explain<T: DeserializeOwned>(self) -> Error {
         let Err(error) = serde_path_to_error::deserialize::<_, T>(self) else {
             return Error::Malformed("The request can't be read.".into());
@@ -75,7 +75,7 @@ impl<'de> Fields<'de> {
         let mut message = error.to_string();
         let detail = match error.classify() {
             Category::Data => {
-                // The name of the field says where; a line would be wrong for a field of the path.
+                // The field's name says where the fault is; a line number would be wrong for a field of the path.
                 if let Some(end) = message.rfind(" at line ") {
                     message.truncate(end);
                 }
@@ -112,7 +112,7 @@ impl<'de> Deserializer<'de> for Fields<'de> {
         }
     }
 
-    /// A command without fields may be a unit struct; a field is then one too many.
+    /// A command without fields may be a unit struct; any field is then refused.
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -132,7 +132,7 @@ impl<'de> Deserializer<'de> for Fields<'de> {
     }
 }
 
-/// Takes the map of a JSON body and hands it on with the fields of the path in front.
+/// Visits the map of a JSON body and passes it on with the fields of the path in front.
 struct Merged<'de, V> {
     path: &'de [Pair<'de>],
     visitor: V,

@@ -1,16 +1,16 @@
-//! The query of a URL as pairs of text.
+//! Reads the query of a URL as pairs of text.
 
 use std::borrow::Cow;
 
 use messenger_core::{Error, Result};
 
-/// One name and its text, decoded.
+/// A decoded name and its text.
 pub(crate) type DecodedPair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// The pairs of an `application/x-www-form-urlencoded` query, decoded.
+/// Decodes the pairs of an `application/x-www-form-urlencoded` query.
 ///
-/// Stricter than the URL standard, which turns bytes that are not UTF-8 into U+FFFD: a search for something
-/// that nobody asked for helps nobody.
+/// Stricter than the URL standard, which replaces bytes that are not UTF-8 by U+FFFD: a search for a text that nobody
+/// entered is of no use.
 pub(crate) fn pairs(query: &str) -> Result<Vec<DecodedPair<'_>>> {
     query
         .split('&')

@@ -1,4 +1,4 @@
-//! A value that is written as plain text, in a path or a query.
+//! A value written as plain text, in a path or a query.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// Text that becomes what the field asks for: an id, a number, `true` or `false`, a word of an enum, or text.
+/// Text that is converted to the type of the field: an id, a number, `true` or `false`, a name of an enum, or text.
 #[derive(Clone, Copy)]
 pub(super) struct TextValue<'de>(pub(super) &'de str);
 
@@ -31,8 +31,8 @@ impl<E: de::Error> TextDeserializer<'_, E> {
     }
 }
 
-/// Numbers are parsed as the widest of their kind: the visitor refuses one that is too great for the field,
-/// with its own bounds in the message.
+/// Numbers are parsed as the widest type of their kind: the visitor refuses one that is too great for the field, with
+/// the field's own bounds in the message.
 macro_rules! parsed {
     ($($deserialize:ident $visit:ident $expected:literal)*) => {$(
         fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {

@@ -5,9 +5,9 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
-/// Any JSON in which no object has a field twice.
+/// Any JSON in which no object repeats a field.
 ///
-/// A derived `Deserialize` sees to that for its own fields; a map would keep the last of them in silence.
+/// A derived `Deserialize` checks this for its own fields; a map would silently keep the last value.
 pub(super) struct Unique;
 
 impl<'de> Deserialize<'de> for Unique {

@@ -5,8 +5,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::request_id;
 
-/// Lets pages of these origins call the API. With credentials, because the official SignalR client asks for that
-/// even where it needs none; the API has no cookies that a page could misuse.
+/// Lets pages of these origins call the API. With credentials, because the official SignalR client requires that even
+/// where it needs none; the API has no cookies that a page could misuse.
 pub(crate) fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.iter().cloned()))

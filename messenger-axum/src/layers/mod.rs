@@ -1,4 +1,4 @@
-//! What surrounds every route.
+//! The layers around every route.
 
 mod cors;
 mod observe;

@@ -17,13 +17,13 @@ use crate::{
 
 /// Counts answered requests, by `method`, `route` and class of `status` (such as `2xx`).
 pub const REQUESTS: &str = "messenger_http_requests_total";
-/// How long they took, with the same labels.
+/// Their durations, with the same labels.
 pub const REQUEST_DURATION: &str = "messenger_http_request_duration_seconds";
 
-/// The outermost layer: gives the request an id and a span, counts it, and sees to it that whatever went wrong
-/// inside is answered with a problem document.
+/// The outermost layer: gives the request an id and a span, counts it, and makes sure that every failure is answered
+/// with a problem document.
 ///
-/// Neither the query nor a body is looked at here: they may hold tokens and what people write.
+/// Neither the query nor the body is read here: they may contain tokens and user content.
 pub(crate) async fn observe(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers(), &door.context);
     let method = known(request.method());
@@ -50,7 +50,7 @@ fn count(labels: &[(&'static str, metrics::SharedString); 3], seconds: f64) {
     metrics::histogram!(REQUEST_DURATION, labels).record(seconds);
 }
 
-/// The panic's own message is left to the panic hook: it may quote what somebody wrote.
+/// The panic's message is left to the panic hook: it may quote user content.
 fn panicked() -> Response {
     tracing::error!("a request panicked");
     Problem::from(Refusal::Other(StatusCode::INTERNAL_SERVER_ERROR)).into_response()
@@ -76,7 +76,7 @@ fn completed(mut response: Response, id: &RequestId) -> Response {
 fn with_headers_of(old: &Response, problem: Problem) -> Response {
     let mut new = problem.into_response();
     for (name, value) in old.headers() {
-        // Such as `Allow`. What describes the old body goes with it.
+        // Keeps headers such as `Allow`, but not those that describe the old body.
         if !matches!(*name, header::CONTENT_LENGTH | header::CONTENT_TYPE | header::CONTENT_ENCODING) {
             new.headers_mut().entry(name).or_insert_with(|| value.clone());
         }
@@ -92,7 +92,7 @@ fn is_problem(response: &Response) -> bool {
     response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == MEDIA_TYPE)
 }
 
-/// Anybody can make up methods; the metrics have room for those that exist.
+/// Clients can invent methods; the metrics only have labels for existing ones.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

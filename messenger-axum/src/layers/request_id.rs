@@ -3,18 +3,18 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use messenger_core::context::Context;
 
-/// Names one request: in its answer, in a problem, in the logs.
+/// The id of a request: in its answer, in a problem, in the logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(String);
 
-/// Where the id is, in a request and in its answer.
+/// The header with the id, in a request and in its answer.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names the kind of id; has no values.
+/// The kind of the id; has no values.
 enum Request {}
 
 impl RequestId {
-    /// The id that a proxy or client gave, if it may stand in a log as it is, else a new one.
+    /// Takes the id that a proxy or client gave, if it is safe to log, and otherwise makes a new one.
     pub(super) fn of(headers: &HeaderMap, context: &Context) -> Self {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
         Self(given.map_or_else(|| context.id::<Request>().to_string(), str::to_owned))

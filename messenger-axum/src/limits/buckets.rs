@@ -1,4 +1,4 @@
-//! One bucket for each key, kept only while it is not full.
+//! Rate-limit buckets, one for each key, kept only while not full.
 
 use std::{
     hash::Hash,
@@ -22,7 +22,7 @@ use messenger_core::{Error, Result};
 
 use crate::options::Rate;
 
-/// After at least so many requests the buckets that are full again are thrown away.
+/// The minimum number of requests between two removals of full buckets.
 const SWEEP: usize = 1024;
 
 pub(super) struct Buckets<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
@@ -40,7 +40,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
 impl<K: Hash + Eq + Clone, C: Clock> Buckets<K, C> {
     fn with_clock(rate: Rate, clock: C) -> Self {
-        // A period of zero would be no quota; `Rate` has none.
+        // A period of zero would be no quota; `Rate` excludes it.
         let quota = Quota::with_period(rate.interval)
             .unwrap_or_else(|| Quota::per_second(rate.burst))
             .allow_burst(rate.burst);
@@ -53,16 +53,16 @@ impl<K: Hash + Eq + Clone, C: Clock> Buckets<K, C> {
         }
     }
 
-    /// Takes one from the bucket, or says how long to wait for one.
+    /// Takes one from the bucket, or returns how long to wait for one.
     pub(super) fn take(&self, key: &K) -> Result<()> {
         self.sweep_sometimes();
         self.limiter.check_key(key).map_err(|until| self.wait(&until))
     }
 
-    /// Puts one back that was taken.
+    /// Puts back one that was taken.
     pub(super) fn give_back(&self, key: &K) {
-        // The state is the moment when the bucket will be full again. No state, or a moment that has passed, is a
-        // full bucket: nothing to do, or nothing that counts.
+        // The state is the time at which the bucket will be full again. No state, or a time in the past, means a full
+        // bucket: there is nothing to put back.
         let _ = self.states.measure_and_replace(key, |full_at| match full_at {
             Some(full_at) => Ok(((), full_at.saturating_sub(self.interval))),
             None => Err(()),
@@ -73,9 +73,9 @@ impl<K: Hash + Eq + Clone, C: Clock> Buckets<K, C> {
         Error::RateLimited(until.wait_time_from(self.limiter.clock().now()))
     }
 
-    /// A full bucket is as good as none. The next sweep comes after as many requests as buckets were left, so
-    /// that sweeping costs each request the same small share, and the map is never more than twice as large as
-    /// it must be.
+    /// Removes full buckets, which are equivalent to none. The next removal comes after as many requests as buckets
+    /// were left, so that each request has the same small share of the cost, and the map is never more than twice as
+    /// large as necessary.
     fn sweep_sometimes(&self) {
         let due =
             self.until_sweep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
@@ -169,7 +169,7 @@ mod tests {
             assert!(buckets.take(&key).is_ok());
             clock.advance(Duration::from_millis(100));
         }
-        // One request keeps its bucket from being full for ten seconds, which is a hundred others.
+        // One request keeps its bucket from being full for ten seconds, the time of a hundred other requests.
         let left = buckets.limiter.len();
         assert!((100..=SWEEP + 100 + 1).contains(&left), "{left}");
     }
@@ -183,7 +183,7 @@ mod tests {
             clock.advance(Duration::from_secs(10));
         }
         assert_eq!(buckets.limiter.len(), SWEEP - 1);
-        // The last of so many, which finds all that are full.
+        // The last of these requests triggers the removal of all full buckets.
         assert!(buckets.take(&SWEEP).is_ok());
         assert!(buckets.limiter.len() < 10);
     }
@@ -196,7 +196,7 @@ mod tests {
             assert!(buckets.take(&key).is_ok());
         }
         clock.advance(Duration::from_secs(10));
-        // The last look was at a time when there were twice as many as at the one before.
+        // At the last removal there were twice as many as at the one before.
         for key in 0..3 * SWEEP {
             assert!(buckets.take(&key).is_ok());
         }

@@ -1,4 +1,4 @@
-//! How often one caller may ask.
+//! Limits the rate of requests of one caller.
 
 mod buckets;
 
@@ -12,10 +12,10 @@ use messenger_core::{Result, UserId};
 use crate::{client::network, options::RateLimits};
 use buckets::Buckets;
 
-/// The limits of one node, shared by all doors.
+/// The rate limits of one node, shared by REST and sockets.
 pub(crate) struct Limiter {
     buckets: Option<AllBuckets>,
-    // Account names are told apart by a keyed hash, so that a long one takes no more room than a short one.
+    // Account names are identified by a keyed hash, so that long names take no more memory than short ones.
     hasher: RandomState,
 }
 
@@ -26,7 +26,7 @@ struct AllBuckets {
     wrong_passwords: Buckets<Account>,
 }
 
-/// An account as a password is tried for it: who it is, or the name that was given.
+/// An account for which a password is tried: the person, or the given login name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Account(u64);
 
@@ -41,17 +41,17 @@ impl Limiter {
         Self { buckets, hasher: RandomState::new() }
     }
 
-    /// A request of somebody who is logged in.
+    /// Counts a request of a logged-in person.
     pub(crate) fn person(&self, user: UserId) -> Result<()> {
         self.buckets.as_ref().map_or(Ok(()), |buckets| buckets.people.take(&user))
     }
 
-    /// A request of nobody in particular.
+    /// Counts a request of an anonymous caller.
     pub(crate) fn address(&self, address: Option<IpAddr>) -> Result<()> {
         self.by_address(address, |buckets| &buckets.addresses)
     }
 
-    /// A registration or log-in.
+    /// Counts a registration or log-in.
     pub(crate) fn login(&self, address: Option<IpAddr>) -> Result<()> {
         self.by_address(address, |buckets| &buckets.logins)
     }
@@ -64,13 +64,13 @@ impl Limiter {
         Account(self.hasher.hash_one(user))
     }
 
-    /// A password is about to be tried. It counts as a wrong one until it is known not to be, so that many at the
-    /// same time are limited too, and who hangs up before the answer gains nothing.
+    /// Counts a password attempt before it is made. It counts as wrong until it is known to be right, so that
+    /// concurrent attempts are limited, too, and hanging up before the answer gains nothing.
     pub(crate) fn try_password(&self, account: Account) -> Result<()> {
         self.buckets.as_ref().map_or(Ok(()), |buckets| buckets.wrong_passwords.take(&account))
     }
 
-    /// It was not wrong.
+    /// Takes back an attempt whose password was not wrong.
     pub(crate) fn not_wrong(&self, account: Account) {
         if let Some(buckets) = &self.buckets {
             buckets.wrong_passwords.give_back(&account);

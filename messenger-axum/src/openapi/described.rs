@@ -9,7 +9,7 @@ use utoipa::{
 
 pub(super) type Named = (String, RefOr<Schema>);
 
-/// The schema of a type, by functions instead of the type, so that types of all kinds fit in one table.
+/// The schema of a type, as functions instead of a type parameter, so that types of all kinds fit in one table.
 #[derive(Clone, Copy)]
 pub(crate) struct Described {
     name: fn() -> String,
@@ -22,7 +22,7 @@ impl Described {
         Self { name: || T::name().into_owned(), schema: T::schema, nested: T::schemas }
     }
 
-    /// A page of things. `ToSchema` gives all pages the same name, and leaves the things themselves out.
+    /// A page of items. `ToSchema` gives all pages the same name, and leaves out the schema of the items.
     pub(crate) fn page_of<T: ToSchema>() -> Self {
         Self {
             name: || format!("{}Page", T::name()),
@@ -34,7 +34,7 @@ impl Described {
         }
     }
 
-    /// A reference to the schema, which is added to `schemas` with all it refers to.
+    /// A reference to the schema, which is added to `schemas` with everything it refers to.
     pub(super) fn refer(&self, schemas: &mut Vec<Named>) -> Ref {
         let name = (self.name)();
         (self.nested)(schemas);
@@ -42,7 +42,7 @@ impl Described {
         Ref::from_schema_name(name)
     }
 
-    /// The same for what is only answered: there, a field that may be absent is never `null`.
+    /// The same for a type used only in answers: there, an optional field is never `null`.
     pub(super) fn refer_answer(&self, schemas: &mut Vec<Named>) -> Ref {
         let mut answered = Vec::new();
         let reference = self.refer(&mut answered);
@@ -51,7 +51,7 @@ impl Described {
         reference
     }
 
-    /// The schema as an object with fields; what it refers to is added to `schemas`.
+    /// The schema as an object with fields; the schemas it refers to are added to `schemas`.
     pub(super) fn object(&self, schemas: &mut Vec<Named>) -> Object {
         (self.nested)(schemas);
         match (self.schema)() {
@@ -61,7 +61,7 @@ impl Described {
     }
 }
 
-/// Takes `null` from the types of the fields that may be absent.
+/// Removes `null` from the types of optional fields.
 fn absent_is_not_null(schema: &mut RefOr<Schema>) {
     let RefOr::T(Schema::Object(object)) = schema else { return };
     let Object { properties, required, .. } = object;
@@ -72,7 +72,7 @@ fn absent_is_not_null(schema: &mut RefOr<Schema>) {
     }
 }
 
-/// The schema without `null` among its types. Where only a reference is left, that with its description.
+/// The schema without `null` among its types. If only a reference is left, it is returned with its description.
 pub(super) fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
     match schema {
         RefOr::T(Schema::Object(mut object)) => {

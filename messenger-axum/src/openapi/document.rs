@@ -1,4 +1,4 @@
-//! The document.
+//! Builds the OpenAPI document.
 
 use http::Method;
 use messenger_core::Limits;
@@ -27,7 +27,7 @@ use crate::{
 const BEARER: &str = "sessionToken";
 const DESCRIPTION: &str = include_str!("description.md");
 
-/// Groups of operations; one belongs to that which its path names last.
+/// Groups of operations; an operation belongs to the group that its path names last.
 const TAGS: [(&str, &str); 8] = [
     ("auth", "Accounts and sessions"),
     ("users", "People"),
@@ -39,7 +39,7 @@ const TAGS: [(&str, &str); 8] = [
     ("health", "For orchestrators"),
 ];
 
-/// The document for a service with these limits.
+/// Builds the document for a service with these limits.
 pub(super) fn document(limits: &Limits) -> OpenApi {
     let mut schemas: Vec<Named> = Vec::new();
     let mut paths = Paths::new();
@@ -116,7 +116,7 @@ fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut V
     builder.build()
 }
 
-/// Takes the field out of `input`.
+/// Moves the field out of `input`.
 fn parameter(name: &str, place: ParameterIn, input: &mut Object) -> Parameter {
     let schema = input.properties.remove(name);
     let required = input.required.iter().position(|required| required == name);
@@ -135,7 +135,7 @@ fn parameter(name: &str, place: ParameterIn, input: &mut Object) -> Parameter {
         .build()
 }
 
-/// The description of a field belongs to the parameter. `null` can't be written in a path or query.
+/// Moves the description of a field to the parameter. `null` can't be written in a path or query.
 fn described_apart(schema: RefOr<Schema>) -> (Option<String>, Option<RefOr<Schema>>) {
     let mut schema = without_null(schema);
     let description = match &mut schema {
@@ -149,14 +149,14 @@ fn described_apart(schema: RefOr<Schema>) -> (Option<String>, Option<RefOr<Schem
     (description, Some(schema))
 }
 
-/// The first sentence without its full stop, and the rest.
+/// Splits a text into the first sentence without its full stop, and the rest.
 fn sentence(text: &str) -> (&str, &str) {
     let end = text.match_indices('.').find(|(at, _)| text[at + 1..].starts_with(char::is_whitespace));
     let (first, rest) = end.map_or((text, ""), |(at, _)| text.split_at(at));
     (first.trim_end_matches('.'), rest.trim_start_matches('.').trim())
 }
 
-/// The types' documentation has examples in Rust, which help nobody here.
+/// The types' documentation has examples in Rust, which are of no use here.
 fn before_examples(text: &str) -> &str {
     text.split_once("```").map_or(text, |(before, _)| before.trim_end())
 }

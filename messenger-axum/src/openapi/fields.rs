@@ -1,6 +1,6 @@
-//! What is known of a field of a request beyond its type: its bounds, which a host may have set, and an example.
+//! Details of request fields beyond their types: bounds, which a host may have configured, and examples.
 //!
-//! A field of one name means the same wherever it stands, but for how many people a list may name.
+//! A field name means the same in every operation, except for how many people a list may have.
 
 use std::ops::RangeInclusive;
 
@@ -11,13 +11,13 @@ use utoipa::openapi::{
     schema::{KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type},
 };
 
-/// Fields whose text is only compared with what is stored, so that any text may be sent.
+/// Fields whose text is only compared with what is stored, so any text may be sent.
 const COMPARED: [(&str, &str); 2] = [("LogIn", "password"), ("EraseMe", "password")];
 
 /// The schema of passwords.
 const PASSWORD: &str = "Password";
 
-/// Adds what is known of the fields of an operation's input.
+/// Adds the details to the fields of an operation's input.
 pub(super) fn complete(operation: &str, input: &mut Object, limits: &Limits) {
     for (name, schema) in &mut input.properties {
         if let RefOr::Ref(reference) = schema
@@ -35,12 +35,12 @@ pub(super) fn complete(operation: &str, input: &mut Object, limits: &Limits) {
     }
 }
 
-/// Whether fields of this schema have all of it in place, so that nothing refers to it.
+/// Whether the schema is always inlined, so that nothing refers to it.
 pub(super) fn is_in_place(schema: &str) -> bool {
     schema == PASSWORD
 }
 
-/// A password in place: beside a reference there can't be bounds.
+/// An inlined password: bounds can't be given beside a reference.
 fn password(description: &str) -> Schema {
     let mut text = Object::with_type(Type::String);
     text.format = Some(SchemaFormat::KnownFormat(KnownFormat::Password));
@@ -77,7 +77,7 @@ fn is(object: &Object, kind: &Type) -> bool {
     }
 }
 
-/// How many characters.
+/// The bounds on the number of characters.
 fn length(name: &str, limits: &Limits) -> Option<RangeInclusive<usize>> {
     Some(match name {
         "username" => limits.username.clone(),
@@ -101,10 +101,10 @@ fn pattern(name: &str) -> Option<&'static str> {
     }
 }
 
-/// How many entries, at most.
+/// The maximum number of entries.
 fn most(operation: &str, name: &str, limits: &Limits) -> Option<usize> {
     match (operation, name) {
-        // Who makes the group is a member, too.
+        // The creator of the group is a member, too.
         (_, "memberIds") => Some(limits.members.saturating_sub(1)),
         ("GetPresence", "userIds") => Some(limits.presence_users),
         (_, "userIds") => Some(limits.members),

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made of the same table as the routes, and a page to try it.
+//! The OpenAPI document, generated from the same table as the routes, and a page to try it.
 
 mod described;
 mod document;
@@ -24,9 +24,9 @@ pub(crate) fn routes() -> Router<Door> {
 }
 
 /// The OpenAPI 3.1 document of the routes, as `GET /openapi.json` serves it for a service with these limits: for build
-/// scripts and generators of clients.
+/// scripts and client generators.
 ///
-/// Its server is `.`, the place where the document itself lies, so it is right wherever the router is mounted.
+/// Its server is `.`, the location of the document itself, so it is correct wherever the router is mounted.
 ///
 /// ```
 /// use messenger_core::Limits;
@@ -37,7 +37,7 @@ pub(crate) fn routes() -> Router<Door> {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn openapi(limits: &Limits) -> Bytes {
-    // The document is made of strings and numbers, which always serialise.
+    // The document consists of strings and numbers, which always serialise.
     serde_json::to_vec(&document::document(limits)).unwrap_or_default().into()
 }
 

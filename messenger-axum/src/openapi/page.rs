@@ -1,4 +1,4 @@
-//! The page at `/docs`: Swagger UI, all of it from this server.
+//! The page at `/docs`: Swagger UI, served entirely by this server.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,12 +16,12 @@ use crate::{Problem, door::Door, problem::Refusal};
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Nothing but what this server serves; the styles and pictures that Swagger UI has in its own files.
+/// Allows only what this server serves, and the styles and images that Swagger UI has in its own files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// The page changes with the crate only.
+/// The page changes only with the crate.
 const CACHE: &str = "public, max-age=3600";
 
 pub(super) fn routes() -> Router<Door> {

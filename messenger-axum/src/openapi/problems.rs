@@ -1,4 +1,4 @@
-//! Which problems an operation answers with.
+//! The problems that an operation may answer with.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
     problem::{self, Code, Problem, status},
 };
 
-/// The response for each status that is a problem.
+/// The responses of an operation, one for each status that is a problem.
 pub(super) fn of_operation(operation: &Operation) -> impl Iterator<Item = (StatusCode, Response)> + use<> {
     let mut by_status: BTreeMap<StatusCode, Vec<Code>> = BTreeMap::new();
     for code in Code::all().filter(|code| may_answer(operation, *code)) {
@@ -27,7 +27,7 @@ pub(super) fn of_operation(operation: &Operation) -> impl Iterator<Item = (Statu
     by_status.into_iter().map(|(status, codes)| (status, response(status, &codes)))
 }
 
-/// That the store can't be reached.
+/// The response if the store can't be reached.
 pub(super) fn unavailable() -> (StatusCode, Response) {
     let code = Code::Core(ErrorCode::Unavailable);
     let status = status::of_code(code);
@@ -41,7 +41,7 @@ fn may_answer(operation: &Operation, code: Code) -> bool {
         ) => true,
         Code::Core(ErrorCode::Unauthenticated) => operation.access == Access::Session,
         Code::Core(code) => operation.errors.contains(&code),
-        // Whoever reads may send a body all the same.
+        // Clients may send a body even with a request that only reads.
         Code::TooLarge | Code::TooSlow => true,
         Code::UnsupportedMediaType => operation.method != Method::GET,
         // Another method is another operation.

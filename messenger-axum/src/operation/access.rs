@@ -1,8 +1,8 @@
-/// Who may ask.
+/// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Also who is not logged in; not on sockets.
+    /// Also callers who are not logged in; not on sockets.
     Anyone,
-    /// Who has a session.
+    /// Only callers with a session.
     Session,
 }

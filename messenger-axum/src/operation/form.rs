@@ -1,4 +1,4 @@
-//! What an answer looks like when all went well.
+//! The forms of successful answers.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use super::{pieces::Pieces, success::Success};
 use crate::encoding::Encoding;
 use crate::{openapi::Described, problem::status};
 
-/// How an answer is to be written.
+/// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writing {
-    /// As JSON in pieces, for an answer of its own.
+    /// As JSON in pieces, for the body of a response.
     Pieces,
     /// As one value in this encoding, for a message of a socket.
     #[cfg(any(feature = "ws", feature = "signalr"))]
@@ -40,19 +40,19 @@ enum Written {
 }
 
 impl Answer {
-    /// A result that was simply asked for.
+    /// The answer of an operation that created nothing.
     #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) fn ok(value: &impl Serialize, encoding: Encoding) -> Result<Self> {
         Self::of(Success::Ok, false, value, Writing::Value(encoding))
     }
 
-    /// What REST says of it.
+    /// The status of the answer over REST.
     pub(crate) fn status(&self) -> StatusCode {
         let (made, found) = status::of_success(self.success);
         if self.found { found.unwrap_or(made) } else { made }
     }
 
-    /// The result in pieces, if that was asked for and there is anything to say.
+    /// The result in pieces, if it was written so and is not empty.
     pub(crate) fn into_pieces(self) -> Option<VecDeque<Bytes>> {
         match self.written {
             Written::Pieces(pieces) => Some(pieces),
@@ -60,7 +60,7 @@ impl Answer {
         }
     }
 
-    /// The result in the encoding that was asked for, if there is anything to say.
+    /// The result in the requested encoding, if it is not empty.
     #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) fn value(&self) -> Option<&Bytes> {
         match &self.written {
@@ -136,7 +136,7 @@ impl<T: Serialize + ToSchema> Form<T> for Created {
     }
 }
 
-/// 201 with what was made, or 200 with what the same request had made before.
+/// 201 with what was created, or 200 with what the same request had created before.
 pub(super) struct CreatedOrFound;
 
 impl<T: Serialize + ToSchema> Form<Idempotent<T>> for CreatedOrFound {

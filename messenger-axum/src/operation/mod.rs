@@ -1,4 +1,4 @@
-//! One operation is one name with three doors: its REST route, and its method on both kinds of socket.
+//! Operations: each has one name, a REST route, and a method on both kinds of socket.
 
 mod access;
 mod form;
@@ -28,34 +28,34 @@ use form::Form;
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
     pub(crate) method: Method,
-    /// Below where the router is mounted; parameters are called like the fields they fill.
+    /// The path below the router's mount point; parameters are named like the fields they fill.
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pub(crate) success: Success,
-    /// What it may answer besides, of its own.
+    /// The operation's own errors.
     pub(crate) errors: &'static [ErrorCode],
     pub(crate) input: Described,
     pub(crate) output: Option<Described>,
-    /// Whether it changes nothing, so that it can be asked again.
+    /// Whether it changes nothing, so that it can be repeated.
     pub(crate) only_reads: bool,
-    /// Whether it needs to see nothing of what the requests before it on the same socket do, and takes its place behind
-    /// them in the queue for the next commit. So many of them are under way at once.
+    /// Whether it need not see the effects of earlier requests on the same socket, and takes its place behind them in
+    /// the queue for the next commit. Many such requests can be in progress at once.
     #[cfg(any(feature = "ws", feature = "signalr"))]
     pub(crate) overlaps: bool,
-    /// Whether it takes a turn of another kind than most, by itself.
+    /// Whether it takes a turn of another kind by itself.
     pub(crate) has_own_turns: bool,
     run: Run,
 }
 
-/// Reads the fields when it is called; the rest is in the future, which borrows nothing, so that a socket can have
-/// many under way.
+/// Reads the fields when it is called; the rest is in the future, which borrows nothing, so that a socket can have many
+/// in progress.
 type Run = fn(&Door, &Call<'_>) -> BoxFuture<'static, Begun<Answer>>;
 
-/// Who asks, and what.
+/// A caller and the fields of the request.
 pub(crate) struct Call<'a> {
     pub(crate) actor: Actor,
     pub(crate) client: Client,
-    /// Of the body, or of what stands for it.
+    /// The length of the body, or of what takes its place.
     pub(crate) bytes: usize,
     pub(crate) fields: Fields<'a>,
     pub(crate) writing: Writing,
@@ -80,7 +80,7 @@ impl Operation {
         operation
     }
 
-    /// Something that tries or sets a password, and takes its turn for that.
+    /// Makes this an operation that tries or sets a password, and takes a turn for that.
     fn on_passwords(mut self, run: Run) -> Self {
         self.run = run;
         self.has_own_turns = true;
@@ -133,7 +133,7 @@ fn run<A: Handler, F: Form<A::Output>>(door: &Door, call: &Call<'_>) -> BoxFutur
     .boxed()
 }
 
-/// What commands and queries have in common here.
+/// The common part of commands and queries in this module.
 trait Handler: 'static {
     type Input: DeserializeOwned + ToSchema + Send;
     type Output: Send + 'static;

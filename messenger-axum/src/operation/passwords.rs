@@ -1,5 +1,5 @@
 //! Operations on passwords. They take turns of their own, because they take long; and each wrong password counts
-//! against the account, from wherever it is tried.
+//! against the account, wherever the attempt comes from.
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use messenger_core::{
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Answer, Call, form::Form};
 use crate::{client::Client, door::Door, limits::Account};
 
-/// Runs `RegisterUser`, which sets a password and tries none.
+/// Runs `RegisterUser`, which sets a password without trying one.
 pub(super) fn register<F: Form<<RegisterUser as Command>::Output>>(
     door: &Door,
     call: &Call<'_>,
@@ -24,7 +24,7 @@ pub(super) fn register<F: Form<<RegisterUser as Command>::Output>>(
     async move { F::answer(in_turn(&door, actor, client, command).await?, writing) }.map(Begun::Done).boxed()
 }
 
-/// Runs `LogIn`, guarded by the name that is given, whether or not there is such an account.
+/// Runs `LogIn`, guarded by the given login name, whether or not there is such an account.
 pub(super) fn log_in<F: Form<<LogIn as Command>::Output>>(
     door: &Door,
     call: &Call<'_>,
@@ -32,7 +32,7 @@ pub(super) fn log_in<F: Form<<LogIn as Command>::Output>>(
     guarded::<LogIn, F>(door, call, |command| Ok(door.limits.account_named(&command.login)))
 }
 
-/// Runs a command that asks the person who is logged in for the password again.
+/// Runs a command that requires the logged-in person to enter the password again.
 pub(super) fn asked_again<C, F>(door: &Door, call: &Call<'_>) -> BoxFuture<'static, Begun<Answer>>
 where
     C: Command + DeserializeOwned,

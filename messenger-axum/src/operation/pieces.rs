@@ -1,13 +1,13 @@
-//! JSON in pieces, so that a long answer needs no long buffer and gives back what has been sent.
+//! JSON in pieces, so that a long answer needs no long buffer, and the memory of what has been sent is released.
 
 use std::{collections::VecDeque, io};
 
 use bytes::Bytes;
 
-/// Bytes of a piece. A server asks for the next one when it has about as much left to send.
+/// The size of a piece in bytes. A server polls for the next one when it has about as much left to send.
 const PIECE: usize = 32 * 1024;
 
-/// What has been written.
+/// The pieces written so far.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     full: VecDeque<Bytes>,

@@ -1,12 +1,12 @@
-/// How an operation tells that it was done.
+/// How an operation reports success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Success {
-    /// With what was asked for.
+    /// With the result.
     Ok,
-    /// With what was made.
+    /// With what was created.
     Created,
-    /// With what was made now, or by the same request before.
+    /// With what was created now, or by the same request before.
     CreatedOrFound,
-    /// With nothing to say.
+    /// Without content.
     NoContent,
 }

@@ -1,4 +1,4 @@
-//! The table of routes, as the wire contract has it.
+//! The table of routes, as the wire contract specifies them.
 
 use std::sync::LazyLock;
 

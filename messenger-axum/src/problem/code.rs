@@ -1,6 +1,6 @@
 use messenger_core::ErrorCode;
 
-/// What went wrong, as one stable word: in the core, or before a command or query was reached.
+/// What went wrong, as a stable name: in the core, or before a command or query was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     Core(ErrorCode),
@@ -11,7 +11,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// All there are.
+    /// All codes.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let own = [Self::MethodNotAllowed, Self::TooLarge, Self::TooSlow, Self::UnsupportedMediaType];
         ErrorCode::ALL.into_iter().map(Self::Core).chain(own)
@@ -27,7 +27,7 @@ impl Code {
         }
     }
 
-    /// The same in a few words, for a person.
+    /// A title in a few words, for people.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Core(code) => match code {
@@ -43,7 +43,7 @@ impl Code {
                 ErrorCode::Invalid => "Some fields are not valid",
                 ErrorCode::RateLimited => "Too many requests",
                 ErrorCode::Unavailable => "Temporarily unavailable",
-                // `ErrorCode` may get further variants; one without a line here is a fault of this crate.
+                // `ErrorCode` may get further variants; one that is missing here is a fault of this crate.
                 _ => "A fault of the service",
             },
             Self::MethodNotAllowed => "The route has no such method",
@@ -53,7 +53,7 @@ impl Code {
         }
     }
 
-    /// When a client meets it, for the API's description.
+    /// When a client gets it, for the API's description.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Core(code) => match code {

@@ -1,4 +1,4 @@
-//! The answer to a request that was not done: a problem document (RFC 9457).
+//! The answer to a request that failed: a problem document (RFC 9457).
 
 mod code;
 pub(crate) mod status;
@@ -19,7 +19,7 @@ pub(crate) use code::Code;
 /// The media type of problem documents.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Clients are asked to wait this long when a part of the service can't be reached.
+/// How long clients are asked to wait when a part of the service can't be reached.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(1);
 
 /// What can go wrong before a command or query is reached.
@@ -30,16 +30,16 @@ pub(crate) enum Refusal {
     BodyTooLarge(usize),
     BodyTooSlow,
     NotJson,
-    /// What the hub's protocol says to a request that does not fit.
+    /// What the hub's protocol answers to a request that does not fit.
     #[cfg(feature = "signalr")]
     Hub(StatusCode, &'static str),
     /// An answer of a library that is no problem document yet.
     Other(StatusCode),
 }
 
-/// Why a request was not done, as clients are told it: `application/problem+json` (RFC 9457).
+/// Why a request failed, as clients see it: `application/problem+json` (RFC 9457).
 ///
-/// Sockets send the same document as the `data` of an error. Causes of faults are never in it.
+/// Sockets send the same document as the `data` of an error. It never contains the cause of a fault.
 ///
 /// ```
 /// use messenger_axum::Problem;
@@ -55,7 +55,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// A URI that names the kind of problem and leads to its description.
+    /// A URI that identifies the kind of problem and leads to its description.
     #[serde(rename = "type")]
     #[schema(format = "uri")]
     kind: String,
@@ -65,29 +65,29 @@ pub struct Problem {
     #[schema(value_type = u16, minimum = 400, maximum = 599)]
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
-    /// What was wrong with this request, for a person.
+    /// What was wrong with this request, for people.
     detail: String,
-    /// The kind of problem as a stable word.
+    /// The kind of problem as a stable name.
     #[schema(schema_with = code_schema)]
     #[serde(serialize_with = "as_word")]
     code: Code,
-    /// The fields that don't fit.
+    /// The invalid fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<FieldError>,
-    /// Seconds after which a repetition makes sense.
+    /// Seconds after which a retry makes sense.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retry_after: Option<u64>,
-    /// Names the request in the logs of the server.
+    /// Identifies the request in the logs of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     request_id: Option<String>,
 }
 
 impl Problem {
-    /// The problem of an error, whose cause is logged if it is a fault: for the one place where the error is
-    /// answered. `From<&Error>` is the same without the log entry.
+    /// The problem for an error, logging its cause if it is a fault: for the one place that answers the error.
+    /// `From<&Error>` is the same without the log entry.
     pub fn report(error: &Error) -> Self {
         match error {
             Error::Internal(cause) => {
@@ -101,19 +101,19 @@ impl Problem {
         Self::from(error)
     }
 
-    /// The same, with the id of the request.
+    /// Adds the id of the request.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
         self.request_id = Some(id.into());
         self
     }
 
-    /// The stable word for what was wrong.
+    /// The stable name of the kind of problem.
     pub const fn code(&self) -> &'static str {
         self.code.as_str()
     }
 
-    /// What was wrong, for a person.
+    /// What was wrong, for people.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -123,7 +123,7 @@ impl Problem {
         self.status
     }
 
-    /// What a client is told of such a problem, for the API's description.
+    /// An example of such a problem, for the API's description.
     pub(crate) fn example(code: Code) -> Self {
         Self::new(code, code.title().into())
     }
@@ -153,7 +153,7 @@ impl From<&Error> for Problem {
 }
 
 impl From<Error> for Problem {
-    /// Logs the cause of a fault, as [`Problem::report`] does: the error is gone afterwards.
+    /// Logs the cause of a fault, as [`Problem::report`] does, because the error is lost afterwards.
     fn from(error: Error) -> Self {
         Self::report(&error)
     }
@@ -206,7 +206,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.status == StatusCode::REQUEST_TIMEOUT {
-            // The rest of the body would be taken for the next request (RFC 9110, 15.5.9).
+            // Otherwise the rest of the body would be read as the next request (RFC 9110, 15.5.9).
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // The outermost layer knows the request's id and writes the document again with it.
@@ -215,7 +215,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The words that a problem's `code` may be.
+/// The possible values of a problem's `code`.
 fn code_schema() -> Object {
     let mut words = Object::with_type(Type::String);
     words.description = Some("The kind of problem as a stable word.".into());

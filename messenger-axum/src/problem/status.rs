@@ -1,4 +1,4 @@
-//! Every HTTP status code that this crate answers with, and nothing else.
+//! All HTTP status codes that this crate answers with.
 
 use http::StatusCode;
 use messenger_core::ErrorCode;
@@ -21,7 +21,7 @@ pub(crate) const fn of_code(code: Code) -> StatusCode {
             ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            // `ErrorCode` may get further variants; one without a line here is a fault of this crate.
+            // `ErrorCode` may get further variants; one that is missing here is a fault of this crate.
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         },
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -31,7 +31,7 @@ pub(crate) const fn of_code(code: Code) -> StatusCode {
     }
 }
 
-/// The word for a request that does not fit the state of a connection of the hub.
+/// The code for a request that does not fit the state of a hub connection.
 #[cfg(feature = "signalr")]
 pub(super) const fn code_of_hub(status: StatusCode) -> Code {
     match status {
@@ -45,7 +45,7 @@ pub(super) const fn code_of_hub(status: StatusCode) -> Code {
     }
 }
 
-/// The statuses of an operation that was done; the second is for one that had been done before.
+/// The statuses of a successful operation; the second is for a repetition of an earlier request.
 pub(crate) const fn of_success(success: Success) -> (StatusCode, Option<StatusCode>) {
     match success {
         Success::Ok => (StatusCode::OK, None),

@@ -1,4 +1,4 @@
-//! The body of an answer: in pieces, which are let go of as the client takes them.
+//! The body of an answer: in pieces, each released as the client reads it.
 
 use std::{
     collections::VecDeque,
@@ -17,13 +17,13 @@ use crate::{
     client::Client,
 };
 
-/// A shorter answer is never refused: it is about what the connection itself holds.
+/// A shorter answer is never refused: it is no longer than what the connection itself buffers.
 const SHORT: usize = 64 * 1024;
 
-/// The body that gives a client these pieces. `refusable` says whether nothing is lost if it is not given.
+/// Makes the body that sends these pieces to a client. `refusable` says whether nothing is lost if it is not sent.
 ///
 /// # Errors
-/// `rateLimited` or `unavailable` if the client, or all together, have left too much untaken.
+/// `rateLimited` or `unavailable` if the client, or all clients together, have left too much unread.
 pub(super) fn body(
     places: &Arc<Places>,
     client: Client,
@@ -39,9 +39,9 @@ pub(super) fn body(
     Ok(Body::new(Outgoing { place: Some(place), left }))
 }
 
-/// An answer on its way.
+/// An answer being sent.
 struct Outgoing {
-    /// Until the last piece was taken.
+    /// Held until the last piece was sent.
     place: Option<Place>,
     left: usize,
 }

@@ -1,4 +1,4 @@
-//! The body of a request: read before its turn, so that nobody waits for a client that does not send it.
+//! The body of a request: received before its turn, so that nobody waits for a client that does not send it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     problem::{Problem, Refusal},
 };
 
-/// Refuses by the head alone what would be refused in the end.
+/// Refuses by the head alone a request whose body would be refused.
 pub(super) fn check_head(headers: &HeaderMap, limit: usize) -> Result<(), Refusal> {
     match announced(headers) {
         Some(bytes) if bytes > limit as u64 => Err(Refusal::BodyTooLarge(limit)),
@@ -31,7 +31,7 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The whole body, if it is empty or JSON, not too large, and comes in time.
+/// Reads the whole body, if it is empty or JSON, not too large, and arrives in time.
 pub(super) async fn read(
     door: &Door,
     client: Client,
@@ -39,7 +39,7 @@ pub(super) async fn read(
     body: Body,
 ) -> Result<Bytes, Problem> {
     let mut incoming = Incoming::new(body, &door.options);
-    // What has come with the head, as most bodies have, takes no place from those that are waited for.
+    // A body that arrived with the head, as most do, does not take a place.
     match incoming.read_on(None).now_or_never() {
         Some(read) => read?,
         None => {
@@ -52,7 +52,7 @@ pub(super) async fn read(
     if body.is_empty() || is_json(headers) { Ok(body) } else { Err(Refusal::NotJson.into()) }
 }
 
-/// A body that comes.
+/// A body being received.
 struct Incoming<'o> {
     body: Limited<Body>,
     gathered: Vec<u8>,
@@ -66,7 +66,7 @@ impl<'o> Incoming<'o> {
         Self { body, gathered: Vec::new(), begun: Instant::now(), options }
     }
 
-    /// Reads to the end; when dropped, it can be read on.
+    /// Reads to the end; if dropped, reading can be continued.
     async fn read_on(&mut self, mut place: Option<&mut Place>) -> Result<(), Problem> {
         while let Some(frame) = self.next(place.as_deref()).await? {
             if let Some(place) = &mut place {
@@ -92,7 +92,7 @@ impl<'o> Incoming<'o> {
         };
         match frame {
             None => Ok(None),
-            // Trailers say nothing here.
+            // Trailers are ignored.
             Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
             Some(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::BodyTooLarge(self.options.body_limit).into())
@@ -101,7 +101,7 @@ impl<'o> Incoming<'o> {
         }
     }
 
-    /// By when more has to come: what is there is enough for so long at the least rate.
+    /// The deadline for more data: what was received allows so much time at the minimum rate.
     fn due(&self) -> Instant {
         let (rate, longest) = (self.options.body_rate, self.options.body_timeout);
         let bytes = u64::try_from(self.gathered.len()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! The REST door: from an HTTP request to an operation and back.
+//! REST: from an HTTP request to an operation and back.
 
 mod answer;
 mod body;
@@ -31,8 +31,8 @@ pub(crate) fn routes() -> Router<Door> {
     })
 }
 
-/// What costs least and refuses most comes first; the body comes before the turn, and the turn ends before the answer
-/// goes out: what others need does not wait for this client.
+/// The cheapest checks that refuse most come first. The body is received before the turn, and the turn ends before the
+/// answer is sent: resources that others need do not wait for this client.
 async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     body::check_head(&parts.headers, door.options.body_limit)?;
@@ -59,7 +59,7 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
 }
 
 async fn work(door: &Door, operation: &Operation, call: &Call<'_>) -> Outcome<Answer> {
-    // Work on passwords takes a turn of another kind by itself.
+    // Operations on passwords take a turn of another kind by themselves.
     let _turn = if operation.has_own_turns {
         None
     } else {
@@ -76,8 +76,8 @@ fn respond(door: &Door, operation: &Operation, client: Client, answer: Answer) -
     Ok((status, [(header::CONTENT_TYPE, json)], body).into_response())
 }
 
-/// `GET` has its fields in the query, all others have them in the body; what is in the other place would be
-/// lost, and is refused for that.
+/// `GET` has its fields in the query, all other methods have them in the body; fields in the other place would be
+/// ignored, and are therefore refused.
 fn query<'a>(operation: &Operation, parts: &'a Parts, body: &Bytes) -> Result<Vec<DecodedPair<'a>>, Error> {
     let query = fields::pairs(parts.uri.query().unwrap_or_default())?;
     let is_get = operation.method == Method::GET;
@@ -93,7 +93,7 @@ fn query<'a>(operation: &Operation, parts: &'a Parts, body: &Bytes) -> Result<Ve
 }
 
 fn filter(method: &Method) -> MethodFilter {
-    // The table has none but these; a route that was not reachable would fail every test of it.
+    // The table has only these methods; an unreachable route would fail every test of it.
     match *method {
         Method::POST => MethodFilter::POST,
         Method::PUT => MethodFilter::PUT,

@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket, of whichever kind: calls operations by name, and hears events.
+//! The client of a socket of either kind: calls operations by name, and receives events.
 
 use std::collections::HashMap;
 
@@ -17,15 +17,15 @@ pub(crate) struct Caller {
     pub(crate) connection: Connection,
 }
 
-/// What comes of a call.
+/// The result of a call.
 pub(crate) enum Called {
     /// It is done.
     Done(Result<Answer>),
-    /// It is to be begun.
+    /// Work to begin.
     Work(Work, StartAfter),
-    /// There is nothing of this name.
+    /// There is no method of this name.
     NoSuchMethod,
-    /// The person asks too often.
+    /// The person makes too many requests.
     TooOften(Error),
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Called {
 pub(crate) type Work = BoxFuture<'static, Placed<Result<Answer>>>;
 
 impl Caller {
-    /// Starts what is called by this name, in any case. `json` is an object with the fields, or empty.
+    /// Starts the method with this name, in any case. `json` is an object with the fields, or empty.
     pub(crate) async fn call(&mut self, method: &str, json: &[u8], encoding: Encoding) -> Called {
         if let Err(error) = self.admit() {
             return Called::TooOften(error);
@@ -48,7 +48,7 @@ impl Caller {
         let work = procedure.call(&self.door, *self.connection.actor(), json, encoding);
         let limit = self.door.timeout();
         let work = async move {
-            // What holds up those behind it is given up in time.
+            // A call that blocks those behind it is given up in time.
             match timeout(limit, work).await {
                 Ok(Begun::Done(answer)) => Placed::Done(answer),
                 Ok(Begun::UnderWay(work)) => Placed::UnderWay(work),
@@ -58,7 +58,7 @@ impl Caller {
         Called::Work(Box::pin(work), procedure.starts_after())
     }
 
-    /// Counts a request of the person; refuses it if there were too many.
+    /// Counts a request of the person; fails if there were too many.
     pub(crate) fn admit(&self) -> Result<()> {
         self.door.limits.person(self.connection.actor().user()?)
     }
@@ -86,7 +86,7 @@ impl Caller {
         })
     }
 
-    /// A method of the connection itself.
+    /// Runs a method of the connection itself.
     async fn own(&mut self, method: Own, json: &[u8], encoding: Encoding) -> Result<Answer> {
         let fields = Fields::of_json(&[], json);
         if method == Own::Resume {
@@ -107,7 +107,7 @@ impl Caller {
     }
 }
 
-/// Methods that are the connection's own and no command's.
+/// Methods of the connection itself, which are not commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Own {
     Resume,
@@ -116,7 +116,7 @@ enum Own {
     Ping,
 }
 
-/// Whether a connection has a method of this name, its own or an operation's.
+/// Whether a connection has a method of this name, its own or an operation.
 #[cfg(feature = "signalr")]
 pub(crate) fn has_method(name: &str) -> bool {
     Own::named(name).is_some() || procedure(name).is_some()
@@ -144,11 +144,11 @@ struct ResumeParams {
     position: Since,
 }
 
-/// Nothing in it if what was missed follows, or more parts.
+/// Empty if the missed events follow, or more parts.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResumeAnswer {
-    /// Chats that the client is to name.
+    /// Chats whose revisions the client must state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed: Vec<ChatId>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

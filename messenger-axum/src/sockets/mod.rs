@@ -1,4 +1,4 @@
-//! What the raw WebSocket and the SignalR hub have in common.
+//! The common part of the raw WebSocket and the SignalR hub.
 
 pub(crate) mod caller;
 pub(crate) mod origin;
@@ -10,7 +10,7 @@ use messenger_socket::Unsent;
 
 use crate::door::Door;
 
-/// The door of all sockets, which counts together what waits for their clients. A cheap clone.
+/// The shared state of all sockets, including the count of bytes that wait for their clients. A cheap clone.
 #[derive(Clone)]
 pub(crate) struct Sockets {
     pub(crate) door: Door,
@@ -20,12 +20,13 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn new(door: Door) -> Self {
         let mut limits = door.options.unsent;
-        // A message that has come in part fits in, together with the room it grows by, or it would never become whole.
+        // A partly received message must fit, including the steps by which its buffer grows, or it could never be
+        // completed.
         limits.per_connection = limits.per_connection.max(4 * door.options.frame_limit);
         Self { door, unsent: Unsent::new(limits) }
     }
 
-    /// Opens the account in which it is counted what waits for a connection of this person.
+    /// Opens the account that counts what waits for a connection of this person.
     #[cfg(feature = "ws")]
     pub(crate) fn account_of(&self, actor: &messenger_core::Actor) -> Arc<messenger_socket::Account> {
         self.unsent.account(&actor.user().ok())

@@ -1,12 +1,12 @@
-//! Which web pages may open a socket: browsers ask nobody for that, as they do for other requests.
+//! Which web pages may open a socket: browsers do not ask for permission for sockets, as they do for other requests.
 
 use http::{HeaderMap, HeaderName, header, request::Parts};
 use messenger_core::Error;
 
 use crate::options::Options;
 
-/// Refuses a page of another origin than the API's own and those that are [allowed](Options::allow_origins). Who sends
-/// no origin is no page.
+/// Refuses pages of origins other than the API's own and those that are [allowed](Options::allow_origins). A client
+/// that sends no origin is not a page.
 pub(crate) fn check(parts: &Parts, options: &Options) -> Result<(), Error> {
     let Some(origin) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
     if options.origins.contains(origin) {
@@ -21,7 +21,7 @@ pub(crate) fn check(parts: &Parts, options: &Options) -> Result<(), Error> {
     }
 }
 
-/// What the client calls this host; a proxy that is trusted may have given it another name on the way.
+/// The client's name for this host; a trusted proxy may have changed it on the way.
 fn host(headers: &HeaderMap, trusted_proxies: usize) -> Option<&str> {
     const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-host");
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! The doors of the sockets: operations by name.
+//! Operations by name, for the sockets.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -18,10 +18,10 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Procedure(&'static Operation);
 
-/// Names are short; whatever is longer is none, and need not be turned into lower case first.
+/// Longer names are refused without being lowercased first.
 const LONGEST_NAME: usize = 32;
 
-/// The procedure of this name, in any case. `RegisterUser` and `LogIn` are none: a socket has a session.
+/// Finds the procedure with this name, in any case. Not `RegisterUser` and `LogIn`: a socket has a session.
 pub(crate) fn procedure(name: &str) -> Option<Procedure> {
     static BY_NAME: LazyLock<HashMap<String, Procedure>> = LazyLock::new(|| {
         operations()
@@ -37,14 +37,13 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
 }
 
 impl Procedure {
-    /// Tells when it may start, so that it sees what was called before it if that matters.
+    /// When it may start: after the calls before it are done, if it must see their effects.
     pub(crate) const fn starts_after(self) -> StartAfter {
         if self.0.overlaps { StartAfter::Placed } else { StartAfter::Done }
     }
 
-    /// Prepares it. The fields, a JSON object or nothing at all, are read before this returns; the work begins with the
-    /// first poll of the future, which borrows nothing, and resolves as soon as the next call of the connection may
-    /// begin.
+    /// Prepares it. The fields, a JSON object or nothing, are read before this returns; the work begins with the first
+    /// poll of the future, which borrows nothing, and resolves as soon as the next call of the connection may begin.
     pub(crate) fn call(
         self,
         door: &Door,

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 (jsonrpc.org/specification), as bytes.
+//! JSON-RPC 2.0 (jsonrpc.org/specification), encoded and decoded.
 
 use bytes::Bytes;
 use messenger_core::{
@@ -14,7 +14,7 @@ use messenger_socket::Message;
 /// Encodes events as notifications.
 static EVENTS: FrameEncoder = FrameEncoder::new(encode);
 
-/// A request as it came in.
+/// A received request.
 #[derive(Debug)]
 pub(super) struct Request<'f> {
     /// Absent for a notification, which is not answered.
@@ -23,7 +23,7 @@ pub(super) struct Request<'f> {
     pub(super) params: Option<&'f RawValue>,
 }
 
-/// What the client calls its request: a string, a number or null, as it was written.
+/// The client's id of its request: a string, a number or null, as it was written.
 #[derive(Debug, Clone)]
 pub(super) struct Id(Box<RawValue>);
 
@@ -33,7 +33,7 @@ impl Id {
     }
 }
 
-/// A fault that is the protocol's and no command's.
+/// A fault of the protocol, not of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Parse,
@@ -62,7 +62,7 @@ impl Fault {
 const INVALID_PARAMS: i32 = -32602;
 const REFUSED: i32 = -32000;
 
-/// What is in a frame: one request, or a batch of them, each of which may be none.
+/// The content of a frame: one request, or a batch of them, each of which may be invalid.
 #[derive(Debug)]
 pub(super) enum Frame<'f> {
     One(Result<Request<'f>, Fault>),
@@ -96,7 +96,7 @@ fn read_one(text: &str) -> Result<Request<'_>, Fault> {
         params: Option<&'f RawValue>,
     }
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
-        // What does not fit may come before what is not JSON.
+        // A type error may precede a syntax error.
         let is_json = error.is_data() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         if is_json { Fault::InvalidRequest } else { Fault::Parse }
     })?;
@@ -114,7 +114,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// The answer to a request that was done; `result` is JSON.
+/// The answer to a successful request; `result` is JSON.
 pub(super) fn answer(id: &Id, result: &[u8]) -> Vec<u8> {
     let id = id.0.get().as_bytes();
     let mut frame = Vec::with_capacity(40 + id.len() + result.len());
@@ -126,7 +126,7 @@ pub(super) fn answer(id: &Id, result: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The answer to a request that is none.
+/// The answer to an invalid request.
 pub(super) fn fault(id: &Id, fault: Fault) -> Vec<u8> {
     write_error(id, fault.code(), fault.text(), None)
 }
@@ -191,6 +191,6 @@ fn encode(event: &Event) -> Bytes {
 
 /// A text message of bytes that this module wrote.
 pub(super) fn text(bytes: impl Into<Bytes>) -> Message {
-    // What `serde_json` writes is UTF-8, and so is what is copied from a text frame.
+    // `serde_json` writes UTF-8, and the rest is copied from text frames.
     Message::Text(bytes.into())
 }

@@ -1,4 +1,4 @@
-//! The raw WebSocket, `/ws`: JSON-RPC 2.0, one text frame a message.
+//! The raw WebSocket, `/ws`: JSON-RPC 2.0, one message per text frame.
 
 mod frames;
 mod replies;
@@ -25,8 +25,8 @@ use messenger_socket::Upgrade;
 
 use session::Session;
 
-/// The routes of the sockets. They get the outermost layer (request id, span, problem documents), and not the
-/// limit of requests at once; the limit of time only until they are open.
+/// The routes of the raw WebSocket. They have the outermost layer (request id, span, problem documents), but not the
+/// limit on concurrent requests; the time limit applies only until the socket is open.
 pub(crate) fn routes(sockets: &Sockets) -> Router<Door> {
     Router::new().route("/ws", get(open)).with_state(sockets.clone())
 }
@@ -54,7 +54,7 @@ async fn open(State(sockets): State<Sockets>, request: Request) -> Response {
     upgrade.answer(door.options.frame_limit, account, move |socket| session.run(socket))
 }
 
-/// A token is base64url, which is not escaped in a query; anything else is no token.
+/// A token is base64url, which needs no escaping in a query; anything else is no token.
 fn from_query(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("access_token="))
 }

@@ -1,4 +1,4 @@
-//! Where the answers to requests go: each to a frame of its own, or with those of its batch.
+//! Where the answers to requests go: each to a frame of its own, or into the frame of its batch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,17 +9,18 @@ use super::frames::{self, Id};
 use crate::operation::Answer;
 use messenger_socket::Account;
 
-/// Bytes of answers to a batch after which no more of its requests are begun: they wait for each other.
+/// Once the answers to a batch have this many bytes, no more of its requests are begun: answers of a batch are held
+/// until all are complete.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Where the answer to a request goes.
+/// The destination of an answer.
 pub(super) struct Reply {
     id: Option<Id>,
     batch: Option<Arc<Batch>>,
     account: Arc<Account>,
 }
 
-/// The answers to a batch, until all are there.
+/// The answers to a batch, until it is complete.
 pub(super) struct Batch {
     answers: Mutex<Answers>,
 }
@@ -35,7 +36,7 @@ impl Batch {
         Arc::new(Self { answers: Mutex::new(Answers { missing: requests, ready: Vec::new(), bytes: 0 }) })
     }
 
-    /// Takes an answer, or none for a notification. The frame, once it was the last, if there is anything in it.
+    /// Adds an answer, or none for a notification. After the last one, returns the frame, if it is not empty.
     fn add(&self, answer: Option<Bytes>) -> Option<Vec<u8>> {
         let mut answers = self.lock();
         answers.missing -= 1;
@@ -55,12 +56,12 @@ impl Reply {
         Self { id, batch, account: Arc::clone(account) }
     }
 
-    /// Whether the answers to its batch are so long already that there is no room for this one.
+    /// Whether the answers to its batch are already so long that there is no room for this one.
     pub(super) fn has_no_room(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| batch.lock().bytes > BATCH_BYTES)
     }
 
-    /// The frame to be sent, if there is one now.
+    /// Completes the reply; returns the frame to send, if there is one now.
     pub(super) fn with(self, answer: &Result<Answer>) -> Option<Bytes> {
         self.with_frame(|id| match answer {
             Ok(answer) => frames::answer(id, answer.value().map_or(b"null", |json| json)),

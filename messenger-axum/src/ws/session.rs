@@ -22,15 +22,16 @@ use crate::{
 };
 use messenger_socket::{Account, Message, Pipeline, SocketError, WriteError, Writer};
 
-/// A client that has not taken what was written after so long is too slow.
+/// A client that has not read what was written after this time is too slow.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// What is under way when the socket is told to go may still be answered for so long.
+/// How long running requests may still be answered when the socket is told to go.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
-/// For the client's half of the closing handshake.
+/// How long to wait for the client's half of the closing handshake.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// Faults and requests refused for their rate, before the socket is closed; each other one makes up for one.
+/// How many faults and requests refused for their rate are allowed before the socket is closed; each accepted request
+/// offsets one.
 const REFUSALS: u32 = 200;
-/// Requests of one batch.
+/// Maximum number of requests in one batch.
 const BATCH: usize = 100;
 
 /// The close codes of the wire contract.
@@ -49,9 +50,9 @@ mod close {
 /// Why a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The connection is gone already, or does not react.
+    /// The connection is already gone, or does not respond.
     Lost,
-    /// With this close code and these words.
+    /// With this close code and reason.
     Close(u16, &'static str),
 }
 
@@ -62,7 +63,7 @@ pub(super) struct Session {
     caller: Caller,
     account: Arc<Account>,
     requests: Pipeline<Option<Bytes>>,
-    /// Requests of frames that were read and may not be begun yet.
+    /// Requests of received frames that may not be begun yet.
     waiting: VecDeque<Owned>,
     refusals: u32,
     heard: bool,
@@ -100,18 +101,18 @@ impl Session {
         };
         match end {
             End::Close(close::GOING_AWAY, _) => self.finish(&mut socket, &Error::unavailable()).await,
-            // Perhaps what is under way is what has ended the session.
+            // A running request may be what has ended the session.
             End::Close(close::SESSION_ENDED, _) => self.finish(&mut socket, &Error::Unauthenticated).await,
             _ => {}
         }
-        // Before the closing handshake: nothing more is for this connection.
+        // Before the closing handshake: no more events are meant for this connection.
         drop(self);
         if let End::Close(code, reason) = end {
             say_goodbye(&mut socket, code, reason).await;
         }
     }
 
-    /// Waits for something to do, does it with all else that is ready, and writes the outcome at once.
+    /// Waits for something to do, does it together with everything else that is ready, and writes the outcome at once.
     async fn turn<S, E>(&mut self, socket: &mut S) -> Step
     where
         S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
@@ -119,7 +120,7 @@ impl Session {
     {
         let has_room = self.account.has_room();
         let may_read = has_room && self.requests.may_begin() && self.waiting.is_empty();
-        // A client is not silent that is not listened to.
+        // A client that is not being read does not count as silent.
         self.heard |= !may_read;
         let mut out = Out::new(socket);
         tokio::select! {
@@ -135,7 +136,7 @@ impl Session {
         }
         loop {
             self.begin_waiting().await?;
-            // What can be done without waiting, so that its answer is written with the rest.
+            // Completes what can be done without waiting, so that its answer is written with the rest.
             let progress = poll_fn(|task| Poll::Ready(self.requests.poll_progress(task).is_ready())).await;
             while let Some(answer) = self.requests.ready.pop_front() {
                 if let Some(answer) = answer {
@@ -148,7 +149,7 @@ impl Session {
                 out.signal(signal, &mut self.heard).await?;
             }
             let may_begin = !self.waiting.is_empty() && self.requests.may_begin();
-            // What the client says has its turn also while there is much to tell it.
+            // Requests of the client get their turn even while there is much to send to it.
             if !may_begin && (!progress || out.writer.is_full()) {
                 break;
             }
@@ -157,7 +158,7 @@ impl Session {
         self.heard |= out.writer.has_taken();
         self.requests.shrink();
         if self.waiting.is_empty() {
-            // A batch is rare.
+            // Batches are rare, so the memory is released.
             self.waiting = VecDeque::new();
         }
         Ok(())
@@ -215,8 +216,8 @@ impl Session {
         Ok(())
     }
 
-    /// Begins the requests of a batch, one after the other. Also when there is no room, for its answers wait for each
-    /// other and have a bound of their own.
+    /// Begins the requests of a batch, one after the other. Does so even when there is no room, because the answers of
+    /// a batch are held together and have their own limit.
     async fn begin_waiting(&mut self) -> Step {
         while self.requests.may_begin() {
             let Some(Owned { reply, method, params }) = self.waiting.pop_front() else { break };
@@ -260,7 +261,7 @@ impl Session {
         Ok(())
     }
 
-    /// Answers what is under way, and refuses what has yet to be begun of the same batch.
+    /// Answers running requests, and refuses those of the same batch that have not begun.
     async fn finish<S, E>(&mut self, socket: &mut S, refusal: &Error)
     where
         S: Sink<Message, Error = E> + Unpin + Send,
@@ -284,7 +285,7 @@ impl Session {
 
 const GOING_AWAY: &str = "The server is going away; connect again.";
 
-/// What is being written in one go.
+/// A series of frames written together.
 struct Out<'s, S> {
     writer: Writer<'s, S>,
 }
@@ -301,7 +302,7 @@ where
     async fn signal(&mut self, signal: Signal, heard: &mut bool) -> Step {
         match signal {
             Signal::Event(delivery) => self.event(&delivery).await,
-            // A slow client's answer may be far behind; that it takes what it is sent shows as well that it lives.
+            // A slow client's answer may be far behind; reading what it is sent is a sign of life, too.
             Signal::Ping if !std::mem::take(heard) && !self.writer.has_taken() => Err(End::Lost),
             Signal::Ping => self.feed(Message::Ping(Bytes::new())).await,
             Signal::End(Ending::GoingAway) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
@@ -311,7 +312,7 @@ where
             Signal::End(Ending::TooFarBehind) => {
                 Err(End::Close(close::TOO_FAR_BEHIND, "Too far behind; connect again and resume."))
             }
-            // Whatever else there may come to be: the client connects again.
+            // For any ending added later: the client connects again.
             Signal::End(_) => Err(End::Close(close::GOING_AWAY, GOING_AWAY)),
             _ => Ok(()),
         }
@@ -341,38 +342,38 @@ fn not_written<E: Into<SocketError>>(why: WriteError<E>) -> End {
     }
 }
 
-/// The frame that says so reaches a client that begins to read again.
+/// The closing frame reaches a client that begins to read again.
 const SLOW: End = End::Close(close::TOO_FAR_BEHIND, "Too slow; connect again and resume.");
 const UNREAD: End = End::Close(close::TOO_FAR_BEHIND, "Too much is unread; connect again and resume.");
 
-/// What a failure of the socket means.
+/// Maps a failure of the socket to an ending.
 fn broken(fault: impl Into<SocketError>) -> End {
     match fault.into() {
         SocketError::TooBig => End::Close(close::TOO_BIG, "The frame is too big."),
         SocketError::Protocol => End::Close(close::PROTOCOL, "This is no WebSocket frame."),
-        // What has been begun can't be ended, and behind it there is no closing frame.
+        // A frame that was begun can't be completed, so no closing frame can follow it.
         SocketError::Unread | SocketError::Lost => End::Lost,
     }
 }
 
-/// The closing handshake (RFC 6455, section 7): says why, and waits a moment for the client to say so too. Dropping
-/// the socket with unread bytes in it could take the closing frame away from the client.
+/// The closing handshake (RFC 6455, section 7): sends the reason, and briefly waits for the client's closing frame.
+/// Dropping the socket with unread bytes in it could discard the closing frame before the client reads it.
 async fn say_goodbye<S, E>(socket: &mut S, code: u16, reason: &'static str)
 where
     S: Stream<Item = std::result::Result<Message, E>> + Sink<Message, Error = E> + Unpin + Send,
 {
     let goodbye = async {
-        // Nothing is sent if the client has said goodbye first, for that has been answered.
+        // Nothing is sent if the client closed first, because that has been answered.
         let _ = socket.send(Message::close(code, reason)).await;
         while let Some(Ok(message)) = socket.next().await {
             if matches!(message, Message::Close(_)) {
-                // So that the other half is written that was still to be.
+                // Writes the remaining part of the other half.
                 let _ = socket.flush().await;
                 return;
             }
         }
         if matches!(code, close::PROTOCOL | close::TOO_BIG) {
-            // Nothing can be read after such a fault, so there is only time that can be given.
+            // Nothing can be read after such a fault, so it can only wait.
             std::future::pending::<()>().await;
         }
     };

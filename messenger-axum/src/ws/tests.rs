@@ -1,4 +1,4 @@
-//! Sessions over channels, on a clock that stands still while there is something to do.
+//! Sessions over channels, on a clock that is paused while there is something to do.
 
 use std::{
     pin::Pin,
@@ -30,7 +30,7 @@ use super::session::Session;
 use crate::{Options, UnsentLimits, door::Door, sockets::Sockets};
 use messenger_socket::{Account, Message, SocketError, WebSocket};
 
-/// A socket whose client is at the other ends of two channels.
+/// A socket whose client holds the other ends of two channels.
 struct Wire {
     received: mpsc::UnboundedReceiver<Message>,
     sent: mpsc::UnboundedSender<Message>,
@@ -53,7 +53,7 @@ impl Sink<Message> for Wire {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> std::result::Result<(), SocketError> {
-        // A client that is lost takes nothing in.
+        // A lost client receives nothing.
         let _ = self.sent.send(message);
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Sink<Message> for Wire {
     }
 }
 
-/// Says that everything is allowed, after a while.
+/// A policy that allows everything, after a delay.
 struct Slow(Duration);
 
 #[async_trait]
@@ -88,7 +88,7 @@ impl Policy for Slow {
 struct Client {
     say: mpsc::UnboundedSender<Message>,
     hear: mpsc::UnboundedReceiver<Message>,
-    /// How often what it hears was written.
+    /// How many times its messages were flushed.
     flushed: Arc<AtomicUsize>,
 }
 
@@ -99,7 +99,7 @@ fn wire() -> (Client, Wire) {
     (Client { say, hear, flushed: Arc::clone(&flushed) }, Wire { received, sent, flushed })
 }
 
-/// A door, and what somebody has who has just connected at it.
+/// A door, and the connection and account of a person who has just connected.
 async fn connected(messenger: Messenger, options: Options) -> (Door, Connection, Arc<Account>) {
     let ada = register(&messenger, "ada").await;
     let connection = messenger.connect(&ada).await.unwrap();
@@ -122,7 +122,7 @@ const LONG: Duration = Duration::from_secs(600);
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_lost_at_once_is_missed() {
     let (_lost, session) = connect(LONG).await;
-    // The first ping, which comes within 30 s, and the time of another one.
+    // The first ping, which comes within 30 s, and the time until the next one.
     timeout(Duration::from_secs(61), session).await.unwrap();
 }
 
@@ -147,7 +147,7 @@ async fn a_client_that_is_not_listened_to_is_not_taken_for_silent() {
         .say
         .send(Message::Text(Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"GetMe"}"#)))
         .unwrap();
-    // Nothing is read while the call is under way that others must not overtake.
+    // Nothing is read while a call is running that others must not overtake.
     let answer = loop {
         match client.hear.recv().await.expect("the session goes on") {
             Message::Ping(_) => client.say.send(Message::Pong).unwrap(),
@@ -190,7 +190,7 @@ async fn a_message_becomes_whole_however_little_may_wait() {
     let (mut client, server) = tokio::io::duplex(1000);
     let socket = WebSocket::new(server, 256 * 1024, Arc::clone(&account));
     let session = tokio::spawn(Session::new(door, connection, account).run(socket));
-    // A batch of one request, in a frame that is as long as one may be.
+    // A batch of one request, in a frame of the maximum length.
     let mut ask = br#"[{"jsonrpc":"2.0","id":1,"method":"GetMe"}]"#.to_vec();
     ask.resize(256 * 1024, b' ');
     let mut frame = vec![0x81, 0x80 | 127];
@@ -199,7 +199,7 @@ async fn a_message_becomes_whole_however_little_may_wait() {
     frame.extend(ask);
     let (begin, rest) = frame.split_at(200_000);
     client.write_all(begin).await.unwrap();
-    // Meanwhile it is told something: the first ping.
+    // In the meantime something is sent to the client: the first ping.
     let mut answer = [0; 100];
     assert_eq!(client.read(&mut answer).await.unwrap(), 2);
     client.write_all(rest).await.unwrap();
@@ -228,7 +228,7 @@ async fn what_waits_to_be_told_is_written_together() {
         let Some(Message::Text(event)) = client.hear.recv().await else { panic!("an event") };
         assert!(str::from_utf8(&event).unwrap().contains("messageCreated"));
     }
-    // Each of them is a call of the system.
+    // Each flush is a system call.
     assert!(client.flushed.load(Ordering::Relaxed) < 5, "{:?}", client.flushed);
     session.abort();
 }
@@ -269,7 +269,7 @@ async fn when_too_much_waits_in_all_the_one_that_has_read_nothing_for_longest_go
     }
     let are_over: Vec<bool> = deaf.iter().map(|(_, session)| session.is_finished()).collect();
     assert_eq!(are_over, [true, false, false]);
-    // The answer is torn, so there is no closing frame behind it.
+    // The answer is incomplete, so no closing frame follows it.
     let mut got = Vec::new();
     deaf[0].0.read_to_end(&mut got).await.unwrap();
     assert!(got.len() <= 1000, "{}", got.len());

@@ -3,10 +3,10 @@ use crate::{
     ports::{StoreErrorKind, StoreResult},
 };
 
-/// How often a command that others got ahead of is decided anew.
+/// How many times a command is decided anew when others write first.
 const ATTEMPTS: usize = 8;
 
-/// Counts the attempts of a command that decides on what it has read and writes with the version of it.
+/// Counts the attempts of a command that decides on a snapshot and writes with the snapshot's version.
 ///
 /// The command reads, decides and writes in a `loop`, which [`settled`](Self::settled) ends.
 pub(super) struct Attempts {
@@ -18,7 +18,7 @@ impl Attempts {
         Self { left: ATTEMPTS }
     }
 
-    /// What a write came to; `None` if somebody else wrote first, and it is time to read and decide anew.
+    /// The result of a write; `None` if somebody else wrote first, and the command must read and decide anew.
     pub(super) fn settled<T>(&mut self, written: StoreResult<T>) -> Result<Option<T>> {
         self.left -= 1;
         match written {

@@ -1,4 +1,4 @@
-//! What can be done: one struct for each command, which handles itself.
+//! The commands: one struct each, which implements its own handling.
 
 mod attempts;
 mod auth;
@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A chat as one of its members sees it.
+/// Reads a chat as one of its members sees it.
 pub(crate) async fn view(cx: &Cx, chat: ChatId, user: UserId) -> Result<Chat> {
     let view =
         cx.store().chat_views(user, &[chat], convert::PREVIEW).await?.pop().ok_or(Error::NotFound("chat"))?;
@@ -47,7 +47,7 @@ mod tests {
         },
     };
 
-    /// What a command answers when nobody in particular asks.
+    /// The result of a command for an anonymous caller.
     async fn asked_by_nobody<C: Command>(messenger: &Messenger, command: C) -> (&'static str, &'static str) {
         (C::NAME, code(&messenger.execute(&Actor::anonymous(), command).await))
     }
@@ -90,7 +90,8 @@ mod tests {
         assert_eq!(scene.told().await, []);
     }
 
-    /// What the others are bid to look up when a store does not answer to a command's write, which may be done.
+    /// What the other nodes are told to compare when the store's answer to a command's write is lost, so that the write
+    /// may have been done.
     async fn unanswered<C: Command>(
         scene: &Scene,
         who: Who,
@@ -169,14 +170,14 @@ mod tests {
             unanswered(&scene, Member, "set_mute", SetMute { chat_id, until: None }).await,
             unanswered(&scene, Member, "move_markers", MarkRead { chat_id, seq }).await,
             unanswered(&scene, Member, "membership", SetTyping { chat_id, typing: true }).await,
-            // Nothing is written before these are read.
+            // Nothing has been written before these reads.
             unanswered(&scene, Member, "roster", LeaveChat { chat_id }).await,
         ] {
             assert_eq!(in_doubt, [] as [Vec<Topic>; 0], "{name}");
         }
     }
 
-    /// What the others are bid to look up when a command finds nothing left to be done.
+    /// What the other nodes are told to compare when a command finds nothing left to do.
     async fn repeated<C: Command>(scene: &Scene, who: Who, command: C) -> (&'static str, Vec<Vec<Topic>>) {
         scene.in_doubt().await;
         scene.must(who, command).await;

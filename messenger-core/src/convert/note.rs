@@ -1,4 +1,4 @@
-//! Reading what the chat says itself, also where it was cut off.
+//! Reads the notes of system messages, including truncated ones.
 
 use std::{borrow::Cow, fmt};
 
@@ -16,7 +16,7 @@ pub(super) fn whole(content: &Content) -> StoreResult<SystemNote> {
     serde_json::from_slice(&content.0).map_err(corrupt)
 }
 
-/// What is there before the cut: what happened, and some of those to whom it did.
+/// Reads a truncated note: what happened, and some of the people it happened to.
 pub(super) fn beginning(content: &Content) -> StoreResult<SystemNote> {
     let mut read = Beginning::default();
     let mut json = serde_json::Deserializer::from_slice(&content.0);
@@ -38,7 +38,7 @@ struct Beginning {
     user_ids: Vec<UserId>,
 }
 
-/// Keeps what was read when the rest can't be.
+/// Collects the fields read so far, even if the rest can't be read.
 struct Fields<'b>(&'b mut Beginning);
 
 impl<'de> Visitor<'de> for Fields<'_> {
@@ -100,7 +100,7 @@ mod tests {
         let mut seen = 0;
         for length in 0..written.0.len() {
             let read = beginning(&Content(written.0[..length].to_vec()));
-            // `{"event":"created"` is needed.
+            // At least `{"event":"created"` is needed.
             let Ok(read) = read else {
                 assert!(length < 18, "{length}");
                 continue;

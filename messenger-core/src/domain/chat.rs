@@ -10,7 +10,7 @@ use super::{ChatId, Message, Revision, Seq, Timestamp, Title, User};
 pub struct Chat {
     /// Its id.
     pub id: ChatId,
-    /// Between two people, or a group.
+    /// Direct (between two people) or group.
     pub kind: ChatKind,
     /// The title of a group.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,59 +19,60 @@ pub struct Chat {
     pub created_at: Timestamp,
     /// The number of its last change.
     pub revision: Revision,
-    /// The place of its last message.
+    /// The seq of its last message.
     pub last_seq: Seq,
-    /// How many people are in it.
+    /// How many members it has.
     pub member_count: u32,
-    /// What it is to the person who asks.
+    /// The membership of the person who asks.
     pub me: MyMembership,
-    /// The other one, in a direct chat.
+    /// The other person, in a direct chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<User>,
-    /// The message at `lastSeq`, as a list shows it: with the first 256 characters of its text, or the first 16 people of
-    /// a system message. If there is more, it is `truncated`: its whole is read with the history, or by its id.
+    /// The message at `lastSeq`, shortened for a list: with the first 256 characters of its text, or the first 16
+    /// people of a system message. If there is more, it is `truncated`: the full message is read with the history, or
+    /// by its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_message: Option<Message>,
 }
 
-/// What a chat is to the person who asks.
+/// A chat's membership of the person who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct MyMembership {
-    /// What the person may do in it.
+    /// The person's role.
     pub role: Role,
-    /// The person's read mark: all up to here is read.
+    /// The person's read mark: everything up to here is read.
     pub read_seq: Seq,
     /// Text messages after the read mark.
     pub unread: u64,
-    /// No notifications until then.
+    /// Notifications are muted until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
 }
 
-/// Between two people, or a group.
+/// Direct or group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ChatKind {
-    /// Exactly two people, for good; there is one such chat for each pair.
+    /// Exactly two people, permanently; there is one such chat for each pair.
     Direct,
     /// Any number of people, with a title and roles.
     Group,
 }
 
-/// What a member may do. Ordered: an owner is more than an admin, an admin more than a member.
+/// What a member may do. Ordered: an owner ranks above an admin, an admin above a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// Reads and writes.
+    /// May read and write.
     Member,
-    /// Also adds and removes members, changes the title, deletes messages of others.
+    /// May also add and remove members, change the title, and delete messages of others.
     Admin,
-    /// Also gives roles. A group has one owner; a direct chat has none.
+    /// May also give roles. A group has one owner; a direct chat has none.
     Owner,
 }
 
@@ -81,15 +82,15 @@ pub enum Role {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Member {
-    /// Who.
+    /// The person.
     pub user: User,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// Since when they are in the chat.
+    /// When they joined.
     pub joined_at: Timestamp,
-    /// All up to here they have read.
+    /// The read mark: they have read everything up to here.
     pub read_seq: Seq,
-    /// All up to here has reached one of their devices.
+    /// The delivered mark: everything up to here has reached one of their devices.
     pub delivered_seq: Seq,
 }
 

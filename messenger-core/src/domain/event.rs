@@ -2,9 +2,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Chat, ChatId, Message, MessageBody, Position, Presence, Revision, Seq, Title, UserId};
 
-/// What a connection is told without asking.
+/// A notification that the server sends to a connection.
 ///
-/// The payload of an event of a chat is the same for every recipient, so its bytes can be shared.
+/// The payload of a chat's event is the same for every recipient, so its bytes can be shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "payload", rename_all = "camelCase")]
 #[non_exhaustive]
@@ -13,7 +13,7 @@ pub enum Event {
     MessageCreated(MessageChange),
     /// A message's text was changed.
     MessageEdited(MessageChange),
-    /// A message was deleted; what is left is a tombstone.
+    /// A message was deleted; a tombstone remains.
     MessageDeleted(MessageChange),
     /// Members, roles or title changed.
     ChatUpdated(ChatUpdate),
@@ -28,29 +28,29 @@ pub enum Event {
         #[serde(rename = "chatId")]
         chat_id: ChatId,
     },
-    /// Too much of this chat was missed: forget what you have of it and read its history.
+    /// The client missed too many changes of this chat: it must discard what it has of the chat and read its history.
     ChatReset {
         /// The chat, as the recipient sees it.
         chat: Box<Chat>,
     },
-    /// Somebody has read up to a message.
+    /// Somebody's read mark moved.
     ReadMoved(MarkMove),
-    /// Messages up to one have reached somebody.
+    /// Somebody's delivered mark moved.
     DeliveredMoved(MarkMove),
-    /// Somebody is writing, or has stopped.
+    /// Somebody is typing, or has stopped.
     Typing(Typing),
-    /// Somebody came or went.
+    /// Somebody came online or went offline.
     PresenceChanged(Presence),
-    /// All that was missed has been sent.
+    /// Everything that the client missed has been sent.
     CaughtUp {
-        /// What the client has now, to be sent with the next resume. Absent if the client knows nothing of positions, did
-        /// not say what it has, or can't be given everything because something can't be read.
+        /// The client's position now, to be sent with the next resume. Absent if the client does not use positions, did
+        /// not state which revisions it has, or can't be given everything because something can't be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<Position>,
     },
 }
 
-/// A message in its state after a change of the chat.
+/// A message in its state after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -75,9 +75,9 @@ pub struct ChatUpdate {
     /// The title, if this is a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<Title>,
-    /// How many people are in it.
+    /// How many members it has.
     pub member_count: u32,
-    /// The system message that says what happened.
+    /// The system message that records the change.
     pub message: Message,
 }
 
@@ -88,24 +88,24 @@ pub struct ChatUpdate {
 pub struct MarkMove {
     /// The chat.
     pub chat_id: ChatId,
-    /// Whose mark.
+    /// The member whose mark it is.
     pub user_id: UserId,
-    /// Where it is now.
+    /// The new place of the mark.
     pub seq: Seq,
 }
 
-/// Somebody is writing, or has stopped.
+/// Somebody is typing, or has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Typing {
-    /// Where.
+    /// The chat.
     pub chat_id: ChatId,
-    /// Who.
+    /// The person.
     pub user_id: UserId,
-    /// Whether they are writing.
+    /// Whether they are typing.
     pub typing: bool,
-    /// After so many milliseconds it is over unless it is said again.
+    /// The state ends after this many milliseconds unless the event is repeated.
     pub expires_in_ms: u32,
 }
 
@@ -128,12 +128,12 @@ impl Event {
         }
     }
 
-    /// What the event says, to be serialised without its name.
+    /// The event's payload, serialised without its name.
     pub const fn payload(&self) -> Payload<'_> {
         Payload(self)
     }
 
-    /// What somebody has written, if the event has it in full.
+    /// The message text that a person wrote, if the event carries it in full.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::MessageCreated(change) | Self::MessageEdited(change) => {
@@ -143,7 +143,7 @@ impl Event {
         }
     }
 
-    /// The change of a chat that this event tells of, if it is one.
+    /// The chat's change that this event reports, if it reports one.
     pub const fn change(&self) -> Option<(ChatId, Revision)> {
         match self {
             Self::MessageCreated(c) | Self::MessageEdited(c) | Self::MessageDeleted(c) => {
@@ -155,7 +155,7 @@ impl Event {
     }
 }
 
-/// What an event says, without its name.
+/// The payload of an event, without its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Payload<'e>(&'e Event);
 
@@ -241,7 +241,7 @@ mod tests {
         })
     }
 
-    /// Each event with its name, its payload and the change that it tells of.
+    /// Each event with its name, its payload and the revision of the change that it reports.
     fn all() -> Vec<(Event, &'static str, Value, Option<u64>)> {
         let (chat_id, user_id) = (ChatId::from_bytes(ID), UserId::from_bytes(ID));
         let created = MessageChange { chat_id, revision: Revision::new(6), message: message() };

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Chat, Message, Session, User};
 
-/// The id of one thing of kind `K`: a UUIDv7 (RFC 9562), so ids sort by the time they were made.
+/// The id of an entity of kind `K`: a UUIDv7 (RFC 9562), so ids sort by the time they were made.
 ///
 /// ```
 /// use messenger_core::UserId;
@@ -33,36 +33,36 @@ pub type ChatId = Id<Chat>;
 pub type MessageId = Id<Message>;
 /// The id of a session (not its token).
 pub type SessionId = Id<Session>;
-/// The id of one live connection of one node.
+/// The id of one live connection to one node.
 pub type ConnectionId = Id<LiveConnection>;
 
-/// Names [`ConnectionId`]; has no values.
+/// The kind of a [`ConnectionId`]; has no values.
 #[derive(Debug)]
 pub enum LiveConnection {}
 
 impl<K> Id<K> {
-    /// The id that this UUID is.
+    /// Makes an id of this UUID.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self { uuid, kind: PhantomData }
     }
 
-    /// The UUID that this id is.
+    /// The id as a UUID.
     pub const fn as_uuid(&self) -> Uuid {
         self.uuid
     }
 
-    /// The 16 bytes, most significant first: the order of the bytes is the order of the ids.
+    /// The 16 bytes, most significant first: bytewise order is the order of the ids.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.uuid.as_bytes()
     }
 
-    /// The id of 16 bytes as [`as_bytes`](Self::as_bytes) gives them.
+    /// Makes an id of the 16 bytes that [`as_bytes`](Self::as_bytes) returns.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self::from_uuid(Uuid::from_bytes(bytes))
     }
 }
 
-// Written out because a derive would ask `K` to be all of this, and `K` only names.
+// Written out because a derive would require `K` to implement these traits, and `K` is only a marker.
 impl<K> Clone for Id<K> {
     fn clone(&self) -> Self {
         *self
@@ -104,7 +104,7 @@ impl<K> FromStr for Id<K> {
     type Err = uuid::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Only the hyphenated form: one id has one spelling on the wire.
+        // Only the hyphenated form: every id has exactly one spelling on the wire.
         uuid::fmt::Hyphenated::from_str(text).map(|id| Self::from_uuid(id.into_uuid()))
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     fn ids_are_in_the_order_of_their_bytes() {
         let [a, b] = [[1; 16], [2; 16]].map(ChatId::from_bytes);
         assert!(a < b && a != b);
-        // Some code asks for a copy by this name.
+        // Covers `clone`, which generic code calls by name.
         assert_eq!(Clone::clone(&a), a);
         assert_eq!((a.cmp(&b), b.cmp(&a), a.cmp(&a)), (Ordering::Less, Ordering::Greater, Ordering::Equal));
         assert_eq!(a.partial_cmp(&b), Some(Ordering::Less));

@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-/// What is too short, too long or too many; lengths are counted in characters (Unicode scalar values).
+/// Bounds on lengths and counts; lengths are counted in characters (Unicode scalar values).
 ///
 /// ```
 /// use messenger_core::Limits;
@@ -20,30 +20,31 @@ pub struct Limits {
     pub title: RangeInclusive<usize>,
     /// Length of a message's text. Default: 1 to 8,000.
     pub body: RangeInclusive<usize>,
-    /// Members of one chat, at most. Default: 1,000.
+    /// Maximum number of members of one chat. Default: 1,000.
     pub members: usize,
-    /// Chats of more members than this send no ephemeral events: no `typing`, and no marks of others. Default: 100.
+    /// Chats with more members than this send no ephemeral events: no `typing`, and no marks of others. Default: 100.
     pub ephemeral_members: usize,
-    /// Users named in one presence query or watch, at most. Default: 200.
+    /// Maximum number of users in one presence query or watch. Default: 200.
     pub presence_users: usize,
-    /// Entries on one page of a list: when no number is asked for, and at most; and what its messages weigh.
+    /// Number of entries on one page of a list, default and maximum, and the weight of its messages.
     pub page: PageLimits,
-    /// Changes of one chat that a client that comes back is sent before it is told to read the history anew. Default: 1,000.
+    /// How many changes of one chat are sent to a resuming client before it is told to read the history instead.
+    /// Default: 1,000.
     pub catch_up: usize,
-    /// Live sessions of one person; the one longest unused ends when a further one begins. Default: 100.
+    /// Maximum number of live sessions of one person; a further one ends the least recently used. Default: 100.
     pub sessions: usize,
 }
 
-/// What one page of a list holds.
+/// The limits of one page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimits {
-    /// Entries, when the caller asks for no number. Default: 50.
+    /// Number of entries if the caller does not say. Default: 50.
     pub default: usize,
-    /// Entries, at most. Default: 200.
+    /// Maximum number of entries. Default: 200.
     pub max: usize,
-    /// What the messages of a page weigh, in bytes: each its stored text and 256. A page has one message at least. So much
-    /// is also read in one step of a catch-up, and sent in one answer to a `Sync`. From 4 KiB to 16 MiB; what lies
-    /// beyond is brought within. Default: 256 KiB.
+    /// Maximum weight of the messages of a page, in bytes: each weighs its stored text plus 256. A page has at least
+    /// one message. The same limit applies to one step of a catch-up, and to one answer to a `Sync`. From 4 KiB to 16
+    /// MiB; values outside are clamped. Default: 256 KiB.
     pub bytes: usize,
 }
 

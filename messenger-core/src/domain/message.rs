@@ -4,7 +4,7 @@ use super::{ChatId, ClientId, MessageBody, MessageId, Revision, Role, Seq, Times
 
 /// A message of a chat, in its latest state.
 ///
-/// A deleted message stays as a tombstone: the same id and place, no text, `deletedAt` set.
+/// A deleted message remains as a tombstone: the same id and place, no text, `deletedAt` set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -20,15 +20,15 @@ pub struct Message {
     pub revision: Revision,
     /// Written by a person, or by the chat itself.
     pub kind: MessageKind,
-    /// Who wrote it, or whose doing it was.
+    /// The author, or, for a system message, the person whose action it records.
     pub sender_id: UserId,
     /// The text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<MessageBody>,
-    /// What the sender's client called it.
+    /// The client id of the sender's request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
-    /// The message of the same chat that it answers.
+    /// The message of the same chat that it replies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// When it was sent.
@@ -39,11 +39,10 @@ pub struct Message {
     /// When it was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
-    /// What happened to the chat.
+    /// What happened to the chat, in a system message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemNote>,
-    /// Whether there is more to its text, or to its list of people, than is here: so it may be as the last message of a
-    /// chat, and nowhere else. Absent if not.
+    /// Whether its text, or its list of people, was shortened: only the last message of a chat may be. Absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
@@ -54,26 +53,26 @@ pub struct Message {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum MessageKind {
-    /// A person's words.
+    /// A person's text.
     Text,
     /// A change of members, roles or title.
     System,
 }
 
-/// What a system message says; whose doing it was is the message's sender.
+/// What a system message says; the sender of the message is the person whose action it records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SystemNote {
     /// What happened.
     pub event: SystemEvent,
-    /// To whom.
+    /// The people it happened to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub user_ids: Vec<UserId>,
-    /// The title from now on.
+    /// The new title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Title>,
-    /// The role from now on.
+    /// The new role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
 }
@@ -84,7 +83,7 @@ pub struct SystemNote {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum SystemEvent {
-    /// The group was made; `userIds` are its first members, the sender is its owner.
+    /// The group was created; `userIds` are its first members, the sender is its owner.
     Created,
     /// `userIds` were added as members.
     MembersAdded,
@@ -92,7 +91,7 @@ pub enum SystemEvent {
     MembersRemoved,
     /// `userIds` (the sender) left.
     MemberLeft,
-    /// `userIds` have the role `role` now; if that is `owner`, who was the owner is an admin now.
+    /// `userIds` have the role `role` now; if that is `owner`, the former owner is an admin now.
     RoleChanged,
     /// The title is `title` now.
     TitleChanged,

@@ -1,7 +1,7 @@
-//! The nouns of a chat: what commands and queries take and answer, and what goes over the wire.
+//! The domain types of a chat: what commands and queries take and return, and what goes over the wire.
 //!
-//! Everything here serialises as the wire contract says: camelCase, ids as UUID strings, times as RFC 3339
-//! with milliseconds, absent instead of `null`.
+//! Everything here serialises as the wire contract specifies: camelCase, ids as UUID strings, times as RFC 3339 with
+//! milliseconds, missing values absent instead of `null`.
 
 mod chat;
 mod event;

@@ -2,10 +2,10 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-/// The largest number that every client reads exactly (2^53 - 1, as in JavaScript).
+/// The largest integer that every client represents exactly (2^53 - 1, as in JavaScript).
 const MAX: u64 = (1 << 53) - 1;
 
-/// The place of a message in its chat: 1, 2, 3 … without gaps. 0 stands before the first message.
+/// The place of a message in its chat: 1, 2, 3 … without gaps. 0 is before the first message.
 ///
 /// ```
 /// use messenger_core::Seq;
@@ -18,7 +18,7 @@ const MAX: u64 = (1 << 53) - 1;
 #[serde(transparent)]
 pub struct Seq(u64);
 
-/// The number of a change of a chat: 1, 2, 3 … without gaps. 0 stands before the first change.
+/// The number of a change of a chat: 1, 2, 3 … without gaps. 0 is before the first change.
 ///
 /// A message carries the revision of its last change, so "what changed since revision R" is one range.
 ///
@@ -35,7 +35,7 @@ pub struct Revision(u64);
 impl Seq {
     /// Before the first message.
     pub const ZERO: Self = Self(0);
-    /// Greater than every message's place.
+    /// The greatest place.
     pub const MAX: Self = Self(MAX);
 
     /// The place `n`, or [`Seq::MAX`] if that is smaller.
@@ -48,7 +48,7 @@ impl Seq {
         self.0
     }
 
-    /// The following place.
+    /// The next place.
     #[must_use]
     pub const fn next(self) -> Self {
         Self::new(self.0 + 1)
@@ -59,7 +59,7 @@ impl Revision {
     /// Before the first change.
     pub const ZERO: Self = Self(0);
 
-    /// The revision `n`, or the greatest there is (2^53 - 1) if that is smaller.
+    /// The revision `n`, or the greatest one (2^53 - 1) if that is smaller.
     pub const fn new(n: u64) -> Self {
         Self(if n > MAX { MAX } else { n })
     }
@@ -69,7 +69,7 @@ impl Revision {
         self.0
     }
 
-    /// The following revision.
+    /// The next revision.
     #[must_use]
     pub const fn next(self) -> Self {
         Self::new(self.0 + 1)

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
-    /// Asks for the following page; absent on the last one.
+    /// Requests the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// A page of the first `limit` of `items`, which has one more if there is a following page;
-    /// `key` is the place after which that begins.
+    /// Makes a page of the first `limit` of `items`, which has one item more if there is a next page; `key` is the
+    /// place after which the next page begins.
     pub fn of<K: Serialize>(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
@@ -23,12 +23,12 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// The whole of a short list.
+    /// Makes a single page of a short list.
     pub fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
     }
 
-    /// The same page of other things.
+    /// Converts the items of the page.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(f).collect(), next_cursor: self.next_cursor }
     }
@@ -41,13 +41,13 @@ impl<T> Page<T> {
 pub struct Cursor(String);
 
 impl Cursor {
-    /// The cursor that stands after `key`.
+    /// The cursor for the place after `key`.
     pub fn of<K: Serialize>(key: &K) -> Self {
         // Keys are tuples of ids, numbers and text, which always serialise.
         Self(URL_SAFE_NO_PAD.encode(serde_json::to_vec(key).unwrap_or_default()))
     }
 
-    /// The key it was made of; `None` if it was not made by [`Cursor::of`] for such a list.
+    /// The key that the cursor was made of; `None` if it was not made by [`Cursor::of`] for such a list.
     pub fn key<K: DeserializeOwned>(&self) -> Option<K> {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(&self.0).ok()?).ok()
     }

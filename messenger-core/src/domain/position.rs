@@ -3,18 +3,18 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ChatId, Revision};
 
-/// How far a client is in all chats of its person at once: it has everything that happened up to here. Opaque: take it
-/// from [`Event::CaughtUp`](super::Event::CaughtUp) or [`Synced`](crate::queries::Synced) and send it with the next
-/// resume or sync.
+/// How far a client is in all chats of its person at once: it has everything that happened up to here. Opaque: the
+/// client takes it from [`Event::CaughtUp`](super::Event::CaughtUp) or [`Synced`](crate::queries::Synced) and sends it
+/// with the next resume or sync.
 ///
-/// It is of one person and one store. One that is not understood, because it is of another store or release, is no error:
-/// the client is told, and says what it has of each chat.
+/// It is valid for one person and one store. One that is not understood, because it is from another store or release,
+/// is no error: the client is told, and states its revision of each chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(transparent)]
 pub struct Position(String);
 
-/// What a client says of the position that it is at. In JSON: absent, `null`, or the position.
+/// The position that a client states. In JSON: absent, `null`, or the position.
 ///
 /// ```
 /// use messenger_core::{Since, queries::SyncChats};
@@ -25,17 +25,17 @@ pub struct Position(String);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Since {
-    /// It knows nothing of positions, and is told none.
+    /// The client does not use positions, and is given none.
     #[default]
     Unsaid,
-    /// It has none yet.
+    /// The client has no position yet.
     Nowhere,
-    /// It has everything up to here.
+    /// The client has everything up to this position.
     At(Position),
 }
 
 impl Since {
-    /// The position, if it is at one.
+    /// The position, if there is one.
     pub const fn position(&self) -> Option<&Position> {
         match self {
             Self::At(position) => Some(position),
@@ -51,19 +51,19 @@ impl<'de> Deserialize<'de> for Since {
     }
 }
 
-/// What a position stands for.
+/// The contents of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// Which order of commits it is of.
+    /// Identifies the sequence of commit numbers it belongs to.
     pub(crate) history: u64,
     /// The last commit that changed a chat of the person, 0 if none has.
     pub(crate) commit: u64,
-    /// The chat that was changed by it, and its revision then. If the store does not know of that any more, it has lost
-    /// what was committed last, as one does that was restored from a backup.
+    /// The chat changed by that commit, and its revision then. If the store no longer has that change, it has lost its
+    /// latest commits, as a store restored from a backup has.
     pub(crate) newest: Option<(ChatId, Revision)>,
 }
 
-/// The first of the values that are written, so that those of other releases are told apart.
+/// The first of the encoded values, so that positions of other releases are told apart.
 const FORM: u8 = 1;
 
 impl Position {

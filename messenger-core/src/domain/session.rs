@@ -7,28 +7,28 @@ use zeroize::Zeroizing;
 
 use super::{Device, Me, SessionId, Timestamp};
 
-/// One place where a person is logged in.
+/// One log-in of a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Session {
-    /// Its id; the token is told once, at log-in, and is stored by nobody but the client.
+    /// Its id. The token is returned once, at log-in, and only the client keeps it.
     pub id: SessionId,
     /// When the person logged in.
     pub created_at: Timestamp,
-    /// When the session was last used, give or take five minutes.
+    /// When the session was last used, to within five minutes.
     pub last_used_at: Timestamp,
-    /// When it ends if it is not used.
+    /// When it expires if it is not used.
     pub expires_at: Timestamp,
-    /// What it is used on, as the client said at log-in.
+    /// The device it is used on, as the client named it at log-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
-    /// Whether it is the session that asks.
+    /// Whether it is the session of this request.
     pub current: bool,
 }
 
-/// The answer to registering and to logging in.
+/// The result of registering and of logging in.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -36,22 +36,22 @@ pub struct Session {
 pub struct Authenticated {
     /// The account.
     pub user: Me,
-    /// Proves who is calling: `Authorization: Bearer <token>`.
+    /// Authenticates requests: `Authorization: Bearer <token>`.
     pub token: Token,
-    /// When the session ends if it is not used.
+    /// When the session expires if it is not used.
     pub expires_at: Timestamp,
 }
 
-/// A session token: 256 random bits, base64url without padding (43 characters). Stores see its hash only.
+/// A session token: 256 random bits, base64url without padding (43 characters). Stores only receive its hash.
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
-/// The SHA-256 of a token's text. A token is random, so a plain hash can't be searched backwards.
+/// The SHA-256 of a token's text. A token is random, so a plain hash can't be reversed by guessing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl Token {
-    /// The token of 32 random bytes.
+    /// Makes a token of 32 random bytes.
     pub fn from_random(bytes: &[u8; 32]) -> Self {
         Self(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes)))
     }
@@ -61,14 +61,14 @@ impl Token {
         &self.0
     }
 
-    /// What the store keeps of it.
+    /// The hash that the store keeps.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
     }
 }
 
 impl TokenHash {
-    /// The hash of a token as a client sent it.
+    /// Hashes a token as a client sent it.
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_store_is_given_the_sha_256_of_a_tokens_text() {
-        // FIPS 180-4 has this one for an example.
+        // The example of FIPS 180-4.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let hex: String = TokenHash::of("abc").0.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected);

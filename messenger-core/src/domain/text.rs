@@ -19,15 +19,15 @@ pub struct Text<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// What a kind of text must be like.
+/// The rules of a kind of text.
 pub trait TextKind {
-    /// The text as it is kept, or one sentence that says what is wrong with it.
+    /// Returns the text in its stored form, or one sentence that says what is wrong with it.
     fn check<'t>(text: &'t str, limits: &Limits) -> Result<Cow<'t, str>, String>;
 }
 
 /// The name that a person logs in with: `a-z 0-9 _ . -`, kept in lower case.
 pub type Username = Text<kind::Username>;
-/// A mail address: one `@`, no blanks, at most 254 bytes (RFC 5321). Compared without case.
+/// A mail address: one `@`, no blanks, at most 254 bytes (RFC 5321). Compared case-insensitively.
 pub type EmailAddress = Text<kind::EmailAddress>;
 /// The name that others see. One line.
 pub type DisplayName = Text<kind::DisplayName>;
@@ -35,9 +35,9 @@ pub type DisplayName = Text<kind::DisplayName>;
 pub type Title = Text<kind::Title>;
 /// The text of a message.
 pub type MessageBody = Text<kind::MessageBody>;
-/// What a client calls its request, so that a repetition is recognised: 1 to 64 visible ASCII characters.
+/// A client's identifier of its request, by which a repetition is recognised: 1 to 64 visible ASCII characters.
 pub type ClientId = Text<kind::ClientId>;
-/// What a session is used on, as its user said. One line, at most 128 characters.
+/// The device that a session is used on, as its user named it. One line, at most 128 characters.
 pub type Device = Text<kind::Device>;
 
 impl<K: TextKind> Text<K> {
@@ -48,7 +48,7 @@ impl<K: TextKind> Text<K> {
 }
 
 impl<K> Text<K> {
-    /// Text that was checked before, as a store reads it back.
+    /// Wraps text that was checked before, as a store reads it back.
     pub fn trusted(text: impl Into<Box<str>>) -> Self {
         Self { text: text.into(), kind: PhantomData }
     }
@@ -58,7 +58,7 @@ impl<K> Text<K> {
         &self.text
     }
 
-    /// The text in lower case (Unicode), for comparing without case.
+    /// The text in lower case (Unicode), for case-insensitive comparison.
     pub fn folded(&self) -> String {
         self.text.to_lowercase()
     }
@@ -66,25 +66,25 @@ impl<K> Text<K> {
 
 /// The kinds of [`Text`]; they have no values.
 pub mod kind {
-    /// Of a [`Username`](super::Username).
+    /// The kind of a [`Username`](super::Username).
     #[derive(Debug)]
     pub enum Username {}
-    /// Of a [`EmailAddress`](super::EmailAddress).
+    /// The kind of an [`EmailAddress`](super::EmailAddress).
     #[derive(Debug)]
     pub enum EmailAddress {}
-    /// Of a [`DisplayName`](super::DisplayName).
+    /// The kind of a [`DisplayName`](super::DisplayName).
     #[derive(Debug)]
     pub enum DisplayName {}
-    /// Of a [`Title`](super::Title).
+    /// The kind of a [`Title`](super::Title).
     #[derive(Debug)]
     pub enum Title {}
-    /// Of a [`MessageBody`](super::MessageBody).
+    /// The kind of a [`MessageBody`](super::MessageBody).
     #[derive(Debug)]
     pub enum MessageBody {}
-    /// Of a [`ClientId`](super::ClientId).
+    /// The kind of a [`ClientId`](super::ClientId).
     #[derive(Debug)]
     pub enum ClientId {}
-    /// Of a [`Device`](super::Device).
+    /// The kind of a [`Device`](super::Device).
     #[derive(Debug)]
     pub enum Device {}
 }
@@ -201,7 +201,7 @@ impl<K> std::hash::Hash for Text<K> {
     }
 }
 impl<K> fmt::Debug for Text<K> {
-    /// Only the length: what people write and who they are belongs in no log.
+    /// Shows only the length: texts and names of people must not get into logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text({} bytes)", self.text.len())
     }
@@ -212,7 +212,7 @@ impl<K> Serialize for Text<K> {
     }
 }
 impl<'de, K> Deserialize<'de> for Text<K> {
-    /// Text that another node has checked; input from outside is a `String` until it has been parsed.
+    /// Accepts text that another node has checked; input from outside is a `String` until it has been parsed.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<str>::deserialize(deserializer).map(Self::trusted)
     }
@@ -233,7 +233,7 @@ impl<K> utoipa::ToSchema for Text<K> {
     }
 }
 
-/// A password as a person typed it: wiped from memory when dropped, shown by no `Debug`.
+/// A password as a person typed it: wiped from memory when dropped, not shown by `Debug`.
 ///
 /// ```
 /// use messenger_core::Password;
@@ -246,18 +246,18 @@ impl<K> utoipa::ToSchema for Text<K> {
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// The password as it was typed.
+    /// Wraps the password as it was typed.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// Says what is wrong with it as a new password.
+    /// Checks it as a new password; the error says what is wrong with it.
     pub fn check(&self, limits: &Limits) -> Result<(), String> {
         length(&self.0, &limits.password)?;
         if self.0.contains('\0') { Err("may not contain the character NUL".into()) } else { Ok(()) }
     }
 
-    /// The bytes to be hashed.
+    /// The bytes to hash.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -284,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with a text; nothing if it is taken.
+    /// What is wrong with a text; empty if it is accepted.
     fn wrong<K: TextKind>(text: &str) -> String {
         Text::<K>::parse(text, &Limits::default()).err().unwrap_or_default()
     }
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(lengths::<kind::DisplayName>(&limits), (4, 5));
         assert_eq!(lengths::<kind::Title>(&limits), (6, 7));
         assert_eq!(lengths::<kind::MessageBody>(&limits), (8, 9));
-        // These are fixed.
+        // These bounds are fixed.
         assert_eq!(lengths::<kind::ClientId>(&limits), (1, 64));
         assert_eq!(lengths::<kind::Device>(&limits), (1, 128));
     }
@@ -411,7 +411,7 @@ mod tests {
             assert_eq!(check("ü".repeat(count)).is_ok(), fits, "{count}");
         }
         assert!(check("with\0nul".into()).unwrap_err().contains("NUL"));
-        // Blanks are characters like others.
+        // Blanks count like any other character.
         assert!(check(" ".repeat(8)).is_ok());
     }
 

@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// A moment: microseconds since 1970-01-01T00:00:00Z, as every backend stores it.
+/// A point in time: microseconds since 1970-01-01T00:00:00Z, as every backend stores it.
 ///
 /// On the wire it is RFC 3339 in UTC with milliseconds.
 ///
@@ -23,10 +23,10 @@ pub struct Timestamp(i64);
 pub struct InvalidTimestamp;
 
 impl Timestamp {
-    /// 9999-12-31T23:59:59.999999Z: what RFC 3339 can write.
+    /// 9999-12-31T23:59:59.999999Z: the latest time that RFC 3339 can represent.
     const MAX: i64 = 253_402_300_799_999_999;
 
-    /// The moment so many microseconds after 1970, kept within the years 1970 to 9999.
+    /// The time this many microseconds after 1970, clamped to the years 1970 to 9999.
     pub const fn from_micros(micros: i64) -> Self {
         Self(if micros < 0 {
             0
@@ -42,19 +42,19 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment `duration` later.
+    /// The time `duration` later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// The moment `duration` earlier.
+    /// The time `duration` earlier.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long before `self` the moment `earlier` was; zero if it was not.
+    /// The time elapsed since `earlier`; zero if `earlier` is later than `self`.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
@@ -71,8 +71,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Days since 1970-01-01 as year, month and day of the proleptic Gregorian calendar
-/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+/// Converts days since 1970-01-01 to year, month and day of the proleptic Gregorian calendar (Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 const fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_hand_written_calendar_agrees_with_the_library() {
-        // Twice the 400 years after which it repeats itself.
+        // Twice the 400 years after which the calendar repeats.
         let mut date = time::Date::from_ordinal_date(1970, 1).unwrap();
         for days in 0..2 * 146_097 {
             let theirs = (date.year().into(), u8::from(date.month()).into(), date.day().into());

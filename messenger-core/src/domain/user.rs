@@ -10,7 +10,7 @@ use super::{DisplayName, EmailAddress, Timestamp, UserId, Username};
 pub struct User {
     /// Its id.
     pub id: UserId,
-    /// The name it logs in with; of an erased account a name that nobody can take.
+    /// The username, which the person logs in with; for an erased account, a name that nobody can take.
     pub username: Username,
     /// The name that others see.
     pub display_name: DisplayName,
@@ -24,20 +24,20 @@ pub struct User {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Me {
-    /// What everybody sees.
+    /// The public part of the account.
     #[serde(flatten)]
     pub user: User,
     /// The mail address.
     pub email: EmailAddress,
-    /// What the person wants to be told about outside the chat.
+    /// Which notifications the person wants outside the chat.
     pub notifications: Notifications,
 }
 
-/// What a person wants to be told about outside the chat.
+/// Which notifications a person wants outside the chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Notifications {
-    /// Mail for what stayed unread.
+    /// Mail about unread messages.
     pub email: bool,
 }

@@ -16,42 +16,43 @@ use crate::{
     ports::{Budget, Changes, ChatHead, ChatView, MemberChat, Memberships, MessageRecord, StoreErrorKind},
 };
 
-/// Chats read in one step.
+/// Maximum number of chats read in one step.
 const CHATS_AT_ONCE: usize = 50;
-/// Of so many chats as many changes as may be sent of one are sent in all; what is left then is reset.
+/// The changes sent over all chats are at most this many times the limit for one chat; the chats beyond that are reset.
 const CHATS_IN_FULL: u64 = 20;
-/// A client is asked for so many chats at most. Of more it says all that it has.
+/// Maximum number of chats whose revisions the client is asked for. If there are more, it must state the revisions of
+/// all its chats.
 const ASKED_AT_MOST: usize = 10_000;
 
-/// What a client lacks and is still to be sent. Read step by step, so that the memory it takes is bounded.
+/// What a client lacks and has yet to be sent. Read step by step, so that memory use is bounded.
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
-    /// Events to be sent now.
+    /// Events ready to send.
     pub(super) ready: VecDeque<Event>,
-    /// By rising ids, in whose order the store gives out what there is room for.
+    /// Ordered by id, as the store fills the budget in this order.
     behind: VecDeque<Behind>,
-    /// What was told of the first of those, if a part of it was.
+    /// What was already sent of the first of those chats, if part of it was.
     part: Part,
     reset: VecDeque<ChatId>,
     added: VecDeque<ChatId>,
-    /// How often its end is still to be told.
+    /// How many `CaughtUp` events are still to be sent.
     ends: usize,
-    /// How far the client is then, if it is given all that it lacks.
+    /// The client's position at the end, if it is given everything that it lacks.
     position: Option<Position>,
 }
 
-/// What comes of what a client says that it has.
+/// The result of comparing what a client has with the store.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// What it lacks is known.
+    /// It is known what the client lacks.
     Made(CatchUp),
-    /// It has to say what it has of these chats, too.
+    /// The client must also state its revisions of these chats.
     NeedsRevisions(Unnamed),
-    /// Its position says nothing here.
+    /// The client's position is not known to this store.
     UnknownPosition,
 }
 
-/// What is known of what a client has, and what is not.
+/// The chats whose revisions at the client are known, and those whose are not.
 #[derive(Debug)]
 pub(super) struct Unnamed {
     pub(super) known: HashMap<ChatId, Revision>,
@@ -61,18 +62,18 @@ pub(super) struct Unnamed {
 #[derive(Debug, Clone, Copy)]
 struct Behind {
     chat: ChatId,
-    /// What the client has.
+    /// The client's revision.
     since: Revision,
     head: Revision,
-    /// If the person stopped being a member after this, the client is told so.
+    /// If the person stopped being a member after this revision, the client is told so.
     member_at: Revision,
 }
 
-/// Of a chat of which more was missed than one step has room for: what was told so far. A message that is changed
-/// meanwhile comes once more, and is then known to the client.
+/// For a chat whose missed changes do not fit into one step: what was sent so far. A message that is changed in the
+/// meantime is sent once more, and is then already known to the client.
 #[derive(Debug, Default)]
 struct Part {
-    /// All changes up to here, if there were any.
+    /// The last revision that was sent, if any was.
     up_to: Option<Revision>,
     messages: BTreeSet<Seq>,
 }
@@ -84,12 +85,12 @@ impl Behind {
 }
 
 impl CatchUp {
-    /// A client that has missed nothing.
+    /// For a client that has missed nothing.
     pub(super) fn nothing() -> Self {
         Self { ends: 1, ..Self::default() }
     }
 
-    /// A client that lacks what happened in one chat from `since` to `head`, though it was there.
+    /// For a client that lacks the changes of one chat from `since` to `head`, during which the person was a member.
     pub(super) fn one(hub: &Hub, chat: ChatId, since: Revision, head: Revision) -> Self {
         let behind = Behind { chat, since, head, member_at: since };
         if behind.changes() > hub.limits.catch_up as u64 {
@@ -98,26 +99,26 @@ impl CatchUp {
         Self { behind: VecDeque::from([behind]), ..Self::default() }
     }
 
-    /// A client that is to be shown a chat.
+    /// For a client that is to be shown a chat.
     pub(super) fn shown(chat: ChatId) -> Self {
         Self { added: VecDeque::from([chat]), ..Self::default() }
     }
 
-    /// For a client that knows nothing of positions.
+    /// Sends no position: for a client that does not use positions.
     pub(super) fn forget_position(&mut self) {
         self.position = None;
     }
 
-    /// Its end is told once more, because the client has asked once more.
+    /// Sends one more `CaughtUp`, because the client has resumed once more.
     pub(super) fn end_once_more(&mut self) {
         self.ends += 1;
     }
 
-    /// Compares what the client has with the store. If changes have gone out already, older ones can't be sent
-    /// in order any more, and a chat that has them is reset.
+    /// Compares what the client has with the store. If changes have been sent already, older ones can no longer be sent
+    /// in order, and a chat that has such changes is reset.
     ///
-    /// From here on the connection has joined the room of every chat of its person, so what is read later, and what goes to its
-    /// mailbox, leave no gap between them.
+    /// From here on the connection has joined the room of every chat of its person, so there is no gap between what is
+    /// read later and what goes to its mailbox.
     pub(super) async fn plan(
         hub: &Hub,
         link: &Arc<Link>,
@@ -157,7 +158,7 @@ impl CatchUp {
                 plan.added.push_back(chat);
                 continue;
             };
-            // What a client has from elsewhere has no part in the order of what it is told here.
+            // A revision beyond the head, from another store, must not affect the order of what is sent here.
             chat_state.set_snapshot(since.min(head));
             let behind = Behind { chat, since, head, member_at: head };
             let changes = behind.changes();
@@ -176,7 +177,7 @@ impl CatchUp {
         plan
     }
 
-    /// Reads the next step into `ready`; false when all has been sent.
+    /// Reads the next step into `ready`; returns false when everything has been sent.
     pub(super) async fn read_more(&mut self, hub: &Hub, link: &Arc<Link>) -> Result<bool> {
         if !self.behind.is_empty() {
             self.read_changes(hub, link).await?;
@@ -209,13 +210,13 @@ impl CatchUp {
     async fn show(&mut self, hub: &Hub, link: &Arc<Link>, chats: &[ChatId]) -> Result<Vec<Chat>> {
         let (shown, is_all) = hub.show(link, chats).await?;
         if !is_all {
-            // The client would be taken to have it.
+            // With a position, the client would count as having the missing chats.
             self.position = None;
         }
         Ok(shown)
     }
 
-    /// As many chats as there is room for, and a part of one that has more than that. The others stay for later.
+    /// Reads as many chats as fit, and a part of a chat that exceeds the budget alone. The others are left for later.
     async fn read_changes(&mut self, hub: &Hub, link: &Link) -> Result<()> {
         let mut count = fitting(self.behind.iter().take(CHATS_AT_ONCE).map(Behind::changes));
         let budget = Budget { messages: hub.limits.catch_up, bytes: hub.limits.page.bytes() };
@@ -223,7 +224,7 @@ impl CatchUp {
             match hub.store.changes(&self.since(count), budget).await {
                 Ok(read) => break read,
                 Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error.into()),
-                // One of them can't be read for good, which must not keep the client from the others.
+                // One of the chats is permanently unreadable, which must not keep the client from getting the others.
                 Err(_) if count > 1 => count = 1,
                 Err(error) => {
                     if let Some(Behind { chat, .. }) = self.behind.pop_front() {
@@ -245,7 +246,7 @@ impl CatchUp {
                 continue;
             };
             let is_last = !found.truncated;
-            // The first chat always leads further, or what is stored of it does not agree.
+            // Reading the first chat always makes progress, unless its stored data is inconsistent.
             let is_stuck = place == 0 && found.messages.is_empty();
             if !is_last && (is_stuck || self.has_too_much(&found, budget.messages)) {
                 self.reset.push_back(behind.chat);
@@ -265,7 +266,7 @@ impl CatchUp {
         Ok(())
     }
 
-    /// From where on the first chats are read.
+    /// The revisions from which the first chats are read.
     fn since(&self, count: usize) -> Vec<(ChatId, Revision)> {
         let mut since: Vec<_> =
             self.behind.iter().take(count).map(|behind| (behind.chat, behind.since)).collect();
@@ -275,13 +276,13 @@ impl CatchUp {
         since
     }
 
-    /// Whether a chat has grown meanwhile beyond what is sent of one.
+    /// Whether a chat has meanwhile grown beyond what is sent of one chat.
     fn has_too_much(&self, found: &Changes, most: usize) -> bool {
         self.part.messages.len() + found.messages.len() >= most
     }
 
-    /// Makes events of what was read of a chat; false if nothing more of it is to come, because the person was not in
-    /// it from some change on.
+    /// Converts what was read of a chat to events; returns false if no more of it will be sent, because some change
+    /// removed the person.
     fn take(&mut self, found: Changes, behind: Behind, link: &Link) -> Result<bool> {
         let Changes { chat, messages, truncated } = found;
         let events: Vec<Event> = messages
@@ -298,7 +299,8 @@ impl CatchUp {
             self.ready.extend(events);
             return Ok(true);
         };
-        // What was said without the person is not for them, whether or not they have come back.
+        // The client must not receive what happened while the person was not a member, even if they have returned
+        // since.
         let with_them = |event: &Event| event.change().is_some_and(|(_, revision)| revision < removal);
         self.ready.extend(events.into_iter().filter(with_them));
         self.ready.push_back(Event::ChatRemoved { chat_id: chat.id });
@@ -309,8 +311,8 @@ impl CatchUp {
 }
 
 impl Part {
-    /// The revision by which it shows whether the client knows a message that it is told now, where `since` is what it
-    /// came with. From here on it knows it.
+    /// The revision that decides whether the client already knows this message; `since` is the client's revision at the
+    /// resume. From here on the client knows the message.
     fn known(&mut self, message: &MessageRecord, since: Revision) -> Revision {
         self.up_to = Some(message.revision);
         let is_new = self.messages.insert(message.seq);
@@ -318,8 +320,8 @@ impl Part {
     }
 }
 
-/// Adds to what a client has named the chats that are as they were when it had everything `since` then, and answers with
-/// those that are not; `None` if there are too many, or if this store does not know what the client has.
+/// Adds to `named` the unnamed chats that have not changed since the client had everything up to `since`, and returns
+/// those that have; `None` if there are too many, or if this store does not know what the client has.
 fn what_has_changed(
     named: &mut HashMap<ChatId, Revision>,
     memberships: &Memberships,
@@ -345,7 +347,7 @@ fn step(chats: &VecDeque<ChatId>) -> Vec<ChatId> {
     chats.iter().take(CHATS_AT_ONCE).copied().collect()
 }
 
-/// The first of these changes that took the person out after `member_at`.
+/// The first of these changes after `member_at` that removed the person.
 fn removal_of(user: UserId, events: &[Event], member_at: Revision) -> Option<Revision> {
     events.iter().find_map(|event| {
         let Event::ChatUpdated(update) = event else { return None };
@@ -357,8 +359,9 @@ fn removal_of(user: UserId, events: &[Event], member_at: Revision) -> Option<Rev
 }
 
 impl Hub {
-    /// These chats as the client is to be shown them: from then on it has each up to the revision that it was shown.
-    /// Chats that are no longer the person's are left out, and those that can't be read: false if there are any.
+    /// Reads these chats to show them to the client; from then on the client has each of them up to the revision shown.
+    /// Chats that the person is no longer in are left out, and so are unreadable ones: the flag is false if there are
+    /// any.
     pub(super) async fn show(&self, link: &Arc<Link>, chats: &[ChatId]) -> Result<(Vec<Chat>, bool)> {
         let mut is_all = true;
         let mut shown: Vec<Chat> = Vec::with_capacity(chats.len());
@@ -378,7 +381,7 @@ impl Hub {
                     }
                 };
                 match self.enter(link, &head, false) {
-                    // Something was given out between the reading and the entering.
+                    // The room gave out changes between the read and the entering.
                     Entered::Now { since } if since > head.revision => left.push(head.chat),
                     Entered::Now { .. } | Entered::Before => shown.push(chat),
                     Entered::Stale => left.push(head.chat),
@@ -400,7 +403,7 @@ impl Hub {
         Err(Error::unavailable())
     }
 
-    /// These chats as they are read for a person, without those that can't be.
+    /// Reads these chats as the person sees them, without those that can't be read.
     async fn views(&self, user: UserId, chats: &[ChatId], is_all: &mut bool) -> Result<Vec<ChatView>> {
         match self.store.chat_views(user, chats, convert::PREVIEW).await {
             Ok(views) => return Ok(views),
@@ -421,7 +424,7 @@ impl Hub {
     }
 }
 
-/// A client whose connection ended for it would connect again and again, and have no chat at all.
+/// Only logged: if its connection ended for it, the client would reconnect again and again, and get no chat at all.
 fn is_unreadable(chat: ChatId, error: &(dyn std::error::Error + 'static)) {
     tracing::error!(%chat, error, "a chat can't be read");
 }
@@ -434,7 +437,7 @@ mod tests {
         ChatId::from_bytes((n as u128).to_be_bytes())
     }
 
-    /// Of commits 1 to `count`, each of which changed one chat.
+    /// Commits 1 to `count`, each of which changed one chat.
     fn memberships(count: usize) -> Memberships {
         let chat = |n: usize| MemberChat {
             head: ChatHead { chat: id(n), revision: Revision::new(5), peer: None },
@@ -456,7 +459,7 @@ mod tests {
         assert_eq!(what_has_changed(&mut named, &all, &since(2)), Some(vec![id(4), left]));
         let head = Revision::new(5);
         assert_eq!(named, HashMap::from([(id(1), head), (id(2), head), third]));
-        // It need not be asked for what it has said that it has.
+        // The client need not be asked for a chat that it has named.
         named.insert(left, Revision::new(1));
         assert_eq!(what_has_changed(&mut named, &all, &since(4)), Some(vec![]));
     }

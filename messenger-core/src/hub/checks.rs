@@ -1,4 +1,4 @@
-//! What is to be compared with the store, and which topics the bus is to be told of.
+//! What has to be compared with the store, and which topics the bus has to be told of.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -13,19 +13,19 @@ use crate::{
     ports::Topic,
 };
 
-/// What is to be done as soon as can be. While it is being done, what is wanted next gathers, so that a burst of new
-/// connections costs few questions.
+/// Work to do as soon as possible. While it is being done, new requests are collected, so that a burst of new
+/// connections costs few reads.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     wanted: Mutex<Wanted>,
     pub(super) is_wanted: Notify,
-    /// What the bus is to be told: whether a topic is wanted from now on.
+    /// Changes of subscriptions to pass to the bus: whether a topic is wanted from now on.
     topics: Mutex<BTreeMap<Topic, bool>>,
     pub(super) topics_changed: Notify,
     pub(super) presence_wanted: Notify,
 }
 
-/// What is to be compared with the store.
+/// What has to be compared with the store.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     chats: HashSet<ChatId>,
@@ -41,7 +41,7 @@ impl Checks {
         self.is_wanted.notify_one();
     }
 
-    /// What is wanted, in the order of ids.
+    /// Takes what has to be compared, ordered by id.
     pub(super) fn take(&self) -> (Vec<ChatId>, Vec<UserId>) {
         let Wanted { chats, users } = std::mem::take(&mut *lock(&self.wanted));
         let (mut chats, mut users): (Vec<_>, Vec<_>) =
@@ -56,7 +56,7 @@ impl Checks {
         self.topics_changed.notify_one();
     }
 
-    /// Wants a topic no more, unless it is needed after all.
+    /// Unsubscribes a topic, unless it is needed after all.
     pub(super) fn subscribe_if(&self, topic: Topic, is_needed: impl FnOnce() -> bool) {
         let mut topics = lock(&self.topics);
         if !is_needed() {
@@ -66,7 +66,7 @@ impl Checks {
         }
     }
 
-    /// What the bus has not been told yet: topics that are wanted, and those that are not.
+    /// Takes the topics not yet passed to the bus: those to subscribe and those to unsubscribe.
     pub(super) fn take_topics(&self) -> (Vec<Topic>, Vec<Topic>) {
         let topics = std::mem::take(&mut *lock(&self.topics));
         let (wanted, unwanted): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(_, wanted)| *wanted);
@@ -74,7 +74,7 @@ impl Checks {
         (names(wanted), names(unwanted))
     }
 
-    /// The bus could not be told of these; what has been said of them since counts.
+    /// Puts back topics that could not be passed to the bus; later changes of the same topics take precedence.
     pub(super) fn put_back_topics(&self, topics: &[Topic], wanted: bool) {
         let mut waiting = lock(&self.topics);
         for topic in topics {

@@ -1,4 +1,4 @@
-//! Comparing what this node has told with what is stored.
+//! Compares what this node has announced with what is stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,11 +19,12 @@ use crate::{
     ports::{Budget, Changes, ChatRecord, MemberChat, MessageRecord, StoreErrorKind, Topic},
 };
 
-/// What the missed changes that are read at once weigh, in bytes; a chat of which more was missed is skipped.
+/// Maximum weight of the missed changes read at once, in bytes; a chat whose missed changes weigh more is skipped to
+/// its current state.
 const REPAIRED_AT_ONCE: usize = 4 << 20;
 
 impl Hub {
-    /// Compares with the store all that these topics name.
+    /// Requests that everything these topics name is compared with the store.
     pub(super) fn compare(&self, topics: &[Topic]) {
         for topic in topics {
             match topic {
@@ -35,7 +36,7 @@ impl Hub {
         }
     }
 
-    /// Compares with the store, and with presence, all that connections of this node are told of.
+    /// Requests that everything the connections of this node are told of is compared with the store, and with presence.
     pub(super) fn compare_all(&self) {
         let chats: Vec<ChatId> = self.rooms.iter().map(|room| *room.key()).collect();
         let users: Vec<UserId> = self.users.iter().map(|user| *user.key()).collect();
@@ -43,7 +44,7 @@ impl Hub {
         self.checks.presence_wanted.notify_one();
     }
 
-    /// What could not be compared is wanted again. True if that is nothing.
+    /// Compares; what could not be compared is requested again. True if everything was compared.
     pub(super) async fn check(&self, chats: &[ChatId], users: &[UserId]) -> bool {
         let mut all = true;
         for some in chats.chunks(AT_ONCE) {
@@ -66,7 +67,7 @@ impl Hub {
         false
     }
 
-    /// Reads what rooms have not given out yet.
+    /// Reads the changes that rooms have not given out yet.
     async fn check_chats(&self, chats: &[ChatId]) -> Result<()> {
         let most = self.limits.catch_up as u64;
         let (mut behind, mut far_behind) = (Vec::new(), Vec::new());
@@ -94,25 +95,25 @@ impl Hub {
         Ok(())
     }
 
-    /// The room has given out what the store does not have, as after a failover that lost commits. Who was in it
-    /// connects again, and is shown what there is.
+    /// The room has given out changes that the store does not have, as after a failover that lost commits. The
+    /// connections in it are ended; their clients reconnect and are shown the stored state.
     fn give_up(&self, chat: ChatId, room: &Room) {
         tracing::error!(%chat, "a chat has fewer changes than were told of it");
         room.give_up();
         self.close_room(chat);
     }
 
-    /// Answers with those of which more is missing than was thought. What a room is given is all that it lacks, so that
-    /// nobody in it is told a part.
+    /// Returns the chats that lack more changes than expected. A room is given everything that it lacks or nothing, so
+    /// that nobody in it is told only a part.
     async fn repair_some(&self, some: &[Behind]) -> Result<Vec<ChatId>> {
         let mut far_behind = Vec::new();
         let mut left = some.to_vec();
-        // In this order the store gives out what there is room for.
+        // The store fills the budget in this order.
         left.sort_unstable_by_key(|behind| behind.chat);
         while let Some(first) = left.first().map(|behind| behind.chat) {
             let Some(read) = self.read_missed(&left).await? else {
                 if left.len() > 1 {
-                    // One chat that can't be read must not keep the others from being told.
+                    // One unreadable chat must not keep the others from being announced.
                     for one in left.chunks(1) {
                         far_behind.append(&mut Box::pin(self.repair_some(one)).await?);
                     }
@@ -135,7 +136,7 @@ impl Hub {
         Ok(far_behind)
     }
 
-    /// `None` if something of it can't be read for good.
+    /// `None` if some of it is permanently unreadable.
     async fn read_missed(&self, behind: &[Behind]) -> Result<Option<Vec<Changes>>> {
         let since: Vec<_> = behind.iter().map(|behind| (behind.chat, behind.delivered)).collect();
         let budget = Budget { messages: self.limits.catch_up, bytes: REPAIRED_AT_ONCE };
@@ -151,7 +152,7 @@ impl Hub {
         }
     }
 
-    /// False if only the members can say who is to be told what.
+    /// False if the members must be read to decide who is told what.
     fn repair(&self, changes: Changes) -> bool {
         let Some(room) = self.room(changes.chat.id) else { return true };
         let chat = changes.chat.id;
@@ -161,7 +162,7 @@ impl Hub {
         !outcome.unreadable
     }
 
-    /// Too much was missed of this chat to be sent.
+    /// Skips a chat to its current state, because too many of its changes were missed to send them.
     async fn skip(&self, chat: ChatId) -> Result<()> {
         let roster = self.store.roster(chat).await?;
         let skip = |room: Arc<Room>| room.skip_to(&roster, |user| self.links_of(user));
@@ -172,7 +173,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Finds chats that people were added to without this node hearing of it.
+    /// Finds chats that people were added to without this node being told.
     async fn check_users(&self, users: &[UserId]) -> Result<()> {
         for (user, count) in self.store.membership_counts(users).await? {
             let behind = |link: &Arc<Link>| link.lacks_chats(count);
@@ -191,7 +192,7 @@ impl Hub {
             for MemberChat { head, .. } in &memberships.chats {
                 let entered = self.enter(link, head, true);
                 stale |= entered == Entered::Stale;
-                // Perhaps the room has yet to say that the person went and came back.
+                // The room may have yet to announce that the person left and returned.
                 lags |= entered == Entered::Before
                     && self.room(head.chat).is_none_or(|room| room.delivered() < head.revision);
             }
@@ -204,7 +205,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends connections whose session was ended without this node hearing of it.
+    /// Ends connections whose session was ended without this node being told.
     async fn check_sessions(&self, users: &[UserId]) -> Result<()> {
         let links = users.iter().flat_map(|user| self.links_of(*user));
         let with_session = links.filter_map(|link| link.session.map(|session| (link, session)));
@@ -222,7 +223,7 @@ impl Hub {
     }
 }
 
-/// A chat or a person that can't be read must not keep the others from being told.
+/// An unreadable chat or person must not keep the others from being compared.
 fn unless_unavailable(read: Result<()>) -> Result<()> {
     match read {
         Err(error) if !matches!(error, Error::Unavailable(_)) => {
@@ -233,7 +234,7 @@ fn unless_unavailable(read: Result<()>) -> Result<()> {
     }
 }
 
-/// A room that has not given out what the store has.
+/// A room that has not given out all changes that the store has.
 #[derive(Debug, Clone, Copy)]
 struct Behind {
     chat: ChatId,
@@ -241,7 +242,7 @@ struct Behind {
     missed: u64,
 }
 
-/// So many at a time that their changes fit into one call, but one at least.
+/// Splits the rooms into groups whose changes fit into one call; at least one room each.
 fn steps(mut behind: &[Behind]) -> Vec<&[Behind]> {
     let mut steps = Vec::new();
     while !behind.is_empty() {
@@ -252,7 +253,7 @@ fn steps(mut behind: &[Behind]) -> Vec<&[Behind]> {
     steps
 }
 
-/// A change for those who have everything up to `since`; `None` if it can't be read.
+/// Prepares a change for connections that have everything up to `since`; `None` if it can't be read.
 fn read_for(since: Revision, chat: &ChatRecord, message: MessageRecord) -> Option<Arc<Delivery>> {
     let created = message.created_revision;
     let event = convert::event(message, chat, since).inspect_err(|error| {

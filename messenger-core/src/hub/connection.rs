@@ -29,13 +29,13 @@ use crate::{
     tasks,
 };
 
-/// For presence to take a new connection, which waits for it.
+/// How long a new connection waits for presence to record it.
 const ARRIVAL: Duration = Duration::from_secs(1);
-/// For the next part of a resume.
+/// How long events are held back for the next part of a resume.
 const NEXT_PART: Duration = Duration::from_secs(30);
 
 impl Hub {
-    /// Takes in a connection: from now on it is told what happens in the person's chats. `RateLimited` if the person
+    /// Registers a connection: from now on it is told what happens in the person's chats. `RateLimited` if the person
     /// has too many.
     pub(crate) async fn join(self: &Arc<Self>, actor: &Actor) -> Result<Connection> {
         let user = actor.user()?;
@@ -46,7 +46,7 @@ impl Hub {
             actor,
             Mailbox::new(self.settings.mailbox, self.settings.mailbox_bytes),
         ));
-        // Known by its person before the chats are read, so that a chat added meanwhile is not missed.
+        // Registered before the chats are read, so that a chat added in between is not missed.
         if !self.register(&link) {
             return Err(Error::RateLimited(self.settings.ping_interval));
         }
@@ -59,12 +59,12 @@ impl Hub {
             }
         };
         self.enter_all(&link, None, live_from_here).await?;
-        // The session may have ended, and the person may have got into chats, without this node hearing of it.
+        // The session may have ended, or the person may have been added to chats, without this node being told.
         self.checks.want(&[], &[user]);
         let arrived = timeout(ARRIVAL, self.presence.renew(&[link.lease()], self.settings.lease)).await;
         match arrived.unwrap_or_else(|late| Err(PresenceError(late.into()))) {
             Ok(online) => self.announce_online(&online),
-            // Presence is worth less than the connection; the lease is taken with the next renewal.
+            // Presence must not fail the connection; the lease is taken with the next renewal.
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "presence was not taken"),
         }
         connection.hold_back();
@@ -72,7 +72,7 @@ impl Hub {
     }
 }
 
-/// A live connection of a person: what a socket reads its events from. Dropping it ends it.
+/// A live connection of a person, from which a socket reads its events. Dropping it ends the connection.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -92,42 +92,42 @@ pub struct Connection {
     actor: Actor,
     inbox: VecDeque<Item>,
     catch_up: Option<Box<CatchUp>>,
-    /// What the client has by the parts of a resume that is not whole yet.
+    /// What the client has according to the parts of a resume that is not complete yet.
     named: HashMap<ChatId, Revision>,
-    /// The catch-up while its next step is being read: to its end, whether or not anybody waits for it.
+    /// The catch-up while its next step is being read; the read runs to its end, whether or not anybody waits for it.
     reading: Option<AbortOnDropHandle<(Box<CatchUp>, Result<bool>)>>,
     hold: Option<Pin<Box<Sleep>>>,
-    /// Whether the client knows of positions.
+    /// Whether the client uses positions.
     wants_position: bool,
-    /// Whether a change of a chat has gone out.
+    /// Whether a change of a chat has been sent.
     has_told_changes: bool,
     ping: bool,
     ending: Option<Ending>,
 }
 
-/// What a connection is to do next.
+/// What the socket of a connection must do next.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Signal {
     /// Send this event.
     Event(Arc<Delivery>),
-    /// Ask the client to show that it lives, and end the connection if it has not since the last time.
+    /// Ask the client for a sign of life, and end the connection if it has given none since the last ping.
     Ping,
     /// End the connection.
     End(Ending),
 }
 
-/// What comes of [`Connection::resume_since`].
+/// The result of [`Connection::resume_since`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resumed {
-    /// What was missed follows.
+    /// What the client missed follows.
     Begun,
-    /// These chats have changed since the position, or are no longer the person's, and nobody has said what the client has
-    /// of them. It says so with [`Connection::resume`], perhaps in parts; what it does not name, it does not have. What it
-    /// was taken to have of the others is kept until then, as after a part.
+    /// These chats have changed since the position, or the person is no longer in them, and the client has not stated
+    /// its revisions of them. It does so with [`Connection::resume`], possibly in parts; a chat that it does not name,
+    /// it does not have. The revisions already known of the other chats are kept until then, as after a part.
     NeedsRevisions(Vec<ChatId>),
-    /// The position is of another store, or so much has changed that it is of no use: the client says with
-    /// [`Connection::resume`] all that it has. Parts are forgotten.
+    /// The position is from another store, or so much has changed that it is of no use: the client must state the
+    /// revisions of all its chats with [`Connection::resume`]. Earlier parts are discarded.
     UnknownPosition,
 }
 
@@ -155,29 +155,29 @@ impl Connection {
         self.link.id
     }
 
-    /// Whose it is.
+    /// The actor whose connection it is.
     pub const fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// From now on the client has its time to say what it has.
+    /// Starts the time in which the client may resume before events are sent.
     pub(super) fn hold_back(&mut self) {
         if let Some(hold) = &mut self.hold {
             hold.as_mut().reset(Instant::now() + self.hub.settings.resume_grace);
         }
     }
 
-    /// Lets events out. Called with the first request that is not a resume; without one, events are held back for
+    /// Starts sending events. Called with the first request that is not a resume; otherwise events are held back for
     /// [`HubSettings::resume_grace`](super::HubSettings::resume_grace), so that a resume can still come first.
     pub fn go_live(&mut self) {
         self.hold = None;
     }
 
-    /// Sends what was missed, then [`Event::CaughtUp`], then goes on live.
+    /// Sends what the client missed, then [`Event::CaughtUp`], then continues live.
     ///
-    /// `chats` says what the client has. What was missed in these chats follows as events ([`Event::ChatReset`]
-    /// where it is too much), other chats of the person as [`Event::ChatAdded`], and chats that are no longer the
-    /// person's as [`Event::ChatRemoved`]. With `None` there is nothing to catch up on.
+    /// `chats` states what the client has. What it missed in these chats follows as events ([`Event::ChatReset`] where
+    /// it is too much), other chats of the person as [`Event::ChatAdded`], and chats that the person is no longer in as
+    /// [`Event::ChatRemoved`]. With `None` there is nothing to catch up on.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the store can't be read; then nothing has been sent.
@@ -195,10 +195,11 @@ impl Connection {
         Ok(())
     }
 
-    /// The same for a client that is told its position with [`Event::CaughtUp`], and that has everything up to the one it
-    /// was told before; with `None` it has none yet. Of `chats` it has these revisions, whatever the position says: those
-    /// of which it has been told since. It need not name the others, however many there are; those that have changed since
-    /// then without its knowing are asked for.
+    /// Like [`resume`](Self::resume), for a client that uses positions: it is given its position with
+    /// [`Event::CaughtUp`], and has everything up to the one given here; `None` if it has none yet. `chats` states the
+    /// client's revisions of the chats that it was told of since that position; they take precedence over it. It need
+    /// not name its other chats, however many there are; if some have changed since the position, it is asked for its
+    /// revisions of them.
     ///
     /// # Errors
     /// As for [`resume`](Self::resume) and [`resume_part`](Self::resume_part).
@@ -238,7 +239,7 @@ impl Connection {
         since: Option<Checkpoint>,
     ) -> Result<Resumed> {
         chats.extend(self.take_parts());
-        // What is being read says what the client is given, and must not say so after the new plan.
+        // The step being read decides what the client is given, and must not do so after the new plan is made.
         self.end_reading().await?;
         match CatchUp::plan(&self.hub, &self.link, chats, since, self.has_told_changes).await? {
             Plan::Made(mut catch_up) => {
@@ -257,20 +258,20 @@ impl Connection {
         }
     }
 
-    /// Whatever was named is to be named once more.
+    /// The client must name all its chats again.
     fn unknown_position(&mut self) -> Resumed {
         drop(self.take_parts());
         self.await_next_part();
         Resumed::UnknownPosition
     }
 
-    /// Part of what the client has, for one that can't say it at once: the rest follows in more parts, and the last in
-    /// [`resume`](Self::resume). Until then events are held back, for 30 s after each part. A chat that is named twice
-    /// is taken as it was named first.
+    /// Takes a part of the client's revisions, for a client that can't send them all at once: the rest follows in more
+    /// parts, and the last in [`resume`](Self::resume). Until then events are held back, for 30 s after each part. For
+    /// a chat that is named twice, the first revision counts.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a person's connections to this node have named more than 100,000 chats;
-    /// [`Error::Unavailable`] if all connections together have named too many. Then the parts are forgotten.
+    /// [`Error::Unavailable`] if all connections together have named too many. Then the parts are discarded.
     pub fn resume_part(&mut self, chats: HashMap<ChatId, Revision>) -> Result<()> {
         for (chat, revision) in chats {
             self.named.entry(chat).or_insert(revision);
@@ -287,16 +288,16 @@ impl Connection {
     }
 
     fn take_parts(&mut self) -> HashMap<ChatId, Revision> {
-        // Nothing is never too much.
+        // Zero chats never exceed the limit.
         let _ = self.hub.has_named(&self.link, 0);
         std::mem::take(&mut self.named)
     }
 
-    /// Watches the presence of these people, and answers with what it is now.
+    /// Watches the presence of these people, and returns their current presence.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many; what the host's policy says of `WatchPresence`; [`Error::Unavailable`].
-    /// Then none of them is watched who was not before.
+    /// [`Error::Invalid`] if they are too many; the error of the host's policy for `WatchPresence`;
+    /// [`Error::Unavailable`]. Then nobody is watched who was not watched before.
     pub async fn watch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         self.hub.policy.allow(&self.actor, "WatchPresence").await?;
         self.hub.check_presence_users(users)?;
@@ -307,13 +308,13 @@ impl Connection {
         let present = present.inspect_err(|_| self.hub.unwatch_asked(&self.link, &new))?;
         let mut link_state = self.link.state();
         for presence in &present {
-            // What is said from now on is news only if it differs from this answer.
+            // From now on presence is only announced if it differs from this answer.
             if let Some(watch) = link_state.watched.get_mut(&presence.user_id) {
                 watch.online = Some(presence.online);
             }
         }
         drop(link_state);
-        // What waits for the client may be of a time before this answer: behind it the answer is news once more.
+        // Events queued for the client may be older than this answer: the answer is sent again after them.
         for presence in present.iter().filter(|presence| new.contains(&presence.user_id)) {
             let delivery = Arc::new(Delivery::new(Event::PresenceChanged(*presence)));
             self.link.mailbox.push(Item::of(&delivery));
@@ -321,11 +322,10 @@ impl Connection {
         Ok(present)
     }
 
-    /// Watches these people no longer, and answers with what their presence is now. The other side of a direct chat
-    /// is watched all the same.
+    /// Stops watching these people, and returns their current presence. The peer of a direct chat is still watched.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they are too many; what the host's policy says of `UnwatchPresence`;
+    /// [`Error::Invalid`] if they are too many; the error of the host's policy for `UnwatchPresence`;
     /// [`Error::Unavailable`].
     pub async fn unwatch(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         self.hub.policy.allow(&self.actor, "UnwatchPresence").await?;
@@ -334,7 +334,7 @@ impl Connection {
         self.hub.presence_of(users).await
     }
 
-    /// What is to be done next. Dropping the future loses nothing.
+    /// Waits for the next signal. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Signal {
         loop {
             if let Some(signal) = self.try_next() {
@@ -357,7 +357,7 @@ impl Connection {
         }
     }
 
-    /// What is to be done next, if that is known without waiting: so that what is there goes out together.
+    /// The next signal, if there is one without waiting: so that available events are sent together.
     pub fn try_next(&mut self) -> Option<Signal> {
         if let Some(found) = self.link.mailbox.take_urgent() {
             self.ping |= found.ping;
@@ -382,7 +382,7 @@ impl Connection {
                 Some(Item::Event(delivery, since)) => self.event(delivery, since),
                 Some(Item::Removed(chat, revision)) => self.removed(chat, revision),
                 Some(Item::Show(chat, revision)) => self.shown(chat, revision),
-                // The rest of what the node had to say has gone out.
+                // The remaining events of the node have been sent.
                 None => return self.ending.map(Signal::End),
             };
             match told {
@@ -405,14 +405,14 @@ impl Connection {
         self.link.mailbox.poll_take(&mut self.inbox, self.hold.is_some(), task)
     }
 
-    /// What the client is told of an event, which follows the change `since` if it is one of a chat.
+    /// Decides what the client is told of an event; a change of a chat follows the change `since`.
     fn event(&mut self, delivery: Arc<Delivery>, since: Revision) -> Emit {
         match delivery.event() {
             Event::PresenceChanged(Presence { user_id, online, .. }) => {
                 let is_news = self.link.is_news(*user_id, *online);
                 if is_news { Emit::Now(delivery) } else { Emit::Nothing }
             }
-            // What is not part of the order of changes is told to those who have the chat.
+            // Ephemeral events are sent only to clients that have the chat.
             Event::Typing(Typing { chat_id, .. })
             | Event::ReadMoved(MarkMove { chat_id, .. })
             | Event::DeliveredMoved(MarkMove { chat_id, .. }) => match self.link.delivered(*chat_id) {
@@ -426,14 +426,14 @@ impl Connection {
         }
     }
 
-    /// A change is told if it follows what the client has.
+    /// A change is sent if it directly follows what the client has.
     fn change(&mut self, delivery: Arc<Delivery>, chat: ChatId, since: Revision, revision: Revision) -> Emit {
         let mut link_state = self.link.state();
         let Some(chat_state) = link_state.chats.get_mut(&chat) else { return Emit::Nothing };
         let Some(has) = chat_state.delivered().filter(|has| revision > *has) else { return Emit::Nothing };
         if since > has {
             drop(link_state);
-            // Must not happen, and is made good for: to leave something out would be worse.
+            // Must not happen, and is repaired by reading: leaving changes out would be worse.
             tracing::error!(%chat, %has, %since, "changes of a chat are missing in a mailbox");
             return Emit::Later(Item::Show(chat, revision));
         }
@@ -454,7 +454,7 @@ impl Connection {
     fn removed(&self, chat: ChatId, revision: Revision) -> Emit {
         let mut link_state = self.link.state();
         let Some(chat_state) = link_state.chats.get_mut(&chat) else { return Emit::Nothing };
-        // One that the client was given later is of a time after this removal.
+        // If the client was given the chat after this removal, the removal is outdated.
         let had_it = chat_state.snapshot() < revision && chat_state.delivered().is_some();
         if had_it {
             chat_state.forget();
@@ -484,7 +484,7 @@ impl Connection {
         self.end_reading().await
     }
 
-    /// Waits until the step is read that is being read. Dropping the future loses nothing.
+    /// Waits until the step being read is complete. Dropping the future loses nothing.
     async fn end_reading(&mut self) -> Result<()> {
         let Some(reading) = &mut self.reading else { return Ok(()) };
         let read = reading.await;
@@ -496,8 +496,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Shows a chat that is new to the client. If it is not, what the client lacks of it is sent; if it is no longer
-    /// the person's, the word of that waits behind this.
+    /// Shows a chat that is new to the client. If the client has it already, what it lacks of it is sent; if the person
+    /// is no longer in it, the removal is queued behind this item.
     fn showing(&self, chat: ChatId, revision: Revision) -> CatchUp {
         match self.link.delivered(chat) {
             Some(has) => CatchUp::one(&self.hub, chat, has, revision),
@@ -506,13 +506,13 @@ impl Connection {
     }
 }
 
-/// What comes of something that waits for a connection.
+/// What to do with a queued item.
 enum Emit {
-    /// The client is told this.
+    /// Send this to the client.
     Now(Arc<Delivery>),
-    /// It knows, or it is none of its business.
+    /// Skip it: the client knows it already, or it does not concern the client.
     Nothing,
-    /// Something has to be read first, when this is the first in the queue.
+    /// Something must be read first, when this is the first in the queue.
     Later(Item),
 }
 

@@ -10,7 +10,7 @@ use crate::{
     ports::Hint,
 };
 
-/// An event on its way to many connections, with its bytes in each protocol once somebody has encoded them.
+/// An event for delivery to many connections, with its bytes in each protocol once they are encoded.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -29,32 +29,34 @@ pub struct Delivery {
     frames: [OnceLock<Bytes>; FrameEncoder::SHARED],
 }
 
-/// What is known of a change that was read from the store.
+/// Details of a change that was read from the store.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Read {
-    /// The change that made its message.
+    /// The revision that created its message.
     pub(super) created: Revision,
-    /// It was read for those who had everything up to here; a message that has changed several times since comes once.
+    /// It was read for connections that had everything up to here; a message that has changed several times since then
+    /// comes once.
     pub(super) since: Revision,
 }
 
 /// Encodes events for the sockets of one protocol. It belongs in a `static`: an event keeps the bytes of each encoder,
-/// which is known by what it is and not by a number, so no socket is ever given the bytes of another protocol.
+/// and an encoder is referred to by its `static` and not by a number, so no socket is ever given the bytes of another
+/// protocol.
 ///
-/// The first [`SHARED`](Self::SHARED) encoders of a process that are used encode each event once, for all sockets.
-/// Others work as well, but encode for each socket anew.
+/// The first [`SHARED`](Self::SHARED) encoders used in a process encode each event once, for all sockets. Others work
+/// as well, but encode for each socket anew.
 #[derive(Debug)]
 pub struct FrameEncoder {
     encode: fn(&Event) -> Bytes,
-    /// Where the bytes are kept of each event; dealt out with the first use.
+    /// The slot in which an event keeps this encoder's bytes; assigned on first use.
     slot: OnceLock<usize>,
 }
 
 impl FrameEncoder {
-    /// How many encoders of a process share what they have encoded.
+    /// How many encoders of a process share their encoded bytes.
     pub const SHARED: usize = 4;
 
-    /// Encodes with this function.
+    /// Makes an encoder of this function.
     pub const fn new(encode: fn(&Event) -> Bytes) -> Self {
         Self { encode, slot: OnceLock::new() }
     }
@@ -74,12 +76,12 @@ impl FrameEncoder {
 }
 
 impl Delivery {
-    /// An event that nobody has encoded yet.
+    /// Wraps an event that is not encoded yet.
     pub fn new(event: Event) -> Self {
         Self::of_hint(Arc::new(Hint::Event(event)))
     }
 
-    /// The event of a hint; of one that is none, that all is up to date.
+    /// The event of a hint; for a hint without an event, [`Event::CaughtUp`].
     pub(super) fn of_hint(hint: Arc<Hint>) -> Self {
         Self { hint, read: None, frames: Default::default() }
     }
@@ -88,8 +90,8 @@ impl Delivery {
         Self { read: Some(read), ..Self::new(event) }
     }
 
-    /// The same for a client that was given the whole chat up to `given`, and was then told all changes up to `told`: a
-    /// message that is new to others may be known to it.
+    /// The same delivery for a client that was given the whole chat up to `given`, and was then told all changes up to
+    /// `told`: a message that is new to others may be known to this client.
     pub(super) fn for_one_who_has(self: Arc<Self>, given: Revision, told: Revision) -> Arc<Self> {
         match (self.event(), self.read) {
             (Event::MessageCreated(change), Some(Read { created, since }))
@@ -111,7 +113,7 @@ impl Delivery {
         }
     }
 
-    /// Gives the event's bytes in a protocol, encoded by the first who asks and shared with all others.
+    /// Returns the event's bytes in a protocol, encoded on first use and then shared.
     pub fn frame(&self, encoder: &'static FrameEncoder) -> Bytes {
         match self.frames.get(encoder.slot()) {
             Some(frame) => frame.get_or_init(|| (encoder.encode)(self.event())).clone(),
@@ -145,7 +147,7 @@ mod tests {
             let frames = ENCODERS.each_ref().map(|encoder| delivery.frame(encoder));
             assert_eq!(frames, [&b"one"[..], b"two", b"three", b"four", b"five", b"six"]);
         }
-        // Other tests of this process may have taken some of the places.
+        // Other tests of this process may have taken some of the slots.
         let encoded = TIMES.each_ref().map(|times| times.load(Ordering::Relaxed));
         assert!(encoded.iter().all(|times| [1, 3].contains(times)), "{encoded:?}");
         assert!(encoded.iter().filter(|times| **times == 1).count() <= FrameEncoder::SHARED, "{encoded:?}");

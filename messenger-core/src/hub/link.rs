@@ -14,7 +14,7 @@ use crate::{
     ports::Lease,
 };
 
-/// A connection as the hub knows it.
+/// The hub's record of a connection.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) id: ConnectionId,
@@ -23,48 +23,48 @@ pub(super) struct Link {
     pub(super) mailbox: Mailbox,
     /// Microseconds since 1970; `i64::MAX` if never.
     expires_at: AtomicI64,
-    /// The [count](crate::ports::UserRecord::memberships) at which this connection was let into all chats of its
+    /// The [count](crate::ports::UserRecord::memberships) at which this connection joined the rooms of all chats of its
     /// person, or `ENTERING`.
     memberships: AtomicU64,
-    /// Chats named in the parts of a resume that is not whole yet.
+    /// How many chats were named in the parts of a resume that is not complete yet.
     named: AtomicUsize,
     state: Mutex<LinkState>,
 }
 
-/// What the hub has of this connection in its rooms and among its watchers.
+/// The state of this connection in rooms and as a watcher.
 #[derive(Debug, Default)]
 pub(super) struct LinkState {
     pub(super) chats: HashMap<ChatId, ChatState, BuildHasherDefault<IdHasher>>,
-    /// People whose comings and goings are told.
+    /// People whose presence the client is told.
     pub(super) watched: HashMap<UserId, Watch>,
-    /// Once the connection is gone, nothing may be entered any more.
+    /// Once the connection is gone, it may join no more rooms.
     pub(super) gone: bool,
 }
 
-/// Why a person is watched, and what was told of them.
+/// Why a person is watched, and what the client was last told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Watch {
-    /// The other side of a direct chat.
+    /// The person is the peer of a direct chat.
     pub(super) peer: bool,
-    /// The client has asked for it.
+    /// The client has asked to watch the person.
     pub(super) asked: bool,
-    /// Whether the person was there when the client was last told.
+    /// Whether the person was online when the client was last told.
     pub(super) online: Option<bool>,
 }
 
 /// A connection's state in a chat: whether it has joined the [room](super::room::Room), and what its client has.
 ///
-/// The room is ahead of the client: what waits in the mailbox lies between the two.
+/// The room is ahead of the client by what waits in the mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChatState {
-    // Revisions, or `NONE`. As options they would take twice the memory.
+    // Revisions, or `NONE`. Options would take twice the memory.
     member_at: u64,
     snapshot: u64,
     delivered: u64,
 }
 
 impl Link {
-    /// No count of memberships is as high.
+    /// No count of memberships is this high.
     const ENTERING: u64 = u64::MAX;
 
     pub(super) fn new(id: ConnectionId, user: UserId, actor: &Actor, mailbox: Mailbox) -> Self {
@@ -97,15 +97,16 @@ impl Link {
         self.expires_at.fetch_max(expires_at.as_micros(), Ordering::Relaxed);
     }
 
-    /// Whether the person has got into chats after this connection was let into all there were. While it is being let
-    /// in for the first time it lacks none: to be shown what it is about to have could fill its mailbox.
+    /// Whether the person was added to chats after this connection joined the rooms of all chats there were. While it
+    /// joins them for the first time it lacks none: showing chats that the client is about to receive could fill its
+    /// mailbox.
     pub(super) fn lacks_chats(&self, memberships: u64) -> bool {
         self.memberships.load(Ordering::Relaxed) < memberships
     }
 
     pub(super) fn has_entered(&self, memberships: u64) {
         let latest = |known| Some(if known == Self::ENTERING { memberships } else { memberships.max(known) });
-        // The update is never refused.
+        // The closure always returns a value, so the update never fails.
         let _ = self.memberships.fetch_update(Ordering::Relaxed, Ordering::Relaxed, latest);
     }
 
@@ -113,7 +114,7 @@ impl Link {
         self.named.load(Ordering::Relaxed)
     }
 
-    /// Answers with how many were named before.
+    /// Returns how many chats were named before.
     pub(super) fn has_named(&self, chats: usize) -> usize {
         self.named.swap(chats, Ordering::Relaxed)
     }
@@ -122,30 +123,31 @@ impl Link {
         lock(&self.state)
     }
 
-    /// What the client has of a chat.
+    /// The client's revision of a chat.
     pub(super) fn delivered(&self, chat: ChatId) -> Option<Revision> {
         self.state().chats.get(&chat)?.delivered()
     }
 
-    /// Whether it is news to the client that this person has come or gone; from now on it is none.
+    /// Whether the client has yet to be told that this person is online or offline; from now on it counts as told.
     pub(super) fn is_news(&self, user: UserId, online: bool) -> bool {
         let mut link_state = self.state();
         link_state.watched.get_mut(&user).is_some_and(|watch| watch.online.replace(online) != Some(online))
     }
 
-    /// The client has been given the whole chat up to here.
+    /// Records that the client has been given the whole chat up to this revision.
     pub(super) fn set_snapshot(&self, chat: ChatId, revision: Revision) {
         self.state().chats.entry(chat).or_default().set_snapshot(revision);
     }
 
-    /// The client does not have the chat any more.
+    /// Records that the client no longer has the chat.
     pub(super) fn forget(&self, chat: ChatId) {
         self.state().chats.entry(chat).or_default().forget();
     }
 }
 
 impl LinkState {
-    /// Whether the connection has joined the room of the chat, and what was read of it at `revision` is no older than that.
+    /// Whether the connection has joined the room of the chat, and data of the chat read at `revision` is no older than
+    /// that.
     pub(super) fn has_joined_since(&self, chat: ChatId, revision: Revision) -> bool {
         let member_at = self.chats.get(&chat).and_then(|chat_state| chat_state.member_at());
         member_at.is_some_and(|member_at| member_at <= revision)
@@ -159,13 +161,13 @@ impl ChatState {
         self.member_at != Self::NONE
     }
 
-    /// If it has joined: the latest change at which the person is known to be a member. What the room has to say of
-    /// their membership before that is over.
+    /// The latest revision at which the person is known to be a member, if the connection has joined. Earlier changes
+    /// of their membership in the room no longer apply.
     pub(super) fn member_at(self) -> Option<Revision> {
         self.has_joined().then(|| Revision::new(self.member_at))
     }
 
-    /// Joins, or stays, for one who is a member at `revision`.
+    /// Joins, or stays, with the person a member at `revision`.
     pub(super) fn join(&mut self, revision: Revision) {
         self.member_at = self.member_at().map_or(revision, |known| known.max(revision)).get();
     }
@@ -183,7 +185,7 @@ impl ChatState {
         self.delivered = revision.get();
     }
 
-    /// Up to here the client was given the whole chat, and not change by change.
+    /// The client was given the whole chat, not single changes, up to this revision.
     pub(super) const fn snapshot(self) -> Revision {
         Revision::new(self.snapshot)
     }
@@ -209,14 +211,14 @@ pub(super) fn leases(group: &Mutex<Vec<Arc<Link>>>) -> Vec<Lease> {
     lock(group).iter().map(|link| link.lease()).collect()
 }
 
-/// Takes the random part of an id for its hash. Only for ids that this side has made: those of strangers could be chosen
-/// to be alike.
+/// Uses the random part of an id as its hash. Only for ids generated by this service: strangers could choose ids that
+/// collide.
 #[derive(Debug, Default)]
 pub(super) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
-        // The last bytes of a UUIDv7 are random, those before them in part.
+        // The last bytes of a UUIDv7 are random; those before them are only partly random.
         if let Some(last) = bytes.last_chunk() {
             self.0 = u64::from_be_bytes(*last);
         }
@@ -243,7 +245,7 @@ mod tests {
         let hashes: Vec<u64> = (0..1000)
             .map(|_| BuildHasherDefault::<IdHasher>::default().hash_one(context.id::<crate::Chat>()))
             .collect();
-        // A table goes by the lowest bits, and tells apart what is in one bucket by the highest.
+        // A hash table uses the lowest bits for the bucket, and the highest to tell entries of a bucket apart.
         let lowest: HashSet<u64> = hashes.iter().map(|hash| hash & 0xff).collect();
         let highest: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
         assert!(lowest.len() > 200 && highest.len() > 20, "{} and {}", lowest.len(), highest.len());

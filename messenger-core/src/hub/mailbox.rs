@@ -10,18 +10,18 @@ use std::{
 use super::Delivery;
 use crate::domain::{ChatId, Revision};
 
-/// LinkState that an empty queue keeps: most of what comes, comes a little at a time.
+/// Capacity that an empty queue keeps: items usually come a few at a time.
 const KEPT: usize = 16;
 
-/// What waits for one connection. Bounded: when it is full the connection ends, so that nobody else waits for it
-/// and nothing is left out in silence.
+/// The events that wait for one connection. Bounded: when it is full the connection ends, so that nobody else waits for
+/// it and nothing is dropped in silence.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
     capacity: usize,
-    /// Of all that waits, as far as texts make it long.
+    /// Maximum number of bytes of all items, counting only texts.
     most_bytes: usize,
-    /// Whether there is a ping or an ending that has not been looked at.
+    /// Whether there is a ping or an ending that has not been handled.
     urgent: AtomicBool,
 }
 
@@ -34,24 +34,24 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// One thing that waits for a connection.
+/// One item that waits for a connection.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    /// An event, as everybody gets it; a change of a chat, with the revision of the change before it.
+    /// An event, the same for everybody; for a change of a chat, with the revision of the preceding change.
     Event(Arc<Delivery>, Revision),
-    /// The client is to be shown the chat as it is, at this revision or later: when it is its turn, it is read.
+    /// The client is to be shown the chat, at this revision or later: it is read when this item is reached.
     Show(ChatId, Revision),
-    /// The person is a member no longer, by this change.
+    /// The person is no longer a member, by this change.
     Removed(ChatId, Revision),
 }
 
 impl Item {
-    /// An event that is no change of a chat.
+    /// Wraps an event that is no change of a chat.
     pub(super) fn of(delivery: &Arc<Delivery>) -> Self {
         Self::Event(Arc::clone(delivery), Revision::ZERO)
     }
 
-    /// Bytes of text in it, which is what can be long.
+    /// The bytes of text in it; only texts can be long.
     fn text(&self) -> usize {
         match self {
             Self::Event(delivery, _) => delivery.event().text().map_or(0, str::len),
@@ -60,19 +60,20 @@ impl Item {
     }
 }
 
-/// Why a connection is ended from this side.
+/// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The node stops; connect again, to another.
+    /// The node is stopping; the client must connect to another node.
     GoingAway,
     /// The session was ended or has expired.
     SessionEnded,
-    /// The connection reads too slowly, or something it should get could not be read: connect again and resume.
+    /// The connection reads too slowly, or something for it could not be read: the client must connect again and
+    /// resume.
     TooFarBehind,
 }
 
-/// What a connection finds in its mailbox.
+/// What was found in a mailbox.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) ping: bool,
@@ -86,14 +87,14 @@ impl Mailbox {
         Self { state: Mutex::default(), capacity, most_bytes, urgent: AtomicBool::new(false) }
     }
 
-    /// Puts something in, or ends the connection if there is no room.
+    /// Adds an item, or ends the connection if there is no room.
     pub(super) fn push(&self, item: Item) {
         let mut state = self.lock();
         if state.ending.is_some() {
             return;
         }
         let bytes = state.bytes + item.text();
-        // One text may be longer than all that may wait.
+        // A single text may exceed the limit.
         let is_full = state.items.len() >= self.capacity || (bytes > self.most_bytes && state.bytes > 0);
         if is_full {
             (state.items, state.bytes) = (VecDeque::new(), 0);
@@ -107,7 +108,7 @@ impl Mailbox {
         wake(state);
     }
 
-    /// Asks the connection to show that it lives.
+    /// Requests a sign of life from the client.
     pub(super) fn ping(&self) {
         let mut state = self.lock();
         state.ping = true;
@@ -115,7 +116,7 @@ impl Mailbox {
         wake(state);
     }
 
-    /// Ends the connection; what waits is still sent if the node goes away, and dropped otherwise.
+    /// Ends the connection; queued items are still sent if the node is going away, and dropped otherwise.
     pub(super) fn end(&self, ending: Ending) {
         let mut state = self.lock();
         if state.ending.is_none() {
@@ -125,15 +126,15 @@ impl Mailbox {
         }
     }
 
-    /// What does not wait for its turn behind events, if there is something new.
+    /// Takes new pings and endings, which do not wait behind events.
     pub(super) fn take_urgent(&self) -> Option<Found> {
-        // Costs next to nothing, because it is asked before every event.
+        // A cheap check, because it runs before every event.
         if !self.urgent.load(Ordering::Relaxed) {
             return None;
         }
         let mut state = self.lock();
         self.urgent.store(false, Ordering::Relaxed);
-        // A node that goes away says first what it had to say.
+        // A node that goes away sends its queued events first.
         let ending = state.ending.filter(|ending| *ending != Ending::GoingAway);
         Some(Found { ping: std::mem::take(&mut state.ping), ending })
     }
@@ -147,9 +148,9 @@ impl Mailbox {
         state.items.len() * 2 >= self.capacity || state.bytes * 2 >= self.most_bytes
     }
 
-    /// Moves what waits into `inbox`, which is empty. Pending while there is nothing.
+    /// Moves the queued items into `inbox`, which is empty. Pending while there are none.
     ///
-    /// With `hold`, events stay where they are, and only pings and endings are found; it is also ready when
+    /// With `hold`, events stay queued, and only pings and endings are returned; it is also ready when the mailbox is
     /// [half full](Self::is_half_full).
     pub(super) fn poll_take(
         &self,
@@ -161,7 +162,7 @@ impl Mailbox {
         let overdue = hold && self.is_half(&state);
         let nothing = (state.items.is_empty() || hold) && !overdue && !state.ping && state.ending.is_none();
         if nothing {
-            // What a burst took is given back once there is nothing more of it.
+            // Frees the memory of a burst once the burst is over.
             shrink(inbox);
             shrink(&mut state.items);
             if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
@@ -170,7 +171,7 @@ impl Mailbox {
             return Poll::Pending;
         }
         if !hold && !state.items.is_empty() {
-            // The two queues change places, so that a burst that goes on allocates once.
+            // Swaps the two queues, so that a continuing burst allocates only once.
             std::mem::swap(inbox, &mut state.items);
             state.bytes = 0;
         }
@@ -178,19 +179,19 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing here panics while it holds the lock, and a queue is whole after each step.
+        // Nothing here panics while it holds the lock, and the queue is consistent after each step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Gives the memory of an empty queue back, unless it is little.
+/// Frees the memory of an empty queue, unless it is little.
 fn shrink(queue: &mut VecDeque<Item>) {
     if queue.is_empty() && queue.capacity() > KEPT {
         *queue = VecDeque::new();
     }
 }
 
-/// Wakes after the lock is released, or the woken task would wait for it at once.
+/// Wakes the task after releasing the lock, or the woken task would wait for it at once.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);

@@ -1,11 +1,11 @@
-//! Real time: who is connected to this node, and what they are told.
+//! Real time: which connections this node has, and what they are told.
 //!
-//! The bus is a hint and the store is the truth. A room for each chat that a local connection is in
-//! keeps the last change it gave out; what is missing is read from the store, and a sweep compares all rooms with
-//! the store every few seconds, so that what a bus has lost arrives late, in order, once.
+//! The bus is a hint and the store is the truth. There is a room for each chat that a local connection is in; it keeps
+//! the last change that it gave out. What is missing is read from the store, and a sweep compares all rooms with the
+//! store every few seconds, so that what the bus has lost arrives late, in order, once.
 //!
-//! What a connection is told of a chat is decided by what its own client has: a room gives out changes, and each
-//! connection takes from them the ones that follow what it was told last.
+//! What a connection is told of a chat depends only on what its own client has: a room gives out changes, and each
+//! connection takes those that follow what it was told last.
 
 mod bounds;
 mod catch_up;
@@ -64,8 +64,8 @@ use crate::{
     },
 };
 
-/// Chats that the connections of one person to this node may have named in parts of resumes that are not whole yet, and
-/// those of all people: some 3 MB and 30 MB.
+/// How many chats the connections of one person to this node may have named in parts of incomplete resumes, and those
+/// of all people: some 3 MB and 30 MB.
 const NAMED_BY_ONE: usize = 100_000;
 const NAMED_IN_ALL: usize = 1_000_000;
 
@@ -87,16 +87,16 @@ pub(crate) struct Hub {
     /// All connections, in as many groups as there are seconds between two pings.
     wheel: Box<[Mutex<Vec<Arc<Link>>>]>,
     open: AtomicUsize,
-    /// Chats named in the parts of resumes that are not whole yet.
+    /// How many chats are named in the parts of incomplete resumes.
     named: AtomicUsize,
     checks: Checks,
     departed: Mutex<Vec<Lease>>,
-    /// Whose leases were given back in the last [`HubSettings::offline_grace`].
+    /// People whose leases were returned in the last [`HubSettings::offline_grace`].
     departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
     outgoing: Outgoing,
 }
 
-/// What a hub is made of.
+/// The components of a hub.
 pub(crate) struct HubParts {
     pub(crate) node: NodeId,
     pub(crate) store: Arc<dyn Store>,
@@ -110,7 +110,7 @@ pub(crate) struct HubParts {
 }
 
 impl Hub {
-    /// With the queue of what the other nodes are to be told.
+    /// Makes a hub, and the queue of messages to the other nodes.
     pub(crate) fn new(parts: HubParts) -> (Self, mpsc::Receiver<Vec<BusMessage>>) {
         let HubParts { node, store, presence, bus, policy, context, limits, .. } = parts;
         let HubParts { mut settings, session_lifetime, .. } = parts;
@@ -147,7 +147,7 @@ impl Hub {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// False if the person has as many connections as they may have.
+    /// Registers a connection; false if the person has the maximum number of connections.
     fn register(&self, link: &Arc<Link>) -> bool {
         let mut links = self.users.entry(link.user).or_default();
         if links.len() >= self.settings.connections_of_one.max(1) {
@@ -165,9 +165,9 @@ impl Hub {
         true
     }
 
-    /// Lets the connection join the rooms of all its person's chats. Then `begin` says what its client has of
-    /// them; it is told of each chat a revision, at which the person was a member, and after which the connection gets
-    /// everything.
+    /// Lets the connection join the rooms of all its person's chats. Then `begin` determines what its client has of
+    /// them; for each chat it is given a revision at which the person was a member, and after which the connection
+    /// receives every change.
     async fn enter_all<T>(
         &self,
         link: &Arc<Link>,
@@ -197,26 +197,26 @@ impl Hub {
         Err(Error::unavailable())
     }
 
-    /// Lets the connection of one who is a member at `head` join a room; with `show`, its client is to be shown
+    /// Lets the connection of a person who is a member at `head` join a room; with `show`, its client is to be shown
     /// the chat.
     fn enter(&self, link: &Arc<Link>, head: &ChatHead, show: bool) -> Entered {
         if let Some(peer) = head.peer {
             self.watch_peer(link, peer);
         }
-        // Without a look at the room, because this is the rule when a client resumes.
+        // Does not look at the room, because this is the usual case when a client resumes.
         if link.state().chats.get(&head.chat).is_some_and(|chat_state| chat_state.has_joined()) {
             return Entered::Before;
         }
         let entered = self.in_room(head.chat, head.revision, |room| room.enter(link, head.revision, show));
         if entered == Entered::Gone {
-            // It may have been made for this one.
+            // The room may have been made for this connection.
             self.close_room(head.chat);
         }
         entered
     }
 
-    /// Does something in the room of a chat, which is made if it is not there: one that has given out all up to
-    /// `delivered`. Under the map's lock, or the room could be closed meanwhile for being empty.
+    /// Runs `act` in the room of a chat, which is created, with everything up to `delivered` given out, if it does not
+    /// exist. Runs under the map's lock, or the room could be closed in the meantime for being empty.
     fn in_room<T>(&self, chat: ChatId, delivered: Revision, act: impl FnOnce(&Room) -> T) -> T {
         let mut made = false;
         let room = self.rooms.entry(chat).or_insert_with(|| {
@@ -244,7 +244,7 @@ impl Hub {
         }
     }
 
-    /// A connection keeps so many chats that were named in parts of a resume; an error if that is too much.
+    /// Counts the chats that a connection has named in parts of a resume; an error if there are too many.
     fn has_named(&self, link: &Link, chats: usize) -> Result<()> {
         let before = link.has_named(chats);
         let in_all = self.named.fetch_add(chats, Ordering::Relaxed).saturating_add(chats);
@@ -259,7 +259,7 @@ impl Hub {
         if in_all - before > NAMED_IN_ALL { Err(Error::unavailable()) } else { Ok(()) }
     }
 
-    /// Forgets a connection. Its lease is given back by the next tick.
+    /// Removes a connection. Its lease is returned by the next tick.
     fn leave(&self, link: &Arc<Link>) {
         let (chats, watched) = {
             let mut link_state = link.state();
@@ -296,7 +296,7 @@ impl Hub {
         }
     }
 
-    /// Tells the connections of this node what has happened.
+    /// Applies a message from the bus, or of this node, to the connections of this node.
     pub(crate) fn apply(&self, message: &BusMessage) {
         match &*message.hint {
             Hint::Event(event) => self.apply_event(message, event),
@@ -331,7 +331,7 @@ impl Hub {
     fn apply_change(&self, chat: ChatId, revision: Revision, delivery: &Arc<Delivery>) {
         while let Some(room) = self.room(chat) {
             let outcome = room.announce(revision, Arc::clone(delivery), |user| self.links_of(user));
-            // Closed between the finding and the telling: there may be another one by now.
+            // Closed between the lookup and the announcement: there may be another room by now.
             if outcome.closed {
                 continue;
             }
@@ -341,8 +341,8 @@ impl Hub {
             }
             return;
         }
-        // No room has given this change to those who are added by it: nobody here was in the chat, or who was had read
-        // it before this node heard of it.
+        // No room has given this change to the people it adds: no connection here was in the chat, or the room had read
+        // the change before this node was told of it.
         if let Event::ChatUpdated(update) = delivery.event()
             && let Some(note) = &update.message.system
             && note.event == SystemEvent::MembersAdded
@@ -351,7 +351,7 @@ impl Hub {
         }
     }
 
-    /// The room of a chat, without the map's lock: what is done in it may take a while.
+    /// The room of a chat, without the map's lock: work in it may take a while.
     fn room(&self, chat: ChatId) -> Option<Arc<Room>> {
         self.rooms.get(&chat).map(|room| Arc::clone(&room))
     }
@@ -365,12 +365,12 @@ impl Hub {
         }
     }
 
-    /// Lets somebody into a chat that they are a member of at `revision`.
+    /// Lets a person join a chat that they are a member of at `revision`.
     fn admit(&self, chat: ChatId, revision: Revision, user: UserId) {
         for link in self.links_of(user) {
             let head = ChatHead { chat, revision, peer: None };
             if self.enter(&link, &head, true) == Entered::Stale {
-                // What the store says now decides.
+                // The current state of the store decides.
                 self.checks.want(&[], &[user]);
             }
         }
@@ -406,7 +406,7 @@ impl Hub {
         self.checks.subscribe(topic, true);
     }
 
-    /// Tells the bus once more of all topics that are wanted.
+    /// Passes all wanted topics to the bus again.
     fn want_all_topics(&self) {
         self.topic_wanted(Topic::Nodes);
         let chats = self.rooms.iter().map(|room| Topic::Chat(*room.key())).collect::<Vec<_>>();
@@ -417,8 +417,8 @@ impl Hub {
     }
 
     fn topic_unwanted(&self, topic: Topic) {
-        // Whoever comes to need it is in the map before they say so behind this lock: either it is seen here,
-        // or their word comes after this one.
+        // Whoever begins to need the topic is in the map before they request it under this lock: either they are seen
+        // here, or their request comes after this one.
         self.checks.subscribe_if(topic, || match topic {
             Topic::Chat(chat) => self.rooms.contains_key(&chat),
             Topic::User(user) => self.users.contains_key(&user) || self.watched.contains_key(&user),
@@ -426,8 +426,8 @@ impl Hub {
         });
     }
 
-    /// Tells the connections of this node, and the other nodes, which hear of it when the bus can be reached and
-    /// find it in the store otherwise.
+    /// Publishes to the connections of this node, and to the other nodes, which receive it if the bus can be reached
+    /// and find it in the store otherwise.
     pub(crate) fn publish(&self, messages: Vec<BusMessage>) {
         for message in &messages {
             self.apply(message);
@@ -435,7 +435,7 @@ impl Hub {
         self.outgoing.push(messages);
     }
 
-    /// The same; if that panics, all there is to be told is looked up, and the lane that waits for this goes on.
+    /// The same; if that panics, everything is compared with the store, and the lane that waits for this continues.
     pub(crate) fn publish_or_compare(&self, messages: Vec<BusMessage>) {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.publish(messages))).is_err() {
             tracing::error!("what was stored could not be told");
@@ -450,8 +450,8 @@ impl Hub {
     }
 }
 
-/// Rooms joined that a client is about to be told of; when it is not, they are left again, or the next look would find that it
-/// has everything.
+/// Rooms that were joined for a client that has yet to be told; if it is not told, the rooms are left again, or the
+/// next check would find that the connection lacks nothing.
 struct Taken<'a> {
     hub: &'a Hub,
     link: &'a Link,

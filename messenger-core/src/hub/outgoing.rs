@@ -1,4 +1,4 @@
-//! The queue of what the other nodes are to hear, and what is known of losses on the way.
+//! The queue of messages to the other nodes, and the record of losses on the way.
 
 use std::sync::{
     Arc,
@@ -9,10 +9,10 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::ports::BusMessage;
 
-/// Batches that may wait for the bus.
+/// Maximum number of batches that wait for the bus.
 const QUEUE: usize = 1024;
 
-/// The way to the task that publishes on the bus.
+/// The sender to the task that publishes on the bus.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     queue: mpsc::Sender<Vec<BusMessage>>,
@@ -21,7 +21,7 @@ pub(super) struct Outgoing {
 
 #[derive(Debug, Default)]
 struct Lost {
-    /// Something did not get there, and the other nodes have yet to be told so.
+    /// Something was lost, and the other nodes have yet to be told so.
     any: AtomicBool,
     noticed: Notify,
 }
@@ -32,7 +32,7 @@ impl Outgoing {
         (Self { queue, lost: Arc::default() }, waiting)
     }
 
-    /// Queues messages; a batch for which there is no room is lost, and the other nodes are told that something is.
+    /// Queues messages; a batch for which there is no room is lost, and the other nodes are told of a loss.
     pub(super) fn push(&self, messages: Vec<BusMessage>) {
         if self.queue.try_send(messages).is_err() {
             metrics::counter!("messenger_bus_dropped_total").increment(1);
@@ -40,13 +40,13 @@ impl Outgoing {
         }
     }
 
-    /// Notes a loss, and wakes the task that tells of it.
+    /// Records a loss, and wakes the task that reports it.
     pub(super) fn has_lost(&self) {
         self.note_loss();
         self.lost.noticed.notify_one();
     }
 
-    /// Notes a loss, for the task that tells of it and is awake.
+    /// Records a loss, for the reporting task, which is awake.
     pub(super) fn note_loss(&self) {
         self.lost.any.store(true, Ordering::Release);
     }
@@ -55,7 +55,7 @@ impl Outgoing {
         self.lost.any.load(Ordering::Acquire)
     }
 
-    /// Whether a loss was noted; it no longer is.
+    /// Whether a loss was recorded; clears the record.
     pub(super) fn take_loss(&self) -> bool {
         self.lost.any.swap(false, Ordering::AcqRel)
     }

@@ -9,15 +9,15 @@ use crate::{
     ports::{Changes, ChatRecord, MessageRecord, Roster},
 };
 
-/// Changes that came too early and wait for one that is missing; beyond so many they are left to the store.
+/// Maximum number of changes that came too early and wait for a missing one; beyond it they are read from the store.
 const PARKED_AT_MOST: usize = 1024;
 
 /// The connections of this node that are in one chat, and the last change that they were given.
 ///
 /// Whatever the order in which changes arrive, they go out by revision: the next one is delivered, an older one is
-/// dropped, and one that comes too early waits until the gap has been filled from the store. Who becomes a member joins
-/// with the change that says so, and whose membership ends leaves with that change, so that nobody is given less or more of
-/// the chat than what happened while they were in it.
+/// dropped, and one that comes too early waits until the gap has been filled from the store. A new member joins the
+/// room with the change that adds them, and a former member leaves it with the change that removes them, so that
+/// everybody is given exactly what happened in the chat while they were a member.
 ///
 /// Locks are taken in this order: the map of rooms, a room, the state of a connection.
 #[derive(Debug)]
@@ -30,44 +30,44 @@ pub(super) struct Room {
 struct State {
     /// The last change that was given out.
     delivered: Revision,
-    /// The last change that was pushed: before `delivered` where a change could not be read.
+    /// The last change that was pushed: before `delivered` if a later change could not be read.
     pushed: Revision,
-    /// By no change after this one, and up to `delivered`, did anybody stop being a member.
+    /// No change after this one, up to `delivered`, ended a membership.
     removed: Revision,
     parked: BTreeMap<Revision, Arc<Delivery>>,
     links: Vec<Arc<Link>>,
-    /// No room of the hub any more: what is done in it would be done for nobody.
+    /// The room has been removed from the hub: work in it would reach nobody.
     closed: bool,
 }
 
-/// What became of an attempt to join.
+/// The result of an attempt to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entered {
-    /// All that the room gives out after `since` goes to the connection's mailbox.
+    /// Everything that the room gives out after `since` goes to the connection's mailbox.
     Now {
-        /// At least the revision that was known.
+        /// At least the revision at which the person is known to be a member.
         since: Revision,
     },
     /// The connection had joined before.
     Before,
-    /// What is known is too old to say whether the person is still a member: read it anew.
+    /// The known revision is too old to tell whether the person is still a member: read it anew.
     Stale,
     /// The connection is gone.
     Gone,
 }
 
-/// What is left to do after changes were delivered.
+/// The follow-up work after changes were delivered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// A change is missing: read it from the store.
     pub(super) gap: bool,
     /// Nobody is in the room.
     pub(super) idle: bool,
-    /// The room had given out this change, or begun after it.
+    /// The room had already given out this change, or was created after it.
     pub(super) old: bool,
     /// The room was closed before anything was done in it.
     pub(super) closed: bool,
-    /// A change could not be read that may have brought people in or taken them out.
+    /// A change could not be read that may have added or removed members.
     pub(super) unreadable: bool,
 }
 
@@ -76,7 +76,7 @@ impl Room {
         let state = State {
             delivered,
             pushed: delivered,
-            // Nothing is known of what was before.
+            // Earlier removals are unknown.
             removed: delivered,
             parked: BTreeMap::new(),
             links: Vec::new(),
@@ -90,7 +90,7 @@ impl Room {
         self.lock().delivered
     }
 
-    /// Closes the room if nobody is in it and nothing waits, and answers whether it is closed.
+    /// Closes the room if it is empty and no change is parked, and returns whether it is closed.
     pub(super) fn close_if_idle(&self) -> bool {
         let mut state = self.lock();
         state.closed |= state.is_idle();
@@ -108,7 +108,7 @@ impl Room {
         if chat_state.has_joined() {
             return Entered::Before;
         }
-        // Perhaps it was this person.
+        // The removed member may be this person.
         if state.removed > known {
             return Entered::Stale;
         }
@@ -122,14 +122,14 @@ impl Room {
         Entered::Now { since }
     }
 
-    /// Answers whether the room is idle then.
+    /// Removes a connection; returns whether the room is then idle.
     pub(super) fn leave(&self, link: &Link) -> bool {
         let mut state = self.lock();
         state.links.retain(|other| other.id != link.id);
         state.is_idle()
     }
 
-    /// Ends the connections in the room, and leaves it empty.
+    /// Ends the connections in the room, and empties it.
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
         state.parked.clear();
@@ -138,7 +138,7 @@ impl Room {
         }
     }
 
-    /// Takes back a joining that the client was never told of. Answers whether the room is idle then.
+    /// Undoes a join that the client was never told of. Returns whether the room is then idle.
     pub(super) fn undo_enter(&self, link: &Link) -> bool {
         let mut state = self.lock();
         if let Some(chat_state) = link.state().chats.get_mut(&self.chat) {
@@ -148,9 +148,9 @@ impl Room {
         state.is_idle()
     }
 
-    /// A change of the chat has been announced.
+    /// Handles an announced change of the chat.
     ///
-    /// `links_of` says which connections people have to this node.
+    /// `links_of` returns the connections that people have to this node.
     pub(super) fn announce(
         &self,
         revision: Revision,
@@ -167,7 +167,7 @@ impl Room {
             state.deliver_parked(self.chat, &links_of);
         } else if revision > state.delivered {
             if state.parked.len() >= PARKED_AT_MOST {
-                // The store has them all.
+                // The store has all of them.
                 state.parked.clear();
             }
             state.parked.insert(revision, delivery);
@@ -176,9 +176,9 @@ impl Room {
         Outcome { gap, idle: state.is_idle(), old, ..Outcome::default() }
     }
 
-    /// What the store has after [`delivered`](Self::delivered) or an earlier revision: all of it.
+    /// Delivers all changes that the store has after [`delivered`](Self::delivered) or an earlier revision.
     ///
-    /// `read_for` makes of it what those are told who have everything up to a revision.
+    /// `read_for` prepares a change for those who have everything up to a given revision.
     pub(super) fn repair(
         &self,
         changes: Changes,
@@ -205,7 +205,8 @@ impl Room {
         state.after_repair(self.chat, &links_of)
     }
 
-    /// Begins anew at what the store has now, for too much is missing: everybody in the room is shown the chat.
+    /// Skips to the current state of the store, because too many changes are missing: everybody in the room is shown
+    /// the chat.
     pub(super) fn skip_to(&self, roster: &Roster, links_of: impl Fn(UserId) -> Vec<Arc<Link>>) -> Outcome {
         let mut state = self.lock();
         if state.closed {
@@ -226,7 +227,7 @@ impl Room {
         state.after_repair(self.chat, &links_of)
     }
 
-    /// Something that is not part of the order of changes: typing, marks. Its own person is left out on request.
+    /// Sends an ephemeral event: typing, marks. The person it is about is left out on request.
     pub(super) fn broadcast(&self, delivery: &Arc<Delivery>, except: Option<UserId>) {
         for link in &self.lock().links {
             if Some(link.user) != except {
@@ -265,8 +266,8 @@ impl State {
         }
     }
 
-    /// Before the change is delivered: whom it takes out sees nothing of the chat from it on, and whom it brings in is
-    /// shown the chat first.
+    /// Runs before the change is delivered: people whom it removes see nothing of the chat from it on, and people whom
+    /// it adds are shown the chat first.
     fn move_members(
         &mut self,
         chat: ChatId,
@@ -293,7 +294,7 @@ impl State {
             }
             let mut link_state = link.state();
             let chat_state = link_state.chats.entry(chat).or_default();
-            // One who is known to be a member later has come back since.
+            // A person known to be a member later has returned since.
             if chat_state.member_at().is_some_and(|member_at| member_at >= removal) {
                 return true;
             }
@@ -304,7 +305,7 @@ impl State {
         });
     }
 
-    /// Lets the connections of one who is a member now join.
+    /// Lets the connections of a new member join.
     fn admit(&mut self, chat: ChatId, user: UserId, links_of: &impl Fn(UserId) -> Vec<Arc<Link>>) {
         for link in links_of(user) {
             let mut link_state = link.state();
@@ -423,7 +424,7 @@ mod tests {
         assert_eq!(announce(4), Outcome::default());
         assert_eq!(announce(6), Outcome { gap: true, ..Outcome::default() });
         assert_eq!(waits(&link), 1);
-        // The store has no more than that: one is missing still.
+        // The store has no more changes: one is still missing.
         let repaired = room.repair(nothing_since(&room, 4), |_, _, _| None, nobody);
         assert_eq!(repaired, Outcome { gap: true, ..Outcome::default() });
         assert_eq!(announce(5), Outcome::default());
@@ -440,7 +441,7 @@ mod tests {
         room.enter(&link, Revision::new(3), false);
         assert_eq!(room.skip_to(&roster(&room, 3), nobody), Outcome::default());
         assert_eq!((waits(&link), room.delivered().get()), (0, 3));
-        // Who is no member any more is told so, and nobody is left.
+        // A former member is told of the removal, and the room is empty.
         assert_eq!(room.skip_to(&roster(&room, 4), nobody), Outcome { idle: true, ..Outcome::default() });
         assert_eq!((waits(&link), room.delivered().get()), (1, 4));
     }
@@ -482,10 +483,10 @@ mod tests {
         };
         assert_eq!(repair(vec![text(3), text(4)], 0), Outcome::default());
         assert_eq!(waits(&link), 1);
-        // One text less does no harm beyond itself.
+        // One unreadable text affects nothing else.
         assert_eq!(repair(vec![text(5), text(6)], 5), Outcome::default());
         assert_eq!((waits(&link), room.delivered().get()), (1, 6));
-        // A note may have said who is in the chat.
+        // An unreadable system message may have changed the members.
         let unreadable = repair(vec![text(7), message(&room, MessageKind::System, 8), text(9)], 8);
         assert_eq!(unreadable, Outcome { unreadable: true, ..Outcome::default() });
         assert_eq!((waits(&link), room.delivered().get()), (1, 7));

@@ -1,29 +1,29 @@
 use std::time::Duration;
 
-/// How the hub keeps time and bounds.
+/// Times and bounds of the hub.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
-    /// Events that may wait for one connection; a connection with more is ended. Default: 4,096.
+    /// Maximum number of events that wait for one connection; a connection with more is ended. Default: 4,096.
     pub mailbox: usize,
-    /// Bytes of messages' texts that may wait for one connection; a connection with more is ended. One text may be
-    /// longer. Default: 8 MiB.
+    /// Maximum number of bytes of message texts that wait for one connection; a connection with more is ended. A single
+    /// text may be longer. Default: 8 MiB.
     pub mailbox_bytes: usize,
-    /// How long a new connection is given to say [`Connection::resume`](crate::Connection::resume) before live events go out.
-    /// Default: 1 s.
+    /// How long a new connection may take to call [`Connection::resume`](crate::Connection::resume) before live events
+    /// go out. Default: 1 s.
     pub resume_grace: Duration,
-    /// How often a connection is asked to show that it lives. Default: 30 s.
+    /// How often a connection is asked for a sign of life. Default: 30 s.
     pub ping_interval: Duration,
     /// How often all rooms are compared with the store. Default: 10 s.
     pub sweep_interval: Duration,
-    /// How long a presence lease lasts; it is renewed every third of it. From 3 to 60 s; what lies beyond is brought
-    /// within. Default: 60 s.
+    /// How long a presence lease lasts; it is renewed after each third of that time. From 3 to 60 s; values outside are
+    /// clamped. Default: 60 s.
     pub lease: Duration,
-    /// How long after the last lease a person is offline. Default: 5 s.
+    /// How long after the last lease a person goes offline. Default: 5 s.
     pub offline_grace: Duration,
-    /// People whose presence one connection may ask to watch; the other sides of direct chats are watched by
-    /// themselves and don't count. Default: 1,000.
+    /// Maximum number of people that one connection may ask to watch; the peers of direct chats are watched
+    /// automatically and don't count. Default: 1,000.
     pub watched: usize,
-    /// Connections that one person may have to this node. Default: 100.
+    /// Maximum number of connections of one person to this node. Default: 100.
     pub connections_of_one: usize,
 }
 

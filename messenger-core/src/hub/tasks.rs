@@ -1,4 +1,4 @@
-//! What the hub does by itself: listening to the bus, comparing with the store, presence, pings.
+//! The hub's background tasks: listening to the bus, comparing with the store, presence, pings.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -44,8 +44,8 @@ impl Hub {
         tasks.spawn_with_stop(async move |stop| hub.publish_outgoing(outgoing, &stop).await);
     }
 
-    /// Does work that has no end. If it panics, as a host's bus or presence may, it is begun anew: without it, connections
-    /// would be told less for as long as the node lives, and nobody would know.
+    /// Runs endless work. If it panics, as a host's bus or presence may, it is restarted: without it, connections would
+    /// miss events for as long as the node runs, unnoticed.
     async fn go_on_with(self: Arc<Self>, work: impl Fn(Arc<Self>) -> BoxFuture<'static, ()>) {
         while AssertUnwindSafe(work(Arc::clone(&self))).catch_unwind().await.is_err() {
             tracing::error!("a task of the hub has panicked, and is begun anew");
@@ -79,7 +79,8 @@ impl Hub {
         }
     }
 
-    /// Tells the bus which topics are wanted. What is stored is compared without it, too: it may be out of reach.
+    /// Passes changes of topics to the bus. Comparing with the store does not depend on this: the bus may be out of
+    /// reach.
     async fn keep_topics(&self) {
         loop {
             self.checks.topics_changed.notified().await;
@@ -88,7 +89,7 @@ impl Hub {
             for some in wanted.chunks(AT_ONCE) {
                 let subscribed = within(self.bus.subscribe(self.node, some)).await;
                 match subscribed {
-                    // What was said before nobody has heard, and what comes from now on does.
+                    // What was published before was not received; what is published from now on is.
                     Ok(()) => self.compare(some),
                     Err(error) => {
                         self.checks.put_back_topics(some, true);
@@ -128,7 +129,7 @@ impl Hub {
         }
     }
 
-    /// A live connection is a use of its session.
+    /// A live connection counts as a use of its session.
     async fn extend_sessions(&self) {
         let now = self.context.now();
         let expires = now.after(self.session_lifetime);
@@ -152,7 +153,7 @@ impl Hub {
         }
     }
 
-    /// Compares what watchers were told with presence, with each sweep.
+    /// Compares what watchers were told with presence, at every sweep.
     async fn keep_presence(&self) {
         loop {
             self.checks.presence_wanted.notified().await;
@@ -164,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// Each second a group of connections is pinged.
+    /// Pings one group of connections each second.
     async fn ping_at_intervals(&self) {
         let mut ticks = each_second();
         for turn in 0_u64.. {
@@ -173,14 +174,14 @@ impl Hub {
         }
     }
 
-    /// Each second the leases of a group of connections are renewed, and who has gone is announced.
+    /// Each second, renews the leases of one group of connections, and announces who has gone offline.
     async fn keep_leases(&self) {
         let mut ticks = each_second();
         let renewals = (self.settings.lease / 3).as_secs().max(1);
         let mut has_failed = false;
         for turn in 0_u64.. {
             ticks.tick().await;
-            // What has failed may have lasted longer than a lease, and nobody is offline for that.
+            // The failure may have lasted longer than a lease, and nobody must go offline because of it.
             let renewals = if has_failed { 1 } else { renewals };
             let done = async {
                 self.renew_leases(turn, renewals).await?;
@@ -211,7 +212,7 @@ impl Hub {
         let departed = std::mem::take(&mut *lock(&self.departed));
         for (index, some) in departed.chunks(AT_ONCE).enumerate() {
             if let Err(error) = within(self.presence.release(some)).await {
-                // Their leases end by themselves if this goes on.
+                // Their leases expire by themselves if the failure lasts.
                 lock(&self.departed).extend_from_slice(&departed[index * AT_ONCE..]);
                 return Err(unreachable(error));
             }
@@ -243,8 +244,8 @@ impl Hub {
         Ok(stored?)
     }
 
-    /// Gives back all leases, after the tasks have ended: nobody renews them any more. Whether somebody is offline then
-    /// is for the other nodes to find; if there is none, at least the moment is stored.
+    /// Returns all leases, after the tasks have ended and nobody renews them any more. The other nodes find out who is
+    /// then offline; in case there are none, at least the last-seen time is stored.
     pub(crate) async fn depart(&self) -> Result<()> {
         let mut all: Vec<Lease> = self.wheel.iter().flat_map(leases).collect();
         all.append(&mut lock(&self.departed));
@@ -255,7 +256,7 @@ impl Hub {
         for some in all.chunks(AT_ONCE) {
             released = within(self.presence.release(some)).await.map_err(unreachable);
             if released.is_err() {
-                // They end by themselves, and a node that stops does not wait for each in turn.
+                // The leases expire by themselves, and a stopping node does not wait for each of them in turn.
                 break;
             }
         }
@@ -265,7 +266,7 @@ impl Hub {
         released
     }
 
-    /// Publishes on the bus what is queued, in order; to the end of the queue once this node stops.
+    /// Publishes the queued messages on the bus, in order; once this node stops, to the end of the queue.
     async fn publish_outgoing(&self, mut queue: mpsc::Receiver<Vec<BusMessage>>, stop: &CancellationToken) {
         let mut batches = Vec::new();
         loop {
@@ -275,12 +276,12 @@ impl Hub {
                 count = queue.recv_many(&mut batches, 64) => if count == 0 { return },
                 () = stop.cancelled(), if !queue.is_closed() => { queue.close(); continue }
                 () = self.outgoing.loss_noticed() => {}
-                // What is told about a loss is told until it is heard.
+                // A loss is reported until the report gets through.
                 () = sleep(RETRY), if lost => {}
             }
             let messages: Vec<BusMessage> = batches.drain(..).flatten().collect();
             if let Err(error) = self.publish_all(messages).await {
-                // The others find it in the store.
+                // The other nodes find it in the store.
                 tracing::warn!(error = &error as &dyn std::error::Error, "the other nodes were not told");
                 self.outgoing.note_loss();
             }
@@ -337,7 +338,7 @@ mod tests {
         },
     };
 
-    /// A bus that panics so many times in each method.
+    /// A bus that panics this many times in each method.
     struct Panics {
         inner: Arc<MemoryBus>,
         publish: AtomicUsize,
@@ -372,7 +373,7 @@ mod tests {
         }
     }
 
-    /// Presence that answers nothing.
+    /// Presence that never answers.
     struct Hangs;
 
     #[async_trait]
@@ -394,7 +395,7 @@ mod tests {
         }
     }
 
-    /// Without sweeps, which would make good for everything.
+    /// No sweeps, which would make up for any loss.
     fn settings() -> Settings {
         let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
         Settings {
@@ -469,7 +470,7 @@ mod tests {
             people.push(doc::register(&messenger, name).await);
         }
         let _here = messenger.connect(&people[0]).await.unwrap();
-        // Given back, and not so long ago that anybody would be offline.
+        // Returned, but too recently for anybody to be offline.
         drop(messenger.connect(&people[1]).await.unwrap());
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         messenger.service().hub.depart().await.unwrap();

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use super::link::Link;
 
-/// A person whose comings and goings connections of this node are told of.
+/// A person whose presence connections of this node watch.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     pub(super) links: Vec<Arc<Link>>,
-    /// Whether the person was there when this node last heard of them.
+    /// Whether the person was online when this node was last told.
     pub(super) online: Option<bool>,
 }

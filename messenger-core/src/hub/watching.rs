@@ -1,4 +1,4 @@
-//! Who watches whose presence, and what they are told of it.
+//! Who watches whose presence, and what the watchers are told.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,8 +29,8 @@ impl Hub {
         }
     }
 
-    /// Tells the connection of the comings and goings of all of them, or of none if they are too many. Answers with
-    /// those for whom it has not asked before.
+    /// Makes the connection watch all of these people, or none if they are too many. Returns those it was not asked to
+    /// watch before.
     pub(super) fn watch_asked(&self, link: &Arc<Link>, users: &[UserId]) -> Option<HashSet<UserId>> {
         let asked = |link_state: &LinkState, user: &UserId| {
             link_state.watched.get(user).is_some_and(|watch| watch.asked)
@@ -46,7 +46,7 @@ impl Hub {
         Some(new)
     }
 
-    /// Ends what the client has asked for; the other side of a direct chat is watched all the same.
+    /// Ends watches that the client asked for; the peer of a direct chat is still watched.
     pub(super) fn unwatch_asked<'u>(&self, link: &Link, users: impl IntoIterator<Item = &'u UserId>) {
         for user in users {
             let mut link_state = link.state();
@@ -54,7 +54,7 @@ impl Hub {
             watch.asked = false;
             if !watch.peer {
                 link_state.watched.remove(user);
-                // Under the lock, or somebody who watches the person anew would be forgotten here.
+                // Under the lock, or a new watcher of the person would be forgotten here.
                 let was_last = self.forget_watcher(link, *user);
                 drop(link_state);
                 if was_last {
@@ -64,7 +64,7 @@ impl Hub {
         }
     }
 
-    /// Tells the connection of the comings and goings of the other side of a direct chat.
+    /// Makes the connection watch the peer of a direct chat.
     pub(super) fn watch_peer(&self, link: &Arc<Link>, peer: UserId) {
         self.watch(link, peer, |watch| watch.peer = true);
     }
@@ -95,7 +95,7 @@ impl Hub {
         }
     }
 
-    /// Answers whether nobody here watches the person any more.
+    /// Removes a watcher; returns whether nobody here watches the person any more.
     fn forget_watcher(&self, link: &Link, user: UserId) -> bool {
         if let Some(mut watched) = self.watched.get_mut(&user) {
             watched.links.retain(|other| other.id != link.id);
@@ -103,7 +103,7 @@ impl Hub {
         self.watched.remove_if(&user, |_, watched| watched.links.is_empty()).is_some()
     }
 
-    /// Whether these people are there, in the same order; an unknown person is not.
+    /// Whether these people are online, in the same order; an unknown person is offline.
     pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         let present = within(self.presence.query(users)).await.map_err(unreachable)?;
         let offline: Vec<UserId> =
@@ -119,13 +119,13 @@ impl Hub {
                 last_seen_at: last_seen.get(&state.user).filter(|_| !state.online).copied(),
             })
             .collect();
-        // Those who watch them have missed something if this is new.
+        // If this differs from what their watchers were told, the watchers have missed something.
         states.iter().for_each(|state| self.deliver_presence(*state, false));
         Ok(states)
     }
 
-    /// Tells those of this node who watch the person, if that is news: with `changed`, to all who have not heard of the
-    /// person yet.
+    /// Tells the watchers of this person on this node, if the presence is news to them; with `changed`, also those who
+    /// have not been told of the person yet.
     pub(super) fn deliver_presence(&self, presence: Presence, changed: bool) {
         let Some(mut watched) = self.watched.get_mut(&presence.user_id) else { return };
         let is_news = watched.online.map_or(changed, |online| online != presence.online);
@@ -136,7 +136,7 @@ impl Hub {
         }
     }
 
-    /// Finds comings and goings that this node did not hear of.
+    /// Finds changes of presence that this node was not told of.
     pub(super) async fn check_presence(&self) -> Result<()> {
         let mut users: Vec<UserId> = self.watched.iter().map(|watched| *watched.key()).collect();
         users.sort_unstable();
@@ -168,7 +168,7 @@ impl Hub {
         self.publish(vec![BusMessage { topics, hint }]);
     }
 
-    /// Every lease is renewed once in `renewals` turns.
+    /// Renews every lease once in `renewals` turns.
     pub(super) async fn renew_leases(&self, turn: u64, renewals: u64) -> Result<()> {
         let groups = self.wheel.iter().enumerate();
         let due = groups.filter(|(index, _)| *index as u64 % renewals == turn % renewals);

@@ -1,4 +1,4 @@
-//! Presence and the bus answer in time, or have failed.
+//! Time limits on calls of presence and the bus.
 
 use std::{future::Future, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::ports::{BusError, PresenceError};
 
-/// For an answer of presence or the bus: what takes longer has failed.
+/// How long presence or the bus may take to answer; a longer call counts as failed.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Presence or the bus did not answer in time.
@@ -26,7 +26,7 @@ impl From<Late> for BusError {
     }
 }
 
-/// What presence or the bus answers, if it does so in time.
+/// Returns the answer of presence or the bus, if it comes in time.
 pub(super) async fn within<T, E: From<Late>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(Late.into()))
 }

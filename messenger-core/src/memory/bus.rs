@@ -34,23 +34,23 @@ pub struct MemoryBus {
 }
 
 impl MemoryBus {
-    /// A bus without nodes, that keeps up to 1,024 messages for each.
+    /// Makes a bus without nodes that queues up to 1,024 messages for each.
     pub fn new() -> Self {
         Self::with_capacity(1024)
     }
 
-    /// A bus that keeps up to `capacity` messages for each node. Those that find the queue full are lost, and
-    /// one [`BusEvent::Gap`] stands where they would.
+    /// Makes a bus that queues up to `capacity` messages for each node. Messages that find the queue full are lost, and
+    /// one [`BusEvent::Gap`] is queued in their place.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { state: Mutex::default(), capacity }
     }
 
-    /// Cuts a node off: what is published for it is lost, and what it asks of the bus is a [`BusError`].
+    /// Cuts a node off: what is published for it is lost, and its own calls fail with a [`BusError`].
     pub fn cut(&self, node: NodeId) {
         self.lock().cut.insert(node);
     }
 
-    /// Connects the node again; it finds a [`BusEvent::Gap`].
+    /// Reconnects the node; it finds a [`BusEvent::Gap`].
     pub fn heal(&self, node: NodeId) {
         let mut state = self.lock();
         if state.cut.remove(&node)
@@ -60,19 +60,19 @@ impl MemoryBus {
         }
     }
 
-    /// Ends the node's subscription; what waits can still be taken.
+    /// Ends the node's subscription; queued events can still be taken.
     pub fn end(&self, node: NodeId) {
         if let Some(node) = self.lock().nodes.get(&node) {
             node.inbox.end();
         }
     }
 
-    /// The next `n` messages that are published reach nobody, and nobody is told of a gap: a bus that loses.
+    /// Loses the next `n` published messages without reporting a gap: a faulty bus.
     pub fn lose_next(&self, n: usize) {
         self.lock().to_lose += n;
     }
 
-    /// No call leaves the state half changed, so a panic elsewhere does no harm to it.
+    /// No call leaves the state half changed, so a poisoned lock can be used.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,13 +143,13 @@ struct State {
 
 #[derive(Debug)]
 struct Node {
-    /// Of the last subscription; one that has ended takes nothing in.
+    /// The inbox of the last subscription; one that has ended accepts nothing.
     inbox: Arc<Inbox>,
     topics: HashSet<Topic>,
 }
 
 impl Default for Node {
-    /// One that has not joined.
+    /// A node that has not joined.
     fn default() -> Self {
         let inbox = Arc::new(Inbox::default());
         inbox.end();
@@ -168,7 +168,7 @@ impl State {
     }
 }
 
-/// What waits for one node.
+/// The queued events of one node.
 #[derive(Debug, Default)]
 struct Inbox {
     queue: Mutex<Queue>,
@@ -190,7 +190,7 @@ impl Inbox {
 
     fn push_event(&self, event: BusEvent) {
         let mut queue = self.queue();
-        // One gap says as much as several in a row.
+        // Consecutive gaps are merged into one.
         let repeats = matches!((&event, queue.events.back()), (BusEvent::Gap, Some(BusEvent::Gap)));
         if !queue.ended && !repeats {
             queue.events.push_back(event);
@@ -199,7 +199,7 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// What waits can still be taken.
+    /// Ends the subscription; queued events can still be taken.
     fn end(&self) {
         self.queue().ended = true;
         self.changed.notify_one();
@@ -223,7 +223,7 @@ impl Drop for MemorySubscription {
 impl Subscription for MemorySubscription {
     async fn next(&mut self) -> Option<BusEvent> {
         loop {
-            // `Notify` keeps one permit, so what is pushed between looking and waiting wakes the wait.
+            // `Notify` keeps one permit, so an event pushed between the check and the wait still wakes the wait.
             {
                 let mut queue = self.0.queue();
                 if let Some(event) = queue.events.pop_front() {

@@ -219,7 +219,7 @@ impl State {
         Some(record)
     }
 
-    /// Also those that the person has left.
+    /// All chats of the person, including those that they have left.
     fn chats_of(&self, user: UserId) -> impl Iterator<Item = &ChatState> {
         self.joined.get(&user).into_iter().flatten().filter_map(|chat| self.chats.get(chat))
     }
@@ -247,22 +247,22 @@ impl State {
 pub(super) struct ChatState {
     pub(super) record: ChatRecord,
     entries: HashMap<UserId, Entry>,
-    /// How often somebody has joined.
+    /// How many joins there have been.
     joins: usize,
     /// The message of seq `n` is at `n - 1`.
     pub(super) messages: Vec<StoredMessage>,
-    /// The message whose last change each revision is; those that a later change replaced are not here.
+    /// The message last changed by each revision; revisions replaced by a later change are missing.
     pub(super) by_revision: BTreeMap<Revision, Seq>,
-    /// Of its last change.
+    /// The commit of its last change.
     pub(super) commit: u64,
 }
 
-/// The place of one who is or was a member.
+/// The membership of a current or former member.
 #[derive(Debug)]
 struct Entry {
     member: MemberRecord,
     here: bool,
-    /// Which of the chat's joins this one was.
+    /// The ordinal of this join among those of the chat.
     order: usize,
     /// The commit in which they left.
     left: u64,
@@ -271,7 +271,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct StoredMessage {
     pub(super) record: MessageRecord,
-    /// How many text messages stand up to and including this one.
+    /// The number of text messages up to and including this one.
     texts: u64,
 }
 
@@ -306,7 +306,7 @@ impl ChatState {
         record
     }
 
-    /// Whether the person was never in this chat before.
+    /// Adds a member; returns whether the person was never in this chat before.
     fn admit(&mut self, user: UserId, role: Role, at: Timestamp) -> bool {
         self.joins += 1;
         let former = self.entries.remove(&user);
@@ -348,7 +348,7 @@ impl ChatState {
         self.record.roster_version += 1;
     }
 
-    /// The other one, in a direct chat.
+    /// The other person, in a direct chat.
     fn peer_of(&self, user: UserId) -> Option<UserId> {
         let others = || self.entries.keys().copied().find(|other| *other != user);
         (self.record.kind == ChatKind::Direct).then(others).flatten()

@@ -130,7 +130,7 @@ impl State {
 }
 
 impl ChatState {
-    /// Changes the message at `seq`, which is there, under the next revision.
+    /// Changes the message at `seq`, which must exist, under the next revision.
     fn change(&mut self, seq: Seq, commit: u64, change: impl FnOnce(&mut MessageRecord)) -> MessageRecord {
         self.commit = commit;
         self.record.revision = self.record.revision.next();
@@ -142,7 +142,7 @@ impl ChatState {
         message.clone()
     }
 
-    /// `weight` is what was found of the chats before this one; `None` once something was too heavy.
+    /// `weight` is the weight of the messages found in the chats before this one; `None` once a message was too heavy.
     fn changes(&self, since: Revision, budget: Budget, weight: &mut Option<usize>) -> Changes {
         let later = self.by_revision.range((Bound::Excluded(since), Bound::Unbounded));
         let mut messages = vec![];

@@ -1,4 +1,4 @@
-//! The ports in memory: for tests, for trying things out, and as the model that other backends are compared with.
+//! The ports in memory: for tests, for experiments, and as the model that other backends are compared with.
 
 mod bus;
 mod chats;
@@ -46,17 +46,17 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store with nothing in it.
+    /// Makes an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The lock is held for one intent and over no await, so every intent is one atomic step.
+    /// The lock is held during one intent and never over an await, so every intent is one atomic step.
     fn lock(&self) -> StoreResult<MutexGuard<'_, State>> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreErrorKind::Unavailable.into());
         }
-        // Poisoned: an intent panicked half-way, and what it left can't be trusted.
+        // Poisoned: an intent panicked half-way, so the state can't be trusted.
         self.state.lock().map_err(|_| StoreErrorKind::Corrupt.into())
     }
 }
@@ -92,7 +92,7 @@ struct State {
     client_ids: HashMap<(UserId, ClientId), MessageId>,
     /// The chats that each person is or ever was a member of.
     joined: HashMap<UserId, Vec<ChatId>>,
-    /// How often a chat was changed.
+    /// The number of commits that changed a chat.
     commits: u64,
     history: History,
 }
@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// Which store this is: one that is made anew counts its commits from the beginning.
+/// Identifies the store: a new store counts its commits from the beginning.
 #[derive(Debug)]
 struct History(u64);
 

@@ -13,7 +13,7 @@ use crate::{
     ports::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline},
 };
 
-/// [`PresenceStore`] of the nodes within one process.
+/// A [`PresenceStore`] for the nodes within one process.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -33,7 +33,7 @@ pub struct MemoryPresence {
 }
 
 impl MemoryPresence {
-    /// Nobody is there yet; leases end by this clock.
+    /// Makes an empty presence whose leases expire by this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Mutex::default() }
     }
@@ -86,22 +86,22 @@ impl PresenceStore for MemoryPresence {
 
 #[derive(Default)]
 struct State {
-    /// Who has come and was not reported gone.
+    /// People who came online and were not reported offline.
     online: HashMap<UserId, Person>,
-    /// The same people by [`Person::end`], so that a sweep looks at those only who are due.
+    /// The same people ordered by [`Person::end`], so that a sweep only visits those that are due.
     by_end: BTreeSet<(Timestamp, UserId)>,
 }
 
 #[derive(Default)]
 struct Person {
-    /// When each lease ends.
+    /// When each lease expires.
     leases: HashMap<ConnectionId, Timestamp>,
-    /// The latest moment at which a lease was given back or was found to have ended.
+    /// The latest time at which a lease was returned or was found to have expired.
     gone: Option<Timestamp>,
 }
 
 impl State {
-    /// Whether the person came online by it.
+    /// Renews a lease; returns whether the person came online by it.
     fn renew(&mut self, lease: &Lease, now: Timestamp, end: Timestamp) -> bool {
         let came = !self.online.contains_key(&lease.user);
         self.change(lease.user, |person| {
@@ -136,12 +136,12 @@ impl State {
 }
 
 impl Person {
-    /// When the last lease ends, or ended.
+    /// When the last lease expires, or expired.
     fn end(&self) -> Option<Timestamp> {
         self.leases.values().copied().max().max(self.gone)
     }
 
-    /// Leases of connections that died without a word would pile up for one who is never offline.
+    /// Removes expired leases: those of connections that were lost would accumulate for a person who is never offline.
     fn forget_ended(&mut self, now: Timestamp) {
         let ended = self.leases.extract_if(|_, end| *end <= now).map(|(_, end)| end).max();
         self.gone = self.gone.max(ended);

@@ -68,7 +68,7 @@ impl SessionStore for MemoryStore {
     }
 }
 
-/// The sessions, and what they are found by.
+/// The sessions and their indexes.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Stored>,
@@ -104,7 +104,7 @@ impl Sessions {
         self.by_id.insert(session.id, Stored { record, token: session.token_hash });
     }
 
-    /// Ends the person's sessions, but not `keep`.
+    /// Ends the person's sessions, except `keep`.
     pub(super) fn end_all(&mut self, user: UserId, keep: Option<SessionId>) -> Vec<SessionId> {
         let ended: Vec<_> = self.of(user).map(|session| session.id).filter(|id| Some(*id) != keep).collect();
         ended.iter().for_each(|session| self.end(*session));

@@ -117,20 +117,20 @@ impl UserStore for MemoryStore {
     }
 }
 
-/// The accounts, and what they are found by. Erased accounts stay in `by_id` and `by_name`.
+/// The accounts and their indexes. Erased accounts stay in `by_id` and `by_name`.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     by_id: HashMap<UserId, UserRecord>,
     by_name: BTreeMap<Username, UserId>,
     by_address: HashMap<Vec<u8>, UserId>,
-    /// What the live ones can be found by.
+    /// The names that live accounts are found by.
     names: BTreeMap<NamePlace, UserId>,
-    /// Of their display names.
+    /// The lookup keys of their display names.
     keys: HashMap<UserId, String>,
 }
 
 impl Users {
-    /// Also the erased.
+    /// Returns the account, even an erased one.
     pub(super) fn get(&self, user: UserId) -> Option<&UserRecord> {
         self.by_id.get(&user)
     }
@@ -203,7 +203,7 @@ impl Users {
         Ok(())
     }
 
-    /// Lets the account be found by its names.
+    /// Makes the account searchable by its names.
     fn list(&mut self, user: UserId, username: &Username, key: String) {
         self.names.extend(places(username, &key).map(|place| (place, user)));
         self.keys.insert(user, key);
@@ -261,13 +261,13 @@ impl Users {
     }
 }
 
-/// An empty key is no name to be found by.
+/// An empty key makes no entry.
 fn places<'n>(username: &'n Username, key: &'n str) -> impl Iterator<Item = NamePlace> + use<'n> {
     let names = [username.as_str(), key].into_iter().filter(|name| !name.is_empty());
     names.map(|name| NamePlace { name: name.to_owned(), username: username.clone() })
 }
 
-/// Each of the ids once.
+/// Yields each of the ids once.
 pub(super) fn distinct<T: Copy + Ord>(ids: &[T]) -> impl Iterator<Item = T> + use<T> {
     ids.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter()
 }

@@ -5,42 +5,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ChatId, Event, SessionId, UserId};
 
-/// Tells the other nodes what happened. A hint only: whatever is lost is found again in the store.
+/// Carries announcements between nodes. The bus is only a hint: a node finds whatever is lost in the store.
 ///
-/// A bus may lose messages, as long as it says so with a [`BusEvent::Gap`]; it may deliver a message more than once, and
-/// more than was subscribed to. Whoever loses without a word is found out by the next sweep, some seconds later.
+/// A bus may lose messages, as long as it reports the loss with a [`BusEvent::Gap`]; it may deliver a message more than
+/// once, and deliver more than was subscribed to. An unreported loss is found by the next sweep, some seconds later.
 ///
-/// No call waits for long: a bus that can't be reached answers with a [`BusError`] after seconds.
+/// No call blocks for long: if the bus can't be reached, a call fails with a [`BusError`] within seconds.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Joins the bus as a node, once more if the last subscription has ended. Messages that this node publishes don't
-    /// come back to it.
+    /// Joins the bus as a node, or joins it again after the last subscription has ended. Messages that this node
+    /// publishes are not delivered back to it.
     ///
     /// # Behavior
     /// - `subscriber_hears_the_others_and_not_itself`
-    /// - `subscription_begins_with_a_gap`: whatever was said before is for the node to look up.
+    /// - `subscription_begins_with_a_gap`: the node compares with the store whatever was published before.
     /// - `joining_again_ends_the_former_subscription`
     async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError>;
 
-    /// Tells the others.
+    /// Publishes the messages to the other nodes.
     ///
     /// # Behavior
-    /// - `messages_of_a_topic_keep_their_order`: those of one node, in one call and in consecutive calls. Messages that
-    ///   have no topic in common may come in any order.
-    /// - `messages_arrive_as_they_were_published`: whatever the hint, and however long it is.
+    /// - `messages_of_a_topic_keep_their_order`: the messages of one node, within one call and across consecutive
+    ///   calls. Messages that have no topic in common may arrive in any order.
+    /// - `messages_arrive_as_they_were_published`: whatever the hint is, and however long it is.
     /// - `publishing_out_of_reach_fails`
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError>;
 
-    /// What this node wants to hear from now on: what is published after the answer. A bus may deliver more than that.
-    /// Topics belong to the node and not to a subscription.
+    /// Subscribes this node to the topics. It receives what is published after this call returns; a bus may deliver
+    /// more than that. Subscribed topics belong to the node and not to a subscription.
     ///
     /// # Behavior
     /// - `subscribed_topics_are_heard`
     /// - `topics_may_be_subscribed_before_joining`
-    /// - `topics_outlast_a_subscription`: the node need not name them again when it joins again.
+    /// - `topics_outlast_a_subscription`: the node need not subscribe to them again when it joins again.
     async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError>;
 
-    /// What this node no longer needs to hear.
+    /// Unsubscribes this node from the topics.
     ///
     /// # Behavior
     /// - `unsubscribed_topics_may_be_subscribed_again`
@@ -50,28 +50,28 @@ pub trait Bus: Send + Sync + 'static {
 /// A node's end of the bus.
 #[async_trait]
 pub trait Subscription: Send + 'static {
-    /// What comes next; `None` when the subscription has ended, from then on each time. Dropping the future loses
-    /// nothing.
+    /// Waits for the next event; returns `None` when the subscription has ended, and on every later call. Dropping the
+    /// future loses nothing.
     ///
     /// # Behavior
     /// - `dropped_next_loses_nothing`
-    /// - `loss_is_followed_by_a_gap`: where a node was out of reach, a gap comes before what is published once it is
-    ///   reached again.
-    /// - `slow_taker_finds_a_gap`: a node that does not take what comes holds up nobody, and what waits for it is
-    ///   bounded; what it missed is a gap.
+    /// - `loss_is_followed_by_a_gap`: where a node was out of reach, a gap is delivered before anything published after
+    ///   it is reached again.
+    /// - `slow_taker_finds_a_gap`: a node that does not take its events delays nobody else, and the queue of its events
+    ///   is bounded; what it missed is reported as a gap.
     /// - `ended_subscription_says_so_and_can_be_joined_again`
     async fn next(&mut self) -> Option<BusEvent>;
 }
 
-/// The name of a node: any number that no other node has at the same time.
+/// The id of a node: any number that no other node has at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
-/// What comes over the bus.
+/// What a subscription delivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusEvent {
-    /// Something that another node published.
+    /// A message that another node published.
     Message(BusMessage),
     /// Something may have been lost before this point: compare with the store.
     Gap,
@@ -83,16 +83,16 @@ pub enum BusEvent {
 pub enum Topic {
     /// A chat.
     Chat(ChatId),
-    /// A person: their sessions, presence, and chats they are added to.
+    /// A person: their sessions, their presence, and the chats they are added to.
     User(UserId),
-    /// All nodes, and all that they tell their connections.
+    /// All nodes: whatever the message concerns, on all their connections.
     Nodes,
 }
 
-/// Something that happened, and whom it concerns.
+/// A hint, and the topics it concerns.
 ///
-/// It goes over the wire as JSON, so that nodes of two releases understand each other: what a reader does not know it
-/// takes for [`Hint::Invalidate`] of the topics that it knows.
+/// Encoded as JSON, so that nodes of two releases understand each other: a reader treats a hint that it does not know
+/// as [`Hint::Invalidate`] of the topics that it knows.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -108,13 +108,13 @@ pub enum Topic {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusMessage {
-    /// Whom it concerns.
+    /// The topics it concerns.
     pub topics: Vec<Topic>,
-    /// What it is.
+    /// The hint itself.
     pub hint: Arc<Hint>,
 }
 
-/// Something that happened.
+/// What a message on the bus says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::large_enum_variant, reason = "a hint lies in an Arc wherever it waits")]
@@ -125,19 +125,19 @@ pub enum Hint {
     Added {
         /// The chat.
         chat: ChatId,
-        /// The change by which they did.
+        /// The change that added them.
         revision: crate::domain::Revision,
-        /// Who.
+        /// The people who were added.
         users: Vec<UserId>,
     },
-    /// Sessions ended; their connections are to be closed.
+    /// Sessions ended; their connections must be closed.
     SessionsEnded {
-        /// Whose.
+        /// The person whose sessions they were.
         user: UserId,
-        /// Which.
+        /// The sessions that ended.
         sessions: Vec<SessionId>,
     },
-    /// Something may have changed of what the topics name, and nobody was told what: compare them with the store.
+    /// Something that the topics name may have changed, and no event was sent: compare it with the store.
     Invalidate {},
 }
 
@@ -146,21 +146,22 @@ pub enum Hint {
 #[error("the bus can't be reached")]
 pub struct BusError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// The form of [`BusMessage`] on the wire. A release that changes what a known hint means raises it.
+/// The version of the wire format of [`BusMessage`]. A release that changes the meaning of a known hint raises it.
 const VERSION: u32 = 1;
 
 impl BusMessage {
-    /// As it goes over the wire: `{ "v": 1, "topics": [{ "chat": ID }, { "user": ID }, "nodes"], "hint": { … } }`.
+    /// Encodes the message for the wire:
+    /// `{ "v": 1, "topics": [{ "chat": ID }, { "user": ID }, "nodes"], "hint": { … } }`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let written = Written { v: VERSION, topics: &self.topics, hint: &self.hint };
         // Ids, numbers and texts always serialise.
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) of this release, or of another one, has written.
+    /// Decodes what [`to_bytes`](Self::to_bytes) of this or of another release has written.
     ///
     /// # Errors
-    /// [`BusError`] if it is none of that.
+    /// [`BusError`] if the bytes are not such a message.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BusError> {
         let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| BusError(error.into()))?;
         let topics = read.topics.iter().filter_map(|topic| serde_json::from_str(topic.get()).ok()).collect();
@@ -206,7 +207,7 @@ mod tests {
         let text = String::from_utf8(message.to_bytes()).unwrap();
         let as_it_is = BusMessage::from_bytes(text.as_bytes()).unwrap();
         assert_eq!(as_it_is, message);
-        // A field more changes nothing of what is known.
+        // An additional field does not change what the known fields mean.
         let field = text.replace("\"typing\":true", "\"typing\":true,\"mood\":\"happy\"");
         assert_eq!(BusMessage::from_bytes(field.as_bytes()).unwrap(), message);
         // An unknown hint, an unknown event, an unknown version.

@@ -9,47 +9,48 @@ use crate::domain::{
 };
 use crate::ports::Fingerprint;
 
-/// Chats and who is in them.
+/// Chats and their members.
 ///
-/// Whoever was once a member stays known to the store (so that erasing a person finds all chats), but is a
-/// member to no method here.
+/// The store remembers everybody who was ever a member (so that erasing a person finds all their chats), but every
+/// other method treats former members as non-members.
 #[async_trait]
 pub trait ChatStore: Send + Sync + 'static {
-    /// Opens the direct chat of two different people, or finds the one there is. Both are
-    /// [members](Role::Member). No message is written: seq and revision begin with 0.
+    /// Opens the direct chat of two different people, or returns the existing one. Both are [members](Role::Member). No
+    /// message is written: seq and revision begin at 0.
     ///
     /// # Behavior
-    /// - `open_direct_makes_one_chat_for_each_pair`: also with the two the other way round, and of many racers.
-    /// - `open_direct_with_unknown_or_erased_user_is_not_found`: also if there is a chat of the two.
+    /// - `open_direct_makes_one_chat_for_each_pair`: also with the two people in reverse order, and with many
+    ///   concurrent callers.
+    /// - `open_direct_with_unknown_or_erased_user_is_not_found`: even if the two already have a chat.
     /// - `open_direct_counts_a_membership_for_both`: [`UserRecord::memberships`] of both rises.
     async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened>;
 
-    /// Makes a group with its first members and the system message that says so (seq 1, revision 1), or finds
-    /// the one that this creator made with the same client id.
+    /// Creates a group with its first members and the system message that announces it (seq 1, revision 1), or returns
+    /// the group that this creator made with the same client id.
     ///
     /// # Behavior
     /// - `create_group_stores_members_roles_and_the_system_message`: the creator is the owner, the others are
     ///   members; their marks are 0, and nothing is unread by any of them.
-    /// - `create_group_finds_the_one_made_with_the_same_client_id`: whatever else the request says by now.
-    /// - `create_group_keeps_client_ids_of_different_creators_apart`: and apart from those of messages.
+    /// - `create_group_finds_the_one_made_with_the_same_client_id`: even if the rest of the request differs.
+    /// - `create_group_keeps_client_ids_of_different_creators_apart`: and apart from the client ids of messages.
     /// - `create_group_with_unknown_or_erased_member_is_not_found`: nothing is stored.
     /// - `create_group_counts_a_membership_for_everyone`
     async fn create_group(&self, group: NewGroup) -> StoreResult<Opened>;
 
-    /// The chats that have these ids and this person as a member, in no particular order, as the person sees them. Of
-    /// the body of each last message no more than the first `preview` bytes are given: a wrapper that seals bodies asks
-    /// for all of them.
+    /// Reads those of the given chats that this person is a member of, in no particular order, as the person sees them.
+    /// Of the body of each last message at most the first `preview` bytes are returned: a wrapper that seals bodies
+    /// asks for all of them.
     ///
     /// # Behavior
     /// - `chat_views_skip_chats_of_others`
     /// - `chat_views_show_peer_last_message_and_unread`
-    /// - `chat_views_cut_the_last_message`: and say so; a page of [`ChatStore::list_chats`] likewise.
-    /// - `chat_views_are_of_one_moment`: chat, marks and last message of a view agree, also while others write;
-    ///   chat and member of a [`Membership`] likewise.
+    /// - `chat_views_cut_the_last_message`: and set [`ChatView::is_cut`]; so does a page of [`ChatStore::list_chats`].
+    /// - `chat_views_are_of_one_moment`: chat, marks and last message of a view are one consistent snapshot, also
+    ///   during concurrent writes; so are chat and member of a [`Membership`].
     async fn chat_views(&self, user: UserId, chats: &[ChatId], preview: usize) -> StoreResult<Vec<ChatView>>;
 
-    /// At most `limit` of the person's chats, newest [activity](ChatView::activity) first, beginning after `after`;
-    /// `preview` as for [`ChatStore::chat_views`].
+    /// Reads at most `limit` of the person's chats, newest [activity](ChatView::activity) first, beginning after
+    /// `after`; `preview` as in [`ChatStore::chat_views`].
     ///
     /// # Behavior
     /// - `list_chats_has_the_newest_activity_first`
@@ -62,25 +63,25 @@ pub trait ChatStore: Send + Sync + 'static {
         preview: usize,
     ) -> StoreResult<Vec<ChatView>>;
 
-    /// The person's place in the chat.
+    /// Reads the person's membership of the chat.
     ///
     /// # Behavior
-    /// - `membership_of_a_stranger_is_not_member`: also for a chat that does not exist, and after leaving.
+    /// - `membership_of_a_stranger_is_not_member`: also if the chat does not exist, and after leaving it.
     async fn membership(&self, chat: ChatId, user: UserId) -> StoreResult<Membership>;
 
-    /// The chat with all its members, those longest in it first.
+    /// Reads the chat with all its members, longest-standing members first.
     ///
     /// # Behavior
-    /// - `roster_lists_members_in_the_order_of_joining`: within one change, in the order of its list (of a new
-    ///   group, the creator first); one who comes back is last.
+    /// - `roster_lists_members_in_the_order_of_joining`: members added by the same change are in the order of its list
+    ///   (in a new group, the creator first); a member who returns is last.
     /// - `roster_of_unknown_chat_is_not_found`
-    /// - `roster_is_of_one_moment`: the members are those of the version, also while others write.
+    /// - `roster_is_of_one_moment`: the members are those of the returned version, also during concurrent writes.
     async fn roster(&self, chat: ChatId) -> StoreResult<Roster>;
 
-    /// Changes members, roles or title, and writes the system messages that say so, each with the next seq and
-    /// revision. The moment of the first of them is when the added have joined. A member added anew has the role
-    /// [`Role::Member`] and begins with read and delivered marks at the chat's last message before the change,
-    /// not muted; one who comes back keeps the marks they had, if those are further. The version rises by one.
+    /// Changes members, roles or title, and writes the system messages that record it, each with the next seq and
+    /// revision. New members have joined at the time of the first of these messages. A person added for the first time
+    /// has the role [`Role::Member`], read and delivered marks at the chat's last message before the change, and no
+    /// mute; one who returns keeps their former marks where those are further ahead. The version rises by one.
     ///
     /// # Behavior
     /// - `change_roster_adds_removes_and_gives_roles`
@@ -93,59 +94,59 @@ pub trait ChatStore: Send + Sync + 'static {
     /// - `change_roster_counts_a_membership_for_the_added`
     async fn change_roster(&self, change: RosterChange) -> StoreResult<RosterChanged>;
 
-    /// Silences the chat for this person until then, or no longer.
+    /// Mutes the chat for this person until the given time, or unmutes it.
     ///
     /// # Behavior
     /// - `set_mute_is_ones_own`
     /// - `set_mute_of_a_stranger_is_not_member`
     async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()>;
 
-    /// All chats that the person is in, with their revisions and commits; and with `left_after` the chats that the person
-    /// has left in a later commit than that one. All of it as it was at one moment.
+    /// Reads all chats that the person is in, with their revisions and commits; and, with `left_after`, the chats that
+    /// the person left in a later commit than that one. The whole answer is one consistent snapshot.
     ///
     /// # Behavior
     /// - `memberships_lists_every_chat_with_its_revision`
-    /// - `memberships_count_is_no_later_than_the_list`: also while others write.
+    /// - `memberships_count_is_no_later_than_the_list`: also during concurrent writes.
     /// - `memberships_number_commits_or_tell_nothing_of_them`
-    /// - `memberships_have_a_later_commit_after_every_change`: of messages, members, roles and title. What is no change
-    ///   of the chat, such as a mark, may or may not have one.
-    /// - `memberships_tell_of_chats_that_were_left`: not of those that the person is in again.
-    /// - `memberships_commits_miss_nothing_while_others_write`: what was not in one list has a later commit than what that
-    ///   one says is [settled](Memberships::settled).
+    /// - `memberships_have_a_later_commit_after_every_change`: of messages, members, roles and title. What does not
+    ///   change the chat, such as a mark, may or may not raise the commit.
+    /// - `memberships_tell_of_chats_that_were_left`: except chats that the person has joined again.
+    /// - `memberships_commits_miss_nothing_while_others_write`: what was missing from one list has a later commit than
+    ///   the [settled](Memberships::settled) one of that list.
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships>;
 
-    /// [`UserRecord::memberships`] of those of the people that exist.
+    /// Reads [`UserRecord::memberships`] of those of the people that exist.
     ///
     /// # Behavior
     /// - `membership_counts_rise_when_one_is_added`
     async fn membership_counts(&self, users: &[UserId]) -> StoreResult<Vec<(UserId, u64)>>;
 
-    /// The revisions of those of the chats that exist.
+    /// Reads the revisions of those of the chats that exist.
     ///
     /// # Behavior
     /// - `revisions_skips_unknown_chats`
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>>;
 
-    /// All chats that the person is or ever was a member of.
+    /// Lists all chats that the person is or ever was a member of.
     ///
     /// # Behavior
     /// - `chats_ever_joined_includes_those_left`
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>>;
 }
 
-/// A direct chat to be opened.
+/// A direct chat to open.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectChat {
-    /// Its id, if there is none for this pair.
+    /// Its id, if the pair has no chat yet.
     pub id: ChatId,
-    /// The two people; different.
+    /// The two people; they differ.
     pub users: [UserId; 2],
-    /// The moment.
+    /// When it is opened.
     pub created_at: Timestamp,
 }
 
 impl DirectChat {
-    /// The same 32 bytes for the same two people, whichever comes first: the lower id, then the higher.
+    /// Returns the same 32 bytes for the same two people in either order: the lower id, then the higher.
     pub fn pair_key(&self) -> [u8; 32] {
         let [a, b] = self.users;
         let (low, high) = if a < b { (a, b) } else { (b, a) };
@@ -156,58 +157,58 @@ impl DirectChat {
     }
 }
 
-/// A group to be made.
+/// A group to create.
 #[derive(Debug, Clone)]
 pub struct NewGroup {
     /// Its id.
     pub id: ChatId,
-    /// Who makes it and owns it.
+    /// The person who creates it and owns it.
     pub creator: UserId,
     /// The other first members: different from each other and from the creator.
     pub members: Vec<UserId>,
     /// Its title: plain, or sealed as text by a wrapper. At most 1,600 UTF-16 code units.
     pub title: Content,
-    /// What the creator's client calls the request, with the mark by which its repetition is known.
+    /// The client id of the creator's request, and the fingerprint by which a repetition is recognised.
     pub client_id: Option<(ClientId, Fingerprint)>,
-    /// The moment.
+    /// When it is created.
     pub created_at: Timestamp,
-    /// Says that the group was made.
+    /// The system message that announces the group.
     pub message: NewSystemMessage,
 }
 
-/// What [`ChatStore::open_direct`] and [`ChatStore::create_group`] answer.
+/// The result of [`ChatStore::open_direct`] and [`ChatStore::create_group`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
     /// The chat.
     pub chat: ChatId,
-    /// Whether this call made it.
+    /// Whether this call created it.
     pub created: bool,
-    /// Whether it was made by this request or one with the same [`Fingerprint`]; of direct chats always true.
+    /// Whether it was created by this request or by one with the same [`Fingerprint`]; always true for direct chats.
     pub same_request: bool,
 }
 
 impl Opened {
-    /// This request made the chat.
+    /// This request created the chat.
     pub const fn new(chat: ChatId) -> Self {
         Self { chat, created: true, same_request: true }
     }
 
-    /// There was the chat before, made by a request with the fingerprint `stored`.
+    /// The chat existed before, created by a request with the fingerprint `stored`.
     pub fn existing(chat: ChatId, stored: Option<Fingerprint>, asked: Option<Fingerprint>) -> Self {
         Self { chat, created: false, same_request: stored == asked }
     }
 }
 
-/// A system message to be written.
+/// A system message to write.
 #[derive(Debug, Clone)]
 pub struct NewSystemMessage {
     /// Its id.
     pub id: MessageId,
-    /// Whose doing it is.
+    /// The person whose action it records.
     pub sender: UserId,
     /// A [`SystemNote`](crate::SystemNote) as JSON: plain, or sealed by a wrapper.
     pub note: Content,
-    /// The moment.
+    /// When it is written.
     pub at: Timestamp,
 }
 
@@ -216,7 +217,7 @@ pub struct NewSystemMessage {
 pub struct ChatRecord {
     /// Its id.
     pub id: ChatId,
-    /// Between two, or a group.
+    /// Direct or group.
     pub kind: ChatKind,
     /// The title of a group, as [`NewGroup::title`].
     pub title: Option<Content>,
@@ -224,11 +225,11 @@ pub struct ChatRecord {
     pub created_at: Timestamp,
     /// The number of its last change.
     pub revision: Revision,
-    /// The place of its last message.
+    /// The seq of its last message.
     pub last_seq: Seq,
     /// How many text messages it has, deleted ones included.
     pub texts: u64,
-    /// How many people are in it.
+    /// How many members it has.
     pub member_count: u32,
     /// Rises by one with every change of members, roles or title; begins with 1.
     pub roster_version: u64,
@@ -237,19 +238,19 @@ pub struct ChatRecord {
 /// One person in a chat, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// Who.
+    /// The person.
     pub user_id: UserId,
-    /// What they may do.
+    /// Their role.
     pub role: Role,
-    /// Since when they are in it.
+    /// When they joined.
     pub joined_at: Timestamp,
-    /// The read checkpoint.
+    /// The read mark.
     pub read_seq: Seq,
-    /// How many text messages stand up to the read checkpoint.
+    /// How many text messages there are up to the read mark.
     pub read_texts: u64,
-    /// The delivered mark; never before the read checkpoint.
+    /// The delivered mark; never before the read mark.
     pub delivered_seq: Seq,
-    /// No notifications until then.
+    /// Notifications are muted until then.
     pub muted_until: Option<Timestamp>,
 }
 
@@ -258,34 +259,35 @@ pub struct MemberRecord {
 pub struct ChatView {
     /// The chat.
     pub chat: ChatRecord,
-    /// The member who asks.
+    /// The member whose view it is.
     pub me: MemberRecord,
-    /// The other one, in a direct chat.
+    /// The other person, in a direct chat.
     pub peer: Option<UserRecord>,
     /// The message at `last_seq`, with as much of its body as was asked for.
     pub last_message: Option<MessageRecord>,
-    /// Whether the last message's body goes on.
+    /// Whether the body of the last message was cut.
     pub is_cut: bool,
 }
 
 impl ChatView {
-    /// The place of this chat in the list: by the moment of the last message, else of opening; then by id.
+    /// The position of this chat in the list: by the time of the last message, or of opening if there is none; then by
+    /// id.
     pub fn activity(&self) -> Activity {
         let at = self.last_message.as_ref().map_or(self.chat.created_at, |message| message.created_at);
         Activity { at: at.as_micros(), chat: self.chat.id }
     }
 }
 
-/// A place in a list of chats by newest activity; greater is newer.
+/// A position in a list of chats ordered by newest activity; greater is newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Activity {
     /// Microseconds since 1970.
     pub at: i64,
-    /// Decides between chats of the same moment.
+    /// Breaks ties between chats of the same time.
     pub chat: ChatId,
 }
 
-/// A person's place in a chat.
+/// A person's membership of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The chat.
@@ -299,7 +301,7 @@ pub struct Membership {
 pub struct Roster {
     /// The chat.
     pub chat: ChatRecord,
-    /// Those longest in it first.
+    /// Longest-standing members first.
     pub members: Vec<MemberRecord>,
 }
 
@@ -310,19 +312,19 @@ pub struct RosterChange {
     pub chat: ChatId,
     /// The [version](ChatRecord::roster_version) that the change was decided on.
     pub expected: u64,
-    /// People who become members; none of them is one.
+    /// People to add; none of them is a member.
     pub add: Vec<UserId>,
-    /// People who no longer are; all of them are members.
+    /// People to remove; all of them are members.
     pub remove: Vec<UserId>,
-    /// Members with new roles; none of them is removed.
+    /// Members to give new roles; none of them is removed.
     pub roles: Vec<(UserId, Role)>,
     /// A new title, as [`NewGroup::title`].
     pub title: Option<Content>,
-    /// Say what happened; at least one.
+    /// The system messages that record the change; at least one.
     pub messages: Vec<NewSystemMessage>,
 }
 
-/// What [`ChatStore::change_roster`] answers.
+/// The result of [`ChatStore::change_roster`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RosterChanged {
     /// The chat after the change.
@@ -334,23 +336,24 @@ pub struct RosterChanged {
 /// All chats of a person.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Memberships {
-    /// [`UserRecord::memberships`], no later than the list.
+    /// [`UserRecord::memberships`], read no later than the list.
     pub count: u64,
     /// The chats, in no particular order.
     pub chats: Vec<MemberChat>,
     /// Chats that the person has left, in no particular order.
     pub left: Vec<ChatId>,
-    /// Which order the commits are of. Another one if the numbers may have begun anew, as in another database. `None` of a
-    /// store that does not number its commits: then no client is told a position, and each says what it has of all chats.
+    /// Identifies the sequence that the commit numbers belong to. It differs if the numbers may have started again, as
+    /// in another database. `None` if the store does not number its commits: then no client is given a position, and
+    /// each client states its revision of every chat.
     pub history: Option<u64>,
-    /// Up to this commit everything is in the list. Later ones may be in it, too, while some before them are not: where
-    /// several writers commit at once, the numbers do not become visible in their order.
+    /// The list is complete up to this commit. Later commits may be in it, too, while some before them are not: where
+    /// several writers commit at once, their numbers do not become visible in order.
     pub settled: u64,
 }
 
 impl Memberships {
-    /// How far a client is that is given all of this. That of the last change of a chat of the person, not of the last
-    /// commit: so it stays the same while nothing happens to them.
+    /// The position of a client that has received all of this. It is based on the last change of a chat of the person,
+    /// not on the last commit of the store: so it stays the same while none of their chats changes.
     pub(crate) fn position(&self) -> Option<Position> {
         let history = self.history?;
         let settled = self.chats.iter().filter(|chat| chat.commit <= self.settled);
@@ -362,8 +365,8 @@ impl Memberships {
         }))
     }
 
-    /// Whether this store has had all that a client at this position has, and has named. If it has lost something, what
-    /// has changed since can't be told.
+    /// Whether this store has everything that a client at this position has received, and the revisions that it named.
+    /// If the store has lost some of it, the changes since then can't be determined.
     pub(crate) fn knows(&self, checkpoint: &Checkpoint, named: impl Fn(&ChatId) -> Option<Revision>) -> bool {
         let has_newest = |(newest, revision): (ChatId, Revision)| {
             let mut chats = self.chats.iter();
@@ -390,19 +393,19 @@ impl Memberships {
 pub struct MemberChat {
     /// Its last change.
     pub head: ChatHead,
-    /// The commit that changed it last: a number that rises with every commit that changes a chat, over all chats. 0 in a
-    /// store that does not number them.
+    /// The last commit that changed it: a number that rises with every commit that changes a chat, over all chats. 0 in
+    /// a store that does not number its commits.
     pub commit: u64,
 }
 
-/// A chat's last change, and who is on the other side of it.
+/// A chat's last change, and the peer in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChatHead {
     /// The chat.
     pub chat: ChatId,
     /// The number of its last change.
     pub revision: Revision,
-    /// The other one, in a direct chat.
+    /// The other person, in a direct chat.
     pub peer: Option<UserId>,
 }
 
@@ -450,11 +453,11 @@ mod tests {
             (at(1, 20, OTHER, 7), true),
             (at(2, 20, OTHER, 7), false),
             (Checkpoint { history: 1, commit: 0, newest: None }, true),
-            // The same revision in a later commit: what was given out there was taken back.
+            // The same revision in a later commit: the change first stored under that revision was lost.
             (at(1, 19, OTHER, 7), true),
             (at(1, 21, OTHER, 7), false),
             (at(1, 19, OTHER, 6), true),
-            // A revision is never of two commits.
+            // Two commits never share a revision.
             (at(1, 20, OTHER, 6), false),
             (at(1, 19, OTHER, 8), false),
             (at(1, 20, LEFT, 5), true),

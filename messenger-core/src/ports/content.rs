@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 
-/// Bytes that a store keeps and does not look into: UTF-8 text, or what an encrypting wrapper made of it.
+/// Bytes that a store keeps without interpreting them: UTF-8 text, or what an encrypting wrapper made of it.
 ///
-/// Bodies, notes and mail addresses may be any bytes. Titles, display names and devices are UTF-8 text always, because
-/// their columns are: a wrapper that seals them writes text, such as Base64, without the character NUL. In UTF-16 code
-/// units, which for Base64 are its characters, a title has 1,600 at most, and a display name or a device 800: what the
-/// narrowest column takes.
+/// Bodies, notes and mail addresses may be any bytes. Titles, display names and devices are always UTF-8 text, because
+/// their columns are: a wrapper that seals them writes text, such as Base64, without the character NUL. Counted in
+/// UTF-16 code units (in Base64, one for each character), a title has at most 1,600, and a display name or a device at
+/// most 800: what the narrowest column takes.
 ///
 /// ```
 /// use messenger_core::ports::Content;
@@ -21,12 +21,12 @@ use super::error::{StoreError, StoreErrorKind, StoreResult};
 pub struct Content(pub Vec<u8>);
 
 impl Content {
-    /// The text; `Corrupt` if it is none, for instance because it is sealed.
+    /// The content as text; `Corrupt` if it is not UTF-8, for instance because it is sealed.
     pub fn to_text(&self) -> StoreResult<&str> {
         std::str::from_utf8(&self.0).map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error))
     }
 
-    /// The text, without a copy.
+    /// The content as text, without a copy.
     pub fn into_text(self) -> StoreResult<String> {
         String::from_utf8(self.0)
             .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error.utf8_error()))

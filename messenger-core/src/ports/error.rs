@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What a store answers when an intent was not carried out.
+/// The error of a store whose intent was not carried out.
 ///
 /// ```
 /// use messenger_core::ports::{StoreError, StoreErrorKind};
@@ -14,22 +14,22 @@ pub struct StoreError {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Shorthand for what stores answer.
+/// The result type of stores.
 pub type StoreResult<T> = Result<T, StoreError>;
 
-/// The outcome that an error stands for.
+/// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// What the intent is about does not exist.
+    /// What the intent refers to does not exist.
     NotFound,
-    /// Something that must be unique exists already.
+    /// A value that must be unique exists already.
     AlreadyExists(Unique),
     /// The snapshot that the intent depends on is no longer the latest.
     Conflict,
     /// The person is not a member of the chat, or there is no such chat.
     NotMember,
-    /// The store can't be reached, is overloaded or took too long. It may work later.
+    /// The store can't be reached, is overloaded or took too long. A retry may succeed later.
     Unavailable,
     /// What is stored can't be read.
     Corrupt,
@@ -37,7 +37,7 @@ pub enum StoreErrorKind {
     Other,
 }
 
-/// What must be unique.
+/// Which unique value exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unique {
@@ -52,7 +52,7 @@ pub enum Unique {
 }
 
 impl StoreErrorKind {
-    /// The stable word for this outcome, in metrics.
+    /// The stable name of this kind, used in metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::NotFound => "notFound",
@@ -67,12 +67,12 @@ impl StoreErrorKind {
 }
 
 impl StoreError {
-    /// An error of this kind with its cause.
+    /// Makes an error of this kind with its cause.
     pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { kind, source: Some(source.into()) }
     }
 
-    /// The outcome.
+    /// The kind of failure.
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }

@@ -6,28 +6,29 @@ use crate::domain::{ChatId, Seq, UserId};
 /// How far each member has read, and how far messages have reached them.
 #[async_trait]
 pub trait MarkerStore: Send + Sync + 'static {
-    /// Moves marks forward, in one commit, and answers for each in the same order. A mark beyond the chat's
-    /// last message goes to that message. Reading implies delivery.
+    /// Moves marks forward, in one commit, and answers for each in the same order. A mark beyond the chat's last
+    /// message stops at that message. Reading implies delivery.
     ///
     /// # Behavior
-    /// - `move_markers_only_moves_forward`: an earlier place answers with the mark as it is, `moved` unset.
+    /// - `move_markers_only_moves_forward`: a target before the current mark returns the mark unchanged, with `moved`
+    ///   unset.
     /// - `move_markers_stops_at_the_last_message`
     /// - `move_markers_read_implies_delivered`
     /// - `move_markers_counts_only_texts_as_unread`
-    /// - `move_markers_by_a_stranger_is_not_member`: only for that one; the others of the batch are moved.
+    /// - `move_markers_by_a_stranger_is_not_member`: only that entry fails; the others of the batch are moved.
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>>;
 }
 
-/// A mark to be moved.
+/// A mark to move.
 #[derive(Debug, Clone, Copy)]
 pub struct MoveMarker {
     /// The chat.
     pub chat: ChatId,
-    /// Whose mark.
+    /// The person whose mark it is.
     pub user: UserId,
-    /// Where to.
+    /// The target.
     pub seq: Seq,
-    /// The read mark (and with it the delivered mark), or the delivered mark alone.
+    /// Whether to move the read mark (and with it the delivered mark), or only the delivered mark.
     pub read: bool,
 }
 
@@ -40,8 +41,8 @@ pub struct MarkerMoved {
     pub delivered_seq: Seq,
     /// Text messages after the read mark.
     pub unread: u64,
-    /// Whether the mark that was asked for moved.
+    /// Whether the requested mark moved.
     pub moved: bool,
-    /// How many people are in the chat.
+    /// How many members the chat has.
     pub member_count: u32,
 }

@@ -8,7 +8,7 @@ pub struct MessageRecord {
     pub id: MessageId,
     /// The chat.
     pub chat: ChatId,
-    /// Its place.
+    /// Its place in the chat.
     pub seq: Seq,
     /// The chat's revision when it was written.
     pub created_revision: Revision,
@@ -16,13 +16,13 @@ pub struct MessageRecord {
     pub revision: Revision,
     /// Text or system.
     pub kind: MessageKind,
-    /// Who wrote it, or whose doing it was.
+    /// The author, or, for a system message, the person whose action it records.
     pub sender: UserId,
     /// The text, or the [`SystemNote`](crate::SystemNote) as JSON; `None` once deleted.
     pub body: Option<Content>,
-    /// What the sender's client called it; stays when the message is deleted.
+    /// The client id of the sender's request; kept when the message is deleted.
     pub client_id: Option<ClientId>,
-    /// The mark of the request; gone when the message is deleted.
+    /// The fingerprint of the request; removed when the message is deleted.
     pub fingerprint: Option<Fingerprint>,
     /// The message that it answers.
     pub reply_to: Option<MessageId>,
@@ -35,37 +35,37 @@ pub struct MessageRecord {
 }
 
 impl MessageRecord {
-    /// What a message weighs without its body, in bytes: so that very many short ones are not for nothing.
+    /// The weight of a message without its body, in bytes: so that very many short messages still count.
     pub const BASE_WEIGHT: usize = 256;
 
-    /// What it weighs in a [`Budget`]: the bytes of the stored body, and [`BASE_WEIGHT`](Self::BASE_WEIGHT).
+    /// Its weight in a [`Budget`]: the bytes of the stored body, plus [`BASE_WEIGHT`](Self::BASE_WEIGHT).
     pub fn weight(&self) -> usize {
         Self::BASE_WEIGHT + self.body.as_ref().map_or(0, |body| body.0.len())
     }
 }
 
-/// How much of something one answer of a store holds, at most.
+/// The most that one answer of a store may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Messages.
+    /// The number of messages.
     pub messages: usize,
-    /// What they [weigh](MessageRecord::weight) together. The first one comes however heavy it is, so that every
-    /// answer leads further.
+    /// The sum of their [weights](MessageRecord::weight). The first message is always included, whatever it weighs, so
+    /// that every answer makes progress.
     pub bytes: usize,
 }
 
 impl Budget {
-    /// So many messages, whatever they weigh.
+    /// Allows this many messages, whatever they weigh.
     pub const fn of_messages(messages: usize) -> Self {
         Self { messages, bytes: usize::MAX }
     }
 
-    /// Whether a message comes after others that weigh `before` together, which is nothing for the first one.
+    /// Whether a message fits after others that weigh `before` together; 0 for the first one.
     pub fn admits(self, before: usize, message: &MessageRecord) -> bool {
         before == 0 || before.saturating_add(message.weight()) <= self.bytes
     }
 
-    /// How many of these messages, from the first on, fit in.
+    /// How many of these messages fit, counted from the first.
     pub fn fitting<'m>(self, messages: impl IntoIterator<Item = &'m MessageRecord>) -> usize {
         let mut sum = 0;
         let fits = |message: &&MessageRecord| {
@@ -77,13 +77,13 @@ impl Budget {
     }
 }
 
-/// A short hash of what a request asked for: tells a repetition from another request with the same client id. Only stores
-/// compare it, byte by byte, so that a wrapper may put a keyed hash of it in its place.
+/// A short hash of the content of a request: distinguishes a repetition from another request with the same client id.
+/// Only stores compare fingerprints, byte by byte, so a wrapper may replace them by a keyed hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {
-    /// The first half of a SHA-256.
+    /// Takes the first half of a SHA-256 digest.
     pub fn of(digest: &[u8; 32]) -> Self {
         let mut half = [0; 16];
         half.copy_from_slice(&digest[..16]);

@@ -8,34 +8,34 @@ use crate::domain::{ChatId, ClientId, MessageId, Revision, Seq, Timestamp, UserI
 pub trait MessageStore: Send + Sync + 'static {
     /// Appends a batch of text messages in one commit, and answers for each in the same order.
     ///
-    /// For every message in the order of the batch: the sender must be a member; a message of the same sender
-    /// with the same client id is answered with the one stored (from before or from earlier in the batch);
-    /// otherwise the message gets the chat's next seq and revision. The sender's read and delivered marks move
-    /// to the sender's last message of the batch.
+    /// For every message in the order of the batch: the sender must be a member; if the same sender has already used
+    /// its client id (before, or earlier in the batch), the answer is the stored message; otherwise the message gets
+    /// the chat's next seq and revision. The sender's read and delivered marks move to the sender's last message of the
+    /// batch.
     ///
     /// # Behavior
     /// - `append_gives_out_seqs_and_revisions_without_gaps`
-    /// - `append_by_a_stranger_is_not_member`: only for that message; the others of the batch are stored.
-    /// - `append_answers_a_repeated_client_id_with_the_stored_message`: also within one batch, in another chat,
-    ///   and after it was edited or deleted.
+    /// - `append_by_a_stranger_is_not_member`: only that message fails; the others of the batch are stored.
+    /// - `append_answers_a_repeated_client_id_with_the_stored_message`: also within one batch, in another chat, and
+    ///   after the message was edited or deleted.
     /// - `append_keeps_client_ids_of_different_senders_apart`
     /// - `append_moves_the_senders_marks`
     /// - `append_of_many_racers_leaves_no_gap_and_no_double`
     /// - `append_of_an_empty_batch_is_nothing`
     async fn append_messages(&self, batch: &[NewMessage]) -> StoreResult<Vec<StoreResult<Appended>>>;
 
-    /// One message of a chat.
+    /// Reads one message of a chat.
     ///
     /// # Behavior
     /// - `message_of_another_chat_is_not_found`
     async fn message(&self, chat: ChatId, message: MessageId) -> StoreResult<MessageRecord>;
 
-    /// A page of the history of a chat that this person is in.
+    /// Reads a page of the history of a chat that this person is a member of.
     ///
     /// # Behavior
-    /// - `history_pages_in_both_directions`: as [`Anchor::range`] says.
-    /// - `history_beyond_the_budget_is_cut`: of what does not fit, those farthest from the anchor are left out, and are
-    ///   not read.
+    /// - `history_pages_in_both_directions`: as [`Anchor::range`] defines.
+    /// - `history_beyond_the_budget_is_cut`: the messages farthest from the anchor that do not fit are left out, and
+    ///   are not read.
     /// - `history_of_a_stranger_is_not_member`
     async fn history(
         &self,
@@ -45,8 +45,8 @@ pub trait MessageStore: Send + Sync + 'static {
         budget: Budget,
     ) -> StoreResult<HistoryRange>;
 
-    /// Changes the text of a message, which gets the chat's next revision. The fingerprint stays that of the
-    /// first text.
+    /// Changes the text of a message, which gets the chat's next revision. The fingerprint of the original request is
+    /// kept.
     ///
     /// # Behavior
     /// - `edit_message_of_another_chat_is_not_found`
@@ -54,8 +54,8 @@ pub trait MessageStore: Send + Sync + 'static {
     /// - `edit_message_conflicts_with_an_older_revision`
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord>;
 
-    /// Makes a message a tombstone, which gets the chat's next revision: text and fingerprint are gone, all else
-    /// stays.
+    /// Turns a message into a tombstone, which gets the chat's next revision: text and fingerprint are removed,
+    /// everything else is kept.
     ///
     /// # Behavior
     /// - `delete_message_of_another_chat_is_not_found`
@@ -63,8 +63,8 @@ pub trait MessageStore: Send + Sync + 'static {
     /// - `delete_message_conflicts_with_an_older_revision`
     async fn delete_message(&self, delete: DeleteMessage) -> StoreResult<MessageRecord>;
 
-    /// Makes tombstones of at most `limit` of the person's text messages in a chat, the oldest first, each with
-    /// a revision of its own, and answers with them; none when none is left. The person need not be a member.
+    /// Turns at most `limit` of the person's text messages in a chat into tombstones, the oldest first, each with a
+    /// revision of its own, and returns them; returns none when none is left. The person need not be a member.
     ///
     /// # Behavior
     /// - `erase_messages_goes_on_until_none_is_left`
@@ -76,22 +76,23 @@ pub trait MessageStore: Send + Sync + 'static {
         limit: usize,
     ) -> StoreResult<Vec<MessageRecord>>;
 
-    /// For each of the chats: its head, and the messages whose last change is after the given revision, by
-    /// revision. Head and messages are of one moment. Unknown chats are left out.
+    /// For each of the chats, reads its head and the messages whose last change is after the given revision, in the
+    /// order of revisions. Head and messages are one consistent snapshot. Unknown chats are left out.
     ///
-    /// The budget counts the messages of each chat, and weighs those of all together, in the order of the chats' ids.
+    /// The budget limits the number of messages of each chat, and the total weight over all chats, in the order of the
+    /// chats' ids.
     ///
     /// # Behavior
     /// - `changes_carry_new_edited_and_deleted_messages`
-    /// - `changes_beyond_the_limit_are_truncated`: the first ones, with `truncated` set.
-    /// - `changes_beyond_the_budget_are_truncated`: what is too heavy is left out with all that follows, and is not
-    ///   read.
+    /// - `changes_beyond_the_limit_are_truncated`: the first ones are returned, with `truncated` set.
+    /// - `changes_beyond_the_budget_are_truncated`: a message that is too heavy is left out with all that follow it,
+    ///   and is not read.
     /// - `changes_skip_unknown_chats`
-    /// - `changes_are_of_one_moment`: also while others write; and so is a page of [`MessageStore::history`].
+    /// - `changes_are_of_one_moment`: also during concurrent writes; so is a page of [`MessageStore::history`].
     async fn changes(&self, since: &[(ChatId, Revision)], budget: Budget) -> StoreResult<Vec<Changes>>;
 }
 
-/// A text message to be appended.
+/// A text message to append.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
     /// Its id.
@@ -102,60 +103,60 @@ pub struct NewMessage {
     pub sender: UserId,
     /// The text: plain, or sealed by a wrapper.
     pub body: Content,
-    /// What the sender's client calls it, with the mark by which its repetition is known.
+    /// The client id of the sender's request, and the fingerprint by which a repetition is recognised.
     pub client_id: Option<(ClientId, Fingerprint)>,
-    /// The message of the same chat that it answers.
+    /// The message of the same chat that it replies to.
     pub reply_to: Option<MessageId>,
-    /// The moment.
+    /// When it was sent.
     pub created_at: Timestamp,
 }
 
-/// What became of a message of a batch.
+/// The outcome for one message of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
     /// It was stored.
     New(MessageRecord),
-    /// The same sender stored one under the same client id before.
+    /// The same sender already stored a message with the same client id.
     Existing {
-        /// That message, as it is now.
+        /// That message in its current state.
         record: MessageRecord,
-        /// Whether it was stored with the same [`Fingerprint`]. Also true where it has none any more because it was
-        /// deleted.
+        /// Whether it was stored with the same [`Fingerprint`]. Also true where the fingerprint was removed because the
+        /// message was deleted.
         same_request: bool,
     },
 }
 
 impl Appended {
-    /// What is answered for `new`, where `record` was stored before.
+    /// The outcome for `new` if `record` is already stored under its client id.
     pub fn existing(record: MessageRecord, new: &NewMessage) -> Self {
         let asked = new.client_id.as_ref().map(|(_, fingerprint)| *fingerprint);
         let same_request = record.fingerprint.is_none() || record.fingerprint == asked;
         Self::Existing { record, same_request }
     }
 
-    /// The message that is stored.
+    /// The stored message.
     pub fn into_record(self) -> MessageRecord {
         let (Self::New(record) | Self::Existing { record, .. }) = self;
         record
     }
 }
 
-/// Where a page of history lies.
+/// Where a page of history is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
     /// The last messages.
     Newest,
-    /// The messages right before this one.
+    /// The messages immediately before this one.
     Before(Seq),
-    /// The messages right after this one.
+    /// The messages immediately after this one.
     After(Seq),
-    /// This message in the middle: `limit / 2` before it, the rest from it on.
+    /// The messages around this one: `limit / 2` before it, the rest beginning with it.
     Around(Seq),
 }
 
 impl Anchor {
-    /// The first and the last place of a page of `limit` messages in a chat whose last message is `last`.
-    /// Seqs have no gaps, so a page is a range. `None` if there is nothing on it.
+    /// The first and the last place of a page of `limit` messages in a chat whose last message is `last`. Seqs have no
+    /// gaps, so a page is a range. `None` if the page is empty.
     ///
     /// ```
     /// use messenger_core::{Seq, ports::Anchor};
@@ -182,8 +183,8 @@ impl Anchor {
         (low <= high && limit > 0).then(|| (Seq::new(low), Seq::new(high)))
     }
 
-    /// The place that a page is to be near to. Where not all of a page fits into a [`Budget`], the messages nearest to
-    /// this place come; of two that are as near, the later one.
+    /// The place that the page is anchored at. Where a page does not fit into a [`Budget`], the messages nearest to this
+    /// place are kept; of two at the same distance, the later one.
     ///
     /// ```
     /// use messenger_core::{Seq, ports::Anchor};
@@ -202,9 +203,9 @@ impl Anchor {
 /// A page of history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryRange {
-    /// The place of the chat's last message.
+    /// The seq of the chat's last message.
     pub last_seq: Seq,
-    /// By place, ascending.
+    /// In ascending order of seq.
     pub messages: Vec<MessageRecord>,
 }
 
@@ -215,13 +216,13 @@ pub struct EditMessage {
     pub chat: ChatId,
     /// The message.
     pub message: MessageId,
-    /// Who wrote it, which a store has already: for a wrapper that binds a sealed text to its author.
+    /// The author, which the store already knows: for a wrapper that binds a sealed text to its author.
     pub sender: UserId,
-    /// The message's revision that the change was decided on.
+    /// The revision of the message that the change was decided on.
     pub expected: Revision,
     /// The new text: plain, or sealed by a wrapper.
     pub body: Content,
-    /// The moment.
+    /// When it was edited.
     pub edited_at: Timestamp,
 }
 
@@ -232,19 +233,19 @@ pub struct DeleteMessage {
     pub chat: ChatId,
     /// The message.
     pub message: MessageId,
-    /// The message's revision that the deletion was decided on.
+    /// The revision of the message that the deletion was decided on.
     pub expected: Revision,
-    /// The moment.
+    /// When it was deleted.
     pub deleted_at: Timestamp,
 }
 
-/// What changed in a chat.
+/// The changes of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// The chat.
     pub chat: ChatRecord,
-    /// By revision, ascending.
+    /// In ascending order of revision.
     pub messages: Vec<MessageRecord>,
-    /// Whether there are more.
+    /// Whether there are more changes.
     pub truncated: bool,
 }

@@ -1,4 +1,4 @@
-//! What the domain needs from outside: a store, presence, and a bus between nodes.
+//! What the domain requires from outside: a store, presence, and a bus between nodes.
 //!
 //! Every method is an *intent*: it succeeds or fails as a whole. The `# Behavior` list of a method is its
 //! contract, and each point has a case in the conformance kit (feature `testkit`). No method has a default

@@ -4,27 +4,27 @@ use async_trait::async_trait;
 
 use crate::domain::{ConnectionId, Timestamp, UserId};
 
-/// Who is there: leases of connections, over all nodes.
+/// Tracks who is online: leases of connections, over all nodes.
 ///
 /// A person is online from the first lease until no lease has been live for the grace period. Both changes are
 /// reported once, to one caller on one node, which announces them.
 #[async_trait]
 pub trait PresenceStore: Send + Sync + 'static {
-    /// Takes or renews leases that end after `ttl`. Answers with the people who came online by it.
+    /// Takes or renews leases that expire after `ttl`. Returns the people who came online through this call.
     ///
     /// # Behavior
     /// - `first_lease_brings_a_person_online_once`
     /// - `renewed_lease_keeps_a_person_online`
     async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<UserId>, PresenceError>;
 
-    /// Gives leases back before they end. Unknown ones are passed over.
+    /// Returns leases before they expire. Unknown ones are ignored.
     ///
     /// # Behavior
     /// - `released_person_stays_online_for_the_grace_period`
     /// - `person_with_another_lease_stays_online`
     async fn release(&self, leases: &[Lease]) -> Result<(), PresenceError>;
 
-    /// At most `limit` people whose last lease was given back or ended at least `grace` ago and who have not
+    /// Reports at most `limit` people whose last lease was returned or expired at least `grace` ago and who have not
     /// been reported since; from now on they are offline.
     ///
     /// # Behavior
@@ -33,7 +33,7 @@ pub trait PresenceStore: Send + Sync + 'static {
     /// - `person_who_comes_back_within_the_grace_period_never_went`
     async fn sweep(&self, grace: Duration, limit: usize) -> Result<Vec<WentOffline>, PresenceError>;
 
-    /// Whether these people are online, in the same order.
+    /// Whether these people are online, in the order of `users`.
     ///
     /// # Behavior
     /// - `unknown_person_is_offline`
@@ -43,27 +43,27 @@ pub trait PresenceStore: Send + Sync + 'static {
 /// One connection of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// Whose.
+    /// The person.
     pub user: UserId,
-    /// Which.
+    /// The connection.
     pub connection: ConnectionId,
 }
 
 /// Whether a person is online.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PresenceState {
-    /// Who.
+    /// The person.
     pub user: UserId,
-    /// Whether they are.
+    /// Whether the person is online.
     pub online: bool,
 }
 
-/// Somebody who has gone.
+/// A person who went offline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WentOffline {
-    /// Who.
+    /// The person.
     pub user: UserId,
-    /// When the last lease was given back or ended.
+    /// When the last lease was returned or expired.
     pub last_seen: Timestamp,
 }
 

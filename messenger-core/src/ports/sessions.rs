@@ -3,11 +3,11 @@ use async_trait::async_trait;
 use super::{Content, StoreResult};
 use crate::domain::{SessionId, Timestamp, TokenHash, UserId};
 
-/// Who is logged in where.
+/// The sessions of accounts.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
-    /// Stores a session. If the person then has more than `max`, those longest unused end.
-    /// Answers with the sessions that ended.
+    /// Stores a session. If the person then has more than `max`, the least recently used ones are ended. Returns the
+    /// ended sessions.
     ///
     /// # Behavior
     /// - `create_session_can_be_found_by_its_token`
@@ -15,19 +15,19 @@ pub trait SessionStore: Send + Sync + 'static {
     /// - `create_session_ends_the_longest_unused_beyond_the_limit`
     async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>>;
 
-    /// The session of a token, also if it has expired.
+    /// Finds the session of a token, even if it has expired.
     ///
     /// # Behavior
     /// - `session_by_unknown_token_is_not_found`
     async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord>;
 
-    /// The person's sessions, newest first.
+    /// Lists the person's sessions, newest first.
     ///
     /// # Behavior
     /// - `sessions_lists_only_ones_own`
     async fn sessions(&self, user: UserId) -> StoreResult<Vec<SessionRecord>>;
 
-    /// Moves `last_used_at` and `expires_at` forward, never back. Unknown sessions are passed over.
+    /// Moves `last_used_at` and `expires_at` forward, never back. Unknown sessions are ignored.
     ///
     /// # Behavior
     /// - `touch_session_only_moves_forward`
@@ -41,33 +41,33 @@ pub trait SessionStore: Send + Sync + 'static {
     /// - `end_session_makes_its_token_unknown`
     async fn end_session(&self, user: UserId, session: SessionId) -> StoreResult<()>;
 
-    /// Removes at most `limit` sessions whose `expires_at` is before `now`, and answers how many.
+    /// Removes at most `limit` sessions whose `expires_at` is before `now`, and returns how many were removed.
     ///
     /// # Behavior
     /// - `remove_expired_sessions_keeps_the_live_ones`
     async fn remove_expired_sessions(&self, now: Timestamp, limit: usize) -> StoreResult<usize>;
 
-    /// Those of the sessions that exist.
+    /// Returns those of the sessions that exist.
     ///
     /// # Behavior
     /// - `existing_sessions_skips_the_ended`
     async fn existing_sessions(&self, sessions: &[SessionId]) -> StoreResult<Vec<SessionId>>;
 }
 
-/// A session to be stored.
+/// A session to store.
 #[derive(Debug, Clone)]
 pub struct NewSession {
     /// Its id.
     pub id: SessionId,
-    /// Who is logged in.
+    /// The person who is logged in.
     pub user_id: UserId,
     /// The hash of its token.
     pub token_hash: TokenHash,
-    /// What it is used on: plain, or sealed as text by a wrapper. At most 800 UTF-16 code units.
+    /// The device it is used on: plain, or sealed as text by a wrapper. At most 800 UTF-16 code units.
     pub device: Option<Content>,
-    /// The moment of log-in; also when it was last used.
+    /// When the person logged in, which is also when it was last used.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -76,14 +76,14 @@ pub struct NewSession {
 pub struct SessionRecord {
     /// Its id.
     pub id: SessionId,
-    /// Who is logged in.
+    /// The person who is logged in.
     pub user_id: UserId,
-    /// What it is used on, as [`NewSession::device`].
+    /// The device it is used on, as in [`NewSession::device`].
     pub device: Option<Content>,
-    /// The moment of log-in.
+    /// When the person logged in.
     pub created_at: Timestamp,
     /// When it was last used.
     pub last_used_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! What can be asked: one struct for each query, which answers itself.
+//! The queries: one struct each, which implements its own handling.
 
 mod auth;
 mod chats;
@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How many entries a page is to have.
+/// The number of entries on a page.
 fn page_size(limit: Option<u32>, limits: &Limits) -> Result<usize> {
     let limit = limit.map_or(limits.page.default, |limit| limit as usize);
     if (1..=limits.page.max).contains(&limit) {
@@ -46,7 +46,7 @@ mod tests {
         },
     };
 
-    /// What a query answers when nobody in particular asks.
+    /// The result of a query for an anonymous caller.
     async fn asked_by_nobody<Q: Query>(messenger: &Messenger, query: Q) -> (&'static str, &'static str) {
         (Q::NAME, code(&messenger.query(&Actor::anonymous(), query).await))
     }

@@ -1,4 +1,5 @@
-//! From the store to the hub: one queue and one task per lane, so that the next commit does not wait for the connections.
+//! Announcements from the store to the hub: one queue and one task per lane, so that the next commit does not wait for
+//! the connections.
 
 use std::sync::Arc;
 
@@ -7,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{domain::ChatId, hub::Hub, lanes::lane_of, ports::BusMessage, tasks::TaskGroup};
 
-/// Batches that may wait, per lane.
+/// Maximum number of batches that wait, per lane.
 const QUEUE: usize = 64;
 
-/// Queues of what the connections are to be told. What concerns one chat keeps its order, because it is in one queue.
+/// Queues of announcements for the connections. Those of one chat keep their order, because they are in the same queue.
 #[derive(Clone)]
 pub(super) struct Dispatcher {
     queues: Arc<[mpsc::Sender<Vec<BusMessage>>]>,
@@ -27,20 +28,20 @@ impl Dispatcher {
         Self { queues: (0..lanes.max(1)).map(queue).collect() }
     }
 
-    /// The queue of a lane. It is full when the connections are told more slowly than messages are stored: then storing
-    /// waits.
+    /// The queue of a lane. It is full when announcements are delivered more slowly than messages are stored: then
+    /// storing waits.
     pub(super) fn lane(&self, lane: usize) -> mpsc::Sender<Vec<BusMessage>> {
         self.queues[lane].clone()
     }
 
     pub(super) async fn dispatch(&self, chat: Option<ChatId>, message: BusMessage) {
         let lane = chat.map_or(0, |chat| lane_of(chat, self.queues.len()));
-        // Fails only when the node has stopped; others find it in the store.
+        // Fails only when the node has stopped; other nodes find the change in the store.
         let _ = self.queues[lane].send(vec![message]).await;
     }
 }
 
-/// Publishes what waits; after the stop what is left, and then it ends.
+/// Publishes the queued announcements; after the stop publishes what is left, and then ends.
 async fn publish_all(mut queue: mpsc::Receiver<Vec<BusMessage>>, hub: Arc<Hub>, stop: CancellationToken) {
     let mut batches = Vec::new();
     loop {

@@ -25,7 +25,7 @@ pub(super) fn start_sends(
             let appended = match store.append_messages(&batch).await {
                 Ok(appended) => appended,
                 Err(error) => {
-                    // Perhaps they are stored, and only the answer was lost.
+                    // The messages may be stored although the answer was lost.
                     let _ = queue.send(announcements::append_in_doubt(&batch)).await;
                     return Err(error);
                 }

@@ -1,4 +1,4 @@
-//! What all clones of a [`Messenger`](crate::Messenger) share, and what runs for them.
+//! What all clones of a [`Messenger`](crate::Messenger) share, and its background tasks.
 
 mod dispatch;
 mod lanes;
@@ -40,7 +40,7 @@ pub(crate) struct Service {
     dispatcher: Dispatcher,
 }
 
-/// What a service is made of.
+/// The components of a service.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) presence: Arc<dyn PresenceStore>,
@@ -51,23 +51,23 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
 }
 
-/// What runs, in the order in which it is ended.
+/// The tasks, in the order in which they are ended.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    /// New connections are refused, and the open ones are ended.
+    /// Cancelled when new connections are refused and the open ones are ended.
     pub(crate) draining: CancellationToken,
     /// Commands that run in tasks of their own.
     pub(crate) commands: TaskGroup,
-    /// Commit batches.
+    /// Tasks that commit batches.
     lanes: TaskGroup,
-    /// Give to the hub what was stored.
+    /// Tasks that pass what was stored to the hub.
     dispatch: TaskGroup,
     /// Live connections, the bus, presence, and recurring work.
     hub: TaskGroup,
 }
 
 impl Drop for Tasks {
-    /// A service that nobody has closed ends with its last clone, and lets go of its store.
+    /// A service that was not closed ends with its last clone, and releases its store.
     fn drop(&mut self) {
         self.draining.cancel();
         for group in [&self.lanes, &self.dispatch, &self.hub] {
@@ -77,7 +77,7 @@ impl Drop for Tasks {
 }
 
 impl Service {
-    /// Starts the tasks, on the tokio runtime that this is called in.
+    /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
         let Parts { store, presence, bus, policy, context, limits, settings } = parts;
         let passwords = Passwords::new(settings.password_cost)?;
@@ -124,7 +124,7 @@ impl Service {
         })
     }
 
-    /// Gives the connections what has happened: in the order of what else happens in the chat, if it is about one.
+    /// Passes an announcement to the connections; one about a chat in the order of the chat's other events.
     pub(crate) async fn dispatch(&self, chat: Option<ChatId>, message: BusMessage) {
         self.dispatcher.dispatch(chat, message).await;
     }
@@ -135,7 +135,7 @@ impl Service {
         self.hub.end_all();
     }
 
-    /// Drains, finishes what is under way, and closes the store.
+    /// Drains, finishes running work, and closes the store.
     pub(crate) async fn close(&self) {
         self.drain();
         let Tasks { commands, lanes, dispatch, hub, .. } = &self.tasks;

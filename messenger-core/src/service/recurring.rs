@@ -1,15 +1,15 @@
-//! What is done again and again, whoever is connected.
+//! Periodic work that does not depend on connections.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{context::Context, ports::Store};
 
-/// Between two removals of expired sessions.
+/// Time between two removals of expired sessions.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// Sessions removed in one transaction.
+/// Maximum number of sessions removed in one transaction.
 const AT_ONCE: usize = 500;
 
-/// Removes what nobody can use any more: sessions that have expired.
+/// Removes expired sessions.
 pub(super) async fn remove_expired_sessions(store: Arc<dyn Store>, context: Context) {
     loop {
         tokio::time::sleep(INTERVAL).await;

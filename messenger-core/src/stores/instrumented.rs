@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// A store whose intents are measured: each has a span `store` at the level `debug`, with the field `intent`, and is
-/// recorded in the histogram `messenger_store_duration_seconds`, by the labels `operation` (the method of the port) and
-/// `outcome`: `ok`, the [code](crate::ports::StoreErrorKind::code) of an error, or `dropped` where nobody waited for the
-/// end.
+/// Wraps a store and measures its intents: each has a span `store` at the level `debug`, with the field `intent`, and
+/// is recorded in the histogram `messenger_store_duration_seconds`, by the labels `operation` (the method of the port)
+/// and `outcome`: `ok`, the [code](crate::ports::StoreErrorKind::code) of an error, or `dropped` where the caller
+/// stopped waiting.
 ///
-/// It is put around a store by [`Builder::instrument_store`](crate::Builder::instrument_store), or by hand:
+/// [`Builder::instrument_store`](crate::Builder::instrument_store) wraps a store in it; it can also be used directly:
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -39,7 +39,7 @@ pub struct InstrumentedStore {
 }
 
 impl InstrumentedStore {
-    /// Around this store.
+    /// Wraps this store.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         Self { inner, meters: Meters::new("messenger_store_duration_seconds") }
     }
@@ -57,7 +57,7 @@ impl InstrumentedStore {
     }
 }
 
-/// Recorded when it is dropped, whichever way the intent ends.
+/// Recorded on drop, however the intent ends.
 struct Observation<'a> {
     meters: &'a Meters,
     intent: &'static str,
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(counts(&handle), expected);
     }
 
-    /// What a subscriber wrote.
+    /// The output of a tracing subscriber.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 

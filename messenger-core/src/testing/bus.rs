@@ -14,17 +14,17 @@ use crate::{
     ports::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic},
 };
 
-/// A bus without other nodes, which keeps what it was told for them, and which topics are wanted.
+/// A bus without other nodes, which records the messages published to them, and the subscribed topics.
 #[derive(Default)]
 pub(crate) struct RecordingBus {
     told: Mutex<Vec<BusMessage>>,
     more: Notify,
     topics: Mutex<BTreeSet<Topic>>,
-    /// So many calls about topics fail.
+    /// How many further calls about topics fail.
     refuse: AtomicUsize,
 }
 
-/// Something that the others were told, and whom it concerns.
+/// A message to the other nodes, and the topics it concerns.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Told {
     to: Vec<Topic>,
@@ -32,7 +32,7 @@ pub(crate) struct Told {
 }
 
 impl RecordingBus {
-    /// What was told before the last word, which is waited for.
+    /// Takes the messages before `last`, which it waits for.
     pub(super) async fn take_until(&self, last: &BusMessage) -> Vec<BusMessage> {
         loop {
             if let Some(taken) = self.take_if_there(last) {
@@ -51,7 +51,7 @@ impl RecordingBus {
         Some(taken)
     }
 
-    /// What the node wants to hear.
+    /// The topics that the node is subscribed to.
     pub(crate) fn topics(&self) -> BTreeSet<Topic> {
         self.topics.lock().unwrap().clone()
     }
@@ -73,13 +73,13 @@ impl RecordingBus {
     }
 }
 
-/// A word that means nothing, and is like no other.
+/// A message without meaning that differs from all others.
 pub(super) fn last_word(mark: UserId) -> BusMessage {
     let hint = Hint::SessionsEnded { user: mark, sessions: Vec::new() };
     BusMessage { topics: Vec::new(), hint: Arc::new(hint) }
 }
 
-/// What a message bids the others look up, if it says no more than that.
+/// The topics that a message asks the others to compare, if it is only such a request.
 pub(super) fn in_doubt(message: BusMessage) -> Option<Vec<Topic>> {
     (*message.hint == Hint::Invalidate {}).then_some(message.topics)
 }
@@ -117,41 +117,41 @@ impl Subscription for Silence {
 }
 
 impl Told {
-    /// What a message says, if it tells of something that happened: other hints only bid a node look for itself.
+    /// The content of a message that reports a change; other hints only ask a node to compare.
     pub(super) fn of(message: BusMessage) -> Option<Self> {
         let what = (*message.hint).clone();
         let happened = matches!(what, Hint::Event(_) | Hint::Added { .. } | Hint::SessionsEnded { .. });
         happened.then_some(Self { to: message.topics, what })
     }
 
-    /// An event, to those in the chat.
+    /// An event to the members of the chat.
     pub(crate) fn in_chat(chat: ChatId, event: Event) -> Self {
         Self { to: vec![Topic::Chat(chat)], what: Hint::Event(event) }
     }
 
-    /// An event, to one person's own devices.
+    /// An event to one person's own devices.
     pub(crate) fn to_oneself(user: UserId, event: Event) -> Self {
         Self { to: vec![Topic::User(user)], what: Hint::Event(event) }
     }
 
-    /// That these people are in a chat by this change of it: to each of them.
+    /// The message that these people are in a chat since this change, addressed to each of them.
     pub(crate) fn added(chat: ChatId, revision: u64, users: &[UserId]) -> Self {
         let (to, revision) = (users.iter().copied().map(Topic::User).collect(), Revision::new(revision));
         Self { to, what: Hint::Added { chat, revision, users: users.to_vec() } }
     }
 
-    /// That sessions have ended: to the person's nodes, which close their sockets.
+    /// The message that sessions have ended, to the nodes of the person, which close their connections.
     pub(crate) fn ended(user: UserId, sessions: &[SessionId]) -> Self {
         let what = Hint::SessionsEnded { user, sessions: sessions.to_vec() };
         Self { to: vec![Topic::User(user)], what }
     }
 
-    /// Whom it concerns.
+    /// The topics it concerns.
     pub(crate) fn to(&self) -> &[Topic] {
         &self.to
     }
 
-    /// The event that it is, if it is one.
+    /// The event, if it is one.
     pub(crate) fn event(&self) -> Option<&Event> {
         match &self.what {
             Hint::Event(event) => Some(event),

@@ -1,5 +1,5 @@
-//! What the tests of commands and queries begin with: a service in memory with people in every relation to a group,
-//! a store that fails when it is told to, and a record of what the others are told.
+//! Setup for the tests of commands and queries: a service in memory with people in every relation to a group, a store
+//! that fails on request, and a record of what the others are told.
 
 mod bus;
 mod policy;

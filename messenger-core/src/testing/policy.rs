@@ -11,10 +11,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What the host says of a text that it refuses.
+/// The host's error for a text that it refuses.
 pub(crate) const REFUSED_TEXT: &str = "Not in these words.";
 
-/// A host that allows every operation, refuses a text with `damn` in it, and numbers every other one.
+/// A host policy that allows every operation, refuses a text with `damn` in it, and numbers every other one.
 #[derive(Default)]
 pub(crate) struct HostPolicy {
     asked: Mutex<Vec<(UserId, ChatId, String)>>,
@@ -22,12 +22,12 @@ pub(crate) struct HostPolicy {
 }
 
 impl HostPolicy {
-    /// What is stored in place of `body` if that is the host's n-th text.
+    /// The text stored in place of `body` if it is the n-th text that the policy was asked about.
     pub(crate) fn numbered(body: &str, n: usize) -> String {
         format!("{body} (no. {n})")
     }
 
-    /// Whose texts it was asked about, for which chats, since the last look.
+    /// The texts that the policy was asked about since the last call, with their senders and chats.
     pub(crate) fn asked(&self) -> Vec<(UserId, ChatId, String)> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }

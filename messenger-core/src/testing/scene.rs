@@ -22,29 +22,29 @@ use crate::{
     queries::{GetChat, GetMessage},
 };
 
-/// Somebody, by what they are to the [group](Scene::group). Named in the order in which they came into it.
+/// A person, named by their relation to the [group](Scene::group), in the order in which they joined it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Who {
-    /// Has made it.
+    /// Has created it.
     Owner,
-    /// Longer in it than the admins.
+    /// Has been in it longer than the admins.
     Member,
     Admin,
     OtherAdmin,
     OtherMember,
-    /// Was a member, and went.
+    /// Was a member, and left.
     Left,
-    /// Was a member, and was taken out.
+    /// Was a member, and was removed.
     Removed,
-    /// Was a member, and has erased the account.
+    /// Was a member, and erased the account.
     Erased,
-    /// Was never in it.
+    /// Was never a member.
     Stranger,
-    /// There is no such account.
+    /// An id without an account.
     Nobody,
 }
 
-/// What has become of a text.
+/// The state of a text message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Sent,
@@ -60,13 +60,13 @@ pub(crate) struct Scene {
     pub(crate) policy: Arc<HostPolicy>,
     /// A group of the owner, the member, the admins and the other member, in this order of joining.
     pub(crate) group: ChatId,
-    /// Between the owner and the member.
+    /// The direct chat of the owner and the member.
     pub(crate) direct: ChatId,
     pub(crate) bus: Arc<RecordingBus>,
     people: HashMap<Who, Actor>,
 }
 
-/// What is different from the usual in a scene.
+/// How a scene differs from the default.
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
@@ -75,11 +75,11 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
 }
 
-/// A change of members, roles or title, as it was told.
+/// An announced change of members, roles or title.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Update {
     pub(crate) to: Vec<Topic>,
-    /// Whose doing it was.
+    /// The person who made the change.
     pub(crate) by: UserId,
     pub(crate) note: SystemNote,
 }
@@ -91,7 +91,7 @@ impl Scene {
 
     pub(crate) async fn with(setup: Setup) -> Self {
         let Setup { limits, policy: has_policy, mut settings } = setup;
-        // As cheap as can be: what a hash costs is no rule.
+        // As cheap as possible: the cost of a hash does not matter here.
         settings.password_cost = PasswordCost { memory_kib: 8, passes: 1, ..settings.password_cost };
         let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(TestStore::default()));
         let (bus, policy) = (Arc::new(RecordingBus::default()), Arc::new(HostPolicy::default()));
@@ -117,7 +117,7 @@ impl Scene {
         scene
     }
 
-    /// Brings everybody into their relation to the group.
+    /// Puts everybody into their relation to the group.
     async fn gather(&self) {
         use Who::*;
         for who in [Admin, OtherAdmin, OtherMember] {
@@ -140,7 +140,7 @@ impl Scene {
         self.must(Who::Owner, add).await;
     }
 
-    /// Somebody who asks.
+    /// The person as an actor.
     pub(crate) fn actor(&self, who: Who) -> Actor {
         self.people[&who]
     }
@@ -153,7 +153,7 @@ impl Scene {
         who.iter().map(|who| self.id(*who)).collect()
     }
 
-    /// The session in which somebody asks.
+    /// The session of the person's requests.
     pub(crate) fn session(&self, who: Who) -> SessionId {
         self.people[&who].session().unwrap()
     }
@@ -162,7 +162,7 @@ impl Scene {
         self.messenger.execute(&self.actor(who), command).await
     }
 
-    /// Does what must succeed.
+    /// Executes a command that must succeed.
     pub(crate) async fn must<C: Command>(&self, who: Who, command: C) -> C::Output {
         let done = self.execute(who, command).await;
         done.unwrap_or_else(|error| panic!("{} of {who:?}: {error:?}", C::NAME))
@@ -172,7 +172,7 @@ impl Scene {
         self.messenger.query(&self.actor(who), query).await
     }
 
-    /// Asks what must be answered.
+    /// Runs a query that must succeed.
     pub(crate) async fn ask<Q: Query>(&self, who: Who, query: Q) -> Q::Output {
         let answer = self.query(who, query).await;
         answer.unwrap_or_else(|error| panic!("{} of {who:?}: {error:?}", Q::NAME))
@@ -188,7 +188,7 @@ impl Scene {
         self.must(who, send).await.value
     }
 
-    /// A text of somebody in the group, to which this has happened.
+    /// Sends a text of a person to the group, and brings it into this state.
     pub(crate) async fn text(&self, author: Who, state: State) -> Message {
         let sent = self.says(author, "hello").await;
         let (chat_id, message_id) = (sent.chat_id, sent.id);
@@ -199,40 +199,40 @@ impl Scene {
         }
     }
 
-    /// The last message of the group by which it says itself what happened, which is the owner's doing.
+    /// The last system message of the group, whose sender is the owner.
     pub(crate) async fn system_message(&self) -> Message {
         let title = format!("Tea at {}", self.chat(Who::Owner, self.group).await.revision);
         let renamed = self.must(Who::Owner, UpdateChat { chat_id: self.group, title }).await;
         renamed.last_message.unwrap()
     }
 
-    /// A group of its own, of this person and the other ones.
+    /// Creates another group with this person as owner and the others as members.
     pub(crate) async fn makes_group<const N: usize>(&self, who: Who, others: [Who; N]) -> ChatId {
         let group = CreateGroupChat { title: "Other".into(), member_ids: self.ids(others), client_id: None };
         self.must(who, group).await.value.id
     }
 
-    /// The chat as it is now.
+    /// The chat in its current state.
     pub(crate) async fn chat(&self, who: Who, chat_id: ChatId) -> Chat {
         self.ask(who, GetChat { chat_id }).await
     }
 
-    /// The message as it is now.
+    /// The message in its current state.
     pub(crate) async fn message(&self, who: Who, message: &Message) -> Message {
         self.ask(who, GetMessage { chat_id: message.chat_id, message_id: message.id }).await
     }
 
-    /// The role of somebody in the group; `None` for one who is not in it.
+    /// The role of a person in the group; `None` if they are not a member.
     pub(crate) async fn role(&self, who: Who) -> Option<Role> {
         self.query(who, GetChat { chat_id: self.group }).await.ok().map(|chat| chat.me.role)
     }
 
-    /// What the others were told since the last look, but for what they were only bid to look up.
+    /// Takes what the others were told since the last call, without requests to compare.
     pub(crate) async fn told(&self) -> Vec<Told> {
         self.heard().await.into_iter().filter_map(Told::of).collect()
     }
 
-    /// What the others were bid to look up since the last look, because nobody may have told them of it.
+    /// Takes the requests to compare since the last call, which are made because a change may not have been announced.
     pub(crate) async fn in_doubt(&self) -> Vec<Vec<Topic>> {
         self.heard().await.into_iter().filter_map(in_doubt).collect()
     }
@@ -244,9 +244,9 @@ impl Scene {
         told.expect("the last word comes")
     }
 
-    /// The changes of the group that were told since the last look, of which nothing else was told.
+    /// Takes the announced changes of the group since the last call; nothing else may have been announced.
     ///
-    /// Each tells of the group as it is now, under the message's own revision, with the message as it is stored.
+    /// Each reports the current state of the group, under the message's own revision, with the message as it is stored.
     pub(crate) async fn updates(&self) -> Vec<Update> {
         let mut updates = Vec::new();
         let chat = self.store.roster(self.group).await.unwrap().chat;
@@ -264,7 +264,7 @@ impl Scene {
         updates
     }
 
-    /// That a change was told to those in the group.
+    /// An announced change to those in the group.
     pub(crate) fn update(&self, by: Who, note: SystemNote) -> Update {
         Update { to: vec![Topic::Chat(self.group)], by: self.id(by), note }
     }
@@ -282,12 +282,12 @@ const NAMES: [(Who, &str); 9] = [
     (Who::Stranger, "stranger"),
 ];
 
-/// The change that an event of this message tells of.
+/// The change that an event about this message reports.
 pub(crate) fn change(message: &Message) -> MessageChange {
     MessageChange { chat_id: message.chat_id, revision: message.revision, message: message.clone() }
 }
 
-/// Tells of nothing, after all that was told before.
+/// A command that announces a message without meaning, after all earlier announcements.
 struct LastWord(UserId);
 
 impl Command for LastWord {
@@ -301,12 +301,12 @@ impl Command for LastWord {
     }
 }
 
-/// The word for what was answered; `ok` for no error.
+/// The error code of the result; `ok` for no error.
 pub(crate) fn code<T>(answer: &Result<T>) -> &'static str {
     answer.as_ref().err().map_or("ok", Error::code)
 }
 
-/// The fields that were not valid; none if that was not the error.
+/// The pointers of the invalid fields; none for any other error.
 pub(crate) fn pointers<T>(answer: &Result<T>) -> Vec<&str> {
     match answer {
         Err(Error::Invalid(fields)) => fields.iter().map(|field| &*field.pointer).collect(),

@@ -14,7 +14,7 @@ use crate::{
     ports::*,
 };
 
-/// A store in memory that counts its calls, fails when it is told to, and lets others get ahead of a call.
+/// A store in memory that counts its calls, fails on request, and lets other work run before or after a call.
 #[derive(Default)]
 pub(crate) struct TestStore {
     inner: MemoryStore,
@@ -31,28 +31,28 @@ struct Plan {
 
 struct Fault {
     kind: StoreErrorKind,
-    /// Calls that are still done before it.
+    /// How many calls still succeed before it.
     after: usize,
     times: usize,
 }
 
 impl TestStore {
-    /// The next `times` calls of a method are not done, and answer with this.
+    /// Makes the next `times` calls of a method fail with this error, without being carried out.
     pub(crate) fn fail(&self, method: &'static str, kind: StoreErrorKind, times: usize) {
         self.plan().faults.insert(method, Fault { kind, after: 0, times });
     }
 
-    /// One call of a method is not done, after so many that are.
+    /// Makes one call of a method fail without being carried out, after `after` successful calls.
     pub(crate) fn fail_after(&self, method: &'static str, after: usize, kind: StoreErrorKind) {
         self.plan().faults.insert(method, Fault { kind, after, times: 1 });
     }
 
-    /// Before the next call of a method is done, this happens.
+    /// Runs work before the next call of a method is carried out.
     pub(crate) fn meanwhile(&self, method: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.plan().meanwhile.insert(method, Box::pin(work));
     }
 
-    /// After the next reading of views or memberships is done, and before it is answered, this happens.
+    /// Runs work after the next read of views or memberships is carried out, and before it is answered.
     pub(crate) fn afterwards(&self, method: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.plan().afterwards.insert(method, Box::pin(work));
     }

@@ -8,12 +8,13 @@ use crate::{
 /// More than any chat of the kit has.
 const ALL: usize = 100_000;
 
-/// Checks what must always hold of a chat and of this person in it, and gives its messages by place.
+/// Checks the invariants of a chat and of this person's membership, and returns its messages in the order of their
+/// seqs.
 ///
-/// Seqs are 1 to the last without gaps; no revision comes twice, none is beyond the chat's, and the chat's is
+/// Seqs are 1 to the last without gaps; no revision occurs twice, none is beyond the chat's, and the chat's revision is
 /// that of its last change; what a person has read agrees with a count of the texts.
 pub async fn check_chat(store: &dyn Store, chat: ChatId, user: UserId) -> Vec<MessageRecord> {
-    // Something may still be under way, so the parts are read until they are of one moment.
+    // Writes may still be in progress, so the parts are read until they are consistent.
     for _ in 0..100 {
         let changes = store.changes(&[(chat, Revision::ZERO)], Budget::of_messages(ALL)).await.unwrap();
         let [changes] = &changes[..] else { panic!("the chat is there once") };

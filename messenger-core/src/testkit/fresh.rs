@@ -10,9 +10,9 @@ use crate::{
     stores::InstrumentedStore,
 };
 
-/// A store with nothing in it, made for one case.
+/// An empty store, made for one case.
 ///
-/// It is an `Arc` of the store, or a pair of that and a guard, which is dropped when the case is over.
+/// It is an `Arc` of the store, or a pair of an `Arc` and a guard, which is dropped when the case is over.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -62,9 +62,9 @@ impl<F: FreshStore> FreshStore for Instrumented<F> {
     }
 }
 
-/// A bus that nobody else speaks on, made for one case, and ways to make it fail.
+/// A bus that nobody else uses, made for one case, and ways to make it fail.
 ///
-/// A backend implements it for a type of its own, with a relay for instance through which a node reaches the server.
+/// A backend implements it for a type of its own, for instance with a relay through which a node reaches the server.
 /// What must live as long as the bus goes beside it: `(bus, guard)`.
 ///
 /// ```
@@ -76,16 +76,16 @@ impl<F: FreshStore> FreshStore for Instrumented<F> {
 /// ```
 #[async_trait]
 pub trait FreshBus: Send + Sync {
-    /// The bus as one more node reaches it: the same for all, or another connection each time.
+    /// The bus as another node reaches it: the same object for all nodes, or a new connection each time.
     fn bus(&self) -> Arc<dyn Bus>;
 
-    /// Puts a node out of reach, in both directions.
+    /// Cuts a node off, in both directions.
     async fn cut(&self, node: NodeId);
 
-    /// Lets the node find its way again.
+    /// Reconnects the node.
     async fn heal(&self, node: NodeId);
 
-    /// Ends a node's subscription from the side of the bus; false if this bus goes on by itself whatever happens.
+    /// Ends a node's subscription on the side of the bus; returns false if subscriptions of this bus never end.
     async fn end(&self, node: NodeId) -> bool;
 }
 
@@ -128,10 +128,10 @@ impl<F: FreshBus, G: Send + Sync> FreshBus for (F, G) {
     }
 }
 
-/// A presence that nobody else uses, made for one case, and a way to let time pass for it.
+/// A presence that nobody else uses, made for one case, and a way to advance its time.
 ///
-/// A presence with a clock is paired with it: `(Arc<P>, Arc<ManualClock>)`. One that lives by real time
-/// implements this with a sleep and a [`unit`](Self::unit) as short as its calls are reliably done within.
+/// A presence with a clock is paired with it: `(Arc<P>, Arc<ManualClock>)`. One that uses real time implements this
+/// with a sleep, and a [`unit`](Self::unit) as short as possible in which its calls reliably complete.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -145,13 +145,13 @@ impl<F: FreshBus, G: Send + Sync> FreshBus for (F, G) {
 /// ```
 #[async_trait]
 pub trait FreshPresence: Send + Sync {
-    /// Presence as one more node reaches it: the same for all, or another connection each time.
+    /// Presence as another node reaches it: the same object for all nodes, or a new connection each time.
     fn presence(&self) -> Arc<dyn PresenceStore>;
 
-    /// The time in which cases count: what happens one unit apart must not get mixed up.
+    /// The unit of time in cases: events one unit apart must be told apart.
     fn unit(&self) -> Duration;
 
-    /// The moment it is by the backend's clock, give or take a tenth of a unit.
+    /// The current time by the backend's clock, to within a tenth of a unit.
     fn now(&self) -> Timestamp;
 
     /// Lets time pass.

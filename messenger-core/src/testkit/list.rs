@@ -1,6 +1,6 @@
 /// Runs every case of the store ports for the store that the future makes: `store_cases!(async { … })`.
 ///
-/// The future is awaited anew for each case and gives a [`FreshStore`](crate::testkit::FreshStore).
+/// The future is run anew for each case and returns a [`FreshStore`](crate::testkit::FreshStore).
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __messenger_store_cases {
@@ -133,8 +133,8 @@ macro_rules! __messenger_store_cases {
 
 /// Plays random histories to the store that the future makes: `model_cases!(async { … })`.
 ///
-/// The future is awaited anew for each history and gives a [`FreshStore`](crate::testkit::FreshStore). There are
-/// 64 histories unless the environment variable `PROPTEST_CASES` says another number.
+/// The future is run anew for each history and returns a [`FreshStore`](crate::testkit::FreshStore). There are 64
+/// histories unless the environment variable `PROPTEST_CASES` sets another number.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __messenger_model_cases {
@@ -153,7 +153,7 @@ macro_rules! __messenger_model_cases {
 
 /// Runs every case of the presence port for the presence that the future makes: `presence_cases!(async { … })`.
 ///
-/// The future is awaited anew for each case and gives a [`FreshPresence`](crate::testkit::FreshPresence).
+/// The future is run anew for each case and returns a [`FreshPresence`](crate::testkit::FreshPresence).
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __messenger_presence_cases {
@@ -176,7 +176,7 @@ macro_rules! __messenger_presence_cases {
 
 /// Runs every case of the bus port for the bus that the future makes: `bus_cases!(async { … })`.
 ///
-/// The future is awaited anew for each case and gives a [`FreshBus`](crate::testkit::FreshBus).
+/// The future is run anew for each case and returns a [`FreshBus`](crate::testkit::FreshBus).
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __messenger_bus_cases {

@@ -1,7 +1,7 @@
 //! The conformance kit: every case that a backend of the [ports](crate::ports) must pass.
 //!
-//! Each point of a `# Behavior` list is one case of that name. Two lines run them all, for a backend of this
-//! workspace and for a stranger's alike:
+//! Each point of a `# Behavior` list is one case of that name. Two lines run them all, for the backends of this
+//! workspace and for those of third parties alike:
 //!
 //! ```no_run
 //! # fn main() {}
@@ -12,9 +12,9 @@
 //! testkit::model_cases!(async { Arc::new(MemoryStore::new()) });
 //! ```
 //!
-//! The argument is a future that makes a fresh backend; it is awaited anew for each case. What must live as
-//! long as the backend, a directory for instance, goes beside it: `(store, directory)`, see [`FreshStore`].
-//! Cases run on a runtime of their own with several threads, and fail when they take too long.
+//! The argument is a future that makes a fresh backend; it is run anew for each case. What must live as long as the
+//! backend, such as a directory, goes beside it: `(store, directory)`, see [`FreshStore`]. Each case runs on its own
+//! multi-threaded runtime, and fails when it takes too long.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a case of the kit fails by panicking")]
 

@@ -10,10 +10,10 @@ use tokio::{
 
 use super::{FreshBus, FreshPresence, FreshStore, World};
 
-/// A backend that waits for itself must not hang the whole test run.
+/// A backend that deadlocks must not hang the whole test run.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Runs a case on a runtime of its own, which has several threads so that racers really race.
+/// Runs a case on a runtime of its own, with several threads so that racing tasks run in parallel.
 pub fn run<T>(case: impl Future<Output = T>) -> T {
     let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     runtime.block_on(async { timeout(LIMIT, case).await.expect("the case ends in time") })
@@ -25,7 +25,7 @@ pub fn run_store_case<F: FreshStore>(fresh: impl Future<Output = F>, case: impl 
         let fresh = fresh.await;
         let world = World::new(fresh.store());
         case(&world).await;
-        // A case may have closed the store itself; closing once more must do no harm.
+        // A case may have closed the store already; closing it again must do no harm.
         world.store.close().await;
     });
 }
@@ -43,7 +43,7 @@ pub fn run_bus_case<F: FreshBus>(fresh: impl Future<Output = F>, case: impl Asyn
     run(async { case(&fresh.await).await });
 }
 
-/// Lets the futures begin at the same moment, each in a task of its own, and gives their answers in order.
+/// Starts the futures at the same moment, each in a task of its own, and returns their answers in order.
 pub async fn race<T, F>(racers: impl IntoIterator<Item = F>) -> Vec<T>
 where
     T: Send + 'static,
@@ -68,7 +68,7 @@ where
     answers
 }
 
-/// Lets writers take one step for each read, so that they are at work for as long as somebody reads.
+/// Lets writers take one step for each read, so that they are active for as long as the reads go on.
 ///
 /// ```
 /// use messenger_core::testkit::{Pace, run, while_racing};
@@ -100,7 +100,7 @@ impl Pace {
     }
 }
 
-/// Reads again and again while the writers race, and once more when they are done.
+/// Reads repeatedly while the writers race, and once more when they are done.
 pub async fn while_racing<F>(pace: Pace, writers: impl IntoIterator<Item = F>, mut read: impl AsyncFnMut())
 where
     F: Future<Output = ()> + Send + 'static,
@@ -114,7 +114,7 @@ where
         while !done.get() {
             pace.0.add_permits(1);
             read().await;
-            // A store that never waits must not keep the writers' end from being seen.
+            // Yields, so that the end of the writers is noticed even if the store never waits.
             yield_now().await;
         }
         read().await;
@@ -122,7 +122,7 @@ where
     join(write, read).await;
 }
 
-/// Polls the future at most so many times and then drops it: `None` if it had not ended by then.
+/// Polls the future at most `polls` times and then drops it: `None` if it had not completed by then.
 pub async fn cut_short<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;

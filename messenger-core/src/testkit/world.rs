@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A store with a time and ids of its own, and short ways to fill it.
+/// A store with its own time and ids, and shorthands to fill it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::{
 /// });
 /// ```
 ///
-/// A clone has the same store, clock and ids.
+/// A clone shares the store, clock and ids.
 #[derive(Clone)]
 pub struct World {
     /// The store.
@@ -39,26 +39,26 @@ pub struct World {
 }
 
 impl World {
-    /// Nobody has used the store yet.
+    /// Wraps a store that nobody has used yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
         let clock = Arc::new(ManualClock::default());
         let context = Context::new(Arc::clone(&clock) as _, Arc::new(CountingRandom::default()));
         Self { store, context, clock }
     }
 
-    /// A moment later than all before: no two things of a world happen at the same time, unless a case says so.
+    /// Returns a time later than all before: no two events of a world happen at the same time, unless a case says so.
     pub fn tick(&self) -> Timestamp {
-        // Not a whole number of milliseconds, so that a store which keeps no microseconds is found out.
+        // Not a whole number of milliseconds, so that a store without microsecond precision is detected.
         self.clock.advance(Duration::from_micros(1_000_001));
         self.context.now()
     }
 
-    /// A new id.
+    /// Makes a new id.
     pub fn id<K>(&self) -> Id<K> {
         self.context.id()
     }
 
-    /// An account of this username, not yet stored, and its first session.
+    /// An account with this username, not yet stored, and its first session.
     pub fn account(&self, username: &str) -> (NewUser, NewSession) {
         let created_at = self.tick();
         let id = self.id();
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// Somebody with an account.
+    /// Registers a person.
     pub async fn user(&self, username: &str) -> UserId {
         let (user, session) = self.account(username);
         let id = user.id;
@@ -95,7 +95,7 @@ impl World {
         id
     }
 
-    /// Several with an account.
+    /// Registers several people.
     pub async fn people<const N: usize>(&self, usernames: [&str; N]) -> [UserId; N] {
         let mut people = Vec::with_capacity(N);
         for username in usernames {
@@ -109,7 +109,7 @@ impl World {
         self.store.user(user).await.expect("the account is there")
     }
 
-    /// Erases the account, which is there.
+    /// Erases the account, which must exist.
     pub async fn erase(&self, user: UserId) -> Timestamp {
         let (version, at) = (self.record(user).await.version, self.tick());
         let (username, display_name) = erased_names(user);
@@ -122,12 +122,12 @@ impl World {
         DirectChat { created_at: self.tick(), id: self.id(), users: [a, b] }
     }
 
-    /// The direct chat of the two.
+    /// Opens the direct chat of the two people.
     pub async fn direct(&self, a: UserId, b: UserId) -> ChatId {
         self.store.open_direct(self.new_direct(a, b)).await.expect("the chat is opened").chat
     }
 
-    /// A group, not yet made, without a client id.
+    /// A group, not yet created, without a client id.
     pub fn new_group(&self, creator: UserId, members: &[UserId]) -> NewGroup {
         let message = self.system(creator, SystemEvent::Created);
         NewGroup {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// A group of these people, the first of whom has made it.
+    /// Creates a group of these people; the first one is the creator.
     pub async fn group<const N: usize>(&self, people: [UserId; N]) -> ChatId {
         let group = self.new_group(people[0], &people[1..]);
         self.store.create_group(group).await.expect("the group is made").chat
@@ -154,7 +154,7 @@ impl World {
         NewSystemMessage { at: self.tick(), id: self.id(), sender, note }
     }
 
-    /// A change by this person on the newest version, that changes nothing yet but has its message.
+    /// A change by this person on the latest version, which changes nothing yet but has its system message.
     pub async fn change_by(&self, chat: ChatId, actor: UserId) -> RosterChange {
         RosterChange {
             chat,
@@ -199,7 +199,7 @@ impl World {
         answers.remove(0)
     }
 
-    /// Sends a text that is new.
+    /// Sends a new text.
     pub async fn send(&self, chat: ChatId, sender: UserId, body: &str) -> MessageRecord {
         match self.append(&self.text(chat, sender, body)).await {
             Ok(Appended::New(message)) => message,
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// Changes the text of a message that is in this state.
+    /// Changes the text of a message whose current state is given.
     pub async fn edit(&self, message: &MessageRecord, body: &str) -> MessageRecord {
         let edit = EditMessage {
             chat: message.chat,
@@ -220,7 +220,7 @@ impl World {
         self.store.edit_message(edit).await.expect("the message is edited")
     }
 
-    /// Deletes a message that is in this state.
+    /// Deletes a message whose current state is given.
     pub async fn delete(&self, message: &MessageRecord) -> MessageRecord {
         let (chat, expected, deleted_at) = (message.chat, message.revision, self.tick());
         let delete = DeleteMessage { chat, message: message.id, expected, deleted_at };
@@ -247,7 +247,7 @@ impl fmt::Debug for World {
     }
 }
 
-/// A client id and the mark of a request that says `body`.
+/// A client id, and the fingerprint of a request with `body`.
 pub(super) fn name(client_id: &str, body: &str) -> (ClientId, Fingerprint) {
     let mut fingerprint = [0x5a; 16];
     for (to, from) in fingerprint.iter_mut().zip(body.bytes()) {
@@ -256,18 +256,18 @@ pub(super) fn name(client_id: &str, body: &str) -> (ClientId, Fingerprint) {
     (ClientId::trusted(client_id), Fingerprint(fingerprint))
 }
 
-/// So many characters as a wrapper may make of a text that it seals: Base64.
+/// This many characters of Base64, as a wrapper that seals a text may write.
 pub(super) fn sealed_text(length: usize) -> Content {
     let alphabet = "+/09AZaz".chars().cycle();
     Content::from(alphabet.take(length - 2).chain("==".chars()).collect::<String>())
 }
 
-/// The names that [`World::erase`] leaves.
+/// The names that [`World::erase`] gives.
 pub(super) fn erased_names(user: UserId) -> (Username, Content) {
     (Username::trusted(format!("erased~{user}")), Content::from("Erased"))
 }
 
-/// The text as it is stored when it got this place and revision.
+/// The text as it is stored with this seq and revision.
 pub fn expected_text(new: &NewMessage, seq: u64, revision: u64) -> MessageRecord {
     MessageRecord {
         id: new.id,
@@ -287,7 +287,7 @@ pub fn expected_text(new: &NewMessage, seq: u64, revision: u64) -> MessageRecord
     }
 }
 
-/// The system message as it is stored when it got this place and revision.
+/// The system message as it is stored with this seq and revision.
 pub fn expected_system(chat: ChatId, new: &NewSystemMessage, seq: u64, revision: u64) -> MessageRecord {
     MessageRecord {
         id: new.id,
@@ -307,7 +307,7 @@ pub fn expected_system(chat: ChatId, new: &NewSystemMessage, seq: u64, revision:
     }
 }
 
-/// The outcome of an intent that must not have been carried out.
+/// The error kind of an intent that must fail.
 pub fn error_kind<T: fmt::Debug>(answer: StoreResult<T>) -> StoreErrorKind {
     answer.expect_err("the intent is not carried out").kind()
 }

@@ -77,7 +77,7 @@ async fn rows_of_all_result_sets_come_in_order_with_the_code() {
     server.then(returned(3));
     let error = numbers(&connections, "p").await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::NotMember);
-    // An outcome is no trouble.
+    // An outcome of a procedure is no failure.
     assert_eq!(server.texts(), ["p", "p"]);
 }
 
@@ -92,7 +92,7 @@ async fn there_are_never_more_connections_than_allowed() {
     assert!(began_at.elapsed() >= Duration::from_secs(3));
     assert_eq!((server.seen().opened, server.seen().most), (2, 2));
 
-    // Whoever waits for too long is told so.
+    // A caller that waits for too long gets an error.
     server.whenever("stall", Reply::Stall(vec![]));
     let stalled: Vec<_> = (0..2).map(|_| spawn(hold(&connections))).collect();
     server.until(|seen| seen.requests.len() == 8).await;
@@ -125,7 +125,7 @@ async fn a_connection_with_something_under_way_is_not_used_again() {
         (Reply::Tokens(vec![0x01]), StoreErrorKind::Unavailable),
         (refusal(596, 21, "The session was ended."), StoreErrorKind::Unavailable),
         (refusal(824, 24, "A page is broken."), StoreErrorKind::Corrupt),
-        // The reader finds no number.
+        // The reader expects a number.
         (rows(&[&[Value::Text(Some("one"))], &[Value::Text(Some("two"))]]), StoreErrorKind::Corrupt),
     ] {
         let server = Server::new();
@@ -195,14 +195,14 @@ async fn what_has_begun_is_finished_without_its_caller() {
     }
     drop(caller);
     assert_eq!(connections.pool.available(), 1);
-    // Both permits are free again only when the work is done.
+    // Both permits are free only when the work is done.
     let dropped_at = Instant::now();
     until_at_rest(&connections).await;
     assert!(dropped_at.elapsed() >= Duration::from_secs(1));
     connections.done(call("q")).await.unwrap();
     assert_eq!(server.connections(), [1, 1]);
 
-    // A call that is never answered does not hold its connection for ever.
+    // A call that is never answered does not hold its connection forever.
     server.then(Reply::Stall(vec![]));
     let mut caller = Box::pin(connections.done(call("r")));
     assert!((&mut caller).now_or_never().is_none());
@@ -273,7 +273,7 @@ async fn a_call_is_run_again_when_other_work_was_in_its_way() {
         let server = Server::new();
         let connections = connections(&server);
         for _ in 0..4 {
-            // With rows that are no part of the answer.
+            // The rows before the failure are no part of the answer.
             let begun = rows_tokens(&[&[Value::Number(Some(1))]]);
             let error = error_token(number, class, "Somebody else was first.");
             server.then(Reply::Tokens([begun, error, fake::done()].concat()));
@@ -284,7 +284,7 @@ async fn a_call_is_run_again_when_other_work_was_in_its_way() {
         assert_eq!(numbers(&connections, "p").await.unwrap(), [7]);
         assert_eq!(server.texts(), ["p", ROLL_BACK, "p", ROLL_BACK, "p", ROLL_BACK, "p", ROLL_BACK, "p"]);
         assert_eq!(server.connections(), [1; 9]);
-        // Halves of 10, 20 and 40 milliseconds at least.
+        // At least half of 10, 20 and 40 milliseconds.
         assert!((35..=106).contains(&began_at.elapsed().as_millis()), "{:?}", began_at.elapsed());
     }
 }
@@ -311,7 +311,7 @@ async fn what_would_fail_again_is_not_run_again() {
     let error = connections.done(call("p")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::AlreadyExists(Unique::Email));
     assert_eq!(server.texts(), ["p", ROLL_BACK]);
-    // Not on another connection either, where it is not known how far it came.
+    // Not retried on another connection either, because it is unknown how far the call got.
     server.then(Reply::Cut(vec![]));
     assert!(connections.done(call("q")).await.is_err());
     assert_eq!(server.texts(), ["p", ROLL_BACK, "q"]);
@@ -328,7 +328,7 @@ async fn a_connection_that_was_quiet_is_asked_before_it_is_used() {
     connections.done(call("r")).await.unwrap();
     assert_eq!(server.texts(), ["p", "q", "SELECT 1", "r"]);
     assert_eq!(server.connections(), [1; 4]);
-    // One that does not answer, in whatever way, is replaced, and soon.
+    // A connection that fails the check in any way is replaced, and soon.
     for (at, trouble) in
         [Reply::Stall(vec![]), Reply::Cut(vec![]), Reply::Bytes(vec![0; 20])].into_iter().enumerate()
     {
@@ -367,7 +367,7 @@ async fn connections_that_are_idle_or_old_are_replaced() {
     assert_eq!(server.connections(), [1, 2]);
     server.until(|seen| seen.open == 1).await;
 
-    // Used all the time, but for too long.
+    // Used continuously, but for too long.
     for _ in 0..31 {
         advance(Duration::from_secs(60)).await;
         connections.done(call("r")).await.unwrap();
@@ -375,7 +375,7 @@ async fn connections_that_are_idle_or_old_are_replaced() {
     assert_eq!(server.seen().opened, 3);
     server.until(|seen| seen.open == 1).await;
 
-    // The one that was not needed grows old below the one that is used, and is closed beside it.
+    // The unneeded connection stays idle while the other one is used, and is closed.
     server.whenever("late", Reply::Late(Duration::from_secs(1), fake::done()));
     join_all((0..2).map(|_| connections.done(call("late")))).await;
     assert_eq!(server.seen().open, 2);
@@ -400,7 +400,7 @@ async fn closing_waits_for_what_is_under_way() {
     server.until(|seen| seen.requests.len() == 2).await;
     let began_at = Instant::now();
     connections.close().await;
-    // Also for the one that waited already.
+    // Also for the caller that was already waiting.
     assert_eq!(began_at.elapsed().as_secs(), 6);
     for work in under_way {
         work.await.unwrap().unwrap();

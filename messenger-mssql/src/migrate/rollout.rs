@@ -1,5 +1,5 @@
-//! Releases that follow one another on a server, while nodes are at work. These need an SQL Server, so they run only when
-//! they are asked for: cargo test -p messenger-mssql --lib -- --ignored
+//! Rolls out consecutive releases on a server while nodes are running. These tests need an SQL Server, so they only run
+//! on request: cargo test -p messenger-mssql --lib -- --ignored
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -13,15 +13,15 @@ use messenger_testing::{Load, MssqlDatabase};
 use super::*;
 use crate::{MssqlBuilder, MssqlStore, OpenErrorKind};
 
-/// More than anything takes on a busy machine.
+/// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A column more, which the procedures write to.
+/// An additional column, which the procedures write to.
 const ORIGIN: &str = "ALTER TABLE {schema}.messenger_messages ADD origin nvarchar(16) NULL;
 GO
 CREATE TABLE {schema}.messenger_origins (name nvarchar(16) NOT NULL CONSTRAINT messenger_origins_pkey PRIMARY KEY);";
 
-/// What a release after this one may be like.
+/// An example of the release after this one.
 fn next() -> &'static Migrations {
     let routines = MIGRATIONS.routines.unwrap();
     let sql = routines
@@ -60,7 +60,7 @@ async fn open(migrations: &'static Migrations, database: &MssqlDatabase) -> Arc<
     Arc::new(release(migrations, database).open().await.unwrap())
 }
 
-/// As the first release has left a database: what was remembered then, and one text with tables and procedures.
+/// A database as the first release has left it: with its records, and one text with tables and procedures.
 async fn first_release() -> MssqlDatabase {
     let database = MssqlDatabase::create().await;
     let schema = Schema::parse("messenger").unwrap();
@@ -94,7 +94,7 @@ async fn talkers(store: &Arc<MssqlStore>) -> (World, ChatId, [UserId; 2]) {
     (world, chat, people)
 }
 
-/// The same people, by way of another node.
+/// The same people, through another node.
 fn on(world: &World, store: Arc<MssqlStore>) -> World {
     let mut world = world.clone();
     world.store = store;
@@ -116,7 +116,7 @@ async fn nodes_go_on_while_the_next_release_is_rolled_out() {
     let new = on(&old, open(next(), &database).await);
     let new_load = Load::begin(&new, chat, &people);
     new_load.goes_on().await;
-    // A node of before is started again, and leaves the procedures as they are.
+    // A node of the previous release is started again, and leaves the procedures as they are.
     let again = on(&old, open(&MIGRATIONS, &database).await);
     let again_load = Load::begin(&again, chat, &people);
     again_load.goes_on().await;

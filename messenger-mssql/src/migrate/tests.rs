@@ -24,7 +24,7 @@ fn the_script_is_one_transaction_of_batches() {
     assert_eq!(parts[3], "IF SCHEMA_ID(N'chat') IS NULL EXEC(N'CREATE SCHEMA [chat]');");
     assert!(parts[5].contains("CREATE TABLE [chat].messenger_migrations"));
     assert_eq!(parts[parts.len() - 2..], ["COMMIT TRANSACTION;", "SET NOEXEC OFF;"]);
-    // Each of those between is followed by the stop.
+    // Each part in between is followed by the stop.
     for pair in parts[1..parts.len() - 2].chunks(2) {
         assert_eq!(pair[1], STOP, "{}", pair[0]);
     }
@@ -50,7 +50,7 @@ fn a_routine_is_alone_in_its_batch() {
 fn the_texts_of_a_release_do_not_change() {
     assert!(hex(&MIGRATIONS.steps[0].checksum()).starts_with("6e38d93d"), "databases have stored it");
     let routines = MIGRATIONS.routines.unwrap();
-    // Whoever changes the text makes it a later release.
+    // A change of the text requires a higher release number.
     assert_eq!((routines.release, &hex(&routines.checksum())[..8]), (1, "16e77a92"));
 }
 
@@ -128,7 +128,7 @@ async fn what_fails_is_undone_and_the_lock_released() {
 async fn who_waits_too_long_for_a_table_gives_way_and_begins_anew() {
     let server = Server::new();
     let mut link = fake::connector(server.dial()).open(fake::far()).await.unwrap();
-    // The lock, the setting, the transaction and two looks at what is there.
+    // The lock, the setting, the transaction and two reads of the current state.
     for answer in [number(0), returned(0), returned(0), returned(0), returned(0)] {
         server.then(answer);
     }

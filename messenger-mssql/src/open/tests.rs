@@ -18,7 +18,8 @@ fn builder(server: &Server) -> MssqlBuilder {
     MssqlBuilder { dial: server.dial(), ..MssqlStore::builder(ADDRESS) }
 }
 
-/// What a server says about itself: its version, edition, text, whether it is written to, durability, versions.
+/// What a server reports about itself: its version, edition, text, whether it can be written to, durability, row
+/// versions.
 #[derive(Clone, Copy)]
 struct About(&'static str, i64, &'static str, &'static str, i64, i64);
 
@@ -112,7 +113,7 @@ async fn servers_that_will_not_do_are_refused() {
             Err(error) => assert!(!wanted.is_empty() && error.contains(wanted), "{error}"),
         }
     }
-    // What an engine does not know is no reason.
+    // Properties that an engine does not know are no reason to refuse it.
     let server = server();
     let (text, number) = (Value::Text(None), Value::Number(None));
     server.whenever("SERVERPROPERTY", rows(&[&[text, text, number, text, text, number, number, number]]));
@@ -140,7 +141,7 @@ async fn commits_are_numbered_where_the_engine_can_do_that() {
             assert!(texts.iter().any(|text| text.contains(wanted)), "{wanted}: {texts:?}");
         }
     }
-    // What is no answer is none about that.
+    // A lost connection is no answer to the probe.
     let server = server();
     server.whenever("SERVERPROPERTY", other());
     server.whenever("DECLARE @probe", Reply::Cut(vec![]));
@@ -196,7 +197,7 @@ async fn whatever_goes_wrong_is_said_in_time() {
         assert!(!shown(&error).contains("secret"), "{}", shown(&error));
         server.until(|seen| seen.opened == 1 && seen.open == 0).await;
     }
-    // After the login, within the limit of a call.
+    // Failures after the login, within the time limit of a call.
     for (text, reply, wanted) in [
         ("SERVERPROPERTY", Reply::Stall(vec![]), "it did not answer in time"),
         ("SERVERPROPERTY", Reply::Cut(vec![]), CLOSED),
@@ -229,7 +230,7 @@ async fn a_server_that_can_not_be_reached_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let address = format!("mssql://sa:secret@127.0.0.1:{port}/app");
-    // It accepts, and says nothing.
+    // The listener accepts the connection, and sends nothing.
     let builder = || MssqlStore::builder(&address).connect_timeout(Duration::from_millis(200));
     let error = builder().open().await.unwrap_err();
     let wanted = format!("the database 127.0.0.1:{port}/app can't be used: it did not answer in time");

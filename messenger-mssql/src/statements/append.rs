@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::{schema::Schema, sql::procedure};
 
-/// The procedures of this file.
+/// The procedures for appending.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) one: Arc<str>,

@@ -7,10 +7,10 @@ use crate::{
     sql::{id, procedure},
 };
 
-/// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
+/// The peer in a direct chat `c`, as seen by its member `p`; null in a group.
 const PEER: &str = "CASE c.pair_low WHEN p.user_id THEN c.pair_high ELSE c.pair_low END";
 
-/// The procedures and statements of this file.
+/// The procedures and statements about chats.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) open_direct: Arc<str>,
@@ -29,7 +29,8 @@ pub(crate) struct Sql {
 }
 
 impl Sql {
-    /// `hold` keeps what was read of a chat from being changed until the end of the statement, where that needs a word.
+    /// `hold` is the hint, if one is needed, that keeps what was read of a chat unchanged until the end of the
+    /// statement.
     pub(crate) fn new(schema: &Schema, hold: &str) -> Self {
         let (first, second) = (id(1), id(2));
         let mute = |until: &str| -> Arc<str> {
@@ -64,9 +65,9 @@ impl Sql {
             .into(),
             mute: mute("@P3"),
             unmute: mute("NULL"),
-            // How often the person was added and how far the commits are, with each of their chats, also those that they
-            // left after a commit, or with nulls if there are none. The order matters: what is settled or counted must
-            // not be later than the list.
+            // The person's count of memberships and the settled commit, with each of their chats, including those that
+            // they left after a commit, or with nulls if there are none. The order matters: the settled commit and the
+            // count must not be later than the list.
             memberships: format!(
                 "DECLARE @history bigint, @settled bigint;
                 EXEC {schema}.messenger_settled @history OUTPUT, @settled OUTPUT;
@@ -96,8 +97,8 @@ impl Sql {
     }
 }
 
-/// Those of the chats `a` that have the person `@P1` as a member, as the person sees them, in this order, and with so many
-/// bytes of the last message's body.
+/// Those of the chats `a` that the person `@P1` is a member of, as the person sees them, in this order, with the given
+/// number of bytes of the last message's body.
 fn view(schema: &Schema, hold: &str, chats: &str, (order, preview): (&str, &str)) -> String {
     let last_message = last_message("DATALENGTH", "SUBSTRING", preview);
     format!(
@@ -111,7 +112,7 @@ fn view(schema: &Schema, hold: &str, chats: &str, (order, preview): (&str, &str)
     )
 }
 
-/// `@P2` and `@P3` are the place to begin after. Only the chats of the page are joined with all that is shown.
+/// `@P2` and `@P3` are the place to begin after. Only the chats of the page are joined with the data of the view.
 fn page(schema: &Schema, hold: &str) -> String {
     let (person, after) = (id(1), id(3));
     let chats = format!(

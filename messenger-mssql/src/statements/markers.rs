@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::{schema::Schema, sql::procedure};
 
-/// The procedure of this file.
+/// The procedure about marks.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) move_all: Arc<str>,

@@ -7,7 +7,7 @@ use crate::{
     sql::{id, procedure},
 };
 
-/// The procedures and statements of this file.
+/// The procedures and statements about messages.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) by_id: Arc<str>,
@@ -18,7 +18,8 @@ pub(crate) struct Sql {
 }
 
 impl Sql {
-    /// `hold` keeps what was read of a chat from being changed until the end of the statement, where that needs a word.
+    /// `hold` is the hint, if one is needed, that keeps what was read of a chat unchanged until the end of the
+    /// statement.
     pub(crate) fn new(schema: &Schema, hold: &str) -> Self {
         let (first, second) = (id(1), id(2));
         Self {
@@ -34,9 +35,9 @@ impl Sql {
     }
 }
 
-/// Messages `@P3` to `@P4`, but at most `@P5`, those at the end; with nulls if there are none. Of these, the ones nearest to
-/// `@P6` that weigh at most `@P7` bytes together: of the others the server reads no more than the length. The plan is the
-/// same for all values: a range of the clustered index, and a look into it for each that comes.
+/// Messages `@P3` to `@P4`, but at most `@P5`, those at the end; with nulls if there are none. Of these, the ones
+/// nearest to `@P6` that weigh at most `@P7` bytes together: of the others the server reads no more than the length.
+/// The plan is the same for all values: a range of the clustered index, and a lookup in it for each message returned.
 fn history(schema: &Schema, hold: &str) -> String {
     let (first, second, weight) = (id(1), id(2), weight("DATALENGTH(n.body)"));
     format!(
@@ -62,10 +63,11 @@ fn history(schema: &Schema, hold: &str) -> String {
     )
 }
 
-/// `@P1` are chats with revisions, by rising ids. The head of each, with the messages whose last change is later, or with
-/// nulls if there are none: those that were written since and not changed, which lie among as many last ones as there were
-/// changes, and those that were changed. Of the first `@P2` of each chat by revision come those that weigh at most `@P3`
-/// bytes together, in the order of chats and revisions: of the others the server reads no more than the length.
+/// `@P1` are chats with revisions, ordered by id. The head of each, with the messages whose last change is later, or
+/// with nulls if there are none: the unchanged messages written since, which are among the last n messages if there
+/// were n changes, and the changed messages. Of the first `@P2` of each chat by revision, it returns those that weigh
+/// at most `@P3` bytes together, in the order of chats and revisions: of the others the server reads no more than the
+/// length.
 fn changes(schema: &Schema, hold: &str) -> String {
     let weight = weight("DATALENGTH(n.body)");
     format!(

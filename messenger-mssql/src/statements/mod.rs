@@ -1,4 +1,4 @@
-//! What the server is told, by what it is about.
+//! The procedures and SQL statements, by subject.
 
 mod append;
 mod chats;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::schema::Schema;
 
-/// Every statement and the name of every procedure, with the schema's name in it.
+/// Every statement and the name of every procedure, with the schema's name filled in.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) writable: Arc<str>,
@@ -25,11 +25,11 @@ pub(crate) struct Statements {
 
 impl Statements {
     pub(crate) fn new(schema: &Schema, is_versioned: bool) -> Self {
-        // What a statement reads is of one moment if the server keeps versions of rows. If not, whoever reads a chat with
-        // what belongs to it keeps others from changing it meanwhile: they all lock the chat first.
+        // A statement reads one consistent snapshot if the server keeps row versions. If not, a statement that reads a
+        // chat with its related rows prevents changes in the meantime: all writers lock the chat first.
         let hold = if is_versioned { "" } else { "WITH (REPEATABLEREAD)" };
         Self {
-            // Not on a secondary replica, or in a database that may only be read.
+            // False on a secondary replica, or in a read-only database.
             writable: "SELECT CAST(CASE CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) WHEN N'READ_ONLY' THEN 0 \
                 ELSE 1 END AS bit)"
                 .into(),

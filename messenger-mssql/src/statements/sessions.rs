@@ -7,7 +7,7 @@ use crate::{
     sql::{id, procedure},
 };
 
-/// The procedures and statements of this file.
+/// The procedures and statements about sessions.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) create: Arc<str>,
@@ -44,7 +44,7 @@ impl Sql {
                 "DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id WHERE id = {first} AND user_id = {second}"
             )
             .into(),
-            // Those that somebody else is at work on are left to them, or to the next time.
+            // Sessions locked by others are left to them, or to the next run.
             remove_expired: format!(
                 "DELETE TOP (@P2) FROM {schema}.messenger_sessions WITH (ROWLOCK, READPAST, READCOMMITTEDLOCK) OUTPUT deleted.id
                 WHERE expires_at < @P1"

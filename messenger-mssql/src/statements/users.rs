@@ -7,7 +7,7 @@ use crate::{
     sql::{id, procedure},
 };
 
-/// The procedures and statements of this file.
+/// The procedures and statements about accounts.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) create: Arc<str>,
@@ -35,21 +35,22 @@ impl Sql {
                 JOIN {schema}.messenger_users AS u ON u.id = a.id"
             )
             .into(),
-            // What is compared is filled up first, texts with blanks and bytes with zeros; the length is as it was.
+            // Values are padded before they are compared, texts with blanks and bytes with zeros; so the length is
+            // compared, too.
             by_username: of(
                 "u.username = @P1 AND DATALENGTH(u.username) = DATALENGTH(@P1) AND u.erased_at IS NULL",
             ),
             by_email: of("u.email_key = @P1 AND DATALENGTH(u.email_key) = DATALENGTH(@P1)
                 AND u.email_key IS NOT NULL AND u.erased_at IS NULL"),
-            // `@P1` to `@P2` is the range of usernames, `@P3` to `@P4` that of display names; of those who have the first
-            // of these names, the usernames after `@P5`. Each index gives the first `@P6` in order: those of one display
-            // name and those of the next are two questions, because together they are none that an index answers. The
-            // hints keep what the server has counted, maybe long ago, from deciding that all accounts are read.
+            // `@P1` to `@P2` is the range of usernames, `@P3` to `@P4` that of display names; of those with the first
+            // of these names, the usernames after `@P5`. Each index returns the first `@P6` in order: the accounts with
+            // the first display name and those with later ones are two queries, because no index answers them as one.
+            // The hints prevent the server's statistics, which may be outdated, from making it read all accounts.
             //
-            // A username that is equal to `@P1` may be so for the blanks with which it is filled up.
+            // A username may be equal to `@P1` only because of the blanks that pad it.
             //
-            // Without versions of rows, an account may be erased between the look into the index and the one at its row:
-            // then there are nulls in place of it.
+            // Without row versions, an account may be erased between the index lookup and the lookup of its row: then
+            // there are nulls in its place.
             find: format!(
                 "SELECT f.name, {USER} FROM (
                     SELECT TOP (@P6) g.name, g.username, g.id FROM (

@@ -16,7 +16,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
 
-/// Takes a second of the seat.
+/// Holds a permit for one second.
 async fn second(turns: &Turns) -> StoreResult<()> {
     turns
         .run(soon(), |seat, caller| async move {
@@ -40,7 +40,7 @@ async fn who_is_left_alone_keeps_nobody_waiting() {
     for one in &mut alone {
         assert!(poll!(one).is_pending());
     }
-    // Not within reach of those who wait: 50 of a second each, on two seats.
+    // Longer than those callers wait: 50 of them, one second each, on two permits.
     let patient =
         turns.run(Instant::now() + Duration::from_secs(60), |_, caller| async { caller.answer(Ok(7)) });
     assert_eq!(patient.await.unwrap(), 7);

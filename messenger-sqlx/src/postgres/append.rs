@@ -1,4 +1,4 @@
-//! Appending a batch of messages: one exchange with the server and one commit, for any number of messages, chats and
+//! Appends a batch of messages: one round trip to the server and one commit, for any number of messages, chats and
 //! senders.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::{
     store::PostgresStore,
 };
 
-/// How often a batch is tried that others get in the way of. Locks are taken in a fixed order, so this is rare.
+/// How many times a batch is tried when others are in its way. Locks are taken in a fixed order, so this is rare.
 const ATTEMPTS: usize = 5;
 
 pub(super) async fn append(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Answers> {
@@ -35,12 +35,12 @@ pub(super) async fn append(store: &PostgresStore, batch: &[NewMessage]) -> Store
     }
 }
 
-/// Whether nothing was done because of what others did, or had done before.
+/// Whether nothing was done because of concurrent or earlier work of others.
 fn is_of_others(error: &StoreError) -> bool {
     is_worth_another_try(error) || matches!(error.kind(), StoreErrorKind::AlreadyExists(_))
 }
 
-/// `None`, and nothing is done, if it was stored before.
+/// Returns `None`, without doing anything, if the message was stored before.
 async fn append_one(store: &PostgresStore, new: &NewMessage) -> StoreResult<Option<Answers>> {
     let query = bind_one(store.query(&store.sql().append.one), new);
     let said = store.run(Mode::Statement, |session| Box::pin(session.one(query, AppendOutcome::read)));
@@ -53,8 +53,8 @@ async fn append_one(store: &PostgresStore, new: &NewMessage) -> StoreResult<Opti
     })
 }
 
-/// Appends the messages if nothing is refused and nothing was stored before, which is the rule. Else `None`, and
-/// nothing is done.
+/// Appends the messages if none is refused and none was stored before, which is the usual case. Otherwise returns
+/// `None`, without doing anything.
 async fn append_all(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Option<Answers>> {
     let Some(plan) = Plan::of(batch) else { return Ok(None) };
     let query = bind_plan(store.query(&store.sql().append.all), &plan);
@@ -69,13 +69,13 @@ fn bases(columns: &mut Columns<'_>) -> StoreResult<Option<Vec<Base>>> {
     Ok(seqs.zip(revisions).map(|(seqs, revisions)| seqs.into_iter().zip(revisions).collect()))
 }
 
-/// A list, which only this engine has.
+/// Reads a list, a type that only this engine has.
 fn optional_integers(columns: &mut Columns<'_>) -> StoreResult<Option<Vec<i64>>> {
     let (row, column) = columns.next_column();
     row.get(column)
 }
 
-/// Appends what can be appended, one message after the other as far as they depend on each other, in one transaction.
+/// Appends what can be appended, in one transaction; messages that depend on each other one after the other.
 async fn sort_out(store: &PostgresStore, batch: &[NewMessage]) -> StoreResult<Answers> {
     let batch: Arc<[NewMessage]> = batch.into();
     let mut attempt = 1;
@@ -137,7 +137,7 @@ fn bind_plan(query: Query, plan: &Plan) -> Query {
         .bind(plan.nths.clone())
 }
 
-/// The columns from the sender to the moment.
+/// Binds the columns from the sender to the time.
 fn bind_columns<'n>(query: Query, sent: impl Iterator<Item = &'n NewMessage> + Clone) -> Query {
     let names = sent.clone().map(|new| new.client_id.as_ref().map(|(name, _)| ClientId::as_str(name)));
     let fingerprints =
@@ -151,7 +151,7 @@ fn bind_columns<'n>(query: Query, sent: impl Iterator<Item = &'n NewMessage> + C
         .bind(sent.map(|new| new.created_at.as_micros()).collect::<Vec<_>>())
 }
 
-/// What was stored before, as it is now.
+/// Reads the messages that were stored before, in their current state.
 async fn known(session: &mut Session, said: &[AppendOutcome]) -> StoreResult<Vec<MessageRecord>> {
     let ids = uuids(said.iter().filter_map(AppendOutcome::known));
     if ids.is_empty() {

@@ -26,7 +26,7 @@ impl ChatStore for PostgresStore {
     async fn open_direct(&self, chat: DirectChat) -> StoreResult<Opened> {
         self.run(Mode::Transaction, move |session| {
             Box::pin(async move {
-                // Of those who open it at the same time, one is let in after the other.
+                // Concurrent attempts to open the chat are serialised by these locks.
                 users::lock_live(session, &chat.users).await?;
                 let [low, high] = pair(&chat);
                 let by_pair = session.query(&session.statements.chats.by_pair).id(low).id(high);
@@ -50,7 +50,7 @@ impl ChatStore for PostgresStore {
                 let mut users = vec![creator];
                 users.extend(&group.members);
                 users::lock_live(session, &users).await?;
-                // Made meanwhile by a repetition of the request, which had the lock before.
+                // Created in the meantime by a repetition of the request, which had the lock before.
                 if let Some(found) = named(session, creator, name.as_ref()).await? {
                     return Ok(found);
                 }
@@ -136,7 +136,7 @@ fn pair(chat: &DirectChat) -> [UserId; 2] {
     pair
 }
 
-/// The group that this person made under this name.
+/// Finds the group that this person created with this client id.
 async fn named(
     session: &mut Session,
     creator: UserId,
@@ -171,7 +171,7 @@ async fn insert_group(session: &mut Session, group: NewGroup, users: &[UserId]) 
     Ok(Opened::new(chat.id))
 }
 
-/// What a chat is found again by when it is to be made a second time.
+/// How an existing chat is found when it is to be created a second time.
 enum Origin<'o> {
     Direct([UserId; 2]),
     Group(UserId, Option<&'o (ClientId, Fingerprint)>),
@@ -198,7 +198,7 @@ async fn insert(session: &mut Session, chat: &ChatRecord, origin: Origin<'_>) ->
     session.execute(insert).await.map(drop)
 }
 
-/// Makes people, who are locked, members of the chat as it is before the change.
+/// Makes people, whose accounts are locked, members of the chat in its state before the change.
 async fn admit(
     session: &mut Session,
     chat: &ChatRecord,
@@ -246,7 +246,7 @@ async fn apply(session: &mut Session, change: RosterChange) -> StoreResult<Roste
     Ok(RosterChanged { chat, messages })
 }
 
-/// Keeps marks from being moved in another order than ours.
+/// Locks the members first, so that marks are not moved in a different lock order.
 async fn lock_members(session: &mut Session, change: &RosterChange) -> StoreResult<()> {
     let given = change.roles.iter().map(|(user, _)| user);
     let users = uuids(change.add.iter().chain(&change.remove).chain(given));
@@ -274,7 +274,7 @@ async fn give_roles(session: &mut Session, chat: ChatId, roles: &[(UserId, Role)
     session.execute(give).await.map(drop)
 }
 
-/// Stores all of a chat that changes.
+/// Stores everything that changes in the chat.
 async fn update(
     session: &mut Session,
     chat: &ChatRecord,

@@ -1,4 +1,4 @@
-//! Connections, and the promise that none is used again with something under way on it.
+//! Connections, with the guarantee that none is reused while something is in progress on it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::row::Fetched;
 
-/// Where intents get their connections from.
+/// Provides intents with connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     settings: Settings,
@@ -29,12 +29,12 @@ pub(super) struct Connections {
 /// How connections are used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
-    /// Whether the pool is the host's: then nothing of it is kept or closed, and each write has a transaction of its own,
-    /// so that it is not rolled back with one that the host has left open.
+    /// Whether the pool is the host's: then none of its connections is kept or closed, and each write has a transaction
+    /// of its own, so that it is not rolled back with one that the host has left open.
     pub(super) shared: bool,
     /// Whether a pooler may give each transaction another connection of the server.
     pub(super) pooled: bool,
-    /// How many intents wait for a connection at most.
+    /// Maximum number of intents that wait for a connection.
     pub(super) max_waiting: usize,
     /// The longest wait for a connection.
     pub(super) acquire_timeout: Duration,
@@ -42,9 +42,9 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
 }
 
-/// The pool of sqlx opens and closes connections. Of a pool of our own, those that are free are kept apart from it: given
-/// back to sqlx, each would cost an exchange with the server and a task, because sqlx can't know that nothing is under
-/// way on it.
+/// Opens and closes connections with the pool of sqlx. Free connections of our own pool are kept outside of it:
+/// returned to sqlx, each would cost a round trip to the server and a task, because sqlx can't know that nothing is in
+/// progress on it.
 #[derive(Debug)]
 struct Opener {
     pool: PgPool,
@@ -55,20 +55,20 @@ struct Opener {
 /// How an intent uses its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// One statement that changes nothing, or several whose order does not matter.
+    /// One read-only statement, or several whose order does not matter.
     Read,
-    /// As `Read`, for what may look at very much if the server decides by what it has counted.
+    /// As `Read`, for statements that might read very much if the server planned them by its statistics.
     Planned,
-    /// One statement, which the server does as a whole or not at all.
+    /// One statement, which the server carries out as a whole or not at all.
     Statement,
-    /// Several, as a whole or not at all. Each sees what was committed when it began.
+    /// Several statements, carried out as a whole or not at all. Each sees what was committed when it began.
     Transaction,
 }
 
 impl Connections {
-    /// One that was free for longer is closed when another one is used.
+    /// A connection that was free for longer is closed when another one is used.
     const IDLE: Duration = Duration::from_secs(600);
-    /// One that is older is closed after use.
+    /// An older connection is closed after use.
     pub(super) const LIFETIME: Duration = Duration::from_secs(1800);
 
     pub(super) fn new(pool: PgPool, settings: Settings, statements: Arc<Statements>) -> Self {
@@ -85,8 +85,8 @@ impl Connections {
         Self { settings, statements, pool: Arc::new(Pool::new(opener, of_pool)) }
     }
 
-    /// Does the work with a connection. Once begun it goes on wherever its caller is; a caller that goes away before
-    /// leaves it undone.
+    /// Runs the work with a connection. Once begun, it continues whether or not its caller polls it; if the caller goes
+    /// away before, it is not begun.
     pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -100,12 +100,12 @@ impl Connections {
         self.pool.run(work).await
     }
 
-    /// The statements that begin a transaction, where one is to be begun.
+    /// The statements that begin a transaction, if this mode needs one.
     fn begin(&self, mode: Mode) -> Option<SqlStr> {
         let Settings { shared, pooled, .. } = self.settings;
         match mode {
             Mode::Read if !pooled => None,
-            // All connections of our own are told when they are opened.
+            // Our own connections get these settings when they are opened.
             Mode::Planned if !pooled && !shared => None,
             Mode::Planned => Some(self.statements.begin_planned.clone()),
             Mode::Statement if !pooled && !shared => None,
@@ -113,12 +113,12 @@ impl Connections {
         }
     }
 
-    /// A statement to be bound and run.
+    /// Makes a query to bind and run.
     pub(super) fn query(&self, text: &SqlStr) -> Query {
         sqlx::query(text.clone()).persistent(!self.settings.pooled)
     }
 
-    /// Waits for what is under way. Whoever comes later is refused.
+    /// Waits for running work. Later calls are refused.
     pub(super) async fn close(&self) {
         self.pool.close().await;
         if !self.settings.shared {
@@ -143,28 +143,28 @@ impl Connect for Opener {
     }
 }
 
-/// A connection on which one intent is at work. Dropped while something is under way on it, it is closed, and the
-/// server undoes what was not committed.
+/// A connection in use by one intent. If it is dropped while something is in progress on it, it is closed, and the
+/// server rolls back what was not committed.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Taken out when this is dropped.
+    /// Taken out on drop.
     connection: Option<PoolConnection<Postgres>>,
     pub(super) statements: Arc<Statements>,
     persistent: bool,
-    /// Something was sent, and not all of the answer has come.
+    /// Something was sent, and the answer is not complete.
     busy: bool,
     in_transaction: bool,
-    /// It is to be closed, and not given back to the pool.
+    /// The connection will be closed instead of being returned to the pool.
     is_old: bool,
 }
 
 impl Session {
-    /// A statement to be bound and run.
+    /// Makes a query to bind and run.
     pub(super) fn query(&self, text: &SqlStr) -> Query {
         sqlx::query(text.clone()).persistent(self.persistent)
     }
 
-    /// All rows of a query.
+    /// Reads all rows of a query.
     pub(super) async fn all<T>(
         &mut self,
         query: Query,
@@ -185,7 +185,7 @@ impl Session {
         Ok(all)
     }
 
-    /// The only row of a query.
+    /// Reads the only row of a query.
     pub(super) async fn one<T>(
         &mut self,
         query: Query,
@@ -194,7 +194,7 @@ impl Session {
         Ok(self.all(query, read).await?.pop())
     }
 
-    /// Runs a statement and answers how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     pub(super) async fn execute(&mut self, query: Query) -> StoreResult<u64> {
         self.busy = true;
         let done = query.execute(self.connection()).await;
@@ -213,7 +213,7 @@ impl Session {
         done.map_err(store_error)
     }
 
-    /// Does the work, in a transaction that is begun with this, if any.
+    /// Runs the work, in a transaction that `begin` begins, if given.
     async fn run<T, F>(&mut self, begin: Option<SqlStr>, work: F) -> StoreResult<T>
     where
         F: for<'s> FnOnce(&'s mut Self) -> BoxFuture<'s, StoreResult<T>>,
@@ -236,7 +236,7 @@ impl Session {
         }
     }
 
-    /// Commits what has gone well, and undoes the rest.
+    /// Commits if the work succeeded, and otherwise rolls back.
     async fn end<T>(&mut self, result: StoreResult<T>) -> StoreResult<T> {
         if self.busy {
             return result;
@@ -273,7 +273,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if Handle::try_current().is_err() {
-            // The pool gives back and closes in tasks. Without a runtime it is enough to close the socket.
+            // The pool returns and closes connections in tasks. Without a runtime it is enough to close the socket.
             drop(connection.detach());
             return;
         }

@@ -2,7 +2,7 @@ use messenger_core::ports::{StoreError, StoreErrorKind, Unique};
 use messenger_sql::open::OpenErrorKind;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-/// The outcome that an error of PostgreSQL or of sqlx stands for.
+/// Maps an error of PostgreSQL or of sqlx to an outcome of the port.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     let kind = match &error {
         sqlx::Error::Database(found) => {
@@ -13,7 +13,7 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
-        // What comes of a connection that was cut in the middle of an answer.
+        // The result of a connection that was cut in the middle of an answer.
         | sqlx::Error::Protocol(_) => StoreErrorKind::Unavailable,
         sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => StoreErrorKind::Corrupt,
         _ => StoreErrorKind::Other,
@@ -21,20 +21,20 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     StoreError::new(kind, error)
 }
 
-/// Whether the connection can be used after this error: the server has refused a statement, and said so to the end.
+/// Whether the connection can be used after this error: the server has refused a statement, and its answer is complete.
 pub(super) fn leaves_the_connection_usable(error: &sqlx::Error) -> bool {
     postgres(error).is_some_and(|error| {
         !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) && !error.code().starts_with("25")
     })
 }
 
-/// Whether a transaction could not begin because there was one that had begun before.
+/// Whether a transaction could not begin because another one was already open.
 pub(super) fn is_of_another_transaction(error: &StoreError) -> bool {
     source(error)
         .is_some_and(|error| [ACTIVE_SQL_TRANSACTION, IN_FAILED_SQL_TRANSACTION].contains(&error.code()))
 }
 
-/// Whether another try may fare better at once: the server has undone what was done because of somebody else's work.
+/// Whether an immediate retry may succeed: the server has rolled back because of a conflict with other work.
 pub(super) fn is_worth_another_try(error: &StoreError) -> bool {
     source(error).is_some_and(|error| {
         matches!(error.code(), SERIALIZATION_FAILURE | DEADLOCK_DETECTED)
@@ -43,12 +43,12 @@ pub(super) fn is_worth_another_try(error: &StoreError) -> bool {
     })
 }
 
-/// Whether what was refused waited for others who hold a lock, or stood in their way.
+/// Whether the refused statement waited for locks of others, or was chosen to resolve a deadlock.
 pub(super) fn is_about_locks(error: &sqlx::Error) -> bool {
     postgres(error).is_some_and(|error| matches!(error.code(), LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED))
 }
 
-/// What is the matter with a database that can't be opened.
+/// Why a database can't be opened.
 pub(super) fn failure(error: &sqlx::Error) -> OpenErrorKind {
     match error {
         sqlx::Error::Io(_) => OpenErrorKind::Unreachable,
@@ -89,11 +89,11 @@ const DEADLOCK_DETECTED: &str = "40P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 const DATA_CORRUPTED: &str = "XX001";
 const INDEX_CORRUPTED: &str = "XX002";
-/// By the statement time-out, or by an administrator.
+/// By the statement timeout, or by an administrator.
 const QUERY_CANCELED: &str = "57014";
 
-/// By the [error codes](https://www.postgresql.org/docs/current/errcodes-appendix.html); the first two characters
-/// are the class.
+/// Maps the [error codes](https://www.postgresql.org/docs/current/errcodes-appendix.html); the first two characters are
+/// the class.
 fn database_error(error: &PgDatabaseError) -> StoreErrorKind {
     match error.code() {
         UNIQUE_VIOLATION => unique(error.constraint().unwrap_or_default()),
@@ -105,8 +105,8 @@ fn database_error(error: &PgDatabaseError) -> StoreErrorKind {
         DATA_CORRUPTED | INDEX_CORRUPTED => StoreErrorKind::Corrupt,
         code => match &code[..code.len().min(2)] {
             // Connection exception, invalid transaction state, invalid authorization and catalog (of a server that is
-            // being set up anew), insufficient resources, operator intervention (a server that starts or stops),
-            // system error.
+            // being set up anew), insufficient resources, operator intervention (a server that starts or stops), system
+            // error.
             "08" | "25" | "28" | "3D" | "53" | "57" | "58" => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Other,
         },

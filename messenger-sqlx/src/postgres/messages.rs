@@ -43,7 +43,7 @@ impl MessageStore for PostgresStore {
         let rows = rows.await?;
         let last_seq = rows.first().ok_or(StoreErrorKind::NotMember)?.0;
         let mut messages: Vec<_> = rows.into_iter().filter_map(|(_, message)| message).collect();
-        // As the index gives them; this only makes sure.
+        // The index already returns this order; the sort only guarantees it.
         messages.sort_unstable_by_key(|message| message.seq);
         Ok(HistoryRange { last_seq, messages })
     }
@@ -68,7 +68,8 @@ impl MessageStore for PostgresStore {
         limit: usize,
     ) -> StoreResult<Vec<MessageRecord>> {
         loop {
-            // There is no index for this rare errand, so they are looked for where nobody has to wait for it.
+            // There is no index for this rare operation, so the messages are searched for outside the transaction,
+            // where nobody has to wait.
             let look = self.query(&self.sql().messages.look_live).id(chat).id(sender).bind(rows(limit));
             let found = self.all(look, |columns| columns.id()).await?;
             if found.is_empty() {
@@ -77,7 +78,7 @@ impl MessageStore for PostgresStore {
             let erased =
                 self.run(Mode::Transaction, move |session| Box::pin(erase(session, chat, found, at)));
             let erased = erased.await?;
-            // None are left of those that were found if others deleted them meanwhile; there may be more.
+            // Nothing is erased if others have deleted all of the found messages in the meantime; there may be more.
             if !erased.is_empty() {
                 return Ok(erased);
             }
@@ -111,7 +112,7 @@ impl MessageStore for PostgresStore {
 }
 
 impl PostgresStore {
-    /// A change of one message, and why it has found nothing to change.
+    /// Changes one message, or finds out why there was nothing to change.
     async fn change(&self, chat: ChatId, message: MessageId, change: Query) -> StoreResult<MessageRecord> {
         let exists = self.query(&self.sql().messages.exists).id(chat).id(message);
         let changed = self.run(Mode::Statement, |session| {
@@ -125,13 +126,13 @@ impl PostgresStore {
     }
 }
 
-/// The chat, which nobody else changes until the transaction ends.
+/// Locks the chat until the transaction ends.
 pub(super) async fn lock_chat(session: &mut Session, chat: ChatId) -> StoreResult<ChatRecord> {
     let query = session.query(&session.statements.messages.lock_chat).id(chat);
     session.one(query, |columns| columns.chat()).await?.ok_or_else(|| StoreErrorKind::NotFound.into())
 }
 
-/// Writes a system message with the next numbers of the chat, which the caller stores.
+/// Writes a system message with the next seq and revision of the chat, which the caller stores.
 pub(super) async fn append_system(
     session: &mut Session,
     chat: &mut ChatRecord,
@@ -152,7 +153,7 @@ pub(super) async fn append_system(
     Ok(message)
 }
 
-/// Makes tombstones of those of the messages that are none yet.
+/// Turns those of the messages into tombstones that are none yet.
 async fn erase(
     session: &mut Session,
     chat: ChatId,

@@ -12,8 +12,8 @@ use super::{
     sql::{Schema, statement},
 };
 
-/// What a database is brought to. The first step has routines in it, as they were when it was written; those of today are
-/// in the text that is run after it.
+/// The migrations of a database. The first step contains the routines as they were when it was written; the current
+/// ones are in the text that runs after the steps.
 pub(super) static MIGRATIONS: Migrations = Migrations {
     steps: &[Migration {
         version: 1,
@@ -24,8 +24,8 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
     routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
 };
 
-/// What is remembered of the steps and of the routines. It says nothing of what is stored, and a node that may not change
-/// tables must be able to read it.
+/// The tables that record applied steps and routines. They reveal nothing of what is stored, and a node that may not
+/// change tables must be able to read them.
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS {schema}.messenger_migrations (
     version     bigint NOT NULL PRIMARY KEY,
     name        text   NOT NULL,
@@ -52,9 +52,9 @@ CREATE TABLE IF NOT EXISTS {schema}.messenger_routines (
 GRANT SELECT ON {schema}.messenger_routines TO PUBLIC;
 ";
 
-/// The statements that bring an empty database to the tables of this version, for a host that runs migrations
-/// itself: SQL text for `psql`, one migration after the other, each followed by the row that remembers it, and at the end
-/// the functions. `None` if `schema` can't be the name of a schema: see
+/// The statements that bring an empty database to the tables of this version, for a host that runs migrations itself:
+/// SQL text for `psql`, one migration after the other, each followed by the row that records it, and the functions at
+/// the end. `None` if `schema` can't be the name of a schema: see
 /// [`PostgresBuilder::schema`](super::PostgresBuilder::schema).
 ///
 /// ```
@@ -84,7 +84,7 @@ pub fn migrations_sql(schema: &str) -> Option<String> {
     Some(text)
 }
 
-/// Makes the schema if there is none. `IF NOT EXISTS` asks for the right to make one also if there is one.
+/// Creates the schema if it does not exist. `IF NOT EXISTS` would require the right to create one even if it exists.
 fn create_schema(schema: &Schema) -> String {
     let name = schema.name();
     format!(
@@ -94,7 +94,7 @@ END $$;"
     )
 }
 
-/// Remembers that a migration was done.
+/// Records that a migration was applied.
 fn note(schema: &Schema, migration: &Migration) -> String {
     let Migration { version, name, phase, .. } = migration;
     format!(
@@ -105,7 +105,7 @@ VALUES ({version}, '{name}', '\\x{}', extract(epoch FROM now()) * 1000000, '{}')
     )
 }
 
-/// Remembers of which release the routines are.
+/// Records the release of the routines.
 fn note_routines(schema: &Schema, routines: &Routines) -> String {
     format!(
         "INSERT INTO {schema}.messenger_routines (release, checksum, applied_at)
@@ -128,16 +128,16 @@ impl From<sqlx::Error> for MigrateError {
     }
 }
 
-/// How long a step waits for a table. Whoever wants the table meanwhile waits behind it, so it gives way, and the
-/// migration begins anew.
+/// How long a step waits for a table lock. Others who want the table queue behind it, so it then gives way, and the
+/// migration starts again.
 const ONE_WAIT: Duration = Duration::from_secs(2);
-/// How long the others have between two attempts.
+/// The pause for the others between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
-/// For how long it is tried to get at the tables.
+/// How long attempts to lock the tables continue.
 const ALL_WAITS: Duration = Duration::from_secs(15 * 60);
 
-/// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the
-/// work, and the others find it done. Nodes that are at work go on meanwhile.
+/// Brings the database up to date, in one transaction: of several nodes that start at the same time, one does the work,
+/// and the others find it done. Running nodes continue in the meantime.
 pub(super) async fn migrate(
     conn: &mut PgConnection,
     schema: &Schema,
@@ -160,7 +160,7 @@ async fn attempt(
     schema: &Schema,
     migrations: &Migrations,
 ) -> Result<(), MigrateError> {
-    // The wait for another node that migrates has no limit; those for tables have.
+    // The wait for another node that migrates is unlimited; the waits for tables are not.
     sqlx::raw_sql(statement(format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
          SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock({}); SET LOCAL lock_timeout = {}",
@@ -202,13 +202,13 @@ async fn run(conn: &mut PgConnection, text: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(statement(text)).execute(conn).await.map(drop)
 }
 
-/// What is still to be done. To be called within a transaction. The right to read is enough.
+/// Determines which migrations are still to be applied. Must be called within a transaction. Read access is enough.
 pub(super) async fn pending_migrations(
     conn: &mut PgConnection,
     schema: &Schema,
     migrations: &Migrations,
 ) -> Result<Pending, MigrateError> {
-    // Not by `to_regclass`: that may answer by what it knew before another node was waited for.
+    // Not by `to_regclass`: it may answer from a state before the wait for another node.
     let known =
         "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_migrations'),
         EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'messenger_routines')";
@@ -245,8 +245,8 @@ async fn applied_routines(
     Ok(last.map(|(release, checksum)| AppliedRoutines { release, checksum }))
 }
 
-/// The number of the advisory lock under which a schema is migrated: of the database, so no other program's number
-/// is likely to be the same.
+/// The number of the advisory lock under which a schema is migrated. Advisory locks are shared by the whole database,
+/// so the number is chosen to be unlikely in other programs.
 fn lock(schema: &Schema) -> i64 {
     let digest: [u8; 32] = Sha256::digest(format!("messenger migrations of {schema}")).into();
     let mut half = [0; 8];

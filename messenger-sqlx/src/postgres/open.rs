@@ -19,21 +19,20 @@ use super::{
     store::PostgresStore,
 };
 
-/// More than anybody waits, and less than what a clock or the server can't count.
+/// Longer than anybody waits, and short enough for any clock and for the server.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The oldest version of PostgreSQL that is known to do, as it numbers itself.
+/// The oldest version of PostgreSQL known to work, as the server numbers it.
 const OLDEST: i32 = 130_000;
 
 impl PostgresStore {
     /// Connects to the database of a URL and brings its tables up to date.
     ///
-    /// The URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the parameters that
-    /// [`PgConnectOptions`] knows, for instance `sslmode=verify-full` and
-    /// `sslrootcert=FILE`.
+    /// The URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the parameters that [`PgConnectOptions`] knows,
+    /// for instance `sslmode=verify-full` and `sslrootcert=FILE`.
     ///
     /// # Errors
-    /// [`OpenError`] says in one sentence why the database can't be used.
+    /// [`OpenError`] explains in one sentence why the database can't be used.
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
         Self::builder(url).open().await
     }
@@ -43,7 +42,7 @@ impl PostgresStore {
         PostgresBuilder::of_url(url)
     }
 
-    /// Settings for a store that takes its connections from a pool of the host.
+    /// Settings for a store that uses a connection pool of the host.
     pub fn with_pool(pool: PgPool) -> PostgresBuilder {
         PostgresBuilder::of_pool(pool)
     }
@@ -88,7 +87,7 @@ enum Source {
 }
 
 impl fmt::Debug for Source {
-    /// Without the URL: there may be a password in it.
+    /// Leaves out the URL: it may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Url(_) => "Url",
@@ -122,64 +121,64 @@ impl PostgresBuilder {
         }
     }
 
-    /// The schema in which the tables lie, which is made if there is none; `messenger` without this. 1 to 63 of the
-    /// letters a to z, digits and `_`; the first is no digit, and it does not begin with `pg_`.
+    /// The schema that contains the tables, which is created if it does not exist; default: `messenger`. 1 to 63 of the
+    /// letters a to z, digits and `_`; it must not begin with a digit or with `pg_`.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = name.into();
         self
     }
 
-    /// How many connections are open at most, 2 or more; 16 without this. Those that are not needed are closed after
-    /// ten minutes. Has no effect on a pool of the host.
+    /// Maximum number of open connections, at least 2; default: 16. Idle ones are closed after ten minutes. Has no
+    /// effect on a pool of the host.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(2);
         self
     }
 
-    /// How many intents wait for a free connection at most; 16,384 without this. Each takes some 2 KiB. One more is
-    /// `Unavailable` at once.
+    /// Maximum number of intents that wait for a free connection; default: 16,384. Each takes some 2 KiB. A further one
+    /// is `Unavailable` at once.
     pub fn max_waiting(mut self, intents: usize) -> Self {
         self.max_waiting = intents;
         self
     }
 
-    /// How many batches of messages are under way at the same time, 1 or more; 1 without this. More of them help
-    /// where the server is far away or has many cores; fewer make larger batches, which cost less for each message.
+    /// How many batches of messages are committed at the same time, at least 1; default: 1. More of them help where the
+    /// server is far away or has many cores; fewer make larger batches, which cost less for each message.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = lanes.max(1);
         self
     }
 
-    /// How long an intent waits for a connection; 5 seconds without this.
+    /// How long an intent waits for a connection; default: 5 seconds.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// How long a caller waits for an answer at most, all waits included; 15 seconds without this. A write that
-    /// takes longer is `Unavailable` to its caller, and may yet be done.
+    /// How long a caller waits for an answer, including all other waits; default: 15 seconds. A write that takes longer
+    /// is `Unavailable` to its caller, and may still be carried out.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(LONGEST);
         self
     }
 
-    /// After how long the server gives a statement up, waits for locks included; 10 seconds without this. Whole
-    /// milliseconds. A pool of the host keeps its own for what only reads.
+    /// After how long the server cancels a statement, including waits for locks; default: 10 seconds. Whole
+    /// milliseconds. In a pool of the host, statements that only read keep the pool's own setting.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout = timeout.clamp(Duration::from_millis(1), LONGEST);
         self
     }
 
-    /// For a URL that leads to a pooler which gives each transaction another connection, such as PgBouncer with
-    /// `pool_mode = transaction`. Nothing is then kept on a connection: statements are not prepared ahead, and every
-    /// intent is a transaction of its own, which takes four exchanges in place of one.
+    /// For a URL of a pooler that gives each transaction another connection, such as PgBouncer with
+    /// `pool_mode = transaction`. Nothing is then kept on a connection: statements are not prepared in advance, and every intent is
+    /// a transaction of its own, which takes four round trips instead of one.
     pub fn transaction_pooling(mut self, on: bool) -> Self {
         self.transaction_pooling = on;
         self
     }
 
-    /// Whether the tables are brought up to date; true without this. Else they must be, and the right to change them
-    /// is not needed.
+    /// Whether the tables are brought up to date; default: true. If not, they must already be up to date, and the right
+    /// to change them is not needed.
     pub fn migrate(mut self, on: bool) -> Self {
         self.migrate = on;
         self
@@ -188,7 +187,7 @@ impl PostgresBuilder {
     /// Opens the store. While another node migrates the tables, this waits for it without a limit.
     ///
     /// # Errors
-    /// [`OpenError`] says in one sentence why the database can't be used.
+    /// [`OpenError`] explains in one sentence why the database can't be used.
     pub async fn open(self) -> Result<PostgresStore, OpenError> {
         let schema = Schema::parse(&self.schema).ok_or_else(|| not_a_schema(&self.schema))?;
         let (pool, place) = self.pool()?;
@@ -211,7 +210,7 @@ impl PostgresBuilder {
         Ok(PostgresStore::new(Arc::new(connections), self.lanes))
     }
 
-    /// The pool, which has no connection yet, and where it leads to.
+    /// Makes the pool, without a connection yet, and describes the database it leads to.
     fn pool(&self) -> Result<(PgPool, String), OpenError> {
         let url = match &self.source {
             Source::Pool(pool) => return Ok((pool.clone(), place(&pool.connect_options()))),
@@ -234,7 +233,7 @@ impl PostgresBuilder {
         Ok((pool, place))
     }
 
-    /// What each connection is told when it is opened.
+    /// Adds the settings that each connection is opened with.
     fn tell(&self, options: PgConnectOptions) -> PgConnectOptions {
         if self.transaction_pooling {
             // A pooler knows few of these settings and refuses the others.
@@ -243,7 +242,7 @@ impl PostgresBuilder {
         let options = options.options([
             ("statement_timeout", self.statement_timeout.as_millis().to_string().as_str()),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_string().as_str()),
-            // Statements that follow a lock must see what was done under it before.
+            // Statements after a lock must see what was committed under the lock before.
             ("default_transaction_isolation", "read committed"),
         ]);
         options.options(PLANNER)
@@ -252,7 +251,8 @@ impl PostgresBuilder {
     async fn prepare(&self, pool: &PgPool, schema: &Schema, place: &str) -> Result<(), OpenError> {
         let unreachable = |error| unusable(place, error);
         let mut conn = match &self.source {
-            // The first one without the pool: that tries for long, and says no more than that it took too long.
+            // The first connection is opened without the pool, which would retry for a long time and then only report a
+            // time-out.
             Source::Url(_) => {
                 let options = pool.connect_options();
                 let conn = tokio::time::timeout(self.acquire_timeout, options.connect()).await;
@@ -260,8 +260,8 @@ impl PostgresBuilder {
             }
             Source::Pool(pool) => pool.acquire().await.map_err(unreachable)?.detach(),
         };
-        // In a transaction, because a pooler may give each another connection, and a statement is sent in two parts.
-        // Whoever changes the table of migrations is waited for without a limit, as for all of what migrates.
+        // In a transaction, because a pooler may give each statement another connection, and a statement is sent in two
+        // parts. Waits without a limit, as the migration itself does, for a node that changes the table of migrations.
         let begin = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
         sqlx::raw_sql(begin).execute(&mut conn).await.map_err(unreachable)?;
         check_server(&mut conn, place).await?;
@@ -278,7 +278,7 @@ impl PostgresBuilder {
     }
 }
 
-/// Host, port and database, as people write them.
+/// Host, port and database, for error messages.
 fn place(options: &PgConnectOptions) -> String {
     let host =
         options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
@@ -286,7 +286,7 @@ fn place(options: &PgConnectOptions) -> String {
     format!("{host}:{}/{database}", options.get_port())
 }
 
-/// Whether the server is recent enough, and keeps what it says that it has committed.
+/// Checks that the server is recent enough, and that its commits are durable.
 async fn check_server(conn: &mut PgConnection, place: &str) -> Result<(), OpenError> {
     let query = "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
         current_setting('synchronous_commit'), current_setting('transaction_read_only') = 'on',

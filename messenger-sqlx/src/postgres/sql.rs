@@ -1,4 +1,4 @@
-//! What statements are made of: the schema's name, and how the domain's types are bound; and what comes back.
+//! Building blocks of statements: the schema's name, the binding of domain types, and the reading of results.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ use sqlx::{
 
 use crate::row::Fetched;
 
-/// How a row is read.
-/// The number of a transaction that changes chats: they are numbered in the order in which they began to write.
+/// The number of a transaction that changes chats: transactions are numbered in the order in which they began to write.
 pub(super) const THIS_COMMIT: &str = "pg_current_xact_id()::text::bigint";
 
+/// How a row is read.
 pub(super) type Columns<'r> = messenger_sql::columns::Columns<'r, Fetched<PgRow>>;
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
-/// The schema in which the tables lie. `Display` is its quoted name, fit to stand in a statement.
+/// The schema that contains the tables. `Display` is its quoted name, ready for use in a statement.
 ///
-/// Every statement names it, because a search path belongs to a connection, and connections may be shared with the
-/// host or lie behind a pooler.
+/// Every statement names it, because a search path belongs to a connection, and connections may be shared with the host
+/// or belong to a pooler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Schema(Box<str>);
 
@@ -43,7 +43,7 @@ impl Schema {
         &self.0
     }
 
-    /// Text of our own with the schema's name in place of `{schema}`.
+    /// Replaces `{schema}` in text of our own by the schema's name.
     pub(super) fn fill(&self, text: &str) -> String {
         text.replace("{schema}", &self.to_string())
     }
@@ -55,17 +55,17 @@ impl fmt::Display for Schema {
     }
 }
 
-/// A statement of our own: made of our own text, the name of a [`Schema`], and nothing else.
+/// A statement of our own: made only of our own text and the name of a [`Schema`].
 pub(super) fn statement(text: impl Into<std::sync::Arc<str>>) -> SqlStr {
     AssertSqlSafe(text.into()).into_sql_str()
 }
 
-/// Ids for an array parameter.
+/// Converts ids for an array parameter.
 pub(super) fn uuids<'i, K: 'i>(ids: impl IntoIterator<Item = &'i Id<K>>) -> Vec<Uuid> {
     ids.into_iter().map(Id::as_uuid).collect()
 }
 
-/// Ids for an array parameter, each once.
+/// Converts ids for an array parameter, each once.
 pub(super) fn distinct<K>(ids: &[Id<K>]) -> Vec<Uuid> {
     let mut ids = uuids(ids);
     ids.sort_unstable();
@@ -73,7 +73,7 @@ pub(super) fn distinct<K>(ids: &[Id<K>]) -> Vec<Uuid> {
     ids
 }
 
-/// How the domain's types are bound.
+/// Binds the domain's types.
 pub(super) trait Bind: Sized {
     fn id<K>(self, id: Id<K>) -> Self;
     fn ids<'i, K: 'i>(self, ids: impl IntoIterator<Item = &'i Id<K>>) -> Self;

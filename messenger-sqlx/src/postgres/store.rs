@@ -11,8 +11,8 @@ use super::{
     statements::Statements,
 };
 
-/// A [`Store`] in a PostgreSQL database, in a schema of its own: shared by any number of nodes, and what was
-/// acknowledged is in the server's log.
+/// A [`Store`] in a PostgreSQL database, in a schema of its own: shared by any number of nodes. What was acknowledged
+/// is in the server's log.
 ///
 /// ```no_run
 /// use messenger_core::{context::Context, ports::{ChatStore, Store, StoreErrorKind}};
@@ -45,7 +45,7 @@ impl PostgresStore {
         self.connections.run(mode, work).await
     }
 
-    /// All rows of a query that changes nothing.
+    /// Reads all rows of a read-only query.
     pub(super) async fn all<T: Send + 'static>(
         &self,
         query: Query,
@@ -54,7 +54,7 @@ impl PostgresStore {
         self.run(Mode::Read, |session| Box::pin(session.all(query, read))).await
     }
 
-    /// As [`all`](Self::all), by the plan that is wanted also on connections that are not told how to plan.
+    /// As [`all`](Self::all), with the intended plan even on connections that lack the planner settings.
     pub(super) async fn all_planned<T: Send + 'static>(
         &self,
         query: Query,
@@ -63,7 +63,7 @@ impl PostgresStore {
         self.run(Mode::Planned, |session| Box::pin(session.all(query, read))).await
     }
 
-    /// The only row of a query that changes nothing.
+    /// Reads the only row of a read-only query.
     pub(super) async fn one<T: Send + 'static>(
         &self,
         query: Query,
@@ -72,7 +72,7 @@ impl PostgresStore {
         self.run(Mode::Read, |session| Box::pin(session.one(query, read))).await
     }
 
-    /// A statement to be bound and run.
+    /// Makes a query to bind and run.
     pub(super) fn query(&self, text: &SqlStr) -> Query {
         self.connections.query(text)
     }

@@ -42,7 +42,7 @@ impl UserStore for PostgresStore {
             .run(Mode::Statement, |session| Box::pin(async move { session.execute(create).await.map(drop) }));
         match created.await {
             Err(error) if matches!(error.kind(), StoreErrorKind::AlreadyExists(_)) => {
-                // Says what is taken in the order that the port promises, which is not that of the indexes.
+                // Checks what is taken in the order that the port promises, which differs from that of the indexes.
                 let taken = self.one(taken, |columns| {
                     Ok([
                         (columns.flag()?, Unique::Username),
@@ -82,7 +82,7 @@ impl UserStore for PostgresStore {
         after: Option<&NamePlace>,
         limit: usize,
     ) -> StoreResult<Vec<FoundUser>> {
-        // PostgreSQL takes no text with this character, so no name begins with it.
+        // PostgreSQL does not accept texts with this character, so no name begins with it.
         if prefix.contains('\0') {
             return Ok(vec![]);
         }
@@ -178,7 +178,7 @@ impl UserStore for PostgresStore {
     }
 }
 
-/// Why a change of an account has found nothing to change: it is unknown or erased, or of another version.
+/// Finds out why there was no account to change: it is unknown or erased, or has another version.
 async fn why_not(session: &mut Session, user: UserId) -> StoreResult<StoreErrorKind> {
     let query = session.query(&session.statements.users.by_id).id(user);
     let found = session.one(query, |columns| columns.user()).await?;
@@ -186,8 +186,8 @@ async fn why_not(session: &mut Session, user: UserId) -> StoreResult<StoreErrorK
     Ok(if is_live { StoreErrorKind::Conflict } else { StoreErrorKind::NotFound })
 }
 
-/// `NotFound` unless all of these different people exist and none is erased. Nobody else changes them, or erases them,
-/// until the transaction ends.
+/// `NotFound` unless all of these different people exist and none is erased. Locks the accounts, so that nobody else
+/// changes or erases them until the transaction ends.
 pub(super) async fn lock_live(session: &mut Session, users: &[UserId]) -> StoreResult<()> {
     if users.is_empty() {
         return Ok(());
@@ -197,13 +197,13 @@ pub(super) async fn lock_live(session: &mut Session, users: &[UserId]) -> StoreR
     if live.len() == users.len() { Ok(()) } else { Err(StoreErrorKind::NotFound.into()) }
 }
 
-/// Remembers that these people, who are locked, were added to a chat.
+/// Counts that these people, whose accounts are locked, were added to a chat.
 pub(super) async fn count_memberships(session: &mut Session, users: &[UserId]) -> StoreResult<()> {
     let query = session.query(&session.statements.users.count_memberships).ids(users);
     session.execute(query).await.map(drop)
 }
 
-/// After every name: no name has so many characters.
+/// A text that sorts after every name: no name has so many characters.
 fn after_all_names() -> String {
     char::MAX.to_string().repeat(1024)
 }

@@ -1,4 +1,4 @@
-//! What other tables' writes ask of accounts.
+//! Reads and updates of accounts that writes to other tables need.
 
 use messenger_core::{
     UserId,
@@ -16,7 +16,7 @@ pub(super) async fn check_live(conn: &mut SqliteConnection, users: &[UserId]) ->
     if live == Some(users.len()) { Ok(()) } else { Err(StoreErrorKind::NotFound.into()) }
 }
 
-/// Remembers that these people were added to a chat.
+/// Counts that these people were added to a chat.
 pub(super) async fn count_memberships(conn: &mut SqliteConnection, users: &[UserId]) -> StoreResult<()> {
     let count = "UPDATE messenger_users SET memberships = memberships + 1
         WHERE id IN (SELECT unhex(value) FROM json_each($1))";

@@ -1,5 +1,5 @@
-//! Appending a batch of messages: two exchanges with the connection's thread and one commit, for any number of
-//! messages, chats and senders.
+//! Appends a batch of messages: two exchanges with the connection's thread and one commit, for any number of messages,
+//! chats and senders.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::row::Fetched;
 
-/// First what is known of the senders' places, then what is stored under the same client ids.
+/// First the heads of the chats that the senders are members of, then the messages stored under the same client ids.
 pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;
@@ -35,10 +35,10 @@ pub(super) static LOOK: Batched = Batched::new(|size| {
     )
 });
 
-/// The messages, the heads of their chats and the marks of their senders.
+/// Stores the messages, the heads of their chats and the marks of their senders.
 ///
-/// `OR FAIL` spares SQLite the notes by which it could undo a single statement. The plus signs keep the planner from
-/// going through all chats and members to find those that are in the values.
+/// `OR FAIL` saves SQLite the journal for undoing a single statement. The plus signs keep the planner from scanning all
+/// chats and members to find those in the values.
 pub(super) static STORE: Batched = Batched::new(|size| {
     format!(
         "INSERT OR FAIL INTO messenger_messages (chat_id, seq, id, sender_id, kind, created_revision, revision, texts, body,
@@ -66,7 +66,7 @@ pub(super) async fn append(
     batch: Vec<NewMessage>,
 ) -> StoreResult<Vec<StoreResult<Appended>>> {
     match try_append(conn, &batch, HashSet::new()).await {
-        // Ids are random, so nobody pays for looking whether they are free before there is a reason to.
+        // Ids are random, so they are only checked for being free once there is a reason to.
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists(Unique::Id) => {
             writer::execute(conn, "ROLLBACK").await?;
             let query =
@@ -98,14 +98,14 @@ async fn try_append(
     Ok(answers.collect())
 }
 
-/// Gives out numbers, by what is stored at the beginning of the transaction.
+/// Assigns numbers, based on what is stored at the beginning of the transaction.
 struct Sequencer<'b> {
     heads: HashMap<ChatId, Head>,
-    /// The senders, with the last message of this batch.
+    /// The senders, with their last message of this batch.
     members: HashMap<(ChatId, UserId), Option<Mark>>,
-    /// What was stored before under a client id of this batch: hardly ever anything.
+    /// The messages stored earlier under a client id of this batch: usually none.
     stored: Vec<MessageRecord>,
-    /// Where in `fresh` the messages with client ids are.
+    /// The indexes in `fresh` of messages with client ids.
     named: HashMap<(UserId, &'b str), usize>,
     ids: HashSet<MessageId>,
     fresh: Vec<Fresh>,
@@ -130,7 +130,7 @@ struct Fresh {
 }
 
 enum Answer {
-    /// The next one of the fresh.
+    /// The next message in `fresh`.
     New,
     Existing(Box<MessageRecord>),
     Refused(StoreErrorKind),
@@ -166,7 +166,7 @@ impl<'b> Sequencer<'b> {
         Ok(sequencer)
     }
 
-    /// The statements, and the places that are asked about in the first of them.
+    /// The query, and the memberships that its first statement asks for.
     fn question(batch: &[NewMessage]) -> (Query<'static>, Vec<(ChatId, UserId)>) {
         let size = Batched::size(batch.len());
         let mut asked = HashSet::new();
@@ -199,7 +199,7 @@ impl<'b> Sequencer<'b> {
         Ok(())
     }
 
-    /// Answers for one message and gives out its numbers.
+    /// Decides the answer for one message and assigns its numbers.
     fn take(&mut self, new: &'b NewMessage) -> Answer {
         let Some(mark) = self.members.get_mut(&(new.chat, new.sender)) else {
             return Answer::Refused(StoreErrorKind::NotMember);
@@ -231,7 +231,7 @@ impl<'b> Sequencer<'b> {
         Answer::New
     }
 
-    /// Stores what was given out, and commits.
+    /// Stores the new messages and numbers, and commits.
     async fn store(&self, conn: &mut SqliteConnection) -> StoreResult<()> {
         if self.fresh.is_empty() {
             return writer::execute(conn, "COMMIT").await;

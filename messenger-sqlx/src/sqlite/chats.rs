@@ -23,7 +23,7 @@ use super::{
     writer::{self, NEXT_COMMIT, THIS_COMMIT},
 };
 
-/// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
+/// The peer in a direct chat `c`, as seen by its member `p`; null in a group.
 const PEER: &str =
     "CASE substr(c.pair, 1, 16) WHEN p.user_id THEN substr(c.pair, 17) ELSE substr(c.pair, 1, 16) END";
 
@@ -33,7 +33,7 @@ pub(super) static BY_ID: LazyLock<String> =
 pub(super) static BY_IDS: LazyLock<String> =
     LazyLock::new(|| view("SELECT unhex(value) FROM json_each($2)", "", "$3"));
 
-/// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with all that is shown.
+/// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with the data of the view.
 pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
     view(
         "SELECT c.id FROM messenger_members AS p CROSS JOIN messenger_chats AS c ON c.id = p.chat_id
@@ -44,8 +44,8 @@ pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Those of the chats that have the person `$1` as a member, as the person sees them, with so many bytes of the last
-/// message's body.
+/// Those of the chats that the person `$1` is a member of, as the person sees them, with the given number of bytes of
+/// the last message's body.
 fn view(chats: &str, order: &str, preview: &str) -> String {
     let last_message = last_message("length", "substr", preview);
     format!(
@@ -98,8 +98,8 @@ static REMOVE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// How often the person was added and how far the commits are, with each of their chats, also those that they left after
-/// a commit, or with nulls if there are none.
+/// The person's count of memberships and the last commit, with each of their chats, including those that they left
+/// after a commit, or with nulls if there are none.
 pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT u.memberships, k.history, k.last, c.id, c.revision, {PEER}, c.commit_no, p.left_at IS NOT NULL
@@ -252,7 +252,7 @@ async fn insert_group(conn: &mut SqliteConnection, group: NewGroup) -> StoreResu
     update(conn, &chat, Some(at)).await
 }
 
-/// The group that this person made under this name.
+/// Finds the group that this person created with this client id.
 async fn named(
     conn: &mut SqliteConnection,
     creator: UserId,
@@ -263,7 +263,7 @@ async fn named(
     sql::one(conn, query, |columns| Ok((columns.id()?, columns.fingerprint()?))).await
 }
 
-/// What a chat is found again by when it is to be made a second time.
+/// How an existing chat is found when it is to be created a second time.
 enum Origin<'o> {
     Direct(&'o DirectChat),
     Group(UserId, Option<&'o (ClientId, Fingerprint)>),
@@ -291,14 +291,14 @@ async fn insert(conn: &mut SqliteConnection, chat: &ChatRecord, origin: Origin<'
     sql::run(conn, insert).await.map(drop)
 }
 
-/// Makes people members of the chat as it is before the change.
+/// Makes people members of the chat in its state before the change.
 async fn admit(
     conn: &mut SqliteConnection,
     chat: &ChatRecord,
     members: &[(UserId, Role)],
     joined_at: Timestamp,
 ) -> StoreResult<()> {
-    // `WHERE true` keeps the parser from taking `ON` for a part of the `FROM`.
+    // `WHERE true` keeps the parser from taking `ON` for a part of the `FROM` clause.
     let admit = "INSERT INTO messenger_members
             (chat_id, user_id, role, joined_at, join_order, read_seq, read_texts, delivered_seq)
         SELECT $1, unhex(value ->> 0), value ->> 1, $2, key + 1 + (
@@ -367,7 +367,7 @@ async fn append_all(
     Ok(messages)
 }
 
-/// Stores all of a chat that changes.
+/// Stores everything that changes in the chat.
 async fn update(
     conn: &mut SqliteConnection,
     chat: &ChatRecord,

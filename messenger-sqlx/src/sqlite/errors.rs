@@ -1,7 +1,7 @@
 use messenger_core::ports::{StoreError, StoreErrorKind, Unique};
 use sqlx::error::DatabaseError;
 
-/// The outcome that an error of SQLite or of sqlx stands for.
+/// Maps an error of SQLite or of sqlx to an outcome of the port.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     let kind = match &error {
         sqlx::Error::Database(error) => database_error(error.as_ref()),
@@ -15,7 +15,7 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     StoreError::new(kind, error)
 }
 
-/// By the [result codes](https://www.sqlite.org/rescode.html); their low byte is the primary one.
+/// Maps the [result codes](https://www.sqlite.org/rescode.html); their low byte is the primary one.
 fn database_error(error: &dyn DatabaseError) -> StoreErrorKind {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
@@ -43,7 +43,7 @@ fn database_error(error: &dyn DatabaseError) -> StoreErrorKind {
     }
 }
 
-/// Whether somebody else holds the lock that was asked for.
+/// Whether another connection holds the requested lock.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::row::Fetched;
 
-/// Where the marks stand, and how many texts stand up to where they are to go.
+/// Reads the current marks, and the number of texts up to the requested places.
 pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;

@@ -25,9 +25,9 @@ pub(super) static BY_ID: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {MESSAGE} FROM messenger_messages AS m WHERE m.id = $2 AND m.chat_id = $1")
 });
 
-/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest to
-/// `$6` that weigh at most `$7` bytes together: of the others no more than the length is read. They are weighed before they
-/// are summed up, because SQLite keeps the columns that a window is over, and so would read all bodies.
+/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest
+/// to `$6` that weigh at most `$7` bytes together: of the others no more than the length is read. The weights are
+/// computed before they are summed, because SQLite keeps the columns that a window uses, and so would read all bodies.
 pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.last_seq, {MESSAGE}
@@ -50,11 +50,11 @@ pub(super) static HISTORY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// `$1` is a list of chats with revisions. First the heads, then the messages whose last change is later: those
-/// that were written since and not changed, which lie among as many last ones as there were changes, and those
-/// that were changed. Of either kind `$2` and one more: where there were no more changes than that, nothing is
-/// to be cut off, else the last one is looked for. Of the first `$2` of each chat by revision come those that weigh at most
-/// `$3` bytes together, in the order of chats and revisions.
+/// `$1` is a list of chats with revisions. First the heads, then the messages whose last change is later: the unchanged
+/// messages written since, which are among the last n messages if there were n changes, and the changed messages. Of
+/// either kind at most `$2` plus one: if there were no more changes than that, nothing has to be cut off; otherwise the
+/// last one is determined. Of the first `$2` of each chat by revision, it returns those that weigh at most `$3` bytes
+/// together, in the order of chats and revisions.
 pub(super) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH asked (key, chat_id, since) AS MATERIALIZED (
@@ -99,7 +99,7 @@ pub(super) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Those that are no tombstones yet.
+/// The messages that are no tombstones yet.
 pub(super) static LIVE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {MESSAGE} FROM messenger_messages AS m
@@ -143,7 +143,7 @@ impl MessageStore for SqliteStore {
         let rows = self.all(query, |columns| Ok((columns.seq()?, columns.optional_message()?))).await?;
         let last_seq = rows.first().ok_or(StoreErrorKind::NotMember)?.0;
         let mut messages: Vec<_> = rows.into_iter().filter_map(|(_, message)| message).collect();
-        // As they are found; this only makes sure.
+        // They are found in this order; the sort only guarantees it.
         messages.sort_unstable_by_key(|message| message.seq);
         Ok(HistoryRange { last_seq, messages })
     }
@@ -186,7 +186,8 @@ impl MessageStore for SqliteStore {
         limit: usize,
     ) -> StoreResult<Vec<MessageRecord>> {
         loop {
-            // There is no index for this rare errand, so they are looked for where nobody has to wait for it.
+            // There is no index for this rare operation, so the messages are searched for on a reader, where nobody has
+            // to wait.
             let look = "SELECT id FROM messenger_messages
                 WHERE chat_id = $1 AND sender_id = $2 AND kind = 0 AND deleted_at IS NULL
                 ORDER BY seq LIMIT $3";
@@ -196,7 +197,7 @@ impl MessageStore for SqliteStore {
                 return Ok(vec![]);
             }
             let erased = self.writer.transaction(move |conn| Box::pin(erase(conn, chat, found, at))).await?;
-            // None are left of those that were found if others deleted them meanwhile; there may be more.
+            // Nothing is erased if others have deleted all of the found messages in the meantime; there may be more.
             if !erased.is_empty() {
                 return Ok(erased);
             }
@@ -226,7 +227,7 @@ impl MessageStore for SqliteStore {
     }
 }
 
-/// Writes a system message with the next numbers of the chat, which the caller stores.
+/// Writes a system message with the next seq and revision of the chat, which the caller stores.
 pub(super) async fn append_system(
     conn: &mut SqliteConnection,
     chat: &mut ChatRecord,
@@ -249,7 +250,7 @@ pub(super) async fn append_system(
     Ok(message)
 }
 
-/// The chat's next revision, given out for a message that was last changed at `expected`.
+/// Assigns the chat's next revision, for a message that was last changed at `expected`.
 async fn expect(
     conn: &mut SqliteConnection,
     chat: ChatId,
@@ -271,7 +272,7 @@ static ADVANCE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Gives out the chat's next `count` revisions and answers with the last of them.
+/// Assigns the chat's next `count` revisions and returns the last of them.
 async fn advance(conn: &mut SqliteConnection, chat: ChatId, count: usize) -> StoreResult<Revision> {
     writer::execute(conn, NEXT_COMMIT).await?;
     let advance = sqlx::query(ADVANCE.as_str()).id(chat).bind(rows(count));
@@ -286,7 +287,7 @@ async fn reread(conn: &mut SqliteConnection, chat: ChatId, message: MessageId) -
     message.ok_or_else(|| StoreErrorKind::NotFound.into())
 }
 
-/// Makes tombstones of those of the messages that are none yet.
+/// Turns those of the messages into tombstones that are none yet.
 async fn erase(
     conn: &mut SqliteConnection,
     chat: ChatId,

@@ -1,7 +1,7 @@
 use messenger_sql::migrations::{Applied, Migration, Migrations, Phase, Refusal, hex};
 use sqlx::{Connection as _, SqliteConnection};
 
-/// What a database is brought to.
+/// The migrations of a database.
 pub(super) static MIGRATIONS: Migrations = Migrations {
     steps: &[Migration {
         version: 1,
@@ -24,11 +24,11 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS messenger_migrations (
 ) STRICT;
 ";
 
-/// For a database of the first release, whose table is without the phase.
+/// For a database of the first release, whose table has no phase.
 const ADD_PHASE: &str = "ALTER TABLE messenger_migrations ADD COLUMN phase TEXT NOT NULL DEFAULT 'contract'";
 
-/// The statements that bring an empty database to the tables of this version, for a host that runs migrations
-/// itself: SQL text, one migration after the other, each followed by the row that remembers it.
+/// The statements that bring an empty database to the tables of this version, for a host that runs migrations itself:
+/// SQL text, one migration after the other, each followed by the row that records it.
 ///
 /// ```
 /// let sql = messenger_sqlx::sqlite::migrations_sql();

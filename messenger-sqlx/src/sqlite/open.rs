@@ -24,23 +24,23 @@ use super::{
     writer::{Writer, WriterSettings},
 };
 
-/// Pages of the write-ahead log (of 4 KiB each) after which it is carried over to the database file. Pages that
-/// changed several times meanwhile are written once, so a batch of messages in many chats likes this large.
+/// The write-ahead log is checkpointed into the database file after this many pages (of 4 KiB each). Pages that changed
+/// several times in between are written once, so batches of messages in many chats benefit from a large value.
 const CHECKPOINT_PAGES: u32 = 4000;
-/// A log larger than this is made to begin anew, and its file is cut back to this.
+/// A larger log is restarted, and its file truncated to this size.
 const LOG_LIMIT: u64 = 64 << 20;
-/// Part of the file that readers look at without a copy.
+/// How much of the file readers access through memory mapping, without a copy.
 const MAPPED: u64 = 256 << 20;
-/// More than anybody waits, and less than what a clock can't count.
+/// Longer than anybody waits, and short enough for any clock.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 impl SqliteStore {
-    /// Opens the store in the file `address`, which is made if there is none, and brings its tables up to date.
+    /// Opens the store in the file `address`, which is created if it does not exist, and brings its tables up to date.
     ///
-    /// `address` is a path, or `sqlite://` and a path, with `?mode=rw` if the file must be there already.
+    /// `address` is a path, or `sqlite://` and a path, with `?mode=rw` if the file must already exist.
     ///
     /// # Errors
-    /// [`OpenError`] says in one sentence why the file can't be used.
+    /// [`OpenError`] explains in one sentence why the file can't be used.
     pub async fn open(address: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::builder(address).open().await
     }
@@ -88,35 +88,34 @@ impl SqliteBuilder {
         }
     }
 
-    /// How many connections read, at least 1; each is a thread. Without this: as many as there are cores, but 2
-    /// to 8.
+    /// The number of connections that read, at least 1; each has a thread. Default: the number of cores, but 2 to 8.
     pub fn readers(mut self, readers: u32) -> Self {
         self.readers = readers.max(1);
         self
     }
 
-    /// How many intents wait for a free connection at most, reads and writes each; 16,384 without this. Each takes some
-    /// 2 KiB. One more is `Unavailable` at once.
+    /// Maximum number of intents that wait for a free connection, separately for reads and writes; default: 16,384.
+    /// Each takes some 2 KiB. A further one is `Unavailable` at once.
     pub fn max_waiting(mut self, intents: usize) -> Self {
         self.max_waiting = intents;
         self
     }
 
-    /// How long a write waits for another process that writes to the file; 5 seconds without this. Whole
-    /// milliseconds, up to 2^31.
+    /// How long a write waits for another process that writes to the file; default: 5 seconds. Whole milliseconds, up
+    /// to 2^31.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout.min(Duration::from_millis(i32::MAX as u64));
         self
     }
 
-    /// How long an intent waits for a free connection; 5 seconds without this.
+    /// How long an intent waits for a free connection; default: 5 seconds.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// How long a caller waits for an answer at most, all waits included; 15 seconds without this. A write that
-    /// takes longer is `Unavailable` to its caller, and may yet be done.
+    /// How long a caller waits for an answer, including all other waits; default: 15 seconds. A write that takes longer
+    /// is `Unavailable` to its caller, and may still be carried out.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(LONGEST);
         self
@@ -125,7 +124,7 @@ impl SqliteBuilder {
     /// Opens the store.
     ///
     /// # Errors
-    /// [`OpenError`] says in one sentence why the file can't be used.
+    /// [`OpenError`] explains in one sentence why the file can't be used.
     pub async fn open(self) -> Result<SqliteStore, OpenError> {
         let (path, create) = locate(&self.address)?;
         let options = self.options(&path).create_if_missing(create);
@@ -167,7 +166,7 @@ impl SqliteBuilder {
             // The log is synced before a commit is acknowledged; on macOS only this reaches the disk's platter.
             .synchronous(SqliteSynchronous::Full)
             .pragma("fullfsync", "ON")
-            // Our tables declare none, and the checks of the host's are the host's.
+            // Our tables have no foreign keys, and checking those of the host is the host's business.
             .foreign_keys(false)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             .pragma("journal_size_limit", LOG_LIMIT.to_string())
@@ -175,15 +174,15 @@ impl SqliteBuilder {
             // In KiB, if negative.
             .pragma("cache_size", "-16384")
             .pragma("temp_store", "MEMORY")
-            // `PRAGMA optimize` looks at so many rows of an index at most.
+            // The number of rows of an index that `PRAGMA optimize` reads at most.
             .analysis_limit(400)
             .optimize_on_close(true, None)
-            // A page of history and a catch-up pass from SQLite's thread to ours without a pause.
+            // So that a page of history or a catch-up passes from SQLite's thread to ours without a pause.
             .row_buffer_size(256)
             .disable_statement_logging()
     }
 
-    /// Turns the write-ahead log on. SQLite does not wait for others by itself when it does that.
+    /// Enables the write-ahead log. SQLite does not wait for locks itself when it does that.
     async fn use_log(&self, path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
         let deadline = Instant::now() + self.busy_timeout;
         loop {
@@ -207,7 +206,7 @@ impl SqliteBuilder {
     }
 }
 
-/// The file that an address names, and whether it may be made.
+/// The file that an address names, and whether it may be created.
 fn locate(address: &Path) -> Result<(PathBuf, bool), OpenError> {
     let refuse = |reason: &str| {
         let sentence = format!("`{}` is not the address of a database file: {reason}", address.display());
@@ -218,7 +217,7 @@ fn locate(address: &Path) -> Result<(PathBuf, bool), OpenError> {
     let path = if url.is_empty() {
         address.to_owned()
     } else {
-        // Takes the scheme off and decodes what is written as %20 and the like.
+        // Removes the scheme and decodes percent-encoded characters such as %20.
         SqliteConnectOptions::from_str(url).map_err(|_| refuse("it can't be read"))?.get_filename().to_owned()
     };
     let name = if url.is_empty() { address } else { Path::new(url) };

@@ -1,10 +1,10 @@
-//! That no statement reads a whole table, or more of a row than it needs.
+//! Checks that no statement reads a whole table, or more of a row than it needs.
 
 use sqlx::AssertSqlSafe;
 
 use super::{SqliteStore, append, chats, errors::store_error, markers, messages, sessions, users};
 
-/// Every statement that is long enough to have a name, by its text.
+/// Every statement that is long enough to have a name, with its text.
 fn statements() -> Vec<(&'static str, &'static str)> {
     vec![
         ("users::BY_ID", users::BY_ID.as_str()),
@@ -34,7 +34,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// Some of everything, so that there is something to be counted.
+/// A few rows of everything, so that there are statistics to collect.
 const ROWS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
     INSERT INTO messenger_users (id, username, display_name, display_folded, email_key, notify_email, created_at,
@@ -99,12 +99,12 @@ async fn a_page_of_history_is_a_range_that_is_weighed_and_then_read() {
     ] {
         assert!(plan.iter().any(|step| step.contains(search)), "{search} in {plan:#?}");
     }
-    // The places and lengths of one page.
+    // The places and lengths of one page are sorted.
     let sorts = plan.iter().filter(|step| step.contains("TEMP B-TREE")).count();
     assert_eq!(sorts, 1, "{plan:#?}");
 }
 
-/// SQLite reads a body's length from the head of its row, unless it keeps the body itself for a window.
+/// SQLite reads a body's length from the header of its row, unless it keeps the body itself for a window.
 #[tokio::test]
 async fn of_the_bodies_that_are_weighed_only_the_lengths_are_read() {
     let (store, _directory) = fresh().await;
@@ -129,10 +129,10 @@ async fn of_the_bodies_that_are_weighed_only_the_lengths_are_read() {
     }
 }
 
-/// The flag of a step that wants no more of a column than its length.
+/// The flag of an instruction that needs only the length of a column.
 const LENGTH: i64 = 0x40;
 
-/// A step of SQLite's machine.
+/// An instruction of SQLite's virtual machine.
 struct Step {
     code: String,
     p: [i64; 3],

@@ -17,12 +17,12 @@ use super::errors::store_error;
 
 /// The connections that read.
 ///
-/// Not the pool of sqlx: that asks each connection that is given back whether it is still there, in a task, which costs
-/// as much as a short read; and it gives a connection to a caller, who may leave it idle for as long as it likes.
+/// Does not use the pool of sqlx: that pings each returned connection in a task, which costs as much as a short read;
+/// and it gives a connection to a caller, who may leave it idle for any length of time.
 #[derive(Debug)]
 pub(super) struct Readers {
     turns: Turns,
-    /// The one that was used last is used next.
+    /// The connection used last is used next.
     free: Mutex<Vec<Reader>>,
     settings: ReaderSettings,
 }
@@ -30,9 +30,9 @@ pub(super) struct Readers {
 #[derive(Debug)]
 pub(super) struct ReaderSettings {
     pub(super) options: SqliteConnectOptions,
-    /// How many there are at most.
+    /// Maximum number of connections.
     pub(super) count: u32,
-    /// How many intents wait for one at most.
+    /// Maximum number of intents that wait for a connection.
     pub(super) max_waiting: usize,
     /// The longest wait for a connection.
     pub(super) acquire_timeout: Duration,
@@ -42,20 +42,20 @@ pub(super) struct ReaderSettings {
 
 struct Reader {
     conn: SqliteConnection,
-    /// Nobody waits for what it reads any more.
+    /// Set when nobody waits for the current read any more.
     over: Arc<AtomicBool>,
 }
 
 impl Readers {
-    /// With one connection. The others are opened when they are needed.
+    /// Opens one connection. The others are opened when they are needed.
     pub(super) async fn open(settings: ReaderSettings) -> Result<Self, sqlx::Error> {
         let turns = Turns::new(settings.count, settings.max_waiting);
         let first = Reader::open(&settings.options).await?;
         Ok(Self { turns, free: Mutex::new(vec![first]), settings })
     }
 
-    /// Does work that reads. Once begun it goes on wherever its caller is; if the caller goes away, or its time is over,
-    /// SQLite is made to give up.
+    /// Runs a read. Once begun, it continues whether or not its caller polls it; if the caller goes away, or its time
+    /// is over, SQLite is interrupted.
     pub(super) async fn run<T, F>(self: &Arc<Self>, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -88,7 +88,7 @@ impl Readers {
         let work = async {
             let result = work(&mut reader.conn).await;
             self.give_back(reader, result.is_err()).await;
-            // Not before the connection is there to be taken: else the next one in line would open another.
+            // Only after the connection has been put back: otherwise the next caller would open another one.
             drop(permit);
             result
         };
@@ -108,17 +108,17 @@ impl Readers {
         if is_doubtful && reader.conn.ping().await.is_err() {
             return;
         }
-        // Not before the ping: until now the caller of the work before could end what runs.
+        // Only after the ping: until then the caller of the previous read could interrupt what runs.
         reader.over.store(false, Relaxed);
         self.free().push(reader);
     }
 
-    /// Nothing that is locked here can be left half changed.
+    /// Nothing behind this lock can be left half changed, so a poisoned lock can be used.
     fn free(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for what is under way. Whoever comes later is refused.
+    /// Waits for running reads. Later calls are refused.
     pub(super) async fn close(&self) {
         self.turns.close().await;
         let free = std::mem::take(&mut *self.free());
@@ -131,7 +131,7 @@ impl Readers {
 }
 
 impl Reader {
-    /// So many steps of SQLite's machine go by before it looks whether it is to give up: a part of a millisecond.
+    /// The number of virtual machine instructions between two checks for an interrupt: a fraction of a millisecond.
     const STEPS: i32 = 10_000;
 
     async fn open(options: &SqliteConnectOptions) -> Result<Self, sqlx::Error> {
@@ -174,7 +174,7 @@ mod tests {
         for _ in 0..3 {
             let mut read = Box::pin(endless(&store));
             assert!(poll!(&mut read).is_pending());
-            // Until it has begun.
+            // Waits until the read has begun.
             while store.readers.turns.free() > 0 || !store.readers.free().is_empty() {
                 tokio::task::yield_now().await;
             }
@@ -202,7 +202,7 @@ mod tests {
         let store = SqliteStore::builder(directory.path().join("chat.db")).readers(1).open().await.unwrap();
         let failed = store.one(sqlx::query("SELECT abs(-9223372036854775808)"), |columns| columns.integer());
         failed.await.unwrap_err();
-        // What the reader makes of a row fails while SQLite has more of them.
+        // Decoding a row fails while SQLite has more rows.
         let rows = sqlx::query(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9999) SELECT i FROM n",
         );
@@ -216,7 +216,7 @@ mod tests {
     async fn who_goes_away_while_a_connection_is_looked_at_after_an_error_ends_nothing_of_the_next() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::builder(directory.path().join("chat.db")).readers(1).open().await.unwrap();
-        // Long enough for SQLite to look whether it is to give up.
+        // Long enough for SQLite to check for an interrupt.
         let long = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9999) SELECT max(i) FROM n";
         let is_asked = Arc::new(tokio::sync::Notify::new());
         for _ in 0..50 {

@@ -112,7 +112,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, session: &NewSession) ->
     sql::run(conn, insert).await.map(drop)
 }
 
-/// Ends the person's sessions but `keep`.
+/// Ends the person's sessions except `keep`.
 pub(super) async fn end_all(
     conn: &mut SqliteConnection,
     user: UserId,

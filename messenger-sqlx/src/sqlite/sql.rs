@@ -1,4 +1,4 @@
-//! Statements, what is bound to them and what comes back.
+//! Statements, the binding of their parameters, and the reading of results.
 
 use std::{fmt::Write as _, sync::OnceLock};
 
@@ -18,7 +18,7 @@ pub(super) type Columns<'r> = messenger_sql::columns::Columns<'r, Fetched<Sqlite
 
 pub(super) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
-/// All rows of a query.
+/// Reads all rows of a query.
 pub(super) async fn all<T>(
     conn: &mut SqliteConnection,
     query: Query<'_>,
@@ -32,7 +32,7 @@ pub(super) async fn all<T>(
     Ok(all)
 }
 
-/// The only row of a query.
+/// Reads the only row of a query.
 pub(super) async fn one<T>(
     conn: &mut SqliteConnection,
     query: Query<'_>,
@@ -42,12 +42,12 @@ pub(super) async fn one<T>(
     row.map(|row| read(&mut Columns::of(&Fetched(row)))).transpose()
 }
 
-/// Runs a statement and answers how many rows it changed.
+/// Runs a statement and returns how many rows it changed.
 pub(super) async fn run(conn: &mut SqliteConnection, query: Query<'_>) -> StoreResult<u64> {
     query.execute(conn).await.map(|done| done.rows_affected()).map_err(store_error)
 }
 
-/// How the domain's types are bound.
+/// Binds the domain's types.
 pub(super) trait Bind: Sized {
     fn id<K>(self, id: Id<K>) -> Self;
     fn bytes(self, bytes: &[u8]) -> Self;
@@ -105,8 +105,8 @@ fn json<'i, K: 'i>(entries: impl Iterator<Item = (&'i Id<K>, Option<i64>)>) -> S
     text
 }
 
-/// A statement over some rows of values, one text for each power of two: a batch is filled up with rows of
-/// nulls, so that the connection's statement cache needs only a few of them.
+/// A statement over a number of rows of values, one text for each power of two: a batch is padded with rows of nulls,
+/// so that the connection's statement cache needs only a few of them.
 pub(super) struct Batched {
     texts: [OnceLock<String>; Self::SIZES],
     make: fn(usize) -> String,
@@ -127,7 +127,7 @@ impl Batched {
         text.get_or_init(|| (self.make)(size))
     }
 
-    /// How many rows the statement for `rows` rows has.
+    /// The number of rows of the statement that `rows` rows need.
     pub(super) const fn size(rows: usize) -> usize {
         rows.next_power_of_two()
     }

@@ -1,5 +1,6 @@
-//! That what an intent costs goes by what it answers, and not by how much is stored: counted in steps of SQLite's
-//! machine, in a small database whose tables were counted, and again when it has grown a thousandfold since.
+//! Checks that the cost of an intent depends on the size of its answer, and not on how much is stored: counted in
+//! instructions of SQLite's virtual machine, first in a small analysed database, and again after it has grown a
+//! thousandfold.
 
 use std::{
     sync::{
@@ -23,11 +24,11 @@ use tempfile::TempDir;
 
 use super::{SqliteStore, errors::store_error};
 
-/// Everybody has a username and a display name that begin with this.
+/// Everybody has a username and a display name with this prefix.
 const PREFIX: &str = "na";
 const PAGE: usize = 20;
 const WHOLE: Budget = Budget::of_messages(PAGE);
-/// More than it takes to write all that the database grows by, also on a machine with much else to do.
+/// More than it takes to write everything that the database grows by, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 struct Scene {
@@ -43,7 +44,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A few of everything, counted, and looked at by a process that has started since.
+    /// A small database with statistics, opened by a process that has started since.
     async fn small() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("chat.db");
@@ -83,7 +84,7 @@ impl Scene {
         scene
     }
 
-    /// Counts the steps of both connections.
+    /// Counts the instructions of both connections.
     async fn count(&self) {
         fn count(conn: &mut SqliteConnection, steps: Arc<AtomicU64>) -> BoxFuture<'_, StoreResult<()>> {
             Box::pin(async move {
@@ -100,7 +101,7 @@ impl Scene {
         self.store.writer.run(|conn| count(conn, written)).await.unwrap();
     }
 
-    /// A thousand times as much, also of what the same people and chats have, where an answer is but a part of it.
+    /// Adds a thousand times as much, also to the same people and chats, where an answer contains only a part of it.
     async fn grow(&self) {
         let chat = self.chats[0].as_uuid().simple();
         execute(&self.store, format!("
@@ -137,7 +138,7 @@ impl Scene {
     }
 
     async fn steps_of(&self, intent: &Intent) -> u64 {
-        // Statements are prepared the first time.
+        // The first run prepares the statements.
         for _ in 0..2 {
             self.steps.store(0, Relaxed);
             (intent.1)(self).await.unwrap();
@@ -157,7 +158,7 @@ async fn execute(store: &SqliteStore, text: impl Into<String>) {
 type Ask = for<'s> fn(&'s Scene) -> BoxFuture<'s, StoreResult<()>>;
 type Intent = (&'static str, Ask);
 
-/// An intent whose answer is not looked at.
+/// An intent whose answer is ignored.
 macro_rules! intents {
     ($($name:literal: |$scene:ident| $ask:expr;)*) => {
         [$(($name, |$scene| Box::pin(async move { $ask.await.map(drop) }))),*]
@@ -203,7 +204,7 @@ const READS: &[Intent] = &intents! {
     "changes, none": |s| async { s.world.store.changes(&[(s.chats[0], Revision::new(1 << 40))], WHOLE).await };
 };
 
-/// Not `erase_messages`: it goes through the messages of a chat, for there is no index for so rare an errand.
+/// Without `erase_messages`: it scans the messages of a chat, because there is no index for such a rare operation.
 const WRITES: &[Intent] = &intents! {
     "ping": |s| s.world.store.ping();
     "append_messages": |s| async {
@@ -267,7 +268,8 @@ async fn an_intent_costs_what_it_answers_however_much_is_stored() {
     let mut grown = vec![];
     for (intent, small) in intents().zip(small) {
         let large = scene.steps_of(intent).await;
-        // Ids are written here or there in a page, and a name has more or fewer who share it.
+        // Small differences are allowed: ids are at other positions in a page, and a name is shared by more or fewer
+        // accounts.
         if large > small + small / 2 + 100 {
             grown.push(format!("{}: {small} steps, then {large}", intent.0));
         }

@@ -10,8 +10,8 @@ use super::{
     writer::Writer,
 };
 
-/// A [`Store`] in an SQLite file: one connection writes, several read, and what was acknowledged survives a
-/// power cut.
+/// A [`Store`] in an SQLite file: one connection writes, several read, and what was acknowledged survives a power
+/// failure.
 ///
 /// ```
 /// use messenger_core::{context::Context, ports::{ChatStore, Store, StoreErrorKind}};
@@ -35,7 +35,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// All rows of a query.
+    /// Reads all rows of a query.
     pub(super) async fn all<T: Send + 'static>(
         &self,
         query: Query<'static>,
@@ -44,7 +44,7 @@ impl SqliteStore {
         self.readers.run(|conn| Box::pin(sql::all(conn, query, read))).await
     }
 
-    /// The only row of a query.
+    /// Reads the only row of a query.
     pub(super) async fn one<T: Send + 'static>(
         &self,
         query: Query<'static>,

@@ -35,11 +35,11 @@ pub(super) static BY_EMAIL: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {USER} FROM messenger_users AS u WHERE u.email_key = $1 AND u.erased_at IS NULL")
 });
 
-/// `$1` to `$2` is the range of the names; of those who have the name `$1`, the usernames after `$3`. Each index gives the
-/// first `$4` in order.
+/// `$1` to `$2` is the range of the names; of those with the name `$1`, the usernames after `$3`. Each index returns
+/// the first `$4` in order.
 ///
-/// The indexes are named, and a plus hides what is not to be looked for by them: else SQLite's counts, which may be those
-/// of a small table that has grown since, decide whether all accounts are read.
+/// The indexes are named, and a plus hides terms that must not be used for a search: otherwise SQLite's statistics,
+/// which may be those of a small table that has grown since, decide whether all accounts are read.
 pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH found (name, username, id) AS MATERIALIZED (
@@ -112,7 +112,7 @@ impl UserStore for SqliteStore {
         let query = sqlx::query(FIND.as_str()).bind(names.low);
         let query = match names.end {
             Some(end) => query.bind(end),
-            // Every blob is greater than every text.
+            // Every blob sorts after every text.
             None => query.bytes(&[]),
         };
         self.all(query.bind(names.after).bind(rows(limit)), |columns| columns.found_user()).await
@@ -189,7 +189,7 @@ impl UserStore for SqliteStore {
     }
 }
 
-/// `NotFound` for an account that is unknown or erased, `Conflict` for one of another version.
+/// `NotFound` for an account that is unknown or erased, `Conflict` for another version.
 async fn expect(conn: &mut SqliteConnection, user: UserId, version: u64) -> StoreResult<()> {
     let query = "SELECT version FROM messenger_users WHERE id = $1 AND erased_at IS NULL";
     match sql::one(conn, sqlx::query(query).id(user), |columns| columns.number()).await? {
@@ -199,7 +199,7 @@ async fn expect(conn: &mut SqliteConnection, user: UserId, version: u64) -> Stor
     }
 }
 
-/// Says what is taken in the order that the port promises, which is not that of SQLite's checks.
+/// Checks what is taken in the order that the port promises, which differs from that of SQLite's checks.
 async fn check_free(conn: &mut SqliteConnection, user: &NewUser) -> StoreResult<()> {
     let query = "SELECT
         EXISTS (SELECT 1 FROM messenger_users WHERE username = $1),

@@ -12,16 +12,16 @@ use tokio::time::Instant;
 
 use super::errors::store_error;
 
-/// Counts the commit of a transaction that changes chats, before it does so. One after the other, and with the time
-/// (microseconds since 1970) where that is further, so that a database that was restored from a backup does not count
-/// again what was lost with the one before.
+/// Numbers the commit of a transaction that changes chats, before it commits. The numbers are consecutive, or the time
+/// (microseconds since 1970) where that is greater, so that a database restored from a backup does not reuse the
+/// numbers of lost commits.
 pub(super) const NEXT_COMMIT: &str = "UPDATE messenger_commits
     SET last = max(last + 1, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) WHERE only = 1";
-/// The number that was counted.
+/// The number assigned to this commit.
 pub(super) const THIS_COMMIT: &str = "(SELECT last FROM messenger_commits WHERE only = 1)";
 
-/// The only connection that writes. SQLite lets one transaction write at a time, so a second connection could
-/// but wait, and badly: it would poll for the lock, while those who wait here are served in their order.
+/// The only connection that writes. SQLite allows one write transaction at a time, so a second connection could only
+/// wait, and badly: it would poll for the lock, while callers that wait here are served in order.
 #[derive(Debug, Clone)]
 pub(super) struct Writer(Arc<Inner>);
 
@@ -35,11 +35,11 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct WriterSettings {
     pub(super) options: SqliteConnectOptions,
-    /// The write-ahead log's file.
+    /// The file of the write-ahead log.
     pub(super) log: PathBuf,
-    /// The log is made to begin anew once it has so many bytes.
+    /// The log is restarted once it has this many bytes.
     pub(super) log_limit: u64,
-    /// How many intents wait for the connection at most.
+    /// Maximum number of intents that wait for the connection.
     pub(super) max_waiting: usize,
     /// The longest wait for the connection.
     pub(super) acquire_timeout: Duration,
@@ -50,8 +50,7 @@ pub(super) struct WriterSettings {
 #[derive(Debug)]
 enum Place {
     Free(Box<SqliteConnection>, Upkeep),
-    /// An intent panicked or its rollback failed: the connection was thrown away, and the next intent opens
-    /// another one.
+    /// An intent panicked or its rollback failed: the connection was discarded, and the next intent opens another one.
     Lost,
     Closed,
 }
@@ -68,7 +67,7 @@ impl Writer {
         Self(Arc::new(Inner { turns: Turns::new(1, settings.max_waiting), place, settings }))
     }
 
-    /// Does the work in one transaction.
+    /// Runs the work in one transaction.
     pub(super) async fn transaction<T, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -85,9 +84,9 @@ impl Writer {
         .await
     }
 
-    /// Does work that begins and commits a transaction by itself. If it fails, that is rolled back.
+    /// Runs work that begins and commits a transaction by itself. If it fails, the transaction is rolled back.
     ///
-    /// A caller that goes away before its turn leaves it undone; after that it is finished without the caller.
+    /// If the caller goes away before its turn, the work is not begun; after that it is completed without the caller.
     pub(super) async fn run<T, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -97,7 +96,7 @@ impl Writer {
         let now = Instant::now();
         let inner = Arc::clone(&self.0);
         let work = move |permit, caller: Caller<T>| async move {
-            // Half of a write is none, so it goes on when its time is over.
+            // A write must not be interrupted, so it continues after its time is over.
             caller.answer_with(now + timeout, inner.work(permit, work), || ()).await;
         };
         self.0.turns.run(now + acquire_timeout.min(timeout), work).await
@@ -125,7 +124,7 @@ impl Inner {
             return result;
         }
         if upkeep.is_due() {
-            // The next writer waits for it, but not this one.
+            // The next writer waits for it, but this one does not.
             tokio::spawn(async move {
                 upkeep.run(&mut conn, &self.settings).await;
                 self.leave(Place::Free(conn, upkeep));
@@ -137,7 +136,7 @@ impl Inner {
         result
     }
 
-    /// Takes the connection out of its place. Whoever does not put it back leaves the place `Lost`.
+    /// Takes the connection. If it is not put back, the place stays `Lost`.
     async fn take(&self) -> StoreResult<(Box<SqliteConnection>, Upkeep)> {
         match self.leave(Place::Lost) {
             Place::Free(conn, upkeep) => Ok((conn, upkeep)),
@@ -152,7 +151,7 @@ impl Inner {
         }
     }
 
-    /// Leaves this in the place of what was there. Only who has the permit does that.
+    /// Replaces the connection state. Only the holder of the permit may call it.
     fn leave(&self, place: Place) -> Place {
         std::mem::replace(&mut *self.place.lock().unwrap_or_else(PoisonError::into_inner), place)
     }
@@ -172,8 +171,7 @@ impl Upkeep {
     }
 
     async fn run(&mut self, conn: &mut SqliteConnection, settings: &WriterSettings) {
-        // SQLite begins the log anew only when no reader is looking into it. While people read all the time that
-        // moment never comes by itself.
+        // SQLite restarts the log only when no reader is using it. Under constant reads that never happens by itself.
         let log = std::fs::metadata(&settings.log).map_or(0, |file| file.len());
         if log > settings.log_limit {
             warn_if_failed(execute(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await);
@@ -191,8 +189,8 @@ fn warn_if_failed(result: StoreResult<()>) {
     }
 }
 
-/// Begins a transaction that may write. A plain `BEGIN` takes the lock at the first write, and that fails if
-/// somebody else has written since the first read.
+/// Begins a transaction that may write. A plain `BEGIN` takes the lock at the first write, which fails if another
+/// connection has written since the first read.
 pub(super) async fn begin(conn: &mut SqliteConnection) -> StoreResult<()> {
     execute(conn, "BEGIN IMMEDIATE").await
 }

@@ -30,9 +30,9 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangePassword {
-    /// The password as it is.
+    /// The current password.
     pub current: Password,
-    /// The password as it shall be.
+    /// The new password.
     pub new: Password,
 }
 
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(scene.told().await, [Told::ended(scene.id(Member), &others)]);
         assert_eq!(code(&log_in(&scene, "correct horse").await), "invalidCredentials");
         log_in(&scene, "battery staple").await.unwrap();
-        // The one that asked goes on.
+        // The session that sent the command stays valid.
         scene.must(Member, change("battery staple", "correct horse")).await;
     }
 
@@ -132,7 +132,7 @@ mod tests {
     async fn a_password_has_8_to_256_characters() {
         let scene = Scene::new().await;
         for bad in [7, 257] {
-            // The new one is looked at first.
+            // The new password is checked first.
             for current in ["correct horse", "wrong horse"] {
                 let answer = scene.execute(Member, change(current, &"ü".repeat(bad))).await;
                 assert_eq!(pointers(&answer), ["/new"], "{bad}");
@@ -141,7 +141,7 @@ mod tests {
         let (short, long) = ("ü".repeat(8), "ü".repeat(256));
         scene.must(Member, change("correct horse", &short)).await;
         scene.must(Member, change(&short, &long)).await;
-        // How long the one was that is replaced is nobody's business.
+        // The length of the current password must not be revealed.
         assert_eq!(code(&scene.execute(Member, change("", "correct horse")).await), "invalidCredentials");
         scene.must(Member, change(&long, "correct horse")).await;
     }

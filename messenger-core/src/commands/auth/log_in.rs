@@ -33,11 +33,11 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogIn {
-    /// The username or the mail address, without regard to case.
+    /// The username or the mail address, case-insensitive.
     pub login: String,
     /// The password.
     pub password: Password,
-    /// What the session is used on, in words for its owner.
+    /// The device that the session is used on, described for its owner.
     pub device: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl Command for LogIn {
         let expires_at = session.expires_at;
         cx.begin_write([Topic::User(account.id)]);
         let ended = match cx.store().create_session(session, cx.limits().sessions).await {
-            // Erased a moment ago.
+            // The account was erased since it was read.
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::InvalidCredentials),
             ended => ended?,
         };
@@ -82,7 +82,7 @@ async fn find(cx: &Cx, login: &str) -> Result<Option<UserRecord>> {
         }
         LoginKey::Username(&username)
     };
-    // Longer than any address: not worth a question to the store.
+    // Longer than any address: no need to ask the store.
     if folded.len() > 320 {
         return Ok(None);
     }
@@ -133,14 +133,14 @@ mod tests {
             ("member", "wrong horse"),
             ("member@example.org", "Correct horse"),
             ("member", ""),
-            // Nobody's.
+            // An unknown account.
             ("nobody", "correct horse"),
             ("nobody@example.org", "correct horse"),
             ("nobody", "nobody"),
-            // Erased.
+            // An erased account.
             ("erased", "correct horse"),
             ("erased@example.org", "correct horse"),
-            // Nobody can have these.
+            // Logins that no account can have.
             ("", "correct horse"),
             ("mem ber", "correct horse"),
             ("member\0", "correct horse"),

@@ -8,7 +8,7 @@ use crate::{
     ports::Topic,
 };
 
-/// Ends the session that asks, and its live connections.
+/// Ends the caller's session and its live connections.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -63,7 +63,7 @@ mod tests {
         scene.messenger.execute(&actor, LogOut {}).await.unwrap();
         assert_eq!(scene.told().await, [Told::ended(scene.id(Member), &[actor.session().unwrap()])]);
         assert_eq!(code(&scene.messenger.authenticate(token.expose()).await), "unauthenticated");
-        // And no other one.
+        // Other sessions stay valid.
         scene.must(Member, LogOut {}).await;
     }
 

@@ -18,7 +18,7 @@ use crate::{
     ports::{Content, NewSession},
 };
 
-/// A new session with its token, which is known only here.
+/// Makes a session with its token, which is known only here.
 fn new_session(cx: &Cx, user: UserId, device: Option<Device>) -> (NewSession, Token) {
     let token = Token::from_random(&cx.context().random());
     let created_at = cx.context().now();
@@ -33,7 +33,7 @@ fn new_session(cx: &Cx, user: UserId, device: Option<Device>) -> (NewSession, To
     (session, token)
 }
 
-/// Ends the live connections of sessions that have ended.
+/// Closes the live connections of sessions that have ended.
 pub(crate) fn publish_ended(cx: &mut Cx, user: UserId, sessions: Vec<SessionId>) {
     if !sessions.is_empty() {
         cx.publish(None, announcements::sessions_ended(user, sessions));

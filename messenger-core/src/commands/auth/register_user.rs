@@ -10,7 +10,7 @@ use crate::{
     ports::{Content, NewUser, StoredAddress, StoredName, UserRecord},
 };
 
-/// Makes an account and logs it in.
+/// Creates an account and logs it in.
 ///
 /// Errors: `invalid`, `usernameTaken`, `emailTaken`.
 ///
@@ -38,7 +38,7 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RegisterUser {
-    /// The name to log in with: `a-z 0-9 _ . -`, compared without case.
+    /// The username, for logging in: `a-z 0-9 _ . -`, compared case-insensitively.
     pub username: String,
     /// The mail address.
     pub email: String,
@@ -46,7 +46,7 @@ pub struct RegisterUser {
     pub password: Password,
     /// The name that others see; the username if absent.
     pub display_name: Option<String>,
-    /// What the session is used on, in words for its owner.
+    /// The device that the session is used on, described for its owner.
     pub device: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Command for RegisterUser {
     }
 }
 
-/// An address as it is stored and found.
+/// Makes the stored form of an address, with its lookup key.
 pub(crate) fn stored_address(email: &EmailAddress) -> StoredAddress {
     StoredAddress { content: Content::from(email.as_str()), key: email.folded().into_bytes() }
 }
@@ -214,10 +214,10 @@ mod tests {
         let answer = register(&scene, bad.clone()).await;
         let all = ["/username", "/email", "/password", "/displayName", "/device"];
         assert_eq!(pointers(&answer), all);
-        // One fault is named once: a username that is no name is not shown as one either.
+        // One fault is reported once: an invalid username is not reported again as a display name.
         let answer = register(&scene, RegisterUser { display_name: None, device: None, ..bad }).await;
         assert_eq!(pointers(&answer), all[..3]);
-        // Where a host wants shorter names to be shown, a longer username needs one beside it.
+        // Where a host limits display names to fewer characters, a longer username needs a display name.
         let limits = Limits { display_name: 1..=12, ..Limits::default() };
         let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
         let answer = register(&scene, RegisterUser { username: "ada-lovelace-".into(), ..ada() }).await;

@@ -68,7 +68,7 @@ mod tests {
         let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
         let token = scene.messenger.execute(&Actor::anonymous(), login).await.unwrap().token;
         let other = scene.messenger.authenticate(token.expose()).await.unwrap().session().unwrap();
-        // Also the one that asks, and that one last: nothing can be asked in it afterwards.
+        // Also the caller's own session, and that one last: nothing can be asked in it afterwards.
         for session_id in [other, scene.session(Member)] {
             scene.must(Member, RevokeSession { session_id }).await;
             assert_eq!(scene.told().await, [Told::ended(scene.id(Member), &[session_id])]);

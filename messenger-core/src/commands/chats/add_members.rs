@@ -11,9 +11,9 @@ use crate::{
     ports::Topic,
 };
 
-/// Adds people to a group; owner or admin. Who is in it already is no error.
+/// Adds people to a group; for its owner and admins. Naming somebody who is already a member is no error.
 ///
-/// Errors: `notFound`, `forbidden`, `invalid` for people who don't exist and for too many.
+/// Errors: `notFound`, `forbidden`, `invalid` for people who don't exist and for too many members.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -38,17 +38,17 @@ use crate::{
 pub struct AddMembers {
     /// The group.
     pub chat_id: ChatId,
-    /// Who is added.
+    /// The people to add.
     pub user_ids: Vec<UserId>,
 }
 
-/// Who was added.
+/// The result of adding members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AddedMembers {
-    /// Without those who were in already.
+    /// The people who were added, without those who were members already.
     pub added: Vec<UserId>,
 }
 
@@ -89,7 +89,7 @@ impl Command for AddMembers {
         .await;
         match changed? {
             None => {
-                // Nor may they have been told.
+                // The added people may not have been told either.
                 cx.invalidate(wanted.into_iter().map(Topic::User).collect());
                 Ok(AddedMembers { added: Vec::new() })
             }
@@ -119,7 +119,7 @@ mod tests {
 
     fn added_by(scene: &Scene, by: Who, whom: &[UserId]) -> Update {
         let update = scene.update(by, note(SystemEvent::MembersAdded, whom.to_vec()));
-        // Those who were not in the chat don't listen to it yet.
+        // The added people don't listen to the chat yet.
         Update {
             to: [vec![Topic::Chat(scene.group)], whom.iter().copied().map(Topic::User).collect()].concat(),
             ..update
@@ -166,7 +166,7 @@ mod tests {
         }
         assert_eq!(scene.updates().await, []);
         assert_eq!(scene.chat(Owner, scene.group).await, before);
-        // It still is for the owner and admins to ask for.
+        // The command is still reserved for the owner and admins.
         assert_eq!(code(&scene.execute(Member, add(&scene, [Admin])).await), "forbidden");
     }
 
@@ -183,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_group_never_has_more_members_than_it_may() {
-        // There are five of them.
+        // The group has five members.
         let limits = Limits { members: 6, ..Limits::default() };
         let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
         let answer = scene.execute(Owner, add(&scene, [Left, Stranger])).await;
@@ -192,7 +192,7 @@ mod tests {
         scene.must(Owner, add(&scene, [Left, Member])).await;
         assert_eq!(scene.chat(Owner, scene.group).await.member_count, 6);
         assert_eq!(pointers(&scene.execute(Owner, add(&scene, [Stranger])).await), ["/userIds"]);
-        // Who leaves makes room.
+        // A member who leaves frees a place.
         scene.must(Left, LeaveChat { chat_id: scene.group }).await;
         scene.must(Owner, add(&scene, [Stranger])).await;
     }

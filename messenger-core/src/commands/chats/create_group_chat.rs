@@ -15,7 +15,7 @@ use crate::{
     ports::{Content, Fingerprint, NewGroup, NewSystemMessage, Topic},
 };
 
-/// Makes a group; who makes it owns it. With a client id, a repetition finds the group made before.
+/// Creates a group; its creator owns it. With a client id, a repetition returns the group created before.
 ///
 /// Errors: `invalid`, also for people who don't exist; `clientIdReused`.
 ///
@@ -46,9 +46,9 @@ use crate::{
 pub struct CreateGroupChat {
     /// The title.
     pub title: String,
-    /// The other members; naming oneself or somebody twice is no error.
+    /// The other members; naming the creator or somebody twice is no error.
     pub member_ids: Vec<UserId>,
-    /// What the client calls this request.
+    /// The client's identifier of this request.
     pub client_id: Option<String>,
 }
 
@@ -72,7 +72,7 @@ impl Command for CreateGroupChat {
             let added = announcements::added(opened.chat, Revision::new(1), everyone);
             cx.publish(Some(opened.chat), added);
         } else {
-            // Whoever made it may not have been answered, and then has told nobody.
+            // The call that created it may have lost its answer, and then has not told anybody.
             cx.invalidate(people);
         }
         let chat = view(cx, opened.chat, user).await?;
@@ -119,7 +119,7 @@ impl CreateGroupChat {
     }
 }
 
-/// The same for the same title and members, in whatever order they are named.
+/// The same for the same title and members, in any order.
 fn fingerprint(title: &Title, members: &[UserId]) -> Fingerprint {
     let mut members = members.to_vec();
     members.sort_unstable();
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn who_makes_a_group_owns_it_and_the_others_are_members() {
         let scene = Scene::new().await;
-        // Oneself and repetitions are passed over.
+        // The creator and repeated names are ignored.
         let made = scene.must(Stranger, group(&scene, "Chess", [Left, Stranger, Member, Left])).await;
         let (chat, everyone) = (made.value, scene.ids([Stranger, Left, Member]));
         assert!(made.created);
@@ -221,7 +221,7 @@ mod tests {
             members.push(crate::doc::register(&scene.messenger, &format!("guest-{n}")).await.user().unwrap());
         }
         assert_eq!(pointers(&scene.execute(Stranger, small(members.clone())).await), ["/memberIds"]);
-        // Oneself and repetitions don't count.
+        // The creator and repeated names don't count.
         members[9] = members[8];
         members.push(scene.id(Stranger));
         assert_eq!(scene.must(Stranger, small(members)).await.value.member_count, 10);
@@ -268,7 +268,7 @@ mod tests {
         let first = named("g-1", group(&scene, "Chess", [Member, Left]));
         let made = scene.must(Stranger, first.clone()).await.value;
         scene.told().await;
-        // In whatever order the others are named, and though the group has changed since.
+        // In any order of the members, and although the group has changed since.
         let user_ids = scene.ids([Admin]);
         scene.must(Stranger, AddMembers { chat_id: made.id, user_ids }).await;
         scene.must(Stranger, UpdateChat { chat_id: made.id, title: "Go".into() }).await;

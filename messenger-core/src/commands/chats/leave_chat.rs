@@ -8,7 +8,7 @@ use crate::{
     operation::Command,
 };
 
-/// Leaves a group. An owner hands over to the longest-standing admin, else to the longest-standing member.
+/// Leaves a group. Ownership passes to the longest-standing admin, or else to the longest-standing member.
 ///
 /// Errors: `notFound`, `forbidden` for a direct chat.
 ///
@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_owner_hands_over_to_the_longest_standing_admin_else_member() {
-        // The member is longer in the group than the admins, and the first admin longer than the other.
+        // The member has been in the group longer than the admins, and the first admin longer than the other.
         let cases = [
             (&[][..], Some(Admin)),
             (&[Admin][..], Some(OtherAdmin)),
@@ -119,7 +119,7 @@ mod tests {
             }
             scene.told().await;
             scene.must(Owner, LeaveChat { chat_id: scene.group }).await;
-            // Who owns it now is said before who left, and both are the owner's doing.
+            // The change of ownership is recorded before the leaving, and the sender of both is the former owner.
             let notes = heir.map(|heir| owns(&scene, heir)).into_iter().chain([left(&scene, Owner)]);
             let expected: Vec<_> = notes.map(|note| scene.update(Owner, note)).collect();
             assert_eq!(scene.updates().await, expected, "{heir:?}");
@@ -160,7 +160,7 @@ mod tests {
             messenger.execute(&owner, hand_over).await.unwrap();
         });
         scene.must(Member, LeaveChat { chat_id: scene.group }).await;
-        // Who was the owner is the longest-standing admin now.
+        // The former owner is the longest-standing admin now.
         assert_eq!(scene.role(Owner).await, Some(Role::Owner));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     ports::{DirectChat, Topic},
 };
 
-/// Opens the direct chat with somebody, or finds the one there is.
+/// Opens the direct chat with another person, or returns the existing one.
 ///
 /// Errors: `notFound` for an unknown person, `invalid` for oneself.
 ///
@@ -57,7 +57,7 @@ impl Command for OpenDirectChat {
             let added = announcements::added(opened.chat, Revision::ZERO, users.to_vec());
             cx.publish(Some(opened.chat), added);
         } else {
-            // Whoever opened it may not have been answered, and then has told nobody.
+            // The call that opened it may have lost its answer, and then has not told anybody.
             cx.invalidate(users.map(Topic::User).to_vec());
         }
         Ok(Idempotent { value: view(cx, opened.chat, user).await?, created: opened.created })

@@ -8,7 +8,7 @@ use crate::{
     operation::Command,
 };
 
-/// Takes somebody out of a group; owner or admin, and only somebody of a lower role.
+/// Removes a member from a group; for its owner and admins, and only a member of a lower role than theirs.
 ///
 /// Errors: `notFound`, `forbidden`.
 ///
@@ -30,7 +30,7 @@ use crate::{
 pub struct RemoveMember {
     /// The group.
     pub chat_id: ChatId,
-    /// Who is taken out.
+    /// The member to remove.
     pub user_id: UserId,
 }
 

@@ -1,4 +1,5 @@
-//! Changes of members, roles and title: decided on a snapshot, stored if nothing has changed since, else decided anew.
+//! Changes of members, roles and title: decided on a snapshot, stored if nothing has changed since, and otherwise
+//! decided anew.
 
 use crate::{
     commands::attempts::Attempts,
@@ -11,13 +12,13 @@ use crate::{
     },
 };
 
-/// A chat with all its members, as somebody who wants to change it sees it.
+/// A chat with all its members, as seen by the member who wants to change it.
 pub(super) struct Snapshot {
     pub(super) roster: Roster,
     pub(super) me: MemberRecord,
 }
 
-/// What is to be changed, and what the history will say of it.
+/// The changes to make, and the system messages that record them.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) add: Vec<UserId>,
@@ -28,7 +29,7 @@ pub(super) struct Draft {
 }
 
 impl Snapshot {
-    /// Whether this person may change members and title.
+    /// Requires that this person may change members and title.
     pub(super) fn require_admin(&self) -> Result<()> {
         if self.me.role >= Role::Admin {
             return Ok(());
@@ -41,14 +42,14 @@ impl Snapshot {
     }
 }
 
-/// A note that says what happened to whom.
+/// A note that records what happened to which people.
 pub(super) fn note(event: SystemEvent, user_ids: Vec<UserId>) -> SystemNote {
     SystemNote { event, user_ids, title: None, role: None }
 }
 
-/// Lets `decide` say what is to be changed in a group that the actor is in, until nobody got ahead of it.
-/// `None` from it means that there is nothing to do: whoever has done it may not have been answered, so that nobody was
-/// told, and the chat is compared with what is stored.
+/// Lets `decide` determine the change of a group that the actor is in, and repeats that until no other write comes
+/// first. If it returns `None`, there is nothing to do: the call that made the change may have lost its answer, so that
+/// nobody was told, and the chat is compared with the store.
 pub(super) async fn change(
     cx: &mut Cx,
     chat: ChatId,
@@ -120,7 +121,7 @@ mod tests {
         },
     };
 
-    /// Each change that a group can have.
+    /// Every kind of change that a group can have.
     #[derive(Debug, Clone, Copy)]
     enum Change {
         Add,
@@ -133,7 +134,7 @@ mod tests {
     const ALL: [Change; 5] = [Change::Add, Change::Remove, Change::Leave, Change::Role, Change::Title];
 
     impl Change {
-        /// Asks for it; in the group it is for the owner to ask for.
+        /// Executes the change; in the group only the owner may.
         async fn ask(self, scene: &Scene, who: Who, chat_id: ChatId) -> &'static str {
             let user_id = scene.id(Member);
             match self {

@@ -8,7 +8,7 @@ use crate::{
     operation::Command,
 };
 
-/// Silences a chat for oneself until a moment; without one, no longer.
+/// Mutes a chat for the caller until the given time; without one, unmutes it.
 ///
 /// Errors: `notFound`.
 ///
@@ -33,7 +33,7 @@ use crate::{
 pub struct SetMute {
     /// The chat.
     pub chat_id: ChatId,
-    /// Until when.
+    /// When the mute ends.
     pub until: Option<Timestamp>,
 }
 

@@ -9,8 +9,8 @@ use crate::{
     operation::Command,
 };
 
-/// Gives a member of a group a role; owner only. Naming another owner hands ownership over: who was the owner is an
-/// admin then.
+/// Gives a member of a group a role; owner only. Naming another owner transfers ownership: the former owner becomes an
+/// admin.
 ///
 /// Errors: `notFound`, `forbidden`.
 ///
@@ -35,7 +35,7 @@ pub struct SetRole {
     pub chat_id: ChatId,
     /// The member.
     pub user_id: UserId,
-    /// The role from now on.
+    /// The new role.
     pub role: Role,
 }
 
@@ -110,7 +110,7 @@ mod tests {
                     assert_eq!(code(&answer), outcome, "{who:?} {whom:?} {role:?}");
                     let is_done = outcome == "ok";
                     assert_eq!(scene.role(whom).await, if is_done { Some(role) } else { before });
-                    // The role that somebody has already is no change.
+                    // Giving the role that somebody already has is no change.
                     let expected = [scene.update(who, said(&scene, whom, role))];
                     let is_told = is_done && before != Some(role);
                     assert_eq!(scene.updates().await, expected[..usize::from(is_told)]);

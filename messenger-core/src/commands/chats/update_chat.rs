@@ -10,7 +10,7 @@ use crate::{
     ports::Content,
 };
 
-/// Changes the title of a group; owner or admin. The title it has already changes nothing.
+/// Changes the title of a group; for its owner and admins. Setting the same title again changes nothing.
 ///
 /// Errors: `notFound`, `forbidden`, `invalid`.
 ///
@@ -35,7 +35,7 @@ use crate::{
 pub struct UpdateChat {
     /// The group.
     pub chat_id: ChatId,
-    /// Its title from now on.
+    /// The new title.
     pub title: String,
 }
 
@@ -104,9 +104,9 @@ mod tests {
         let before = scene.chat(Admin, scene.group).await;
         assert_eq!(scene.must(Admin, rename(&scene, "Tea")).await, before);
         assert_eq!(scene.updates().await, []);
-        // It still is for the owner and admins to ask for.
+        // The command is still reserved for the owner and admins.
         assert_eq!(code(&scene.execute(Member, rename(&scene, "Tea")).await), "forbidden");
-        // Titles are told apart by case.
+        // Titles are compared case-sensitively.
         scene.must(Admin, rename(&scene, "tea")).await;
         assert_eq!(scene.updates().await, [scene.update(Admin, renamed("tea"))]);
     }
@@ -119,7 +119,7 @@ mod tests {
         }
         scene.told().await;
         for bad in [String::new(), "ü".repeat(129), "two\nlines".into(), " ".into()] {
-            // The title is looked at first, whoever asks.
+            // The title is checked first, whoever the caller is.
             for who in [Owner, Member, Stranger] {
                 assert_eq!(pointers(&scene.execute(who, rename(&scene, &bad)).await), ["/title"], "{bad:?}");
             }

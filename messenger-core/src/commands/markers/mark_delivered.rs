@@ -8,8 +8,8 @@ use crate::{
     operation::Command,
 };
 
-/// Says that all up to a message has reached one of the person's devices.
-/// A mark only moves forward, and not beyond the last message.
+/// Marks everything up to a message as delivered to one of the person's devices. A mark only moves forward, and not
+/// beyond the last message.
 ///
 /// Errors: `notFound`.
 ///
@@ -32,7 +32,7 @@ use crate::{
 pub struct MarkDelivered {
     /// The chat.
     pub chat_id: ChatId,
-    /// The place of that message.
+    /// The seq of that message.
     pub seq: Seq,
 }
 
@@ -40,7 +40,7 @@ impl Command for MarkDelivered {
     type Output = Marks;
     const NAME: &'static str = "MarkDelivered";
     const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
-    /// The lane stores it and tells of it.
+    /// The lane stores the mark and announces it.
     const DETACHED: bool = false;
 
     async fn run(self, cx: &mut Cx) -> Result<Marks> {

@@ -8,8 +8,8 @@ use crate::{
     operation::Command,
 };
 
-/// Says that all up to a message is read, and therefore also delivered.
-/// A mark only moves forward, and not beyond the last message.
+/// Marks everything up to a message as read, and therefore also as delivered. A mark only moves forward, and not beyond
+/// the last message.
 ///
 /// Errors: `notFound`.
 ///
@@ -39,7 +39,7 @@ use crate::{
 pub struct MarkRead {
     /// The chat.
     pub chat_id: ChatId,
-    /// The place of that message.
+    /// The seq of that message.
     pub seq: Seq,
 }
 
@@ -47,7 +47,7 @@ impl Command for MarkRead {
     type Output = Marks;
     const NAME: &'static str = "MarkRead";
     const ERRORS: &'static [ErrorCode] = &[ErrorCode::NotFound];
-    /// The lane stores it and tells of it.
+    /// The lane stores the mark and announces it.
     const DETACHED: bool = false;
 
     async fn run(self, cx: &mut Cx) -> Result<Marks> {

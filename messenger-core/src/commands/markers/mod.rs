@@ -12,15 +12,15 @@ use crate::{
     ports::MoveMarker,
 };
 
-/// One's marks in a chat.
+/// The caller's marks in a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Marks {
-    /// All up to here is read.
+    /// Everything up to here is read.
     pub read_seq: Seq,
-    /// Text messages after it.
+    /// Text messages after the read mark.
     pub unread: u64,
 }
 
@@ -51,7 +51,7 @@ mod tests {
         },
     };
 
-    /// A group with these many texts after its system messages, and the places of the first and the last.
+    /// A group with this many texts after its system messages, and the seqs of the first and the last text.
     async fn with_texts(setup: Setup, texts: u64) -> (Scene, Seq, Seq) {
         let scene = Scene::with(setup).await;
         let first = scene.says(Owner, "hello").await.seq;
@@ -113,7 +113,7 @@ mod tests {
             let told = [Told::in_chat(chat_id, told)];
             assert_eq!(scene.told().await, told[..usize::from(is_told)], "{seq}");
         }
-        // What is read lies behind what is delivered, and moves all the same.
+        // The read mark is behind the delivered mark, and moves all the same.
         scene.must(Member, MarkRead { chat_id, seq: first }).await;
         assert_eq!(marks(&scene, Member).await, (first, last));
         let told = Event::ReadMoved(mark(chat_id, scene.id(Member), first));
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_large_chat_only_ones_own_devices_are_told() {
-        // There are five in the group.
+        // The group has five members.
         for (ephemeral_members, for_all) in [(5, true), (4, false)] {
             let limits = Limits { ephemeral_members, ..Limits::default() };
             let (scene, seq, _) = with_texts(Setup { limits, ..Setup::default() }, 1).await;

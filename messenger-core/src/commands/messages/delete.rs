@@ -11,7 +11,7 @@ use crate::{
     ports::{self, Topic},
 };
 
-/// Deletes a message: one's own, or anybody's as owner or admin. What is left is a tombstone; deleting that again
+/// Deletes a message: the caller's own, or anybody's as owner or admin. A tombstone remains; deleting that again
 /// changes nothing.
 ///
 /// Errors: `notFound`, `forbidden`.
@@ -57,7 +57,7 @@ impl Command for DeleteMessage {
                 ));
             }
             if record.deleted_at.is_some() {
-                // Whoever deleted it may not have been answered, and then has told nobody.
+                // The call that deleted it may have lost its answer, and then has not told anybody.
                 cx.invalidate(vec![Topic::Chat(self.chat_id)]);
                 return Ok(convert::message(record)?);
             }

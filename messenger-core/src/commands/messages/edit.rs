@@ -10,9 +10,9 @@ use crate::{
     ports::{self, Content, Topic},
 };
 
-/// Changes the text of one's own message.
+/// Changes the text of one of the caller's own messages.
 ///
-/// Errors: `notFound`, `forbidden` for a message of somebody else or one that is deleted, `invalid`.
+/// Errors: `notFound`, `forbidden` for another person's message or a deleted one, `invalid`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -39,7 +39,7 @@ pub struct EditMessage {
     pub chat_id: ChatId,
     /// The message.
     pub message_id: MessageId,
-    /// The text from now on.
+    /// The new text.
     pub body: String,
 }
 
@@ -97,7 +97,7 @@ mod tests {
         EditMessage { chat_id: message.chat_id, message_id: message.id, body: body.into() }
     }
 
-    /// Whether there is nothing to be told, and the message is as it was.
+    /// Whether the message is unchanged and nobody was told anything.
     async fn is_untouched(scene: &Scene, message: &Message) -> bool {
         scene.told().await.is_empty() && scene.message(Owner, message).await == *message
     }
@@ -142,7 +142,7 @@ mod tests {
             };
             assert_eq!(edited, expected);
             assert_eq!(scene.message(Owner, &message).await, expected);
-            // Also the text that it has is a change.
+            // Setting the same text again is a change, too.
             let told = Told::in_chat(scene.group, Event::MessageEdited(change(&edited)));
             assert_eq!(scene.told().await, [told]);
         }
@@ -185,7 +185,7 @@ mod tests {
         let message = scene.message(Member, &message).await;
         scene.told().await;
         for bad in [String::new(), "ü".repeat(8001), " \n ".into(), "a\0b".into()] {
-            // The text is looked at first, whoever asks.
+            // The text is checked first, whoever the caller is.
             for who in [Member, Owner, Stranger] {
                 assert_eq!(pointers(&scene.execute(who, edit(&message, &bad)).await), ["/body"], "{bad:?}");
             }
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(scene.message(Owner, &message).await, edited);
         assert_eq!(code(&scene.execute(Member, edit(&message, "damn")).await), "forbidden");
         assert_eq!(scene.message(Owner, &message).await, edited);
-        // It is asked before the rules of the chat are.
+        // The policy is asked before the rules of the chat are checked.
         assert_eq!(code(&scene.execute(Stranger, edit(&message, "let me in")).await), "notFound");
         let asked = [(Member, "changed"), (Member, "damn"), (Stranger, "let me in")];
         let asked = asked.map(|(who, body)| (scene.id(who), scene.group, body.to_owned()));

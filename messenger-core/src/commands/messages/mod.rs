@@ -13,7 +13,7 @@ use crate::{
     ports::{Membership, MessageRecord},
 };
 
-/// A text message of a chat that the actor is in, with the actor's place in it.
+/// Reads a text message of a chat that the actor is in, with the actor's membership.
 async fn find(
     cx: &Cx,
     chat: ChatId,
@@ -28,7 +28,7 @@ async fn find(
     Ok((membership, record))
 }
 
-/// Tells of a changed message, and answers with it.
+/// Announces a changed message, and returns it.
 fn changed(cx: &mut Cx, membership: &Membership, record: MessageRecord) -> Result<Message> {
     let message = crate::convert::message(record.clone())?;
     cx.publish_changes(&membership.chat, vec![record])?;

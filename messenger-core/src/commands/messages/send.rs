@@ -10,8 +10,8 @@ use crate::{
     ports::{Content, Fingerprint, NewMessage},
 };
 
-/// Sends a message. It is answered when the message is durable. With a client id, a repetition is answered with the
-/// message stored before, for good.
+/// Sends a message. The answer comes once the message is durable. With a client id, a repetition always returns the
+/// message stored before, without a time limit.
 ///
 /// Errors: `notFound`, `invalid`, `clientIdReused`, `unavailable`.
 ///
@@ -43,9 +43,9 @@ pub struct SendMessage {
     pub chat_id: ChatId,
     /// The text.
     pub body: String,
-    /// What the client calls this message: different for each, the same for each repetition of one.
+    /// The client's identifier of this message: different for each message, the same for each repetition of one.
     pub client_id: Option<String>,
-    /// The message of the same chat that it answers.
+    /// The message of the same chat that it replies to.
     pub reply_to: Option<MessageId>,
 }
 
@@ -54,7 +54,7 @@ impl Command for SendMessage {
     const NAME: &'static str = "SendMessage";
     const ERRORS: &'static [ErrorCode] =
         &[ErrorCode::NotFound, ErrorCode::Invalid, ErrorCode::ClientIdReused];
-    /// The lane stores it and tells of it.
+    /// The lane stores the message and announces it.
     const DETACHED: bool = false;
 
     async fn run(self, cx: &mut Cx) -> Result<Idempotent<Message>> {
@@ -64,7 +64,7 @@ impl Command for SendMessage {
         let placed = cx.sends().place(message.chat, message).await?;
         cx.placed();
         let SentMessage { message, created, same_request } = placed.answer().await?;
-        // A deleted message has no fingerprint any more: then client id and chat have to do.
+        // A deleted message no longer has a fingerprint: then client id and chat must suffice.
         if message.chat_id != chat || !same_request {
             return Err(Error::ClientIdReused);
         }
@@ -84,7 +84,7 @@ impl SendMessage {
         if let Some(reply_to) = self.reply_to {
             check_reply(cx, self.chat_id, user, reply_to).await?;
         }
-        // Of what the client asked for, whatever a policy makes of it.
+        // The fingerprint covers what the client asked for, whatever a policy makes of it.
         let client_id = client_id.map(|id| (id, fingerprint(self.chat_id, &body, self.reply_to)));
         let body = cx.policy().text(cx.actor(), self.chat_id, body).await?;
         Ok(NewMessage {
@@ -209,7 +209,7 @@ mod tests {
         for (body, client_id, wrong) in
             [(" \n ", "c-1", "/body"), ("a\0b", "c-1", "/body"), ("hello", "c 1", "/clientId")]
         {
-            // The fields are looked at first, whoever asks.
+            // The fields are checked first, whoever the caller is.
             for who in [Owner, Stranger] {
                 let answer = scene.execute(who, named(scene.group, client_id, body)).await;
                 assert_eq!(pointers(&answer), [wrong], "{body:?}");
@@ -232,7 +232,7 @@ mod tests {
         for to in [system, elsewhere, unknown] {
             let reply = SendMessage { reply_to: Some(to), ..send(scene.group, "indeed") };
             assert_eq!(pointers(&scene.execute(Owner, reply.clone()).await), ["/replyTo"]);
-            // Who is not in the chat is not told what is in it.
+            // A person who is not in the chat must not learn what is in it.
             assert_eq!(code(&scene.execute(Stranger, reply).await), "notFound");
         }
         assert_eq!(scene.told().await, []);
@@ -254,7 +254,7 @@ mod tests {
         let edited = scene.must(Member, edited).await;
         let repeated = scene.must(Member, first.clone()).await;
         assert_eq!((repeated.value, repeated.created), (edited, false));
-        // What it became is not what was sent.
+        // The text that the policy made is not the text that was sent.
         let other = SendMessage { body: "truly".into(), ..first.clone() };
         assert_eq!(code(&scene.execute(Member, other).await), "clientIdReused");
 
@@ -291,7 +291,7 @@ mod tests {
         let sent = scene.must(Member, named(scene.group, "c-1", "hello")).await.value;
         let delete = DeleteMessage { chat_id: sent.chat_id, message_id: sent.id };
         scene.must(Member, delete).await;
-        // Nothing is left by which another text could be told from this one.
+        // The tombstone has nothing left to tell another text from the original.
         let again = scene.must(Member, named(scene.group, "c-1", "something else")).await;
         assert_eq!((again.value.id, again.created), (sent.id, false));
         let elsewhere = scene.execute(Member, named(scene.direct, "c-1", "hello")).await;
@@ -304,7 +304,7 @@ mod tests {
         for who in [Owner, Admin, Member] {
             assert!(scene.must(who, named(scene.group, "c-1", "hello")).await.created, "{who:?}");
         }
-        // And without one, the same text twice is two messages.
+        // Without a client id, the same text twice is two messages.
         for _ in 0..2 {
             assert!(scene.must(Owner, send(scene.group, "hello")).await.created);
         }
@@ -316,7 +316,7 @@ mod tests {
         let sent = scene.must(Member, named(scene.group, "c-1", "hello")).await.value;
         assert_eq!(sent.body.as_ref().unwrap().as_str(), HostPolicy::numbered("hello", 1));
         assert_eq!(scene.message(Owner, &sent).await, sent);
-        // A repetition says what the client said, whatever becomes of that this time.
+        // A repetition is recognised by what the client sent, whatever the policy makes of it this time.
         let again = scene.must(Member, named(scene.group, "c-1", "hello")).await;
         assert_eq!((again.value, again.created), (sent.clone(), false));
         let other = named(scene.group, "c-1", &HostPolicy::numbered("hello", 1));
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(code(&scene.execute(Member, send(scene.group, "damn")).await), "forbidden");
         assert_eq!(scene.told().await, []);
         assert_eq!(scene.chat(Owner, scene.group).await.last_seq, sent.seq);
-        // It is asked before it is known who is in the chat.
+        // The policy is asked before membership is checked.
         scene.policy.asked();
         assert_eq!(code(&scene.execute(Stranger, send(scene.group, "let me in")).await), "notFound");
         assert_eq!(scene.policy.asked(), [(scene.id(Stranger), scene.group, "let me in".to_owned())]);

@@ -10,10 +10,10 @@ use crate::{
     ports::{BusMessage, Hint, Topic},
 };
 
-/// After so long without another word a person has stopped writing.
+/// A person counts as having stopped typing this long after their last typing request.
 const EXPIRES_IN_MS: u32 = 6000;
 
-/// Tells the others of a chat that one is writing, or has stopped. In a large chat nobody is told.
+/// Tells the other members of a chat that the caller is typing, or has stopped. In a large chat nobody is told.
 ///
 /// Errors: `notFound`.
 ///
@@ -38,7 +38,7 @@ const EXPIRES_IN_MS: u32 = 6000;
 pub struct SetTyping {
     /// The chat.
     pub chat_id: ChatId,
-    /// Whether one is writing.
+    /// Whether the caller is typing.
     pub typing: bool,
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn in_a_large_chat_nobody_is_told() {
-        // There are five in the group.
+        // The group has five members.
         for (ephemeral_members, told) in [(5, 1), (4, 0)] {
             let limits = Limits { ephemeral_members, ..Limits::default() };
             let scene = Scene::with(Setup { limits, ..Setup::default() }).await;

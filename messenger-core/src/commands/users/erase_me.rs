@@ -10,8 +10,8 @@ use crate::{
     ports::{StoreErrorKind, Topic},
 };
 
-/// Erases one's own account: its messages become tombstones, it leaves its groups, and name, address, password and
-/// sessions are gone. What was begun and broken off goes on when it is asked for again.
+/// Erases the caller's account: its messages become tombstones, it leaves its groups, and name, address, password and
+/// sessions are removed. An interrupted erasure continues when the command is sent again.
 ///
 /// Errors: `invalidCredentials`.
 ///
@@ -36,11 +36,11 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EraseMe {
-    /// The password, once more.
+    /// The current password.
     pub password: Password,
 }
 
-/// Messages erased in one transaction.
+/// How many messages are erased in one transaction.
 const MESSAGES_AT_ONCE: usize = 200;
 
 impl Command for EraseMe {
@@ -74,7 +74,7 @@ async fn erase_messages(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
         }
         let head = cx.store().roster(chat).await?.chat;
         cx.publish_changes(&head, erased)?;
-        // At once: a long history would be much to remember until the end.
+        // Announced at once: a long history would be much to keep in memory until the end.
         cx.flush().await;
     }
 }
@@ -86,7 +86,7 @@ async fn leave_group(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
         found => {
             found?;
             match leave(cx, chat, user).await {
-                // Somebody has removed the person a moment ago.
+                // Somebody else removed the person in the meantime.
                 Err(Error::NotFound(_)) => Ok(()),
                 left => left,
             }
@@ -95,7 +95,8 @@ async fn leave_group(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
 }
 
 async fn erase_account(cx: &mut Cx, user: UserId) -> Result<()> {
-    // Nobody can register it: it is longer than a username may be, and has a character that none may have.
+    // Nobody can register this name: it is longer than a username may be, and has a character that no username may
+    // have.
     let username = Username::trusted(format!("deleted:{user}"));
     let mut attempts = Attempts::new();
     loop {
@@ -128,7 +129,7 @@ mod tests {
         EraseMe { password: Password::new(password) }
     }
 
-    /// The message as it is stored, whoever may still see it.
+    /// Reads the message from the store, whoever may still see it.
     async fn stored(scene: &Scene, message: &Message) -> Message {
         convert::message(scene.store.message(message.chat_id, message.id).await.unwrap()).unwrap()
     }
@@ -140,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn all_that_one_wrote_becomes_tombstones_wherever_it_is() {
         let scene = Scene::new().await;
-        // Also in a group that one has left.
+        // Also in a group that the person has left.
         let left = scene.makes_group(Member, [Owner]).await;
         let texts = [
             scene.text(Member, State::Sent).await,
@@ -168,7 +169,7 @@ mod tests {
         for other in others {
             assert_eq!(stored(&scene, &other).await, other);
         }
-        // Four tombstones, one leaving, and the end of the session.
+        // Four tombstones, one departure, and the end of the session.
         assert_eq!(told.len(), 6, "{told:#?}");
     }
 
@@ -196,7 +197,7 @@ mod tests {
         scene.must(Member, erase("correct horse")).await;
         let chat = scene.chat(Owner, scene.direct).await;
         assert_eq!((chat.member_count, chat.peer.unwrap().id), (2, scene.id(Member)));
-        // Who is erased is opened no further chat with, also not this one.
+        // No chat can be opened with an erased person, not even the existing one.
         let open = OpenDirectChat { user_id: scene.id(Member) };
         assert_eq!(code(&scene.execute(Owner, open).await), "notFound");
     }
@@ -215,7 +216,7 @@ mod tests {
         let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
         let answer = scene.messenger.execute(&Actor::anonymous(), login).await;
         assert_eq!(code(&answer), "invalidCredentials");
-        // Name and address are free for others.
+        // Name and address can be used by others.
         crate::doc::register(&scene.messenger, "member").await;
     }
 
@@ -265,7 +266,7 @@ mod tests {
             }
         }
         assert_eq!(ids.len(), 0);
-        // In the group 200, 200, 1 and none; in the direct chat none.
+        // In the group four calls erase 200, 200, 1 and no messages; in the direct chat one call erases none.
         assert_eq!(scene.store.calls("erase_messages") - before, 5);
     }
 
@@ -297,7 +298,8 @@ mod tests {
                 let tombstone = stored(&scene, &text).await;
                 assert!(tombstone.body.is_none(), "{method} {after}");
                 let times = told.iter().filter(|told| **told == deleted(&tombstone)).count();
-                // What is read for telling of it may be what fails: then the others find it in the store.
+                // The read that is needed for the announcement may be what fails: then the other nodes find the change
+                // in the store.
                 assert!(times == 1 || (method, after) == ("roster", 0), "{method} {after}: {times}");
             }
             assert_eq!(scene.role(Member).await, None, "{method} {after}");

@@ -10,7 +10,7 @@ use crate::{
     ports::{StoredName, UpdateUser},
 };
 
-/// Changes one's own account; what is absent stays as it is.
+/// Changes the caller's account; fields that are absent stay unchanged.
 ///
 /// Errors: `invalid`, `emailTaken`.
 ///
@@ -37,7 +37,7 @@ pub struct UpdateProfile {
     pub display_name: Option<String>,
     /// The mail address.
     pub email: Option<String>,
-    /// What to be told about outside the chat.
+    /// Which notifications the person wants outside the chat.
     pub notifications: Option<Notifications>,
 }
 
@@ -119,10 +119,10 @@ mod tests {
     async fn an_address_belongs_to_one_account_without_regard_to_case() {
         let scene = Scene::new().await;
         assert_eq!(code(&scene.execute(Member, email("Owner@Example.ORG")).await), "emailTaken");
-        // One's own in another case is no other one's.
+        // Changing the case of the caller's own address does not conflict with another account.
         scene.must(Member, email("Member@Example.ORG")).await;
         scene.must(Member, email("new@example.org")).await;
-        // What one has given up is free for others.
+        // An address that was given up can be used by others.
         scene.must(Owner, email("member@example.org")).await;
     }
 

@@ -1,4 +1,4 @@
-//! What this node lacks, and finds by comparing rooms and people with the store.
+//! Changes that this node has missed, and finds by comparing rooms and people with the store.
 
 use super::*;
 
@@ -48,7 +48,7 @@ async fn topics_that_the_bus_did_not_take_are_named_again() {
     scene.bus.refuse_topics(3);
     drop(connection);
     scene.wants([Topic::Nodes]).await;
-    // What was said of a topic while it could not be told counts, and not what was said before.
+    // The last change of a topic before the bus could be told counts, not the earlier ones.
     scene.bus.refuse_topics(1);
     let connection = scene.caught_up(Who::OtherMember).await;
     drop(connection);
@@ -92,7 +92,7 @@ async fn a_chat_that_cannot_be_read_keeps_no_other_from_being_repaired() {
     for chat in chats {
         scene.says_elsewhere(chat).await;
     }
-    // The two together, and then the first of them alone.
+    // Reading both together fails, and then reading the first alone.
     scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
     for _ in chats {
         scene.messenger.service().hub.compare_all();
@@ -119,7 +119,7 @@ async fn what_a_room_missed_is_read_for_all_in_it_at_once_or_not_at_all() {
         }
         let after = ["changes", "roster", "chat_views"].map(|method| scene.store.calls(method));
         let read = [after[0] - before[0], after[1] - before[1] - rosters, after[2] - before[2]];
-        // The changes, or the members and then the chat as each of the two sees it.
+        // The changes, or the members and then the chat as each of the two people sees it.
         assert_eq!(read, if missed == 3 { [1, 0, 0] } else { [0, 1, 2] });
     }
 }
@@ -130,14 +130,14 @@ async fn what_rooms_missed_is_read_in_steps_of_so_many_bytes() {
     let scene = scene(Limits::default()).await;
     let mut member = scene.caught_up(Who::Member).await;
     let before = scene.store.calls("changes");
-    // The group comes first, and there is no room for the other one beside it.
+    // The group is read first, and the other chat does not fit beside it.
     scene.says_at_length_elsewhere(scene.group, 3 * MIB).await;
     scene.says_at_length_elsewhere(scene.direct, 3 * MIB).await;
     scene.messenger.service().hub.compare_all();
     let told_then = told(&mut member).await;
     assert!(told_then.len() == 2 && told_then.iter().all(|told| told.starts_with("messageCreated")));
     assert_eq!(scene.store.calls("changes") - before, 2);
-    // More of one chat than there is room for is left to each connection, which reads it step by step.
+    // If one chat exceeds the budget, each connection reads it for itself, step by step.
     let before = scene.store.calls("roster");
     for _ in 0..2 {
         scene.says_at_length_elsewhere(scene.group, 3 * MIB).await;
@@ -192,7 +192,7 @@ async fn who_comes_back_before_the_room_says_that_they_went_is_let_in_again() {
     let back = scene.elsewhere(&[Who::OtherMember], &[]).await;
     scene.messenger.service().hub.compare(&[Topic::User(scene.id(Who::OtherMember))]);
     tokio::time::sleep(UNTIL_TOLD).await;
-    // The removal arrives late, and the word that they are back is lost.
+    // The announcement of the removal arrives late, and that of the return is lost.
     let read = scene.store.changes(&[(scene.group, known)], Budget::of_messages(10)).await.unwrap().remove(0);
     let removal = convert::event(read.messages[0].clone(), &read.chat, known).unwrap();
     let news = BusMessage { topics: vec![Topic::Chat(scene.group)], hint: Hint::Event(removal).into() };
@@ -230,7 +230,7 @@ async fn who_is_removed_by_a_change_that_cannot_be_read_hears_of_the_end() {
     tokio::time::sleep(UNTIL_TOLD).await;
     scene.says(Who::Owner, "without them").await;
     assert_eq!(told(&mut member).await, ["chatRemoved"]);
-    // The others are shown the chat anew, without what can't be read.
+    // The others are shown the chat again, without what can't be read.
     assert_eq!(told(&mut owner).await, [format!("chatReset {}", head.next())]);
 }
 

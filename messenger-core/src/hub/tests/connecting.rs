@@ -1,8 +1,9 @@
-//! What a connection is told while it gets into chats, and once it is in them.
+//! What a connection is told while its person joins chats, and afterwards.
 
 use super::*;
 
-/// The next answer of the store to this comes when the owner has removed the other member, and all have been told.
+/// Delays the next answer of this method of the store until the owner has removed the other member, and everybody has
+/// been told.
 fn removes_the_other_member_after(scene: &Scene, method: &'static str) {
     let (messenger, owner) = (scene.messenger.clone(), scene.actor(Who::Owner));
     let (chat_id, user_id) = (scene.group, scene.id(Who::OtherMember));
@@ -18,7 +19,7 @@ async fn what_is_too_old_when_it_has_been_read_is_read_once_more() {
     let mut stranger = scene.caught_up(Who::Stranger).await;
     scene.elsewhere(&[Who::Stranger], &[]).await;
     let _owner = scene.caught_up(Who::Owner).await;
-    // Somebody is removed, and it could be the stranger.
+    // A member is removed, and it could be the stranger.
     removes_the_other_member_after(&scene, "memberships");
     scene.messenger.service().hub.compare_all();
     let told = told(&mut stranger).await;
@@ -50,7 +51,7 @@ async fn who_is_in_very_many_chats_is_not_taken_to_lack_them_while_connecting() 
         chat = scene.makes_group(Who::Stranger, []).await;
     }
     let user = scene.id(Who::Stranger);
-    // The second one of a person, so that a look at all of them finds one that has everything, too.
+    // The person's second connection, so that comparing all of them also finds one that lacks nothing.
     let mut connection = scene.connect(Who::Stranger).await;
     let messenger = scene.messenger.clone();
     scene.store.meanwhile("memberships", async move {
@@ -87,7 +88,7 @@ async fn what_is_given_out_between_reading_a_chat_and_entering_it_is_read_once_m
     let stranger = scene.connect(Who::Stranger).await;
     tokio::time::sleep(UNTIL_TOLD).await;
     let added = scene.elsewhere(&[Who::Stranger], &[]).await;
-    // The room begins with what this one has read, and the stranger has not joined it.
+    // The room begins at the revision that this connection has read, and the stranger has not joined it.
     let _owner = scene.caught_up(Who::Owner).await;
     let (messenger, actor, chat_id) = (scene.messenger.clone(), scene.actor(Who::Owner), scene.group);
     scene.store.afterwards("chat_views", async move {
@@ -145,7 +146,7 @@ async fn who_was_removed_after_being_added_is_not_let_in_by_late_news() {
     scene.elsewhere(&[], &[Who::Stranger]).await;
     let hint = Hint::Added { chat: scene.group, revision: added, users: scene.ids([Who::Stranger]) };
     let news = BusMessage { topics: vec![Topic::User(scene.id(Who::Stranger))], hint: hint.into() };
-    // With nobody else in the room, and with somebody.
+    // Once with an empty room, and once with a connection in it.
     scene.messenger.service().hub.apply(&news);
     assert_eq!(told(&mut stranger).await, Vec::<String>::new());
     let _owner = scene.caught_up(Who::Owner).await;
@@ -158,13 +159,13 @@ async fn who_was_removed_after_being_added_is_not_let_in_by_late_news() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hole_in_a_mailbox_is_filled_from_the_store() {
-    // Two changes are missing, and not too many.
+    // Two changes are missing, which is not too many.
     let scene = scene(Limits { catch_up: 2, ..Limits::default() }).await;
     let mut owner = scene.caught_up(Who::Owner).await;
     let known = scene.revision().await;
     let first = scene.says(Who::Member, "first").await;
     let second = scene.says(Who::Member, "second").await;
-    // As if the first had never been pushed.
+    // As if the first change had never been pushed.
     let link = scene.link(&owner);
     let change = Event::MessageCreated(crate::testing::change(&second));
     let mut owner_again = scene.caught_up(Who::Owner).await;
@@ -188,7 +189,7 @@ async fn what_is_read_for_a_client_is_read_to_the_end_while_nobody_waits() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         _ = read.send(());
     });
-    // Reading it takes longer than anybody waits.
+    // Reading takes longer than the test waits.
     assert!(timeout(Duration::from_secs(1), event(&mut stranger)).await.is_err());
     timeout(SOON, is_read).await.expect("it is read").unwrap();
     let calls = scene.store.calls("chat_views");
@@ -221,12 +222,12 @@ async fn a_connection_lasts_as_long_as_its_session_which_it_prolongs() {
     let mut connection = with_sweeps.caught_up(Who::Stranger).await;
     for _ in 0..4 {
         with_sweeps.clock.advance(20 * DAY);
-        // Time for a sweep, and for each connection to be looked at.
+        // Enough time for a sweep, and for each connection to be pinged.
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(told(&mut connection).await, Vec::<String>::new());
     }
 
-    // Nobody prolongs it where there are no sweeps.
+    // Nothing extends the session where there are no sweeps.
     let without = scene(Limits::default()).await;
     let mut connection = without.caught_up(Who::Stranger).await;
     without.clock.advance(31 * DAY);
@@ -254,7 +255,7 @@ async fn what_waits_does_not_contradict_what_is_answered_of_presence() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     scene.clock.advance(Duration::from_secs(10));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    // It has yet to take the word that the admin has gone.
+    // The announcement that the admin has gone still waits in the mailbox.
     stranger.unwatch(&[admin]).await.unwrap();
     let _there = scene.connect(Who::Admin).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -274,7 +275,7 @@ async fn who_is_added_by_a_change_that_the_room_began_after_is_let_in() {
     let mut stranger = scene.caught_up(Who::Stranger).await;
     let known = scene.revision().await;
     let added = scene.elsewhere(&[Who::Stranger], &[]).await;
-    // The room begins with what this one has read, and then the word of the adding arrives.
+    // The room begins at the revision that this connection has read, and then the announcement of the addition arrives.
     let _member = scene.connect(Who::Member).await;
     let read = scene.store.changes(&[(scene.group, known)], Budget::of_messages(10)).await.unwrap().remove(0);
     let adding = convert::event(read.messages[0].clone(), &read.chat, known).unwrap();
@@ -292,7 +293,7 @@ async fn who_goes_is_forgotten_and_nobody_else() {
         assert_eq!(scene.messenger.connections(), n);
         connections.push(scene.connect(Who::Stranger).await);
     }
-    // So many that some are pinged together.
+    // Enough connections that some are pinged together.
     drop(connections.split_off(50));
     assert_eq!(scene.messenger.connections(), 50);
     let here: BTreeSet<_> = connections.iter().map(Connection::id).collect();

@@ -1,5 +1,5 @@
-//! What a connection is told when something happens at a certain moment: while a chat is read for it, while the bus takes
-//! nothing, at a limit.
+//! What a connection is told when something happens at a critical moment: while a chat is read for it, while the bus
+//! accepts nothing, at a limit.
 
 mod comparing;
 mod connecting;
@@ -30,10 +30,10 @@ use crate::{
 };
 
 const SOON: Duration = Duration::from_secs(20);
-/// A task of its own tells what a command has done.
+/// Announcements of a command are made by a task of its own.
 const UNTIL_TOLD: Duration = Duration::from_millis(10);
 
-/// A scene in which no sweep makes good for anything.
+/// A scene without sweeps, which would make up for losses.
 async fn scene(limits: Limits) -> Scene {
     let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
     Scene::with(Setup { limits, settings: Settings { hub, ..Settings::default() }, ..Setup::default() }).await
@@ -44,12 +44,12 @@ impl Scene {
         self.messenger.connect(&self.actor(who)).await.unwrap()
     }
 
-    /// A connection that has everything.
+    /// A connection that has caught up.
     async fn caught_up(&self, who: Who) -> Connection {
         let mut connection = self.connect(who).await;
         connection.resume(Some(HashMap::new())).await.unwrap();
         until_caught_up(&mut connection).await;
-        // What is compared for every new connection has been.
+        // Let the comparison made for every new connection finish.
         tokio::time::sleep(UNTIL_TOLD).await;
         connection
     }
@@ -58,7 +58,7 @@ impl Scene {
         std::sync::Arc::clone(&connection.link)
     }
 
-    /// Another node brings somebody into the group, or takes them out, and this one does not hear of it.
+    /// Lets another node add people to the group, or remove them, without this node being told.
     async fn elsewhere(&self, add: &[Who], remove: &[Who]) -> Revision {
         let roster = self.store.roster(self.group).await.unwrap();
         let ids = |who: &[Who]| who.iter().map(|who| self.id(*who)).collect::<Vec<_>>();
@@ -84,12 +84,12 @@ impl Scene {
         self.store.change_roster(change).await.unwrap().chat.revision
     }
 
-    /// Another node stores a message of the owner's, and this one does not hear of it.
+    /// Lets another node store a message of the owner's, without this node being told.
     async fn says_elsewhere(&self, chat: ChatId) {
         self.says_at_length_elsewhere(chat, 9).await;
     }
 
-    /// The same, of a text of so many bytes.
+    /// The same, with a text of this many bytes.
     async fn says_at_length_elsewhere(&self, chat: ChatId, length: usize) {
         let context = &self.messenger.service().context;
         let message = NewMessage {
@@ -108,7 +108,7 @@ impl Scene {
         self.store.roster(self.group).await.unwrap().chat.revision
     }
 
-    /// Until the node has told the bus of these topics, and of no others.
+    /// Waits until the node has subscribed to exactly these topics.
     async fn wants(&self, topics: impl IntoIterator<Item = Topic>) {
         let expected: BTreeSet<Topic> = topics.into_iter().collect();
         let wanted = async {
@@ -141,7 +141,7 @@ async fn until_caught_up(connection: &mut Connection) -> Vec<Event> {
     }
 }
 
-/// What the client was told of chats until now, in a word each.
+/// What the client has been told of chats so far, one short text per event.
 async fn told(connection: &mut Connection) -> Vec<String> {
     let mut told = Vec::new();
     while let Ok(signal) = timeout(Duration::from_secs(5), connection.next()).await {

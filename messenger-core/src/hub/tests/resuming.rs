@@ -1,4 +1,4 @@
-//! What a client is told that says what it has.
+//! What a client is told when it resumes.
 
 use super::*;
 use crate::{domain::Position, hub::Resumed};
@@ -23,7 +23,7 @@ async fn a_client_may_have_missed_so_much_and_no_more() {
         assert_eq!(told[told.len() - 1], "caughtUp");
         scene.says(Who::Owner, "one more").await;
     }
-    // A revision that there is not is from elsewhere.
+    // A revision that does not exist is from another store.
     let mut connection = scene.connect(Who::Member).await;
     connection.resume(chats(Revision::new(known.get() + 6))).await.unwrap();
     assert_eq!(told(&mut connection).await, [format!("chatReset {}", known.get() + 5), "caughtUp".into()]);
@@ -40,7 +40,7 @@ async fn a_client_may_have_missed_so_much_in_all_chats_and_no_more() {
             scene.says_in(chat, Who::Stranger, "missed").await;
         }
     }
-    // Twenty times what may be missed of one.
+    // Twenty times the number of changes that may be missed of one chat.
     for (named, resets) in [(20, 0), (21, 1)] {
         let some = chats.iter().take(named).map(|(chat, revision)| (*chat, *revision)).collect();
         let mut connection = scene.connect(Who::Stranger).await;
@@ -68,7 +68,7 @@ async fn what_is_up_to_date_is_not_reset_however_much_was_missed_of_other_chats(
     };
     let mut connection = scene.connect(Who::Stranger).await;
     assert_eq!(count_resets(&mut connection, &named).await, 13);
-    // Once a change has gone out, nothing can be sent in order of what was before.
+    // Once a change has been sent, earlier ones can no longer be sent in order.
     let (chat, revision) = named.iter_mut().find(|(_, revision)| revision.get() == 4).unwrap();
     scene.says_in(*chat, Who::Stranger, "live").await;
     *revision = revision.next();
@@ -89,17 +89,17 @@ async fn a_resume_in_parts_is_one_resume() {
     let has = |chat: usize, revision: u64| HashMap::from([(chats[chat], Revision::new(revision))]);
     let mut connection = scene.connect(Who::Stranger).await;
     connection.resume_part(has(0, 1)).unwrap();
-    // Longer than what is told is held back for one that says nothing.
+    // Longer than events are held back for a client that does not resume.
     assert_eq!(told(&mut connection).await, Vec::<String>::new());
     connection.resume_part(has(1, 2)).unwrap();
-    // What was said first counts.
+    // The revision named first counts.
     connection.resume_part(has(0, 2)).unwrap();
     scene.says_in(chats[3], Who::Stranger, "meanwhile").await;
     assert_eq!(told(&mut connection).await, Vec::<String>::new());
     connection.resume(Some(has(2, 1))).await.unwrap();
     let told_then = told(&mut connection).await;
     assert_eq!(told_then, ["messageCreated 2", "messageCreated 2", "chatAdded 3", "caughtUp"]);
-    // It is over with the last one.
+    // The resume ends with the last part.
     connection.resume(Some(has(3, 3))).await.unwrap();
     let told_then = told(&mut connection).await;
     assert_eq!(told_then, ["chatAdded 2", "chatAdded 2", "chatAdded 2", "caughtUp"]);
@@ -134,9 +134,9 @@ async fn one_person_and_all_name_only_so_many_chats_in_parts() {
     is_kept(NAMED_BY_ONE);
     let refused = connections[1].resume_part(some(1)).unwrap_err();
     assert!(matches!(refused, Error::Invalid(_)), "{refused}");
-    // Those of the connection that wanted more are forgotten, and those of the other are kept.
+    // The chats named by the connection that exceeded the limit are forgotten, and those of the other are kept.
     is_kept(NAMED_BY_ONE - 10);
-    // Somebody else has as many.
+    // Another person may name as many.
     let mut other = scene.connect(Who::Owner).await;
     other.resume_part(some(NAMED_BY_ONE)).unwrap();
     is_kept(2 * NAMED_BY_ONE - 10);
@@ -160,7 +160,7 @@ async fn the_end_of_each_resume_is_told() {
     assert_eq!(told(&mut connection).await, ["caughtUp", "caughtUp", "caughtUp"]);
 }
 
-/// A client that catches up is read four messages of 1,000 bytes at a time.
+/// A catch-up reads four messages of 1,000 bytes at a time.
 async fn with_short_steps() -> Scene {
     let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
     scene(Limits { page, ..Limits::default() }).await
@@ -187,9 +187,9 @@ async fn what_was_missed_is_read_in_steps_of_so_many_bytes() {
         assert_eq!(revisions, (since.get() + 1..=since.get() + 10).collect::<Vec<_>>());
     }
     assert!(events.iter().all(|event| event.name() == "messageCreated"), "{events:?}");
-    // Two and a half for each chat, and the rest of one with the beginning of the other.
+    // Two and a half steps for each chat; the rest of one is read together with the beginning of the other.
     assert_eq!(scene.store.calls("changes") - before, 5);
-    // Live from there.
+    // Live from here on.
     scene.says(Who::Owner, "and now").await;
     assert_eq!(told(&mut connection).await, [format!("messageCreated {}", known.get() + 11)]);
 }
@@ -208,7 +208,7 @@ async fn a_message_that_changes_between_two_steps_is_new_only_to_a_client_that_w
         .await
         .unwrap();
     let mut names = vec![told_of(&event(&mut connection).await)];
-    // The first was told already, and the last was not.
+    // The first was already sent, and the last was not.
     let (messenger, owner) = (scene.messenger.clone(), scene.actor(Who::Owner));
     let (first, last) = (messages[0].clone(), messages[7].clone());
     scene.store.meanwhile("changes", async move {
@@ -331,28 +331,28 @@ async fn what_cannot_be_read_of_one_chat_keeps_nobody_from_the_others() {
         told(&mut connection).await
     };
     let created = "messageCreated 2".to_owned();
-    // All of them together, and then the first alone.
+    // Reading all of them together fails, and then reading the first alone.
     scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
     assert_eq!(resumes(&known).await, [created.clone(), created.clone(), reset, ended.clone()]);
-    // Nor can it be shown anew.
+    // It can't be shown anew either.
     scene.store.fail("changes", StoreErrorKind::Corrupt, 2);
     scene.store.fail("chat_views", StoreErrorKind::Corrupt, 1);
     assert_eq!(
         resumes(&known).await,
         [created.clone(), created.clone(), "chatRemoved".into(), ended.clone()]
     );
-    // Of many that are new, too.
+    // The same when many new chats are shown.
     scene.store.fail("chat_views", StoreErrorKind::Corrupt, 2);
     let shown = resumes(&HashMap::new()).await;
     assert!(shown.len() == 5 && shown[..4].iter().all(|told| told.starts_with("chatAdded")), "{shown:?}");
-    // What may be read in a moment is worth another connection.
+    // An error that may be temporary is worth another connection.
     for (method, known) in [("chat_views", HashMap::new()), ("changes", known)] {
         scene.store.fail(method, StoreErrorKind::Unavailable, 1);
         assert_eq!(resumes(&known).await, ["TooFarBehind"], "{method}");
     }
 }
 
-/// How far the member's client is that is given all there is.
+/// The position of the member's client after it has received everything.
 async fn position(scene: &Scene) -> Position {
     let mut connection = scene.connect(Who::Member).await;
     connection.resume_since(None, HashMap::new()).await.unwrap();
@@ -380,7 +380,7 @@ async fn is_told_nothing(connection: &mut Connection, time: Duration) {
     assert!(told.is_err(), "{told:?}");
 }
 
-/// What the member's client is asked, and then told when it has answered with these.
+/// What the member's client is asked for, and what it is told after it has answered with these revisions.
 async fn asked(scene: &Scene, since: &Position, has: &[(ChatId, Revision)]) -> (Vec<ChatId>, Vec<String>) {
     let mut connection = scene.connect(Who::Member).await;
     let asked = match connection.resume_since(Some(since), HashMap::new()).await.unwrap() {
@@ -412,7 +412,7 @@ async fn who_has_everything_up_to_a_position_is_asked_for_what_has_changed_since
         asked(&scene, &since, &[(scene.group, known)]).await,
         (vec![scene.group], vec![created, ended()])
     );
-    // Who was told already says so, and is asked nothing.
+    // A client that was already told names its revision, and is asked for nothing.
     let mut connection = scene.connect(Who::Member).await;
     let has = HashMap::from([(scene.group, known.next())]);
     assert_eq!(connection.resume_since(Some(&since), has).await.unwrap(), Resumed::Begun);
@@ -442,9 +442,9 @@ async fn what_changes_while_a_client_is_asked_is_sent() {
     let mut connection = scene.connect(Who::Member).await;
     let asked = connection.resume_since(Some(&since), HashMap::new()).await.unwrap();
     assert_eq!(asked, Resumed::NeedsRevisions(vec![scene.direct]));
-    // Of this one it need not say anything, for it has everything up to then.
+    // The client need not name this chat, because it has everything up to the position.
     scene.says(Who::Owner, "meanwhile").await;
-    // Nothing is told before it has answered, for as long as it may take.
+    // Nothing is sent before the client has answered, however long that takes.
     is_told_nothing(&mut connection, Duration::from_secs(29)).await;
     connection.resume(Some(HashMap::from([(scene.direct, Revision::ZERO)]))).await.unwrap();
     let mut told = told(&mut connection).await;
@@ -464,7 +464,7 @@ async fn a_position_that_is_not_known_here_is_no_help() {
         connection.resume_part(HashMap::from([(scene.direct, Revision::ZERO)])).unwrap();
         assert_eq!(connection.resume_since(Some(since), has).await.unwrap(), Resumed::UnknownPosition);
         is_told_nothing(&mut connection, Duration::from_secs(29)).await;
-        // What was named before counts no more.
+        // Chats named earlier no longer count.
         connection.resume(Some(HashMap::from([(scene.group, known)]))).await.unwrap();
         assert_eq!(told(&mut connection).await, ["chatAdded 0", "caughtUp"]);
     }
@@ -479,7 +479,7 @@ async fn who_could_not_be_given_everything_is_at_no_position() {
         connection.resume_since(None, HashMap::new()).await.unwrap();
         assert_eq!(caught_up(&mut connection).await.is_some(), is_whole);
     }
-    // Nor is one that has not said what it has, or that it knows of positions.
+    // Nor is a client that does not name its chats, or does not use positions.
     for chats in [None, Some(HashMap::new())] {
         let mut connection = scene.connect(Who::Member).await;
         connection.resume(chats).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
     queries::{page_size, place},
 };
 
-/// The places where one is logged in, newest first.
+/// Lists the caller's sessions, newest first.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -27,9 +27,9 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListSessions {
-    /// Entries on a page.
+    /// Maximum number of entries on a page.
     pub limit: Option<u32>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<Cursor>,
 }
 
@@ -74,7 +74,7 @@ mod tests {
         Scene::with(Setup { settings, ..Setup::default() }).await
     }
 
-    /// Logs the member in once more, a second later than before.
+    /// Logs the member in once more, one second later.
     async fn log_in(scene: &Scene, device: &str) -> Actor {
         scene.clock.advance(Duration::from_secs(1));
         let (login, password) = ("member".into(), Password::new("correct horse"));

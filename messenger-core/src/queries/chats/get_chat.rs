@@ -8,7 +8,7 @@ use crate::{
     operation::Query,
 };
 
-/// One of one's chats.
+/// Reads one of the caller's chats.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -32,7 +32,7 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetChat {
-    /// Which.
+    /// The chat.
     pub chat_id: ChatId,
 }
 
@@ -70,9 +70,9 @@ mod tests {
         let cases = [
             (Owner, Role::Owner, last.seq, 0, None),
             (Admin, Role::Admin, first.seq, 1, Some(until)),
-            // Was in the group from the beginning, and has read nothing.
+            // A member from the beginning, who has read nothing.
             (Member, Role::Member, Seq::ZERO, 2, None),
-            // Had nothing unread when it was added.
+            // A member added later, who had nothing unread at that time.
             (OtherMember, Role::Member, joined.next().next(), 2, None),
         ];
         for (who, role, read_seq, unread, muted_until) in cases {

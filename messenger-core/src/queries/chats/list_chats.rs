@@ -10,7 +10,7 @@ use crate::{
     queries::{page_size, place},
 };
 
-/// One's chats, newest activity first.
+/// Lists the caller's chats, newest activity first.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -32,9 +32,9 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListChats {
-    /// Entries on a page.
+    /// Maximum number of entries on a page.
     pub limit: Option<u32>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<Cursor>,
 }
 
@@ -76,7 +76,7 @@ mod tests {
         scene.ask(who, page(200, None)).await.items.iter().map(|chat| chat.id).collect()
     }
 
-    /// Three more groups of the member, the first made first.
+    /// Creates three more groups of the member, in the order of the result.
     async fn with_groups() -> (Scene, [ChatId; 3]) {
         let scene = Scene::new().await;
         let mut groups = Vec::new();
@@ -91,14 +91,14 @@ mod tests {
     #[tokio::test]
     async fn ones_chats_are_listed_newest_activity_first() {
         let (scene, [a, b, c]) = with_groups().await;
-        // Of those of the same moment, the one made last.
+        // Of those with the same time, the one created last comes first.
         assert_eq!(listed(&scene, Member).await, [c, b, a, scene.direct, scene.group]);
         let message = scene.says_in(a, Stranger, "hello").await;
         assert_eq!(listed(&scene, Member).await, [a, c, b, scene.direct, scene.group]);
         scene.clock.advance(Duration::from_secs(1));
         scene.says_in(scene.direct, Owner, "hello").await;
         assert_eq!(listed(&scene, Member).await, [scene.direct, a, c, b, scene.group]);
-        // What becomes of a message is no activity.
+        // Editing or deleting a message is no activity.
         scene.clock.advance(Duration::from_secs(1));
         let (chat_id, message_id) = (message.chat_id, message.id);
         scene.must(Stranger, EditMessage { chat_id, message_id, body: "hi".into() }).await;

@@ -12,7 +12,7 @@ use crate::{
     queries::{page_size, place},
 };
 
-/// Who is in a chat, those longest in it first.
+/// Lists the members of a chat, longest-standing members first.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -33,9 +33,9 @@ use crate::{
 pub struct ListMembers {
     /// The chat.
     pub chat_id: ChatId,
-    /// Entries on a page.
+    /// Maximum number of entries on a page.
     pub limit: Option<u32>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<Cursor>,
 }
 
@@ -67,8 +67,8 @@ impl Query for ListMembers {
     }
 }
 
-/// Those behind the last one of the page before. One who has left since is looked for by the moment of joining: others
-/// who came at that moment may be listed again, which is better than not at all.
+/// The members after the last one of the previous page. If that one has left since, the page begins at their time of
+/// joining: others who joined at the same time may be listed again, which is better than being missed.
 fn following(members: &[MemberRecord], after: Option<(UserId, i64)>) -> &[MemberRecord] {
     let Some((last, joined)) = after else { return members };
     let start = match members.iter().position(|member| member.user_id == last) {
@@ -107,7 +107,7 @@ mod tests {
         let roles = [Role::Owner, Role::Member, Role::Admin, Role::Admin, Role::Member];
         assert_eq!(all.items.iter().map(|member| member.role).collect::<Vec<_>>(), roles);
         assert_eq!(all.items[1].user, scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await);
-        // One who comes back is last.
+        // A member who returns is last.
         scene.clock.advance(Duration::from_secs(60));
         scene.must(Owner, RemoveMember { chat_id: scene.group, user_id: scene.id(Member) }).await;
         let user_ids = scene.ids([Member]);
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(ids(&all), scene.ids([Owner, Admin, OtherAdmin, OtherMember, Member]));
         let last = all.items.last().unwrap();
         assert_eq!(last.joined_at, scene.messenger.service().context.now());
-        // All that was there before has reached them.
+        // Everything before the joining counts as delivered.
         let removal = scene.chat(Owner, scene.group).await.last_seq.get() - 1;
         assert_eq!((last.read_seq.get(), last.delivered_seq.get()), (removal, removal));
     }

@@ -10,10 +10,11 @@ use crate::{
     queries::page_size,
 };
 
-/// A page of a chat's history. Of `before`, `after` and `around` at most one; with none, the newest messages.
+/// Reads a page of a chat's history. At most one of `before`, `after` and `around` may be given; without any, the
+/// newest messages are returned.
 ///
-/// A page of long messages has fewer than `limit`: it is bounded in bytes, too, and then has the messages nearest to the
-/// place that was asked for. Go by `hasMoreBefore` and `hasMoreAfter`, not by the number of messages.
+/// A page of long messages has fewer than `limit`: it is bounded in bytes, too, and then has the messages nearest to
+/// the requested place. Rely on `hasMoreBefore` and `hasMoreAfter`, not on the number of messages.
 ///
 /// Errors: `notFound`, `invalid`.
 ///
@@ -45,13 +46,13 @@ use crate::{
 pub struct GetHistory {
     /// The chat.
     pub chat_id: ChatId,
-    /// The messages right before this place.
+    /// Returns the messages immediately before this place.
     pub before: Option<Seq>,
-    /// The messages right after this place.
+    /// Returns the messages immediately after this place.
     pub after: Option<Seq>,
-    /// The messages on both sides of this place.
+    /// Returns the messages on both sides of this place.
     pub around: Option<Seq>,
-    /// Messages on a page, at most.
+    /// Maximum number of messages on a page.
     pub limit: Option<u32>,
 }
 
@@ -61,7 +62,7 @@ pub struct GetHistory {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct History {
-    /// By place, ascending.
+    /// In ascending order of seq.
     pub items: Vec<Message>,
     /// Whether there are messages before these.
     pub has_more_before: bool,
@@ -89,7 +90,7 @@ impl Query for GetHistory {
         let (first, last) = (range.messages.first().map(|m| m.seq), range.messages.last().map(|m| m.seq));
         let (has_more_before, has_more_after) = match (first, last) {
             (Some(first), Some(last)) => (first > Seq::new(1), last < range.last_seq),
-            // Nothing on the page: all there is lies on the other side of the anchor.
+            // The page is empty: all messages are on the other side of the anchor.
             _ => match anchor {
                 Anchor::After(_) | Anchor::Around(_) => (range.last_seq > Seq::ZERO, false),
                 Anchor::Before(_) => (false, range.last_seq > Seq::ZERO),
@@ -113,7 +114,7 @@ mod tests {
         GetHistory { chat_id, before: None, after: None, around: None, limit: None }
     }
 
-    /// The direct chat with ten messages, whose places are 1 to 10.
+    /// The direct chat with ten messages, with seqs 1 to 10.
     async fn with_ten() -> Scene {
         let scene = Scene::new().await;
         for n in 1..=10 {
@@ -160,7 +161,7 @@ mod tests {
         }
     }
 
-    /// The direct chat with ten messages that weigh 1,000 bytes each, of which a page takes four.
+    /// The direct chat with ten messages that weigh 1,000 bytes each; four of them fit on a page.
     async fn with_ten_long_ones() -> Scene {
         let page = PageLimits { bytes: 4 * 1000 + 999, ..PageLimits::default() };
         let limits = Limits { page, ..Limits::default() };

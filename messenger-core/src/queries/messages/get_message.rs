@@ -8,7 +8,7 @@ use crate::{
     operation::Query,
 };
 
-/// One message.
+/// Reads one message.
 ///
 /// Errors: `notFound`.
 ///

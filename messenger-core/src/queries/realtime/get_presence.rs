@@ -7,7 +7,7 @@ use crate::{
     operation::Query,
 };
 
-/// Whether people are there, in the order in which they are named. An unknown person is not.
+/// Whether people are online, in the order of `userIds`. An unknown person is offline.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -26,7 +26,7 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetPresence {
-    /// Who; at most 200.
+    /// The people; at most 200.
     pub user_ids: Vec<UserId>,
 }
 
@@ -75,7 +75,7 @@ mod tests {
         let limits = Limits { presence_users: 3, ..Limits::default() };
         let scene = Scene::with(Setup { limits, ..Setup::default() }).await;
         for (named, wrong) in [(0, ""), (3, ""), (4, "/userIds")] {
-            // Each mention counts.
+            // A person named several times counts several times.
             let answer = scene.query(Owner, GetPresence { user_ids: vec![scene.id(Member); named] }).await;
             assert_eq!(pointers(&answer).concat(), wrong, "{named}");
             assert_eq!(code(&answer), if wrong.is_empty() { "ok" } else { "invalid" }, "{named}");

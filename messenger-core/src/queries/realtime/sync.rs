@@ -12,17 +12,18 @@ use crate::{
     queries::{page_size, place},
 };
 
-/// What has changed since the client was last up to date: for clients without a socket. What a socket client does
-/// with a resume.
+/// Returns what has changed since the client was last up to date: for clients without a socket. Corresponds to the
+/// resume of a socket client.
 ///
 /// Chats that have not changed are left out. A chat that the client did not name comes with its newest page.
 ///
-/// A client in very many chats need not name them all: with a `position` those that have not changed since are left out,
-/// and those that have, and that are not named, come with their newest page, in place of what the client has of them.
+/// A client in very many chats need not name them all: with a `position`, unnamed chats that have not changed since are
+/// left out, and unnamed chats that have changed come with their newest page, which replaces what the client has of
+/// them.
 ///
-/// An answer is bounded in chats and in bytes; if there is more, it has a `nextCursor`, with which the client asks again.
-/// Chats come by their ids, and an answer says all there is to say of those up to its end, also of chats to be removed. A
-/// client that knows nothing of cursors and asks again with what it has then is given the rest, too.
+/// An answer is bounded in chats and in bytes; if there is more, it has a `nextCursor`, with which the client asks
+/// again. Chats are ordered by id, and an answer is complete for all chats up to its end, including chats to be
+/// removed. A client that does not use cursors, and asks again with its updated revisions, gets the rest, too.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -50,19 +51,19 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncChats {
-    /// What the client has: of each chat the last revision. With a cursor, those of chats that were told of already are
-    /// passed over.
+    /// The client's state: the last revision that it has of each chat. With a cursor, chats of earlier pages are
+    /// ignored.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::HashMap<String, u64>))]
     pub chats: BTreeMap<ChatId, Revision>,
-    /// The `position` of an earlier answer or `caughtUp`: the client has everything up to there. `null` if it has none yet
-    /// and wants to be told one. The same for all pages.
+    /// The `position` of an earlier answer or `caughtUp`: the client has everything up to there. `null` if it has none
+    /// yet and wants one. The same for all pages.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub position: Since,
-    /// Messages of one chat, at most.
+    /// Maximum number of messages of one chat.
     pub limit: Option<u32>,
-    /// The `nextCursor` of the answer before.
+    /// The `nextCursor` of the previous answer.
     pub cursor: Option<Cursor>,
 }
 
@@ -74,22 +75,22 @@ pub struct SyncChats {
 pub struct Synced {
     /// Chats with changes.
     pub chats: Vec<ChatSync>,
-    /// Chats named that are no longer the person's.
+    /// Chats that the client named and that the person is no longer in.
     pub removed: Vec<ChatId>,
-    /// Whether the `position` is not known here, as that of another database, and was passed over: chats that are neither
-    /// named nor in an answer are to be forgotten.
+    /// Whether the `position` is unknown here, such as that of another database, and was ignored: the client must
+    /// discard chats that are neither named nor in an answer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unknown_position: bool,
-    /// What the client has with all the pages, to be sent the next time; on the last page, if the request had a
+    /// The client's position after all pages, to be sent with the next sync; on the last page, if the request had a
     /// `position`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
-    /// Asks for what follows; absent if that was all.
+    /// Requests the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<Cursor>,
 }
 
-/// What has changed in a chat.
+/// The changes of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -97,14 +98,14 @@ pub struct Synced {
 pub struct ChatSync {
     /// The chat.
     pub chat: Chat,
-    /// The messages that changed, by revision; if `limited`, the newest page of the history, by place.
+    /// The changed messages, by revision; if `limited`, the newest page of the history, by seq.
     pub messages: Vec<Message>,
-    /// Whether too much has changed to be sent: forget what you have of this chat. Of a chat that the client did not
-    /// name, whether there is more history than this page.
+    /// Whether there are too many changes to send: the client must discard what it has of this chat. For a chat that
+    /// the client did not name, whether there is more history than this page.
     pub limited: bool,
 }
 
-/// Chats and changes read in one step.
+/// How many chats and changes are read in one step.
 const CHATS_AT_ONCE: usize = 50;
 const CHANGES_AT_ONCE: usize = 1000;
 
@@ -124,7 +125,7 @@ impl Query for SyncChats {
         let mut named = self.chats;
         let since = asked.filter(|since| memberships.knows(since, |chat| named.get(chat).copied()));
         let unknown_position = self.position.position().is_some() && since.is_none();
-        // What changes between two pages may be behind the cursor, and is then for the next time.
+        // A change made between two pages may concern a chat before the cursor, and is then left to the next sync.
         let position = begun.unwrap_or_else(|| memberships.position());
         if since.is_some() {
             for left in memberships.left {
@@ -159,7 +160,7 @@ impl Query for SyncChats {
 /// A chat that has changed.
 struct Wanted {
     chat: ChatId,
-    /// What the client has of it that can be added to.
+    /// The client's revision of it, if its state can be extended.
     since: Option<Revision>,
     is_new: bool,
     /// How many changes will be read.
@@ -176,7 +177,7 @@ impl Wanted {
     }
 }
 
-/// How many of the chats are read in the next step, so that the memory it takes is bounded.
+/// How many of the chats are read in the next step, so that memory use is bounded.
 fn step(wanted: &[Wanted]) -> usize {
     let mut changes = 0;
     let fits = |wanted: &&Wanted| {
@@ -190,13 +191,13 @@ fn weight(messages: &[MessageRecord]) -> usize {
     messages.iter().map(MessageRecord::weight).sum()
 }
 
-/// An answer while it grows.
+/// An answer under construction.
 struct Reading<'c> {
     cx: &'c Cx,
     user: UserId,
-    /// What the messages of one chat may take: as much as those of the whole answer.
+    /// The budget of one chat: the same as that of the whole answer.
     of_one: Budget,
-    /// What there is still room for, in bytes.
+    /// The space left, in bytes.
     left: usize,
     chats: Vec<ChatSync>,
 }
@@ -207,7 +208,7 @@ impl<'c> Reading<'c> {
         Self { cx, user, of_one, left: of_one.bytes, chats: Vec::new() }
     }
 
-    /// Answers with how many of the chats were told of; of one at least.
+    /// Returns how many of the chats were added to the answer; at least one.
     async fn read_all(&mut self, wanted: &[Wanted]) -> Result<usize> {
         let mut told = 0;
         while told < wanted.len() {
@@ -225,7 +226,7 @@ impl<'c> Reading<'c> {
         Ok(told)
     }
 
-    /// Answers with how many of the chats were told of: there is no room for the next one.
+    /// Returns how many of the chats were added to the answer: there is no room for the next one.
     async fn read(&mut self, wanted: &[Wanted]) -> Result<usize> {
         let mut changes = self.changes(wanted).await?;
         let ids: Vec<ChatId> = wanted.iter().map(|wanted| wanted.chat).collect();
@@ -233,15 +234,15 @@ impl<'c> Reading<'c> {
         let mut views: HashMap<ChatId, ChatView> =
             views.into_iter().map(|view| (view.chat.id, view)).collect();
         for (place, wanted) in wanted.iter().enumerate() {
-            // Removed a moment ago: the client learns of it when it asks again.
+            // The person was removed in the meantime: the client learns of it with its next sync.
             let Some(mut view) = views.remove(&wanted.chat) else { continue };
             let (messages, limited) = match changes.remove(&wanted.chat) {
                 Some(found) if !found.truncated => {
-                    // Not later than the messages, or the client would skip what came between.
+                    // Not later than the messages, or the client would skip the changes in between.
                     view.chat.revision = found.chat.revision;
                     (found.messages, false)
                 }
-                // Too heavy, and not too many: it may fit when nothing is told before it.
+                // Too heavy rather than too many: the changes may fit at the beginning of an answer.
                 Some(found)
                     if found.messages.len() < self.of_one.messages && (place > 0 || self.has_messages()) =>
                 {
@@ -267,7 +268,7 @@ impl<'c> Reading<'c> {
         self.left < self.of_one.bytes
     }
 
-    /// What has changed in those of the chats of which that can be sent.
+    /// Reads the changes of those of the chats whose changes can be sent.
     async fn changes(&self, wanted: &[Wanted]) -> Result<HashMap<ChatId, Changes>> {
         let since: Vec<(ChatId, Revision)> =
             wanted.iter().filter_map(|wanted| Some((wanted.chat, wanted.since?))).collect();
@@ -279,7 +280,7 @@ impl<'c> Reading<'c> {
         Ok(changes.into_iter().map(|found| (found.chat.id, found)).collect())
     }
 
-    /// The newest page of a chat, and whether there is more to it. `None` if it is no longer the person's.
+    /// Reads the newest page of a chat, and whether there are more messages. `None` if the person is no longer in it.
     async fn newest(&self, wanted: &Wanted) -> Result<Option<(Vec<MessageRecord>, bool)>> {
         let page = self.cx.store().history(wanted.chat, self.user, Anchor::Newest, self.of_one).await;
         let page = match page {
@@ -309,7 +310,7 @@ mod tests {
         scene.chat(Member, chat).await.revision
     }
 
-    /// What is new to the member who has all chats of the scene as they are, and these up to a revision.
+    /// What has changed for the member, who has the current revisions of all chats of the scene except the named ones.
     async fn synced(scene: &Scene, named: &[(ChatId, Revision)], limit: u32) -> Vec<ChatSync> {
         let mut chats = BTreeMap::new();
         for chat in [scene.group, scene.direct] {
@@ -319,7 +320,7 @@ mod tests {
         scene.ask(Member, SyncChats { chats, limit: Some(limit), ..SyncChats::default() }).await.chats
     }
 
-    /// A chat of the member with a text of this weight.
+    /// Makes a chat of the member with a text of this weight.
     async fn weighing(scene: &Scene, weight: usize) -> ChatId {
         let chat = scene.makes_group(Member, []).await;
         scene.says_in(chat, Member, &"x".repeat(weight - MessageRecord::BASE_WEIGHT)).await;
@@ -333,7 +334,8 @@ mod tests {
         Scene::with(Setup { limits, ..Setup::default() }).await
     }
 
-    /// All answers to one who asks as long as there is a cursor, with what was told so far or with the same again.
+    /// Reads all answers by following the cursors, either with the revisions extended by the answers so far, or
+    /// unchanged.
     async fn all_pages(scene: &Scene, mut sync: SyncChats, adds: bool) -> Vec<Synced> {
         let mut pages = Vec::new();
         loop {
@@ -350,7 +352,7 @@ mod tests {
         }
     }
 
-    /// The chats of the scene as they are, which are not told of then, and these up to their first change.
+    /// The current revisions of the chats of the scene, which are then left out, and revision 1 of the given chats.
     async fn known(scene: &Scene, chats: &[ChatId]) -> BTreeMap<ChatId, Revision> {
         let mut known = BTreeMap::new();
         for chat in [scene.group, scene.direct] {
@@ -439,14 +441,14 @@ mod tests {
         for _ in 0..2 {
             scene.says_in(chat, Member, "hello").await;
         }
-        // Three messages, the first of which says that the group was made.
+        // Three messages; the first one announces the group.
         for (limit, places, limited) in [(4, 1..=3, false), (3, 1..=3, false), (2, 2..=3, true)] {
             let chats = synced(&scene, &[], limit).await;
             let seqs: Vec<_> = chats[0].messages.iter().map(|message| message.seq.get()).collect();
             assert_eq!((seqs, chats[0].limited), (places.collect(), limited), "{limit}");
             assert_eq!(chats[0].chat, scene.chat(Member, chat).await);
         }
-        // And one without a message is whole.
+        // A chat without a message is complete, too.
         let opened = crate::commands::OpenDirectChat { user_id: scene.id(Stranger) };
         let direct = scene.must(Member, opened).await.value;
         let chats = synced(&scene, &[(chat, Revision::new(3))], 2).await;
@@ -459,7 +461,7 @@ mod tests {
         let (chat, new) = (scene.makes_group(Member, []).await, scene.makes_group(Member, []).await);
         for (known, limited) in [(2, true), (1_000_000, true), (0, false)] {
             let chats = synced(&scene, &[(chat, Revision::new(known))], 200).await;
-            // Though the page is all there is, as it is of the chat that the client did not name.
+            // The page is the whole history, as it is for the chat that the client did not name.
             let seen: Vec<_> = chats.iter().map(|synced| (synced.chat.id, synced.limited)).collect();
             assert_eq!(seen, [(chat, limited), (new, false)], "{known}");
             assert!(chats.iter().all(|synced| synced.messages.len() == 1), "{known}");
@@ -488,7 +490,7 @@ mod tests {
         }
     }
 
-    /// What the member has not, who has everything up to a position and names these chats.
+    /// What has changed for the member, who has everything up to a position and names these chats.
     async fn since_then(scene: &Scene, position: &Option<Position>, named: &[(ChatId, Revision)]) -> Synced {
         let chats = named.iter().copied().collect();
         scene
@@ -521,13 +523,13 @@ mod tests {
             scene.says(Owner, "hello").await;
         }
         let new = scene.makes_group(Owner, [Member]).await;
-        // The one is named, and of the other the client has nothing; or it forgets what it has of both.
+        // One chat is named and the client has nothing of the other; or the client discards what it has of both.
         let changed = since_then(&scene, &first.position, &[(scene.group, known)]).await;
         assert_eq!(told(&changed), [(scene.group, 2, false), (new, 1, false)]);
         let changed = since_then(&scene, &first.position, &[]).await;
         assert_eq!(told(&changed), [(scene.group, 3, true), (new, 1, false)]);
         assert_eq!(told(&since_then(&scene, &changed.position, &[]).await), []);
-        // What is named is compared, whatever the position says.
+        // A named chat is compared, whatever the position says.
         let behind = since_then(&scene, &changed.position, &[(scene.group, known)]).await;
         assert_eq!(told(&behind), [(scene.group, 2, false)]);
 
@@ -549,7 +551,7 @@ mod tests {
                 (synced.unknown_position, synced.chats.len()),
                 if is_known { (false, 0) } else { (true, 2) }
             );
-            // Nor is one of use to a client that has been told more than there is.
+            // A position is of no use either to a client that names a revision later than the current one.
             let synced = since_then(&scene, &position, &[(scene.group, Revision::new(1_000_000))]).await;
             assert!(synced.unknown_position);
         }
@@ -565,7 +567,7 @@ mod tests {
         let sync = SyncChats { limit: Some(4), position: Since::Nowhere, ..since([]) };
         let first = scene.ask(Member, sync.clone()).await;
         assert!(first.position.is_none());
-        // Behind the cursor: it is told of the next time.
+        // Before the cursor: left to the next sync.
         let passed = first.chats[1].chat.id;
         scene.says_in(passed, Member, "meanwhile").await;
         let next = SyncChats { cursor: first.next_cursor, ..sync };
@@ -602,7 +604,7 @@ mod tests {
         let send =
             SendMessage { chat_id: scene.group, body: "and more".into(), client_id: None, reply_to: None };
         let sync = since([(scene.group, known), (scene.direct, Revision::ZERO)]);
-        // After the changes were read, and before the chat is.
+        // After the changes were read, and before the chat is read.
         scene.store.meanwhile("chat_views", async move {
             messenger.execute(&owner, send).await.unwrap();
         });
@@ -622,7 +624,7 @@ mod tests {
         let answer = scene.ask(Member, since([])).await;
         let chats: Vec<_> = answer.chats.iter().map(|synced| synced.chat.id).collect();
         assert_eq!(chats, [scene.direct]);
-        // The client learns of it when it asks again.
+        // The client learns of it with its next sync.
         let answer = scene.ask(Member, since([(scene.group, Revision::new(1))])).await;
         assert_eq!(answer.removed, [scene.group]);
     }
@@ -632,7 +634,7 @@ mod tests {
         for method in ["memberships", "changes", "chat_views", "history"] {
             let scene = Scene::new().await;
             scene.store.fail(method, StoreErrorKind::Unavailable, 1);
-            // One is named and the other is not.
+            // One chat is named and the other is not.
             let answer = scene.query(Member, since([(scene.group, Revision::new(1))])).await;
             assert_eq!(code(&answer), "unavailable", "{method}");
         }
@@ -645,12 +647,12 @@ mod tests {
         for weight in [4000, 6000, 4000, 6001, 20_000, 300, 9700] {
             chats.push(weighing(&scene, weight).await);
         }
-        // As many bytes in two messages, so that they don't have to come.
+        // The same number of bytes in two messages, which need not be included as a single message must.
         let double = weighing(&scene, 6000).await;
         scene.says_in(double, Member, &"x".repeat(6000)).await;
         chats.push(double);
-        // What has changed, and the newest pages of chats that are new to the client: with the message that the group
-        // was made, which weighs some 330 bytes.
+        // The changes, and the newest pages of chats that are new to the client: including the message that announces
+        // the group, which weighs some 330 bytes.
         for (named, pages) in [(true, &[2, 1, 1, 1, 2, 1][..]), (false, &[1, 1, 1, 1, 1, 1, 1, 1])] {
             let known = known(&scene, if named { &chats } else { &[] }).await;
             let sync = SyncChats { chats: known, limit: Some(4), ..SyncChats::default() };
@@ -659,7 +661,8 @@ mod tests {
             assert_eq!(told, pages, "{named}");
             let synced: Vec<ChatSync> = answers.into_iter().flat_map(|answer| answer.chats).collect();
             assert_eq!(synced.iter().map(|synced| synced.chat.id).collect::<Vec<_>>(), chats);
-            // A single message comes however heavy it is, and of a chat that has more than an answer the newest ones.
+            // A single message is included whatever it weighs; of a chat that has more than fits into an answer, the
+            // newest ones.
             let limited: Vec<bool> = synced.iter().map(|synced| synced.limited).collect();
             assert_eq!(limited, [false, false, false, false, !named, false, !named, true], "{named}");
             assert!(synced.iter().all(|synced| synced.messages.last().unwrap().body.is_some()));
@@ -738,7 +741,7 @@ mod tests {
         let answer = scene.ask(Member, sync).await;
         assert_eq!(answer.chats.len(), 1);
         let after = [read("changes"), read("chat_views"), read("history")];
-        // One step finds that there is no room for the second chat, and the next one that this is still so.
+        // One step finds that there is no room for the second chat; the next step finds the same again.
         assert_eq!([after[0] - before[0], after[1] - before[1], after[2] - before[2]], [2, 2, 0]);
     }
 

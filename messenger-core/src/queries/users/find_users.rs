@@ -10,13 +10,14 @@ use crate::{
     queries::{page_size, place},
 };
 
-/// How often the store is looked into for one page at most.
+/// The maximum number of reads of the store for one page.
 const LOOKS: usize = 8;
 
-/// People whose username or display name begins with a text, by the first of the names that does.
+/// Finds people whose username or display name begins with a text; each is listed at the first of their names that
+/// matches.
 ///
-/// A page may have fewer entries than were asked for, or none, although others follow: where very many in a row stood
-/// on an earlier page by their other name.
+/// A page may have fewer entries than were asked for, or none, although there are more pages: this happens where very
+/// many consecutive people were already on an earlier page by their other name.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -33,11 +34,11 @@ const LOOKS: usize = 8;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FindUsers {
-    /// What the name begins with, without regard to case.
+    /// The prefix of the name, case-insensitive.
     pub query: String,
-    /// Entries on a page.
+    /// Maximum number of entries on a page.
     pub limit: Option<u32>,
-    /// The `nextCursor` of the page before.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<Cursor>,
 }
 
@@ -64,7 +65,7 @@ impl Query for FindUsers {
     }
 }
 
-/// Whether the place is one of those whose names begin with this.
+/// Whether the place is among the names with this prefix.
 fn is_among(place: &NamePlace, prefix: &str) -> bool {
     place.name.starts_with(prefix) && !place.name.contains('\0') && !place.username.as_str().contains('\0')
 }
@@ -88,7 +89,7 @@ async fn page(cx: &Cx, prefix: &str, mut after: Option<NamePlace>, limit: usize)
     Ok(Page { items, next_cursor: after.as_ref().map(Cursor::of) })
 }
 
-/// Whether the account was not found by its other name before.
+/// Whether the account was not already found by its other name.
 fn is_first(found: &FoundUser, prefix: &str, by_both_names: bool) -> StoreResult<bool> {
     let username = found.user.username.as_str();
     if !by_both_names {
@@ -132,7 +133,7 @@ mod tests {
             ("öttö the", &["stranger"]),
             ("great", &[]),
             ("stranger", &["stranger"]),
-            // Erased.
+            // An erased account.
             ("erased", &[]),
             ("deleted", &[]),
         ] {
@@ -196,7 +197,7 @@ mod tests {
         {
             assert_eq!(is_first(&by(name), "me", by_both_names).unwrap(), first, "{name} {by_both_names}");
         }
-        // Sealed, and not opened.
+        // A sealed name that was not opened.
         let user = UserRecord { display_name: Content(vec![0xff]), ..user };
         assert!(is_first(&FoundUser { name: "member".into(), user }, "me", true).is_err());
     }

@@ -8,7 +8,7 @@ use crate::{
     operation::Query,
 };
 
-/// One's own account.
+/// Reads the caller's account.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

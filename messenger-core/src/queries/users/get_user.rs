@@ -8,7 +8,7 @@ use crate::{
     operation::Query,
 };
 
-/// Anybody's account, as everybody may see it. An erased one is still there, without a name.
+/// Reads the public part of any account. An erased account can still be read, without its name.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -25,7 +25,7 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetUser {
-    /// Whose.
+    /// The account.
     pub user_id: UserId,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     testkit::{FreshBus, cut_short},
 };
 
-/// For an answer, and for something to be heard.
+/// How long to wait for an answer or a message.
 const SOON: Duration = Duration::from_secs(30);
 
 pub async fn subscriber_hears_the_others_and_not_itself(fresh: &dyn FreshBus) {
@@ -29,7 +29,7 @@ pub async fn subscriber_hears_the_others_and_not_itself(fresh: &dyn FreshBus) {
             assert_eq!(nodes[other].hear(3).await, own, "by node {other} of node {n}");
         }
     }
-    // What a node has published itself would stand before this.
+    // A message published by the node itself would arrive before this one.
     let last = added(&context, chat);
     nodes[0].publish(std::slice::from_ref(&last)).await;
     assert_eq!(nodes[2].hear(1).await, std::slice::from_ref(&last));
@@ -169,7 +169,7 @@ pub async fn topics_outlast_a_subscription(fresh: &dyn FreshBus) {
     let former = Node::join(fresh, 1, &[Topic::Chat(chat), Topic::Chat(other)]).await;
     former.bus.unsubscribe(former.id, &[Topic::Chat(other)]).await.unwrap();
     let speaker = Node::join(fresh, 2, &[]).await;
-    // Between the two, too.
+    // Also subscribes between the two joins.
     former.bus.subscribe(former.id, &[Topic::Nodes]).await.unwrap();
     let mut again = Node::join(fresh, 1, &[]).await;
     for topic in [Topic::Chat(chat), Topic::Nodes] {
@@ -231,7 +231,8 @@ pub async fn loss_is_followed_by_a_gap(fresh: &dyn FreshBus) {
         }
         fresh.heal(hearer.id).await;
         hearer.has_gap = false;
-        // What is published until the node is reached again may be lost, too, and what was meanwhile may be heard.
+        // What is published until the node is reached again may be lost, too; messages published in the meantime may
+        // arrive.
         let reached = async {
             loop {
                 let message = added(&context, chat);
@@ -292,7 +293,7 @@ pub async fn ended_subscription_says_so_and_can_be_joined_again(fresh: &dyn Fres
     assert_eq!(again.hear(1).await, [message], "of the topics that it had");
 }
 
-/// One node's end of the bus.
+/// A node's bus and subscription.
 struct Node {
     id: NodeId,
     bus: Arc<dyn Bus>,
@@ -302,7 +303,7 @@ struct Node {
 }
 
 impl Node {
-    /// A node whose subscription is about to begin.
+    /// A node whose subscription has yet to deliver its first event.
     async fn begin(fresh: &dyn FreshBus, id: u64, topics: &[Topic]) -> Self {
         let (id, bus) = (NodeId(id), fresh.bus());
         let subscription = bus.join(id).await.unwrap();
@@ -312,7 +313,7 @@ impl Node {
         Self { id, bus, subscription, last: None, has_gap: false }
     }
 
-    /// A node that has heard how its subscription begins.
+    /// A node that has received the first event of its subscription.
     async fn join(fresh: &dyn FreshBus, id: u64, topics: &[Topic]) -> Self {
         let mut node = Self::begin(fresh, id, topics).await;
         node.until(|event| *event == BusEvent::Gap).await;
@@ -323,7 +324,7 @@ impl Node {
         self.bus.publish(self.id, messages).await.unwrap();
     }
 
-    /// A bus may take its time to find a way again.
+    /// Publishes, retrying: a bus may take some time to reconnect.
     async fn publish_when_reached(&self, messages: &[BusMessage]) {
         let reached = async {
             while self.bus.publish(self.id, messages).await.is_err() {
@@ -337,7 +338,7 @@ impl Node {
         timeout(SOON, self.subscription.next()).await.expect("something is heard")
     }
 
-    /// What comes before, and up to, something.
+    /// The events up to and including a certain one.
     async fn until(&mut self, is_last: impl Fn(&BusEvent) -> bool) -> Vec<BusEvent> {
         let mut heard = vec![];
         loop {
@@ -358,7 +359,7 @@ impl Node {
         assert_eq!(self.next().await, None, "an end is an end");
     }
 
-    /// All that comes without a pause.
+    /// All events that come without a pause.
     async fn take_what_waits(&mut self) -> Vec<BusEvent> {
         let mut taken = vec![];
         while let Ok(event) = timeout(Duration::from_secs(1), self.subscription.next()).await {
@@ -367,7 +368,7 @@ impl Node {
         taken
     }
 
-    /// The next `count` messages. A bus may warn of gaps, and say a message of several topics more than once.
+    /// The next `count` messages. A bus may report gaps, and deliver a message of several topics more than once.
     async fn hear(&mut self, count: usize) -> Vec<BusMessage> {
         let mut heard = vec![];
         while heard.len() < count {

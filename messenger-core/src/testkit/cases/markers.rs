@@ -46,7 +46,7 @@ pub async fn move_markers_read_implies_delivered(world: &World) {
     let before = world.view(chat, ada).await.me;
     assert_eq!(before.read_seq, Seq::new(4), "marks of others stay");
 
-    // Several steps of one person in a batch follow each other.
+    // Several moves of one person in a batch are applied in order.
     let cleo = world.user("cleo").await;
     let group = world.group([ada, cleo]).await;
     for _ in 0..3 {
@@ -98,7 +98,7 @@ pub async fn move_markers_by_a_stranger_is_not_member(world: &World) {
     assert!(answers.into_iter().all(|answer| error_kind(answer) == StoreErrorKind::NotMember));
 }
 
-/// A direct chat with four texts of the first of the two.
+/// A direct chat with four texts of the first person.
 async fn direct_of_four(world: &World) -> (ChatId, [UserId; 2]) {
     let people = world.people(["ada", "bob"]).await;
     let chat = world.direct(people[0], people[1]).await;

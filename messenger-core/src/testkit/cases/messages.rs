@@ -60,7 +60,7 @@ pub async fn append_by_a_stranger_is_not_member(world: &World) {
         world.named(group, bob, "known", "b1"),
         world.text(group, world.id(), "nobody"),
         world.text(world.id(), ada, "nowhere"),
-        // A refused one is no repetition's original, and takes nobody's place.
+        // A refused message does not claim its client id, and takes no seq.
         world.named(other, cleo, "elsewhere", "c1"),
         world.text(other, cleo, "right after it"),
         world.text(group, ada, "second"),
@@ -182,7 +182,8 @@ pub async fn append_of_many_racers_leaves_no_gap_and_no_double(world: &World) {
     }
 }
 
-/// One message for each chat in a batch; every other one goes twice, as from a client that did not wait.
+/// Batches with one message for each chat; every other message is sent twice, as by a client that did not wait for the
+/// answer.
 fn batches(world: &World, sender: UserId, chats: [ChatId; 2], rounds: usize) -> Vec<Vec<NewMessage>> {
     let batch = |n: usize| {
         let order = if n.is_multiple_of(2) { [0, 1] } else { [1, 0] };
@@ -251,11 +252,11 @@ pub async fn history_beyond_the_budget_is_cut(world: &World) {
     }
 }
 
-/// Texts of every kind and of very different weights, by place.
+/// Messages of every kind and of very different weights, in the order of their seqs.
 async fn of_all_weights(world: &World, chat: ChatId, sender: UserId) -> Vec<MessageRecord> {
     for length in [1, 3000, 10, 2, 700, 40_000, 1, 1, 2500, 300, 9000, 1] {
         let mut text = world.text(chat, sender, "");
-        // Two bytes a character, and then what is no text at all.
+        // Characters of two bytes, and then bytes that are not valid UTF-8.
         text.body = match length {
             300 => Content::from(&*"ä".repeat(150)),
             _ => Content((0..length).map(|n| (n % 256) as u8).collect()),
@@ -268,7 +269,7 @@ async fn of_all_weights(world: &World, chat: ChatId, sender: UserId) -> Vec<Mess
     check_chat(&*world.store, chat, sender).await
 }
 
-/// Which of the messages, which are all there are, are on a page.
+/// Selects those of all the messages that are on a page.
 fn nearest(all: &[MessageRecord], anchor: Anchor, budget: Budget) -> Vec<MessageRecord> {
     let last = Seq::new(all.len() as u64);
     let Some((low, high)) = anchor.range(last, budget.messages) else { return vec![] };
@@ -559,7 +560,7 @@ pub async fn changes_beyond_the_budget_are_truncated(world: &World) {
     }
     known.sort_by_key(|(chat, _)| *chat);
     let total: usize = known.iter().flat_map(|(_, messages)| messages).map(MessageRecord::weight).sum();
-    // In the order of the ids, in whichever order they are asked for.
+    // In the order of the ids, whatever the order of the request.
     let since: Vec<_> = known.iter().rev().map(|(chat, _)| (*chat, Revision::new(1))).collect();
     for messages in [0, 1, 5, 100] {
         for bytes in [0, 500, 3000, 12_000, 50_000, 70_000, total - 1, total] {
@@ -619,7 +620,7 @@ fn of_another_request(answer: StoreResult<Appended>) -> MessageRecord {
     }
 }
 
-/// Of those who decided on the same revision one wins.
+/// Of several writers that decided on the same revision, exactly one succeeds.
 fn one_winner(answers: Vec<StoreResult<MessageRecord>>) -> MessageRecord {
     let (mut won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
@@ -627,7 +628,7 @@ fn one_winner(answers: Vec<StoreResult<MessageRecord>>) -> MessageRecord {
     won.remove(0).unwrap()
 }
 
-/// Read mark, delivered mark and the texts up to the read mark.
+/// The read mark, the delivered mark, and the number of texts up to the read mark.
 async fn marks(world: &World, chat: ChatId, user: UserId) -> (u64, u64, u64) {
     let me = world.view(chat, user).await.me;
     (me.read_seq.get(), me.delivered_seq.get(), me.read_texts)

@@ -175,11 +175,11 @@ pub async fn unknown_person_is_offline(fresh: &dyn FreshPresence) {
     assert_eq!(scene.presence.query(&[]).await.unwrap(), []);
 }
 
-/// A presence, with times in units.
+/// A presence under test, with times in units.
 struct Scene<'f> {
     fresh: &'f dyn FreshPresence,
     presence: Arc<dyn PresenceStore>,
-    /// Another node.
+    /// Presence as another node reaches it.
     sweeper: Arc<dyn PresenceStore>,
     context: Context,
 }

@@ -40,7 +40,7 @@ pub async fn create_session_ends_the_longest_unused_beyond_the_limit(world: &Wor
     for session in &sessions[..3] {
         assert_eq!(world.store.create_session(session.clone(), 4).await.unwrap(), []);
     }
-    // The oldest is used last of all.
+    // The oldest session is the most recently used.
     let now = world.tick();
     world.store.touch_session(first, now, now).await.unwrap();
     let ended = world.store.create_session(sessions[3].clone(), 3).await.unwrap();
@@ -152,7 +152,7 @@ pub async fn existing_sessions_skips_the_ended(world: &World) {
     assert_eq!(world.store.existing_sessions(&[]).await.unwrap(), []);
 }
 
-/// A new session as it is stored.
+/// The stored form of a new session.
 fn expected(session: &NewSession) -> SessionRecord {
     SessionRecord {
         id: session.id,

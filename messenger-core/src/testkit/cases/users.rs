@@ -97,7 +97,7 @@ pub async fn user_of_unknown_id_is_not_found(world: &World) {
 }
 
 pub async fn user_reads_back_what_was_stored(world: &World) {
-    // Sealed content is any bytes; keys may be as long as the port says.
+    // Sealed content is arbitrary bytes; keys may be as long as the port allows.
     let (mut user, session) = world.account("it-s_a.name");
     user.display_name = shown("🦀 O'Neill \"%_\" \u{10ffff} e\u{301}");
     user.email.content = Content((0..=255).collect());
@@ -125,7 +125,7 @@ pub async fn user_reads_back_what_was_stored(world: &World) {
 pub async fn users_skips_unknown_ids(world: &World) {
     let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
     world.erase(cleo).await;
-    // More than some engines take as parameters of one statement.
+    // More than some engines accept as parameters of one statement.
     let mut asked: Vec<UserId> = (0..3000).map(|_| world.id()).collect();
     asked.extend([ada, cleo, ada]);
     let mut found = world.store.users(&asked).await.unwrap();
@@ -193,7 +193,7 @@ pub async fn find_users_finds_by_username_alone_where_the_key_is_empty(world: &W
         assert_eq!(find(world, prefix, Some(&place("", "")), 10).await, ["ada"], "{prefix:?}");
     }
 
-    // A name that is found becomes one that is not.
+    // A name that can be found is replaced by one that can't.
     let plain = UpdateUser { display_name: Some(shown("Countess")), ..update(&world.record(user.id).await) };
     let plain = world.store.update_user(plain).await.unwrap();
     assert_eq!(find(world, "c", None, 10).await, ["ada"]);
@@ -205,7 +205,7 @@ pub async fn find_users_finds_by_username_alone_where_the_key_is_empty(world: &W
 }
 
 pub async fn find_users_pages_by_name(world: &World) {
-    // In the order of bytes, whatever the engine's collation thinks of punctuation.
+    // Ordered bytewise, however the engine's collation treats punctuation.
     let names = ["a-b", "a.b", "a0b", "a_b", "aab", "ab", "ab-"];
     for username in ["ab", "a_b", "a.b", "ab-", "aab", "a-b", "a0b"] {
         create_shown(world, username, "x").await;
@@ -225,7 +225,7 @@ pub async fn find_users_pages_by_name(world: &World) {
         assert_eq!(find(world, "a", Some(&beyond), 9).await, [""; 0], "from after the last");
     }
 
-    // Both names of all of them, and one in between.
+    // Both names of all of them, and one name in between.
     for n in 0..7 {
         create_shown(world, &format!("mo{n}"), &format!("Mo {}", n % 3)).await;
     }
@@ -487,7 +487,7 @@ pub async fn set_last_seen_passes_over_the_unknown_and_the_erased(world: &World)
     assert_eq!(world.record(bob).await.last_seen_at, Some(at));
 }
 
-/// A new account as it is stored.
+/// The stored form of a new account.
 pub(crate) fn expected(user: &NewUser) -> UserRecord {
     UserRecord {
         id: user.id,
@@ -504,7 +504,7 @@ pub(crate) fn expected(user: &NewUser) -> UserRecord {
     }
 }
 
-/// A change of this account that changes nothing yet.
+/// An update of this account that changes nothing yet.
 pub(crate) fn update(user: &UserRecord) -> UpdateUser {
     UpdateUser { id: user.id, expected: user.version, display_name: None, email: None, notify_email: None }
 }

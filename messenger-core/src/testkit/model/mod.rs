@@ -1,5 +1,5 @@
-//! Random histories: what a backend answers is compared with the in-memory store, and a replica that follows
-//! its changes with a fresh read.
+//! Random histories: compares a backend's answers with those of the in-memory store, and a replica that follows the
+//! changes with a fresh read.
 
 mod play;
 mod replica;
@@ -16,7 +16,7 @@ use self::{play::Play, replica::Replica, step::Step};
 use super::{FreshStore, World, run};
 use crate::memory::MemoryStore;
 
-/// Histories that are tried unless `PROPTEST_CASES` says another number.
+/// The number of histories, unless `PROPTEST_CASES` sets another one.
 const CASES: u32 = 64;
 
 /// Plays random histories to the store and to [`MemoryStore`], which must give the same answers and end in the
@@ -30,8 +30,8 @@ pub fn answers_are_those_of_the_memory_store<F: FreshStore, R: Future<Output = F
     });
 }
 
-/// Plays random histories to the store, while a replica now and then asks for what has changed: in the end it
-/// has what a fresh read gives.
+/// Plays random histories to the store, while a replica occasionally reads what has changed: at the end it must have
+/// what a fresh read returns.
 pub fn state_plus_changes_equals_a_fresh_read<F: FreshStore, R: Future<Output = F>>(fresh: impl Fn() -> R) {
     try_histories(async |steps| {
         let fresh = fresh().await;
@@ -45,7 +45,7 @@ fn try_histories(test: impl AsyncFn(Vec<Step>)) {
     let cases = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
     let config = ProptestConfig {
         cases,
-        // The shortest failing history is printed; there is no source file beside which to keep its seed.
+        // The shortest failing history is printed; there is no source file beside which its seed could be stored.
         failure_persistence: None,
         max_shrink_iters: 2000,
         ..ProptestConfig::default()

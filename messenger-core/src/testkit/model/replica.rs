@@ -5,7 +5,7 @@ use crate::{
     ports::{Budget, Changes, MessageRecord, Store},
 };
 
-/// What somebody knows who read each chat page by page of its changes.
+/// The state of a reader that follows each chat page by page of its changes.
 #[derive(Debug, Default)]
 pub(super) struct Replica {
     chats: HashMap<ChatId, Copy>,
@@ -13,16 +13,16 @@ pub(super) struct Replica {
 
 #[derive(Debug, Default)]
 struct Copy {
-    /// All changes up to here are in it.
+    /// All changes up to here have been read.
     revision: Revision,
     messages: BTreeMap<Seq, MessageRecord>,
 }
 
 impl Replica {
-    /// Reads one page of the changes of each chat; tells whether there are more.
+    /// Reads one page of the changes of each chat; returns whether there are more.
     pub(super) async fn sync(&mut self, store: &dyn Store, chats: &[ChatId], limit: usize) -> bool {
         let since: Vec<_> = chats.iter().map(|chat| (*chat, self.revision(*chat))).collect();
-        // Heavy enough for some, and too heavy for others.
+        // Large enough for some messages, and too small for others.
         let budget = Budget { messages: limit, bytes: 600 * limit };
         let pages = store.changes(&since, budget).await.unwrap();
         assert_eq!(pages.len(), chats.len(), "each chat is there once");
@@ -33,7 +33,7 @@ impl Replica {
         more
     }
 
-    /// The messages of a chat by place.
+    /// The messages of a chat in the order of their seqs.
     pub(super) fn messages(&self, chat: ChatId) -> Vec<MessageRecord> {
         self.chats.get(&chat).map(|copy| copy.messages.values().cloned().collect()).unwrap_or_default()
     }

@@ -4,10 +4,10 @@ use proptest::{
     prelude::{Just, Strategy, any, prop_oneof},
 };
 
-/// Picks one of those that there are by then; see [`Play`](super::play::Play).
+/// Picks one of the things that exist at that time; see [`Play`](super::play::Play).
 pub(super) type Pick = u8;
 
-/// One intent of a history. Small numbers, so that a failing history can be read.
+/// One intent of a history. Numbers are small, so that a failing history is readable.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Register {
@@ -82,7 +82,7 @@ pub(super) enum Step {
         place: Pick,
         limit: Pick,
     },
-    /// The replica asks for pages of so many changes.
+    /// The replica reads pages of this many changes.
     Sync {
         limit: Pick,
     },
@@ -129,7 +129,7 @@ pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
     vec(step(), 1..80).prop_map(|steps| beginning().into_iter().chain(steps).collect())
 }
 
-/// People and chats to begin with; a history from nothing would mostly be refusals.
+/// People and chats at the start; in a history from an empty store most intents would be refused.
 fn beginning() -> Vec<Step> {
     let people = (0..4).map(|n| Step::Register { name: n, address: n });
     let chats = [

@@ -1,4 +1,4 @@
-//! Releases that follow one another on a server, while nodes are at work.
+//! Rolls out consecutive releases on a server while nodes are running.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use super::*;
 use crate::postgres::{OpenErrorKind, PostgresBuilder, PostgresStore};
 
-/// A column more, which the functions write to.
+/// An additional column, which the functions write to.
 const ORIGIN: &str = "ALTER TABLE {schema}.messenger_messages ADD COLUMN origin text;
     CREATE TABLE {schema}.messenger_origins (name text NOT NULL PRIMARY KEY);";
 
-/// What a release after this one may be like.
+/// An example of the release after this one.
 fn next() -> &'static Migrations {
     let routines = MIGRATIONS.routines.unwrap();
     let sql = routines
@@ -59,7 +59,7 @@ async fn open(migrations: &'static Migrations, database: &Database) -> Arc<Postg
     Arc::new(release(migrations, database).open().await.unwrap())
 }
 
-/// As the first release has left a database: what was remembered then, and one text with tables and functions.
+/// A database as the first release has left it: with its records, and one text with tables and functions.
 async fn first_release() -> Database {
     let database = Database::empty(&server_url()).await;
     let schema = Schema::parse("messenger").unwrap();
@@ -84,7 +84,7 @@ async fn talkers(store: &Arc<PostgresStore>) -> (World, ChatId, [UserId; 2]) {
     (world, chat, people)
 }
 
-/// The same people, by way of another node.
+/// The same people, through another node.
 fn on(world: &World, store: Arc<PostgresStore>) -> World {
     let mut world = world.clone();
     world.store = store;
@@ -103,7 +103,7 @@ const WITHOUT_ORIGIN: &str = "SELECT count(*) FROM messenger.messenger_messages 
 fn the_texts_of_a_release_do_not_change() {
     assert!(hex(&MIGRATIONS.steps[0].checksum()).starts_with("7425a826"), "databases have stored it");
     let routines = MIGRATIONS.routines.unwrap();
-    // Whoever changes the text makes it a later release.
+    // A change of the text requires a higher release number.
     assert_eq!((routines.release, &hex(&routines.checksum())[..8]), (1, "bc20c6b2"));
 }
 
@@ -113,7 +113,7 @@ async fn a_database_of_the_first_release_moves_on() {
     let (world, chat, [ada, _]) = talkers(&open(&MIGRATIONS, &database).await).await;
     world.send(chat, ada, "hello").await;
     assert_eq!(number(&database, LATEST_ROUTINES).await, 1);
-    // Whoever opens it without the right to change anything finds nothing left to be done.
+    // Opening it without the right to change anything finds no pending migrations.
     release(&MIGRATIONS, &database).migrate(false).open().await.unwrap().close().await;
 
     world.store.close().await;
@@ -134,7 +134,7 @@ async fn nodes_go_on_while_the_next_release_is_rolled_out() {
     let new_load = Load::begin(&new, chat, &people);
     new_load.goes_on().await;
     old_load.goes_on().await;
-    // A node of before is started again, and leaves the functions as they are.
+    // A node of the previous release is started again, and leaves the functions as they are.
     let again = on(&old, open(&MIGRATIONS, &database).await);
     let again_load = Load::begin(&again, chat, &people);
     again_load.goes_on().await;
@@ -193,7 +193,7 @@ async fn a_migration_that_waits_for_a_table_holds_nobody_up() {
     execute(&mut reader, "BEGIN; SELECT FROM messenger.messenger_messages").await;
     let mut migration = tokio::spawn(release(next(), &database).open());
     let load = Load::begin(&world, chat, &people);
-    // It waits for the table, and everybody else behind it.
+    // The migration waits for the table, and everybody else waits behind it.
     wait_until_blocked(&database).await;
     load.goes_on().await;
     assert!(timeout(Duration::ZERO, &mut migration).await.is_err(), "the reader is still there");

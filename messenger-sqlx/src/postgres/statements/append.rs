@@ -3,7 +3,7 @@ use sqlx::SqlStr;
 
 use crate::postgres::sql::{Schema, statement};
 
-/// The statements about this.
+/// The statements for appending.
 #[derive(Debug)]
 pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) one: SqlStr,

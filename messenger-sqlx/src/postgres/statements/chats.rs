@@ -3,10 +3,10 @@ use sqlx::SqlStr;
 
 use crate::postgres::sql::{Schema, THIS_COMMIT, statement};
 
-/// The other one of a direct chat `c`, as seen by its member `p`; null in a group.
+/// The peer in a direct chat `c`, as seen by its member `p`; null in a group.
 const PEER: &str = "CASE c.pair_low WHEN p.user_id THEN c.pair_high ELSE c.pair_low END";
 
-/// The statements about this.
+/// The statements about chats.
 #[derive(Debug)]
 pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) by_pair: SqlStr,
@@ -92,9 +92,10 @@ impl Sql {
                 "UPDATE {schema}.messenger_members SET muted_until = $3
                 WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL"
             )),
-            // How often the person was added and how far the commits are, with each of their chats, also those that they
-            // left after a commit, or with nulls if there are none. What is not yet in the list is done by transactions
-            // that were under way, of which the snapshot knows the first, or by later ones. `OFFSET 0`: asked once.
+            // The person's count of memberships and the settled commit, with each of their chats, including those that
+            // they left after a commit, or with nulls if there are none. Changes not yet in the list belong to
+            // transactions that were running, the first of which the snapshot knows, or to later ones. `OFFSET 0`:
+            // evaluated once.
             memberships: statement(format!(
                 "SELECT u.memberships, k.history, k.settled, c.id, c.revision, {PEER}, c.commit_no,
                     p.left_at IS NOT NULL
@@ -124,14 +125,14 @@ impl Sql {
     }
 }
 
-/// One chat. `OFFSET 0` keeps the planner from joining in another way than by one look into an index for each: what it
-/// finds best by the statistics of a small table would stay in use while that grows.
+/// One chat. `OFFSET 0` keeps the planner from joining in any other way than by one index lookup for each: the best
+/// plan by the statistics of a small table would stay in use while the table grows.
 fn head(schema: &Schema, id: &str) -> String {
     format!("SELECT * FROM {schema}.messenger_chats AS h WHERE h.id = {id} OFFSET 0")
 }
 
-/// Those of the chats `a` that have the person `$1` as a member, as the person sees them, with so many bytes of the last
-/// message's body.
+/// Those of the chats `a` that the person `$1` is a member of, as the person sees them, with the given number of bytes
+/// of the last message's body.
 fn view(schema: &Schema, chats: &str, order: &str, preview: &str) -> String {
     let last_message = last_message("octet_length", "substr", preview);
     format!(
@@ -149,7 +150,7 @@ fn view(schema: &Schema, chats: &str, order: &str, preview: &str) -> String {
     )
 }
 
-/// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with all that is shown.
+/// `$2` and `$3` are the place to begin after. Only the chats of the page are joined with the data of the view.
 fn page(schema: &Schema) -> String {
     let chats = format!(
         "(

@@ -2,7 +2,7 @@ use sqlx::SqlStr;
 
 use crate::postgres::sql::{Schema, statement};
 
-/// The statements about this.
+/// The statements about marks.
 #[derive(Debug)]
 pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) move_all: SqlStr,

@@ -3,7 +3,7 @@ use sqlx::SqlStr;
 
 use crate::postgres::sql::{Schema, THIS_COMMIT, statement};
 
-/// The statements about this.
+/// The statements about messages.
 #[derive(Debug)]
 pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) by_id: SqlStr,
@@ -63,8 +63,8 @@ impl Sql {
     }
 }
 
-/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest to
-/// `$6` that weigh at most `$7` bytes together: of the others the server reads no more than the length.
+/// Messages `$3` to `$4`, but at most `$5`, those at the end; with nulls if there are none. Of these, the ones nearest
+/// to `$6` that weigh at most `$7` bytes together: of the others the server reads no more than the length.
 fn history(schema: &Schema) -> String {
     let weight = weight("octet_length(n.body)");
     format!(
@@ -85,9 +85,9 @@ fn history(schema: &Schema) -> String {
     )
 }
 
-/// `$1` and `$2` are chats and revisions. First the heads, then the messages whose last change is later: those that
-/// were written since and not changed, which lie among as many last ones as there were changes, and those that were
-/// changed. Of the first `$3` of each chat by revision come those that weigh at most `$4` bytes together, in the order of
+/// `$1` and `$2` are chats and revisions. First the heads, then the messages whose last change is later: the unchanged
+/// messages written since, which are among the last n messages if there were n changes, and the changed messages. Of
+/// the first `$3` of each chat by revision, it returns those that weigh at most `$4` bytes together, in the order of
 /// chats and revisions: of the others the server reads no more than the length.
 fn changes(schema: &Schema) -> String {
     let asked = "unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS a (chat, since, place)";

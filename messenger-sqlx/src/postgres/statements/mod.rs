@@ -1,4 +1,4 @@
-//! What the server is told, by what it is about.
+//! The SQL statements, by subject.
 
 mod append;
 mod chats;
@@ -13,11 +13,11 @@ use sqlx::SqlStr;
 
 use super::sql::{Schema, statement};
 
-/// After so many milliseconds the server ends a transaction whose node has gone without a word.
+/// The server ends a transaction that has been idle for this many milliseconds: its node is presumed lost.
 pub(in crate::postgres) const IDLE_IN_TRANSACTION: u32 = 60_000;
 
-/// Plans are the same for all values: by an index. What seems best while the tables are small or not yet analysed would
-/// stay in use while they grow.
+/// Makes plans the same for all values: by an index. A plan that seems best while the tables are small or not yet
+/// analysed would stay in use while they grow.
 pub(in crate::postgres) const PLANNER: [(&str, &str); 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -40,7 +40,7 @@ pub(in crate::postgres) struct Statements {
 }
 
 impl Statements {
-    /// `statement_timeout` is told with each transaction.
+    /// `statement_timeout` is set in each transaction.
     pub(in crate::postgres) fn new(schema: &Schema, statement_timeout: Option<Duration>) -> Self {
         let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
         if let Some(limit) = statement_timeout {
@@ -56,7 +56,7 @@ impl Statements {
         Self {
             begin: statement(begin),
             begin_planned: statement(begin_planned),
-            // False also on a server that only follows another one.
+            // Also false on a server that is a replica.
             writable: SqlStr::from_static("SELECT current_setting('transaction_read_only') = 'off'"),
             users: users::Sql::new(schema),
             sessions: sessions::Sql::new(schema),

@@ -3,7 +3,7 @@ use sqlx::SqlStr;
 
 use crate::postgres::sql::{Schema, statement};
 
-/// The statements about this.
+/// The statements about sessions.
 #[derive(Debug)]
 pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) insert: SqlStr,
@@ -49,7 +49,7 @@ impl Sql {
                 "DELETE FROM {schema}.messenger_sessions
                 WHERE user_id = $1 AND id IS DISTINCT FROM $2 RETURNING id"
             )),
-            // Those that somebody else is at work on are left to them, or to the next time.
+            // Sessions locked by others are left to them, or to the next run.
             remove_expired: statement(format!(
                 "DELETE FROM {schema}.messenger_sessions WHERE id = ANY (ARRAY (
                     SELECT id FROM {schema}.messenger_sessions WHERE expires_at < $1

@@ -3,10 +3,10 @@ use sqlx::SqlStr;
 
 use crate::postgres::sql::{Schema, statement};
 
-/// The username of an account that can be found, as it is indexed.
+/// The username of a live account, as it is indexed.
 const LIVE: &str = "(CASE WHEN f.display_folded IS NOT NULL THEN f.username END)";
 
-/// The statements about this.
+/// The statements about accounts.
 #[derive(Debug)]
 pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) create: SqlStr,
@@ -50,9 +50,9 @@ impl Sql {
             by_ids: of("u.id = ANY ($1)"),
             by_username: of("u.username = $1 AND u.erased_at IS NULL"),
             by_email: of("u.email_key = $1 AND u.erased_at IS NULL"),
-            // `$1` to `$2` is the range of the names; of those who have the name `$1`, the usernames after `$3`. Each index
-            // gives the first `$4` in order. A subquery with a limit is asked for one account at a time, whatever the
-            // planner thinks of how many there are.
+            // `$1` to `$2` is the range of the names; of those with the name `$1`, the usernames after `$3`. Each index
+            // returns the first `$4` in order. A subquery with a limit is evaluated for one account at a time, whatever
+            // number of rows the planner expects.
             find: statement(format!(
                 "WITH found AS MATERIALIZED (
                     (

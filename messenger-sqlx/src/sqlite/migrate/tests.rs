@@ -1,4 +1,4 @@
-//! Releases that follow one another on a file.
+//! Rolls out consecutive releases on a file.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,7 +21,7 @@ async fn open(migrations: &'static Migrations, path: &Path) -> Result<Arc<Sqlite
     builder.open().await.map(Arc::new)
 }
 
-/// As the first release has left a file.
+/// A file as the first release has left it.
 async fn first_release(path: &Path) {
     let text = format!(
         "CREATE TABLE messenger_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL,
@@ -48,7 +48,7 @@ async fn releases_follow_one_another_on_a_file_of_the_first_one() {
     let chat = world.direct(ada, bob).await;
     world.send(chat, ada, "before").await;
 
-    // Two processes of two releases, and one of the earlier that is started again.
+    // Two processes of two releases, and one of the earlier release that is started again.
     let next = open(next(Phase::Expand), &path).await.unwrap();
     let again = open(&MIGRATIONS, &path).await.unwrap();
     for store in [old, next, again] {

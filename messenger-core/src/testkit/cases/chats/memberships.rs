@@ -65,7 +65,7 @@ pub async fn memberships_count_is_no_later_than_the_list(world: &World) {
             store.create_group(group).await.unwrap();
         }
     };
-    // Who compares the counts later must not think that a chat missing here was there.
+    // Otherwise, comparing the counts later would not reveal that a chat is missing here.
     while_racing(pace, [writer], async || {
         let memberships = world.store.memberships(ada, None).await.unwrap();
         assert!(memberships.count <= memberships.chats.len() as u64);
@@ -86,7 +86,8 @@ pub async fn memberships_number_commits_or_tell_nothing_of_them(world: &World) {
     assert_eq!(world.store.memberships(ada, None).await.unwrap().history, list.history);
 }
 
-/// Of a store that does not, `memberships_number_commits_or_tell_nothing_of_them` says all there is to say.
+/// Whether the store numbers its commits. For one that does not, `memberships_number_commits_or_tell_nothing_of_them`
+/// covers everything.
 async fn numbers_commits(world: &World) -> bool {
     let user = world.user("nobody").await;
     world.store.memberships(user, None).await.unwrap().history.is_some()
@@ -161,7 +162,8 @@ pub async fn memberships_tell_of_chats_that_were_left(world: &World) {
     assert_eq!(world.store.memberships(ada, None).await.unwrap().left, [], "only if that is asked");
     world.add(back, bob, &[ada]).await;
     assert_eq!(left_after(before).await, [left]);
-    // A later change of the chat is none of theirs, and the position of one who knows is later, too.
+    // A later change of the chat does not concern former members, and the position of a client that knows of the
+    // leaving is later, too.
     let known = commits(world, ada).await[&back];
     world.send(left, bob, "without her").await;
     assert_eq!(left_after(known).await, []);

@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub async fn roster_lists_members_in_the_order_of_joining(world: &World) {
-    // The order of the ids is another one than that of joining.
+    // The order of the ids differs from that of joining.
     let [a, b, c, d, e, f] = world.people(["a1", "b1", "c1", "d1", "e1", "f1"]).await;
     let group = world.group([d, b, f]).await;
     world.add(group, d, &[e, a]).await;
@@ -112,7 +112,7 @@ pub async fn change_roster_conflicts_with_an_older_version(world: &World) {
     assert_eq!(world.store.roster(group).await.unwrap(), before);
     assert_eq!(check_chat(&*world.store, group, bob).await.len(), 2);
 
-    // Sends and marks don't disturb one who changes the roster.
+    // Sends and marks don't cause a conflict for a change of the roster.
     let change = world.change_by(group, ada).await;
     world.send(group, bob, "meanwhile").await;
     world.store.change_roster(change).await.expect("a message changes no roster");

@@ -57,7 +57,7 @@ pub async fn chat_views_cut_the_last_message(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let (direct, group) = (world.direct(ada, bob).await, world.group([ada, bob]).await);
     let mut text = world.text(direct, bob, "");
-    // Long, and no text at all.
+    // Long, and not valid UTF-8.
     text.body = Content((0..40_000).map(|n| (n % 256) as u8).collect());
     world.append(&text).await.unwrap();
     for preview in [0, 1, 1000, 39_999, 40_000, usize::MAX] {
@@ -106,7 +106,7 @@ pub async fn list_chats_has_the_newest_activity_first(world: &World) {
     world.remove(second, ada, &[cleo]).await;
     assert_eq!(list(world, cleo, None, 10).await, [others, third], "chats that one left are not listed");
 
-    // By the moment of the last message, not the latest moment of any.
+    // By the time of the last message, not the latest time of any message.
     let mut early = world.text(first, ada, "from a clock that is late");
     early.created_at = Timestamp::from_micros(1);
     world.append(&early).await.unwrap();
@@ -127,10 +127,10 @@ pub async fn list_chats_pages_without_gap_or_repetition(world: &World) {
     }
     let all = list(world, ada, None, 100).await;
     assert_eq!(all.iter().collect::<BTreeSet<_>>(), chats.iter().collect());
-    // Seven chats have the same moment, so pages end between such.
+    // Seven chats have the same time, so pages end between such chats.
     for limit in 1..=4 {
         let (mut found, mut after) = (vec![], None);
-        // One page more than are full, which is empty or not.
+        // One more page than there are full ones; it may be empty.
         for _ in 0..=chats.len() / limit {
             let page = world.store.list_chats(ada, after, limit, usize::MAX).await.unwrap();
             assert!(page.len() <= limit && page.is_sorted_by(|a, b| a.activity() > b.activity()));

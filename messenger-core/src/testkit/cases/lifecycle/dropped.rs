@@ -23,14 +23,14 @@ pub async fn dropped_future_leaves_nothing_half_done(world: &World) {
     erase_messages(world).await;
     move_markers(world).await;
     erase_user(world).await;
-    // Whatever the dropped futures had in their hands was given back.
+    // Whatever the dropped futures held has been released.
     let [ada, bob] = world.people(["ada-after", "bob-after"]).await;
     let chat = world.direct(ada, bob).await;
     world.send(chat, ada, "hello").await;
     assert_eq!(check_chat(&*world.store, chat, bob).await.len(), 1);
 }
 
-/// Tries with 0, 1, 2 … polls until the intent ends by itself, which the attempt tells.
+/// Attempts with 0, 1, 2 … polls until the intent completes, which the attempt returns.
 async fn with_more_polls(mut attempt: impl AsyncFnMut(usize) -> bool) {
     for polls in 0..100 {
         if attempt(polls).await {
@@ -43,7 +43,8 @@ async fn create_user(world: &World) {
     with_more_polls(async |polls| {
         let (user, session) = world.account(&format!("create-{polls}"));
         let ended = cut_short(world.store.create_user(user.clone(), session.clone()), polls).await;
-        // What was dropped may still be done a little later, so only what follows from what was seen is certain.
+        // A dropped intent may still complete a little later, so only the consequences of what was observed are
+        // certain.
         let account = world.store.user(user.id).await;
         let token = world.store.session_by_token(&session.token_hash).await;
         assert!(account.is_err() || token.is_ok(), "an account comes with its session");

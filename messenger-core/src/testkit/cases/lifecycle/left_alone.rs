@@ -23,7 +23,7 @@ use crate::{
 
 /// More than a store has connections.
 const CROWD: usize = 40;
-/// Less than a store may let somebody wait who is served in the end, and much more than it takes.
+/// Less than a store may let a caller wait who is served in the end, and much more than it normally takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn intents_left_alone_keep_nobody_waiting(world: &World) {
@@ -65,13 +65,13 @@ pub async fn intents_dropped_half_way_keep_nobody_waiting(world: &World) {
     }
 }
 
-/// What was answered, as it is shown.
+/// The answer, in printable form.
 type Answer = Result<String, StoreErrorKind>;
 type Begin = Box<dyn Fn(usize) -> BoxFuture<'static, Answer> + Send + Sync>;
 type Intent = (&'static str, Begin);
 type Alone = MaybeDone<BoxFuture<'static, Answer>>;
 
-/// Begins it often, polls each once, and does not come back when it is woken.
+/// Begins the intent many times, polls each future once, and does not poll it again when it is woken.
 fn begin_many(begin: &Begin) -> Vec<Alone> {
     let mut alone: Vec<_> = (0..CROWD).map(|n| maybe_done(begin(n))).collect();
     for one in &mut alone {
@@ -88,7 +88,7 @@ async fn finish(alone: Vec<Alone>) -> Vec<Answer> {
     timeout(PATIENCE, join_all(answers)).await.expect("those who come back are answered")
 }
 
-/// People and chats to ask about, and others who have nothing to do with them.
+/// People and chats for the intents, and others that are unrelated to them.
 struct Scene {
     world: World,
     people: [UserId; 3],
@@ -114,7 +114,7 @@ impl Scene {
         Arc::new(Self { world: world.clone(), people, chat, message, account, session, others })
     }
 
-    /// Reads and writes of people who are in no hurry, as long as they are served.
+    /// Reads and writes for the unrelated people, which may be slow but must be served.
     async fn others_are_served(&self, meanwhile: &str) {
         let (store, (chat, dan)) = (&self.world.store, self.others);
         let served = async {
@@ -170,7 +170,7 @@ impl Scene {
                 store.existing_sessions(&[scene.session.id]).await
             }),
             self.intent("memberships", async |scene, store, _| {
-                // How far the commits are is not of this one alone.
+                // The commits also depend on other intents.
                 store.memberships(scene.people[0], None).await.map(|found| (found.count, found.chats))
             }),
             self.intent("membership_counts", async |scene, store, _| {
@@ -205,8 +205,7 @@ impl Scene {
         ]
     }
 
-    /// Every method that writes, and the one that asks whether it could. Of many that get in each other's way, most
-    /// are refused.
+    /// Every method that writes, and `ping`. Most of many conflicting writes are refused.
     fn writes(self: &Arc<Self>) -> Vec<Intent> {
         let mut writes = self.writes_of_chats();
         writes.extend(self.writes_of_sessions());

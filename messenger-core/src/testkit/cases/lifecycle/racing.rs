@@ -47,7 +47,7 @@ pub async fn racing_writers_of_all_kinds_get_along(world: &World) {
     assert_eq!(world.view(chats[1], ada).await.chat.texts, 2 * sent as u64, "of those who never leave");
 }
 
-/// People and chats that all writers write to, each in an order of its own.
+/// People and chats that all writers write to, each writer in an order of its own.
 struct Scene {
     world: World,
     people: [UserId; 5],
@@ -84,7 +84,7 @@ impl Scene {
         }
     }
 
-    /// The last of the people comes and goes.
+    /// Adds and removes the last of the people.
     async fn change_rosters(self: Arc<Self>, n: usize) {
         let passer_by = self.people[4];
         for round in 0..ROUNDS {

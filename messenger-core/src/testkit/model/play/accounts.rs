@@ -29,7 +29,7 @@ impl Play {
             display_name: update
                 .name
                 .map(|name| StoredName::from(&DisplayName::trusted(format!("Name {name}")))),
-            // Of two reasons to refuse it no port says which is named.
+            // If there are two reasons to refuse, no port defines which one is reported.
             email: update.address.filter(|_| !update.stale).map(stored_address),
             notify_email: Some(update.notify),
         };
@@ -74,7 +74,7 @@ impl Play {
 
     pub(super) async fn touch(&self, session: Pick, used: Pick, expires: Pick) {
         let (now, session) = (self.world.tick(), self.session(session).1);
-        // Steps that no sum of ticks is equal to, so that no two sessions are used at the same moment.
+        // Steps that no sum of ticks equals, so that no two sessions are used at the same time.
         let used = now.before(Duration::from_micros(700_003) * used.into());
         let expires = now.after(Duration::from_millis(1_500) * expires.into());
         self.ask(async |store| store.touch_session(session, used, expires).await).await.unwrap();
@@ -86,13 +86,13 @@ impl Play {
         let _ = self.ask(async |store| store.end_session(user, session).await).await;
     }
 
-    /// All of them: which ones a limit spares is the store's choice.
+    /// Removes all of them: which ones a limit leaves out is the store's choice.
     pub(super) async fn remove_expired(&self) {
         let now = self.world.tick();
         self.ask(async |store| store.remove_expired_sessions(now, 10_000).await).await.unwrap();
     }
 
-    /// The account's version, or the one before.
+    /// The account's version, or the previous one.
     async fn version(&self, user: UserId, stale: bool) -> u64 {
         let version = self.world.store.user(user).await.map_or(1, |user| user.version);
         version - u64::from(stale)

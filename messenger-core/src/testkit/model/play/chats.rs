@@ -45,7 +45,8 @@ impl Play {
             RosterChange { chat, expected: 1, add: vec![], remove: vec![], roles: vec![], title, messages };
         let Ok(now) = self.world.store.roster(chat).await else { return change };
         change.expected = now.chat.roster_version - u64::from(roster.stale);
-        // Of two reasons to refuse it no port says which is named; and a direct chat keeps its two.
+        // If there are two reasons to refuse, no port defines which one is reported; and a direct chat keeps its two
+        // members.
         if roster.stale || now.chat.kind == ChatKind::Direct {
             change.title = None;
             return change;

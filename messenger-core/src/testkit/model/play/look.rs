@@ -5,15 +5,15 @@ use crate::{
     testkit::{check_chat, model::step::Pick},
 };
 
-/// More than any history has of anything.
+/// More than any history creates.
 const ALL: usize = 10_000;
 
 impl Play {
-    /// Reads here and there while the history goes on.
+    /// Reads some data while the history goes on.
     pub(super) async fn look(&self, who: Pick, chat: Pick, place: Pick, limit: Pick) {
         let (user, chat, limit) = (self.user(who), self.chat(chat), usize::from(limit % 8));
         let seq = Seq::new(place.into());
-        // Of a few messages, of one and of many.
+        // Budgets for a few messages, for one and for many.
         let budget = Budget { messages: limit, bytes: 300 * usize::from(place) };
         for anchor in [Anchor::Newest, Anchor::Before(seq), Anchor::After(seq), Anchor::Around(seq)] {
             let _ = self.ask(async |store| store.history(chat, user, anchor, budget).await).await;
@@ -37,7 +37,7 @@ impl Play {
         let _ = self.ask(async |store| store.user_by_login(LoginKey::Email(key.as_bytes())).await).await;
     }
 
-    /// Reads all there is.
+    /// Reads and compares everything.
     pub(in crate::testkit::model) async fn compare_everything(&self) {
         for user in &self.users {
             self.compare_user(*user).await;
@@ -87,7 +87,7 @@ impl Play {
         }
     }
 
-    /// The replica reads the rest and then has what everybody reads.
+    /// Lets the replica read the rest, and compares it with a fresh read.
     pub(in crate::testkit::model) async fn compare_replica(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         while replica.sync(&*self.world.store, &self.chats, 3).await {}
@@ -102,7 +102,7 @@ impl Play {
 
 async fn memberships(store: &dyn Store, user: UserId) -> StoreResult<(u64, Vec<ChatHead>)> {
     let Memberships { count, chats, .. } = store.memberships(user, None).await?;
-    // Commits are counted by each store for itself.
+    // Each store counts its own commits.
     let mut heads: Vec<ChatHead> = chats.into_iter().map(|chat| chat.head).collect();
     heads.sort_by_key(|head| head.chat);
     Ok((count, heads))

@@ -51,7 +51,7 @@ impl Play {
         let _ = self.ask(async |store| store.delete_message(delete).await).await;
     }
 
-    /// Those of the one who wrote this message.
+    /// Erases messages of the person who wrote this one.
     pub(super) async fn erase_messages(&self, message: Pick, limit: Pick) {
         let Some(MessageRecord { chat, sender, .. }) = self.text(message).await else { return };
         let at = self.world.tick();
@@ -71,7 +71,7 @@ impl Play {
     }
 
     async fn text(&self, pick: Pick) -> Option<MessageRecord> {
-        // The newest first, as people do.
+        // Prefers the newest messages, as people do.
         let back = usize::from(pick) % self.texts.len().max(1);
         let (chat, id) = self.texts.iter().rev().nth(back)?;
         self.world.store.message(*chat, *id).await.ok()
@@ -83,7 +83,8 @@ impl Play {
     }
 }
 
-/// The message's revision, or an older one. Nobody decides to change a tombstone, so there it is an older one.
+/// The message's revision, or an older one. The core never changes a tombstone, so for one it is always an older
+/// revision.
 fn expected(message: &MessageRecord, stale: bool) -> Revision {
     let older = stale || message.deleted_at.is_some();
     Revision::new(message.revision.get() - u64::from(older))

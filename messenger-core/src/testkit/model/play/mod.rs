@@ -15,10 +15,10 @@ use crate::{
     testkit::World,
 };
 
-/// A history being played to the world's store, and to a rival that must answer the same.
+/// A history that is played to the world's store, and to a reference store that must answer the same.
 ///
-/// Intents are made from what the world's store says, with ids and times of the world, so that both stores are
-/// asked exactly the same.
+/// Intents are built from what the world's store returns, with ids and times of the world, so that both stores receive
+/// exactly the same calls.
 pub(super) struct Play {
     world: World,
     rival: Option<Arc<dyn Store>>,
@@ -67,7 +67,7 @@ impl Play {
         }
     }
 
-    /// Gives the intent to both stores and compares the answers.
+    /// Runs the intent on both stores and compares the answers.
     async fn ask<T: PartialEq + fmt::Debug>(
         &self,
         intent: impl AsyncFn(&dyn Store) -> StoreResult<T>,
@@ -95,7 +95,7 @@ impl Play {
     }
 }
 
-/// Mostly one of those that there are.
+/// Mostly picks a known id, sometimes an unknown one.
 fn pick_or_unknown<K>(known: &[Id<K>], pick: Pick, world: &World) -> Id<K> {
     if known.is_empty() || pick == 39 { world.id() } else { known[usize::from(pick) % known.len()] }
 }
