@@ -294,7 +294,6 @@ mod tests {
         assert_eq!(doubling.batches(), [vec![1, 2], vec![3, 4], vec![5]]);
     }
 
-<<<<<<< HEAD
     #[tokio::test]
     async fn a_place_is_not_kept_from_others_by_who_is_not_polled() {
         let doubling = Doubling::start(LaneLimits { batch: 1, queue: 1, ..limits(1) }, 0);
@@ -313,10 +312,7 @@ mod tests {
         doubling.end().await;
     }
 
-    /// In how many turns the others are let send, of whom so many do in each, before the next batch is taken.
-=======
     /// The number of turns before the next batch is taken, when `sends` items are sent in each turn.
->>>>>>> words
     fn turns_given(answered: usize, sends: &[usize]) -> usize {
         let (sender, queue) = mpsc::channel(100);
         let mut letting = std::pin::pin!(let_others_send(&queue, answered));

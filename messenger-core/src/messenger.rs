@@ -51,14 +51,9 @@ impl Messenger {
         if !C::DETACHED {
             return operation::execute(cx, command).await;
         }
-<<<<<<< HEAD
-        // A caller who hangs up drops this future; what the command has stored is told to the others all the same.
+        // A caller who hangs up drops this future; what the command has stored is announced all the same.
         let begun = self.service.tasks.commands.spawn(operation::execute(cx, command));
         tasks::answer_of(begun.ok_or_else(Error::unavailable)?.await)
-=======
-        // A caller who hangs up drops this future; what the command has stored is announced all the same.
-        tasks::answer_of(self.service.tasks.commands.spawn(operation::execute(cx, command)).await)
->>>>>>> words
     }
 
     /// Begins a command, for a caller who may have many in progress. Resolves as soon as the caller's next command can

@@ -29,11 +29,7 @@ impl TaskGroup {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
     }
 
-<<<<<<< HEAD
-    /// Starts a task that takes no notice of the signal; none once the group has been ended.
-=======
-    /// Starts a task that ignores the stop signal.
->>>>>>> words
+    /// Starts a task that ignores the stop signal; `None` once the group has been ended.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -22,11 +22,7 @@ pub trait Connection: Send + 'static {
     /// Whether everything that was sent has been answered, and no transaction is open.
     fn is_at_rest(&self) -> bool;
 
-<<<<<<< HEAD
-    /// Asks the server for an answer. Whoever waits for it gives up after 2 s, and drops the connection.
-=======
-    /// Asks the server for a response, with a time limit of the connection's own.
->>>>>>> words
+    /// Asks the server for a response. The pool waits for it for 2 s at most, and then drops the connection.
     fn is_alive(&mut self) -> impl Future<Output = bool> + Send;
 
     /// Announces that the connection will be dropped next, and must then be closed.
