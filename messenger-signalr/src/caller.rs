@@ -9,7 +9,7 @@ use super::{
     protocol::Protocol,
 };
 
-/// A connection, to the hub that it is connected to.
+/// The hub's handle to a connection.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub(super) id: Arc<str>,
@@ -24,18 +24,18 @@ impl Caller {
         &self.id
     }
 
-    /// Where it is counted what waits for this client.
+    /// The account that counts what waits for this client.
     pub const fn account(&self) -> &Arc<Account> {
         &self.account
     }
 
-    /// How values for this client are encoded.
+    /// The encoding of values for this client.
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Calls a method of the client and waits for its result; for as long as the connection lives, so a caller with
-    /// less patience sets a limit of its own. The method that calls no longer holds up those behind it.
+    /// Calls a method of the client and waits for its result; without a time limit while the connection lives, so a
+    /// caller that needs one sets its own. The invocation that makes this call no longer blocks those behind it.
     ///
     /// # Errors
     /// As the variants of [`ClientResultError`] say.

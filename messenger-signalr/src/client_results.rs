@@ -1,4 +1,4 @@
-//! Client results: what the hub calls of a client.
+//! Client results: calls of a client's methods by the hub.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,30 +12,30 @@ use tokio::sync::oneshot;
 
 use super::protocol::{ArgumentError, EncodeError, Outcome, OwnedArgument, Payload, Protocol};
 
-/// Questions that may wait to be sent to one client.
+/// Maximum number of calls that wait to be sent to one client.
 const WAITING: usize = 64;
 
-/// Why a client has given no result.
+/// Why a client has returned no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientResultError {
-    /// The client says so, for example because it has no such method.
+    /// The client has refused, for example because it has no such method.
     #[error("the client answered with an error: {0}")]
     Refused(String),
     /// The connection has ended.
     #[error("the connection has ended")]
     Gone,
-    /// Too many questions wait for this client.
+    /// Too many calls wait for this client.
     #[error("too many questions wait for the client")]
     Busy,
-    /// The question can't be encoded.
+    /// The call can't be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The result is not of the type that was asked for.
+    /// The result is not of the requested type.
     #[error("the client's result does not fit")]
     Answer(#[from] ArgumentError),
 }
 
-/// The questions on their way from the hub to the session.
+/// The queue of calls from the hub to the session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientCalls(Arc<Queue>);
 
@@ -79,7 +79,7 @@ impl ClientCalls {
     }
 }
 
-/// The session's end: what was asked and not answered.
+/// The session's side: calls that were sent and not answered.
 #[derive(Debug)]
 pub(super) struct PendingCalls {
     calls: ClientCalls,
@@ -97,9 +97,9 @@ impl PendingCalls {
         self.calls.lock().waiting.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// The question as it goes to the client.
+    /// The encoded call for the client.
     pub(super) fn send(&mut self, ask: ClientCall, protocol: Protocol) -> Bytes {
-        // Those who no longer wait leave their place.
+        // Callers that no longer wait free their places.
         if self.open.len() >= WAITING {
             self.open.retain(|_, reply| !reply.is_closed());
         }
@@ -114,7 +114,7 @@ impl PendingCalls {
         self.open.contains_key(id)
     }
 
-    /// A completion for what this connection was asked; false if there was no such question.
+    /// Handles a completion of a call of this connection; false if there was no such call.
     pub(super) fn answer(&mut self, id: &str, outcome: Outcome<'_>) -> bool {
         let Some(reply) = self.open.remove(id) else { return false };
         let answer = match outcome {
@@ -122,7 +122,7 @@ impl PendingCalls {
             Outcome::Void => Ok(OwnedArgument::null()),
             Outcome::Error(error) => Err(ClientResultError::Refused(error.into_owned())),
         };
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = reply.send(answer);
         true
     }

@@ -1,4 +1,4 @@
-//! The connections of an endpoint, by the secret that clients have for each.
+//! The connections of an endpoint, by the secret that the clients have for each.
 
 use std::{
     collections::HashMap,
@@ -14,18 +14,18 @@ use tokio::{
 use super::{options::Transport, transports::Pipe};
 use messenger_socket::{Account, WebSocket};
 
-/// Connections that may wait for their transport at the same time.
+/// Maximum number of connections that wait for their transport at the same time.
 const WAITING: usize = 10_000;
-/// Posts to one connection at a time.
+/// Maximum number of concurrent posts to one connection.
 const POSTS: usize = 16;
 
-/// All connections that have been negotiated and are not over.
+/// All connections that were negotiated and have not ended.
 pub(super) struct Connections<U> {
     open: Mutex<HashMap<String, Arc<Entry<U>>>>,
     waiting: Arc<Semaphore>,
 }
 
-/// A connection, as its client's requests find it.
+/// The shared record of a connection, for the requests of its client.
 pub(super) struct Entry<U> {
     token: String,
     public_id: Arc<str>,
@@ -33,43 +33,43 @@ pub(super) struct Entry<U> {
     pub(super) account: Arc<Account>,
     place: Mutex<Place>,
     pipe: OnceLock<Arc<Pipe>>,
-    /// For bodies that are read, or wait until they are taken.
+    /// Permits for bodies that are being read, or wait to be processed.
     pub(super) posts: Semaphore,
     task: OnceLock<AbortHandle>,
 }
 
-/// What a connection runs over.
+/// The transport of a connection.
 enum Place {
-    /// Nothing yet.
+    /// None yet.
     Nowhere { start: oneshot::Sender<Start>, stateful: bool, _waiting: OwnedSemaphorePermit },
-    /// A WebSocket; with where others go to that take its place.
+    /// A WebSocket; with the sender for sockets that replace it.
     WebSocket(Option<mpsc::Sender<WebSocket>>),
-    /// Requests.
+    /// Requests of this transport.
     Requests(Transport),
-    /// Nothing any more.
+    /// The connection has ended.
     Over,
 }
 
-/// How a connection begins.
+/// The first transport of a connection.
 pub(super) enum Start {
     Socket(Box<WebSocket>, Option<mpsc::Receiver<WebSocket>>),
     Requests(Arc<Pipe>, Transport),
 }
 
-/// Where a socket goes that is being opened.
+/// Where to send a socket that is being opened.
 pub(super) enum ForSocket {
     First(oneshot::Sender<Start>, Option<mpsc::Receiver<WebSocket>>),
     Other(mpsc::Sender<WebSocket>),
 }
 
-/// Why a transport can't be had.
+/// Why a transport is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
     /// It is in use.
     Busy,
-    /// The connection has another.
+    /// The connection has another transport.
     Elsewhere,
-    /// The connection is over.
+    /// The connection has ended.
     Over,
 }
 
@@ -78,7 +78,7 @@ impl<U> Connections<U> {
         Self { open: Mutex::default(), waiting: Arc::new(Semaphore::new(WAITING)) }
     }
 
-    /// A new connection, which waits for its start; `None` if too many do.
+    /// Adds a connection, which waits for its transport; `None` if too many are waiting.
     pub(super) fn add(
         &self,
         user: U,
@@ -120,7 +120,7 @@ impl<U> Connections<U> {
 }
 
 impl<U> Entry<U> {
-    /// The secret.
+    /// The secret token.
     pub(super) fn token(&self) -> &str {
         &self.token
     }
@@ -134,7 +134,7 @@ impl<U> Entry<U> {
         let _ = self.task.set(task);
     }
 
-    /// The place for a WebSocket.
+    /// Claims the transport for a WebSocket.
     pub(super) fn claim_socket(&self) -> Result<ForSocket, Taken> {
         let mut place = lock(&self.place);
         match &*place {
@@ -153,14 +153,14 @@ impl<U> Entry<U> {
             (None, None)
         };
         *place = Place::WebSocket(sender);
-        // What was posted before is nobody's.
+        // Earlier posts are discarded.
         if let Some(pipe) = self.pipe.get() {
             pipe.close();
         }
         Ok(ForSocket::First(start, receiver))
     }
 
-    /// The place for requests of a transport. Whether this is the first of them.
+    /// Claims the transport for requests. Returns whether this is the first of them.
     pub(super) fn claim_requests(&self, transport: Transport, pipe: &Arc<Pipe>) -> Result<bool, Taken> {
         let mut place = lock(&self.place);
         match &*place {
@@ -170,13 +170,13 @@ impl<U> Entry<U> {
             Place::Nowhere { .. } => {}
         }
         if let Place::Nowhere { start, .. } = std::mem::replace(&mut *place, Place::Requests(transport)) {
-            // Its task may just have given up waiting; then the requests find the connection gone.
+            // The task may just have given up waiting; then the requests find that the connection has ended.
             let _ = start.send(Start::Requests(Arc::clone(pipe), transport));
         }
         Ok(true)
     }
 
-    /// What it runs over, if that has been decided.
+    /// The transport, if it has been decided.
     pub(super) fn transport(&self) -> Option<Transport> {
         match &*lock(&self.place) {
             Place::Nowhere { .. } | Place::Over => None,
@@ -185,7 +185,7 @@ impl<U> Entry<U> {
         }
     }
 
-    /// What the client posts may come before its transport is known.
+    /// Created early, because posts of the client may arrive before its transport is known.
     pub(super) fn pipe(&self, make: impl FnOnce() -> Pipe) -> &Arc<Pipe> {
         let pipe = self.pipe.get_or_init(|| Arc::new(make()));
         if matches!(&*lock(&self.place), Place::Over | Place::WebSocket(_)) {
@@ -194,7 +194,7 @@ impl<U> Entry<U> {
         pipe
     }
 
-    /// Lets go of all that waits for this connection.
+    /// Discards everything that waits for this connection.
     fn abandon(&self) {
         *lock(&self.place) = Place::Over;
         if let Some(pipe) = self.pipe.get() {
@@ -203,7 +203,7 @@ impl<U> Entry<U> {
     }
 }
 
-/// The right of a session to be found; given back when dropped.
+/// Keeps the connection of a session findable; removed on drop.
 pub(super) struct Registration<U> {
     pub(super) connections: Arc<Connections<U>>,
     pub(super) entry: Arc<Entry<U>>,
@@ -214,7 +214,7 @@ impl<U> Registration<U> {
         Arc::clone(&self.entry.public_id)
     }
 
-    /// Whether another socket may take the place of a lost one.
+    /// Whether another socket may replace a lost one.
     pub(super) fn is_stateful(&self) -> bool {
         matches!(&*lock(&self.entry.place), Place::WebSocket(Some(_)))
     }
@@ -239,7 +239,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// 128 random bits that can stand in a URL as they are.
+/// 128 random bits in a form that needs no escaping in a URL.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is no command, and its secrets must not be deterministic"
@@ -272,7 +272,7 @@ mod tests {
         assert!(connections.find(entry.token()).is_some());
         drop(registration);
         assert!(connections.find(entry.token()).is_none());
-        // Nor is there a place for who had found it before.
+        // A request that had found it before can't claim it either.
         assert!(matches!(entry.claim_socket(), Err(Taken::Over)));
     }
 
@@ -281,11 +281,11 @@ mod tests {
         let connections = connections();
         let mut waiting: Vec<_> = (0..WAITING).map_while(|_| connections.add((), account(), false)).collect();
         assert_eq!((waiting.len(), connections.add((), account(), false).is_some()), (WAITING, false));
-        // Those that have begun don't wait.
+        // Connections with a transport do not count as waiting.
         let (begun, _) = &waiting[0];
         assert!(begun.claim_socket().is_ok());
         assert!(connections.add((), account(), false).is_some());
-        // And those that are over neither.
+        // And neither do ended ones.
         let (over, _) = waiting.pop().unwrap();
         drop(Registration { connections: Arc::clone(&connections), entry: over });
         assert!(connections.add((), account(), false).is_some());

@@ -1,4 +1,4 @@
-//! The requests of clients: who may make them, and to which connection they belong.
+//! The requests of clients: authentication, and the lookup of their connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,14 +26,14 @@ use super::{
 };
 use messenger_socket::{Account, Reservation, Unsent, Upgrade};
 
-/// Bytes of one WebSocket message or one post, which may hold many hub messages.
+/// Maximum number of bytes of one WebSocket message or one post, which may contain many hub messages.
 const MOST_AT_ONCE: usize = 1024 * 1024;
-/// For the body of a post.
+/// The time limit for receiving the body of a post.
 const POST_WAIT: Duration = Duration::from_secs(30);
-/// A client whose token has just ended is told so by its connection, if that ends within this time.
+/// A client whose token has just been revoked learns it from its connection, if that ends within this time.
 const ENDING_WAIT: Duration = Duration::from_secs(7);
 
-/// Ends all connections when the endpoint goes.
+/// Ends all connections when it is dropped.
 struct Endpoint<H: Hub>(Arc<Shared<H>>);
 
 impl<H: Hub> Drop for Endpoint<H> {
@@ -42,7 +42,7 @@ impl<H: Hub> Drop for Endpoint<H> {
     }
 }
 
-/// A hub and what its clients ask of it: to be [nested](Router::nest) where the clients' URL of the hub points to.
+/// The routes of a hub, to be [nested](Router::nest) at the path of the clients' hub URL.
 ///
 /// When the router is dropped, all connections end.
 ///
@@ -54,15 +54,15 @@ impl<H: Hub> Drop for Endpoint<H> {
 /// # }
 /// ```
 ///
-/// The host sees to cross-origin requests (a CORS layer around it), and that no layer limits the time of these routes
-/// or compresses or gathers what they answer.
+/// The host handles cross-origin requests (with a CORS layer around it), and makes sure that no layer limits the time
+/// of these routes, or compresses or buffers their responses.
 pub fn router<S: Clone + Send + Sync + 'static>(hub: impl Hub, options: SignalROptions) -> Router<S> {
     let unsent = Unsent::new(options.unsent);
     router_counted_in(hub, options, unsent)
 }
 
-/// The same, where the bytes that wait for clients are counted together with those of other sockets of the host, and
-/// [`SignalROptions::unsent`] is not looked at.
+/// The same, but the bytes that wait for clients are counted together with those of other sockets of the host, and
+/// [`SignalROptions::unsent`] is ignored.
 pub fn router_counted_in<S: Clone + Send + Sync + 'static>(
     hub: impl Hub,
     options: SignalROptions,
@@ -89,8 +89,8 @@ pub fn router_counted_in<S: Clone + Send + Sync + 'static>(
         )
 }
 
-/// A request that was not done: what ASP.NET Core would say. It is also among the extensions of the response, for a
-/// layer that has another form for it.
+/// A refused request, with the response of ASP.NET Core. It is also among the extensions of the response, for a layer
+/// that gives it another form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// The status.
@@ -107,7 +107,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Why a request was not done: for its own sake, or because of who makes it.
+/// Why a request was refused: because of the request itself, or because of its user.
 enum Refusal {
     Refused(StatusCode, &'static str),
     Unauthorized(Box<Response>),
@@ -178,13 +178,13 @@ impl<H: Hub> Shared<H> {
         self.hub.authenticate(HubRequest { parts, token: token(parts), begins }).await
     }
 
-    /// The connection of this id, if it is this user's.
+    /// The connection with this id, if it belongs to this user.
     fn own(&self, id: Option<&str>, user: &H::User) -> Result<Arc<Entry<H::User>>, Refusal> {
         let entry = self.connections.find(id.ok_or(ID_REQUIRED)?).ok_or(UNKNOWN_ID)?;
         if entry.user == *user { Ok(entry) } else { Err(UNKNOWN_ID) }
     }
 
-    /// A connection that has been negotiated; its task waits for a transport.
+    /// Registers a negotiated connection; its task waits for a transport.
     fn begin(self: &Arc<Self>, user: H::User, stateful: bool) -> Option<Arc<Entry<H::User>>> {
         let account = self.unsent.account(&user);
         let (entry, started) = self.connections.add(user, account, stateful)?;
@@ -201,13 +201,13 @@ impl<H: Hub> Shared<H> {
                 Ok(Ok(Start::Requests(pipe, transport))) => {
                     session::run(shared, user, PipeLine::new(pipe, transport), registration).await;
                 }
-                // It was never begun.
+                // No transport was connected.
                 Ok(Err(_)) | Err(_) => {}
             }
         });
         entry.run_by(task.abort_handle());
         if self.connections.find(entry.token()).is_none() {
-            // It has ended already, or all connections have.
+            // The connection has already ended, or all connections have.
             task.abort();
         }
         Some(entry)
@@ -225,7 +225,7 @@ impl<H: Hub> Shared<H> {
         let place = entry.claim_socket().map_err(refusal_of)?;
         let account = Arc::clone(&entry.account);
         Ok(upgrade.answer(MOST_AT_ONCE, account, async move |socket| match place {
-            // Either is dropped, and the socket with it, if the connection has ended meanwhile.
+            // If the connection has ended in the meantime, the value is dropped, and the socket with it.
             ForSocket::First(start, others) => drop(start.send(Start::Socket(Box::new(socket), others))),
             ForSocket::Other(others) => drop(others.send(socket).await),
         }))
@@ -242,7 +242,7 @@ impl<H: Hub> Shared<H> {
             (header::CACHE_CONTROL, HeaderValue::from_static("no-cache,no-store")),
             (header::PRAGMA, HeaderValue::from_static("no-cache")),
             (header::CONTENT_ENCODING, HeaderValue::from_static("identity")),
-            // nginx would gather it otherwise.
+            // Otherwise nginx would buffer the stream.
             (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         ];
         Ok((headers, Body::from_stream(pipe.events())).into_response())
@@ -252,7 +252,7 @@ impl<H: Hub> Shared<H> {
         self.must_offer(Transport::LongPolling)?;
         let pipe = self.pipe(&entry);
         if entry.claim_requests(Transport::LongPolling, pipe).map_err(refusal_of)? {
-            // Clients throw the body of the first answer away.
+            // Clients discard the body of the first response.
             pipe.first_poll();
             return Ok(polled(StatusCode::OK, Body::empty()));
         }
@@ -267,8 +267,8 @@ impl<H: Hub> Shared<H> {
         }
     }
 
-    /// A poll whose token is good no longer. If that is why its connection is ending, the client is told so by the
-    /// connection: the official ones take a 401 for a fault of the transport, and don't connect again.
+    /// Answers a poll whose token is no longer valid. If the connection is ending for that reason, the client learns it
+    /// from the connection: the official clients treat a 401 as a transport failure, and don't reconnect.
     async fn last_polls(&self, id: Option<&str>, refusal: Response) -> Answer {
         let entry = id.and_then(|id| self.connections.find(id));
         let polls = entry.filter(|entry| entry.transport() == Some(Transport::LongPolling));
@@ -278,8 +278,8 @@ impl<H: Hub> Shared<H> {
         let pipe = self.pipe(&entry);
         match timeout(ENDING_WAIT, pipe.closed()).await {
             Ok(()) => {
-                // What others say is for those who are logged in. That it is over the client may know, and the answers
-                // to what it has called until then: one of them may be to the log-out itself.
+                // Other messages are only for logged-in clients. The client may still receive the end, and the answers
+                // to its earlier calls: one of them may be the answer to the log-out itself.
                 pipe.keep_answers_and_last();
                 Ok(self.answer_poll(pipe).await)
             }
@@ -295,12 +295,12 @@ impl<H: Hub> Shared<H> {
         if entry.transport() == Some(Transport::WebSockets) {
             return Err(ON_SOCKET);
         }
-        // Clients send one post after the other.
+        // Clients send their posts one after the other.
         let _at_once = entry.posts.try_acquire().map_err(|_| TOO_MANY_POSTS)?;
         if !entry.account.has_room() {
             return Err(TOO_MANY_POSTS);
         }
-        // Counted until the connection has taken it.
+        // Counted until the connection has processed it.
         let (bytes, _share) = read(body, &entry.account).await?;
         if !bytes.is_empty() {
             self.pipe(entry).post(bytes).await.map_err(|_| UNKNOWN_ID)?;

@@ -2,22 +2,22 @@ use std::borrow::Cow;
 
 use super::protocol::{ArgumentError, EncodeError};
 
-/// Why an invocation came to nothing.
+/// Why an invocation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// Something that the client is told: a `HubException`.
+    /// An error with a text for the client: a `HubException`.
     #[error("{0}")]
     Exception(Cow<'static, str>),
-    /// A fault whose details are nobody's business.
+    /// A fault whose details are not disclosed.
     #[error("an internal fault")]
     Internal,
-    /// The arguments don't fit; the text is shown where detailed errors are.
+    /// The arguments are invalid; the text is shown if detailed errors are enabled.
     #[error("{0}")]
     Arguments(Cow<'static, str>),
     /// The client may not do that.
     #[error("not allowed")]
     Unauthorized,
-    /// It can't be done at the moment. A client to which that happens when it connects is told to come again.
+    /// Not possible at the moment. A client that gets this when it connects is told to reconnect.
     #[error("not available at the moment")]
     Unavailable,
 }

@@ -1,4 +1,4 @@
-//! What client and server agree on before there is a transport (`docs/specs/TransportProtocols.md` of ASP.NET Core).
+//! The negotiation before there is a transport (`docs/specs/TransportProtocols.md` of ASP.NET Core).
 
 use serde::Serialize;
 
@@ -7,14 +7,14 @@ use super::{
     request::query_value,
 };
 
-/// The highest version of the negotiation.
+/// The highest supported version of the negotiation.
 const HIGHEST: i64 = 1;
 
-/// What a client wishes.
+/// What a client requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NegotiateRequest {
     version: i64,
-    /// Whether it is to be able to go on after a loss.
+    /// Whether it requests stateful reconnect.
     pub(super) stateful: bool,
 }
 
@@ -36,7 +36,7 @@ impl NegotiateRequest {
     }
 }
 
-/// The answer: what there is to choose from.
+/// The response: the available transports.
 pub(super) fn offer(
     asked: &NegotiateRequest,
     token: &str,
@@ -66,7 +66,7 @@ pub(super) fn offer(
     };
     let offer = Offer {
         negotiate_version: asked.version,
-        // Version 0 has one id for all, so it is the secret one.
+        // Version 0 has a single id, so it is the secret one.
         connection_id: if asked.version == 0 { token } else { public_id },
         connection_token: (asked.version > 0).then_some(token),
         available_transports: options.transports.iter().map(offered).collect(),
@@ -75,7 +75,7 @@ pub(super) fn offer(
     encode(&offer)
 }
 
-/// The answer to a wish that can't be met; clients show the text.
+/// The response to a request that can't be met; clients show the text.
 pub(super) fn error(error: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Failed<'a> {

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use messenger_socket::UnsentLimits;
 
-/// How a SignalR endpoint behaves: the options of ASP.NET Core under their names (`HubOptions`,
-/// `HttpConnectionDispatcherOptions`), with their defaults.
+/// How a SignalR endpoint behaves: the options of ASP.NET Core with their names (`HubOptions`,
+/// `HttpConnectionDispatcherOptions`) and defaults.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,14 +37,14 @@ pub struct SignalROptions {
     pub(super) unsent: UnsentLimits,
 }
 
-/// How bytes get from the client to the server and back.
+/// How bytes are carried between client and server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// A WebSocket (RFC 6455) for both directions.
     WebSockets,
-    /// An event stream for what the server says, a POST for each thing that the client says; text protocols only.
+    /// An event stream from the server, and a POST for each message from the client; text protocols only.
     ServerSentEvents,
-    /// Requests that are answered when there is something to say, a POST for each thing that the client says.
+    /// Requests that are answered when there is something to send, and a POST for each message from the client.
     LongPolling,
 }
 
@@ -79,33 +79,34 @@ impl SignalROptions {
         Self::default()
     }
 
-    /// How often the server says that it is there (15 s). Clients end a connection on which they have heard nothing
-    /// for their own server time-out, 30 s in all official ones: keep this at half of it.
+    /// How often the server sends a sign of life (15 s). Clients end a connection on which they have received nothing
+    /// for their own server timeout, 30 s in all official ones: keep this at half of it.
     #[must_use]
     pub const fn keep_alive_interval(mut self, interval: Duration) -> Self {
         self.keep_alive_interval = interval;
         self
     }
 
-    /// After how long without a sign of life a client is asked for one with a ping of the WebSocket (RFC 6455), which
-    /// its library answers by itself (20 s; at least 1 ms). If nothing at all comes for
-    /// [`client_timeout_interval`](Self::client_timeout_interval) after that, the client is gone.
+    /// After how long without a sign of life a client is sent a ping of the WebSocket (RFC 6455), which its library
+    /// answers automatically (20 s; at least 1 ms). If nothing at all arrives for
+    /// [`client_timeout_interval`](Self::client_timeout_interval) after that, the client counts as lost.
     ///
-    /// So also a client is missed that was lost before it sent its first ping, or that sends none. Those that send
-    /// pings every 15 s, as the official ones do, are not asked with the default. In ASP.NET Core this is
-    /// `WebSocketOptions.KeepAliveInterval` of 2 minutes, and no answer is waited for unless `KeepAliveTimeout` is set.
+    /// This also detects clients that were lost before they sent their first ping, or that send none. Clients that ping
+    /// every 15 s, as the official ones do, are not sent one with the default. In ASP.NET Core this is
+    /// `WebSocketOptions.KeepAliveInterval`, with a default of 2 minutes, and no answer is waited for unless
+    /// `KeepAliveTimeout` is set.
     #[must_use]
     pub const fn web_socket_keep_alive_interval(mut self, interval: Duration) -> Self {
         self.web_socket_keep_alive_interval = interval;
         self
     }
 
-    /// How long a client may say nothing (30 s): over a WebSocket once it has sent its first ping, over Server-Sent
-    /// Events from the beginning. It is at least twice the interval at which clients ping, 15 s in all official ones.
-    /// Not for long polling, where the next poll shows that the client lives.
+    /// How long a client may send nothing (30 s): over a WebSocket once it has sent its first ping, over Server-Sent
+    /// Events from the beginning. It should be at least twice the interval at which clients ping, 15 s in all official
+    /// ones. It does not apply to long polling, where the next poll shows that the client is alive.
     ///
     /// ASP.NET Core has no such limit before the first ping with Server-Sent Events either, and notices a lost client
-    /// only when the system gives up, after about 15 minutes.
+    /// only when the operating system gives up, after about 15 minutes.
     #[must_use]
     pub const fn client_timeout_interval(mut self, interval: Duration) -> Self {
         self.client_timeout_interval = interval;
@@ -119,30 +120,30 @@ impl SignalROptions {
         self
     }
 
-    /// Bytes that one hub message from a client may have, its end mark or length included (32 KiB); a longer one ends
-    /// the connection.
+    /// Maximum number of bytes of one hub message from a client, including its delimiter or length (32 KiB); a longer
+    /// one ends the connection.
     #[must_use]
     pub const fn maximum_receive_message_size(mut self, bytes: usize) -> Self {
         self.maximum_receive_message_size = bytes;
         self
     }
 
-    /// Whether clients are told what was wrong with a message that could not be read (no).
+    /// Whether clients are told details about a message that could not be read (no).
     #[must_use]
     pub const fn enable_detailed_errors(mut self, enabled: bool) -> Self {
         self.enable_detailed_errors = enabled;
         self
     }
 
-    /// Items of a client's stream that may wait for the method that takes them (10); while there are more, nothing
-    /// else of that connection is taken in.
+    /// How many items of a client's stream may wait for the method that reads them (10); while there are more, nothing
+    /// else of that connection is processed.
     #[must_use]
     pub const fn stream_buffer_capacity(mut self, items: usize) -> Self {
         self.stream_buffer_capacity = items;
         self
     }
 
-    /// Whether a client that asks for it may go on with its connection on a new WebSocket after its old one was lost
+    /// Whether a client that requests it may continue its connection on a new WebSocket after its old one was lost
     /// (no).
     #[must_use]
     pub const fn allow_stateful_reconnects(mut self, allowed: bool) -> Self {
@@ -150,82 +151,83 @@ impl SignalROptions {
         self
     }
 
-    /// Bytes that are kept for a client that has not confirmed them, with stateful reconnect (100,000); while there
-    /// are more, nothing else is written.
+    /// How many unconfirmed bytes are kept for a client, with stateful reconnect (100,000); while there are more,
+    /// nothing else is written.
     #[must_use]
     pub const fn stateful_reconnect_buffer_size(mut self, bytes: usize) -> Self {
         self.stateful_reconnect_buffer_size = bytes;
         self
     }
 
-    /// The transports that are offered, in this order (all).
+    /// The offered transports, in this order (all).
     #[must_use]
     pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
         self.transports = transports.into_iter().collect();
         self
     }
 
-    /// Bytes that may wait for a client that polls or reads an event stream (64 KiB).
+    /// Maximum number of bytes that wait for a client that polls or reads an event stream (64 KiB).
     #[must_use]
     pub const fn transport_max_buffer_size(mut self, bytes: usize) -> Self {
         self.transport_max_buffer_size = bytes;
         self
     }
 
-    /// Bytes from a client that may wait to be worked on (64 KiB); while there are more, it is not read.
+    /// Maximum number of bytes from a client that wait to be processed (64 KiB); while there are more, nothing is read
+    /// from it.
     #[must_use]
     pub const fn application_max_buffer_size(mut self, bytes: usize) -> Self {
         self.application_max_buffer_size = bytes;
         self
     }
 
-    /// How long a client may take to take in what is written (10 s).
+    /// How long a client may take to read what is written (10 s).
     #[must_use]
     pub const fn transport_send_timeout(mut self, timeout: Duration) -> Self {
         self.transport_send_timeout = timeout;
         self
     }
 
-    /// How long a client's half of the closing handshake of a WebSocket is waited for (5 s).
+    /// How long to wait for a client's half of the closing handshake of a WebSocket (5 s).
     #[must_use]
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self
     }
 
-    /// How long a poll is held while there is nothing to say (90 s).
+    /// How long a poll is held while there is nothing to send (90 s).
     #[must_use]
     pub const fn poll_timeout(mut self, timeout: Duration) -> Self {
         self.poll_timeout = timeout;
         self
     }
 
-    /// How long a connection lives without a transport (15 s): before its first, between two polls, and after it lost
-    /// its WebSocket with stateful reconnect.
+    /// How long a connection lives without a transport (15 s): before its first one, between two polls, and, with
+    /// stateful reconnect, after it lost its WebSocket.
     #[must_use]
     pub const fn disconnect_timeout(mut self, timeout: Duration) -> Self {
         self.disconnect_timeout = timeout;
         self
     }
 
-    /// The lowest version of the negotiation that is accepted (0).
+    /// The lowest accepted version of the negotiation (0).
     #[must_use]
     pub const fn minimum_protocol_version(mut self, version: u32) -> Self {
         self.minimum_protocol_version = version;
         self
     }
 
-    /// How much may wait to be written to clients, for all connections of this endpoint together.
+    /// Limits on what waits to be written to clients, for all connections of this endpoint together.
     #[must_use]
     pub const fn unsent(mut self, limits: UnsentLimits) -> Self {
         self.unsent = limits;
         self
     }
 
-    /// With times that can be added to now, and intervals that are some time.
+    /// Clamps the times so that they can be added to the current time, and the intervals so that they are not zero.
     pub(super) fn bounded(mut self) -> Self {
         const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        // What recurs must leave time for something else.
+        // Recurring work must leave time for everything else.
         const SHORTEST: Duration = Duration::from_millis(1);
         for time in [
             &mut self.keep_alive_interval,
@@ -259,7 +261,7 @@ impl Transport {
         }
     }
 
-    /// Whether it carries protocols that are not text.
+    /// Whether it carries binary protocols.
     pub(super) const fn is_binary(self) -> bool {
         !matches!(self, Self::ServerSentEvents)
     }

@@ -1,27 +1,27 @@
-//! Stateful reconnect: what has to be kept so that a new socket can go on where the last one was lost.
+//! Stateful reconnect: the messages to keep so that a new socket can continue where the last one was lost.
 //!
-//! Both sides number the messages of a connection, apart from those about the connection itself, in the order in
-//! which they are sent; the numbers are not written. `docs/specs/HubProtocol.md` of ASP.NET Core has the messages
-//! `Ack` and `Sequence`.
+//! Both sides number the messages of a connection, except those about the connection itself, in the order in which they
+//! are sent; the numbers are not transmitted. `docs/specs/HubProtocol.md` of ASP.NET Core describes the messages `Ack`
+//! and `Sequence`.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// The numbers of one connection, and what the client has not confirmed.
+/// The numbers of one connection, and the messages that the client has not confirmed.
 #[derive(Debug)]
 pub(super) struct Reliable {
     sent: u64,
     unconfirmed: VecDeque<Bytes>,
     bytes: usize,
     most: usize,
-    /// The number that the next message from the client has.
+    /// The number of the next message from the client.
     expected: u64,
     latest: u64,
     confirmed: u64,
 }
 
-/// The client goes on after what it has not sent: something is lost for good.
+/// The client continues after messages that it has not sent: some are lost permanently.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Lost;
 
@@ -35,14 +35,14 @@ impl Reliable {
         self.bytes > self.most
     }
 
-    /// A message that is being sent.
+    /// Numbers and keeps a message that is being sent.
     pub(super) fn send(&mut self, record: &Bytes) {
         self.sent += 1;
         self.bytes += record.len();
         self.unconfirmed.push_back(record.clone());
     }
 
-    /// The client has all up to this one. Whether that was news.
+    /// The client confirms all messages up to this one. Returns whether that was new.
     pub(super) fn confirm(&mut self, number: u64) -> bool {
         let first = self.first_unconfirmed();
         let count = number.saturating_add(1).saturating_sub(first).min(self.unconfirmed.len() as u64);
@@ -55,17 +55,17 @@ impl Reliable {
         count > 0
     }
 
-    /// The number with which a new socket begins, of the first that is sent again or of the next.
+    /// The first number on a new socket: that of the first message sent again, or of the next one.
     pub(super) fn first_unconfirmed(&self) -> u64 {
         self.sent - self.unconfirmed.len() as u64 + 1
     }
 
-    /// What is sent again on a new socket.
+    /// The messages to send again on a new socket.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = &Bytes> {
         self.unconfirmed.iter()
     }
 
-    /// A message from the client: whether it is a new one.
+    /// Numbers a message from the client: returns whether it is a new one.
     pub(super) fn receive(&mut self) -> bool {
         let number = self.expected;
         self.expected += 1;
@@ -76,9 +76,9 @@ impl Reliable {
         is_new
     }
 
-    /// The client says which number its next message has.
+    /// The client announces the number of its next message.
     pub(super) fn go_on_at(&mut self, number: u64) -> Result<(), Lost> {
-        // It may begin after what is being sent again just now, if that was confirmed meanwhile.
+        // It may begin after messages that are just being sent again, if they were confirmed in the meantime.
         if number > self.latest.saturating_add(1) {
             return Err(Lost);
         }
@@ -88,12 +88,12 @@ impl Reliable {
         Ok(())
     }
 
-    /// Whether the client is owed a confirmation.
+    /// Whether a confirmation is due to the client.
     pub(super) const fn owes(&self) -> bool {
         self.latest > self.confirmed
     }
 
-    /// The number that the client is told that it is confirmed.
+    /// The number to confirm to the client.
     pub(super) fn confirmation(&mut self) -> Option<u64> {
         self.owes().then(|| {
             self.confirmed = self.latest;
@@ -134,14 +134,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is lost and however often, the receiver takes each message once and in order.
+        /// Whatever is lost, and however often, the receiver accepts each message once and in order.
         #[test]
         fn each_message_is_taken_once(cuts in prop::collection::vec((0..20_usize, 0..20_usize, any::<bool>()), 1..20)) {
             let (mut sender, mut receiver) = (Reliable::new(usize::MAX), Reliable::new(usize::MAX));
             let mut taken = Vec::new();
             let mut said = 0_u32;
             for (sends, arrive, confirms) in cuts {
-                // A new socket: what was not confirmed comes first.
+                // On a new socket, unconfirmed messages come first.
                 receiver.go_on_at(sender.first_unconfirmed()).unwrap();
                 let mut line: Vec<Bytes> = sender.unconfirmed().cloned().collect();
                 for _ in 0..sends {
@@ -150,7 +150,7 @@ mod tests {
                     sender.send(&record);
                     line.push(record);
                 }
-                // Cut after so many.
+                // Cut after this many records.
                 for record in line.into_iter().take(arrive) {
                     if receiver.receive() {
                         taken.push(u32::from_be_bytes(record[..].try_into().unwrap()));
@@ -174,7 +174,7 @@ mod tests {
     fn what_comes_again_is_confirmed_again() {
         let mut receiver = Reliable::new(1);
         assert!(receiver.receive());
-        // Said into a line that was cut.
+        // Sent over a line that was cut.
         assert_eq!(receiver.confirmation(), Some(1));
         receiver.go_on_at(1).unwrap();
         assert!(!receiver.receive());

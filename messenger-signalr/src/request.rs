@@ -1,4 +1,4 @@
-//! What a request says in its query and head.
+//! Reads the query and head of a request.
 
 use http::{HeaderMap, header, request::Parts};
 
@@ -12,7 +12,7 @@ pub(crate) fn query(parts: &Parts) -> &str {
     parts.uri.query().unwrap_or_default()
 }
 
-/// Finds a value in a query, by a name in any case. Ids and tokens need no escapes, so what has some is neither.
+/// Finds a value in a query, by a name in any case. Ids and tokens need no escapes, so a value with escapes is neither.
 pub(crate) fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| {
         let (found, value) = pair.split_once('=')?;

@@ -15,7 +15,7 @@ use super::{
     protocol::{Outcome, OwnedArgument},
 };
 
-/// A client's stream. It ends when the client says so, with an error if something went wrong on its side or the
+/// A client's stream. It ends when the client ends it, and with an error if something failed on the client or the
 /// connection was lost.
 #[derive(Debug)]
 pub struct Upload {
@@ -23,7 +23,7 @@ pub struct Upload {
     ended: bool,
 }
 
-/// Streams from one client at once.
+/// Maximum number of concurrent streams from one client.
 const AT_ONCE: usize = 32;
 
 type Item = Option<Result<OwnedArgument, HubError>>;
@@ -50,7 +50,7 @@ impl Stream for Upload {
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     open: HashMap<String, mpsc::Sender<Item>>,
-    /// What its method has no room for yet; nothing else of the connection is looked at meanwhile.
+    /// The item that its method has no room for yet; nothing else of the connection is processed in the meantime.
     held: Option<(mpsc::Sender<Item>, Item)>,
 }
 
@@ -59,7 +59,7 @@ impl Uploads {
         self.open.get(id).is_some_and(|stream| !stream.is_closed())
     }
 
-    /// Whether so many more may be opened: they take places that other calls need.
+    /// Whether this many more may be opened: they use places that other calls need.
     pub(super) fn have_room(&self, more: usize) -> bool {
         more == 0 || self.open.values().filter(|stream| !stream.is_closed()).count() + more <= AT_ONCE
     }
@@ -71,14 +71,14 @@ impl Uploads {
         Upload { items, ended: false }
     }
 
-    /// An item; one for a stream that is not open is nobody's.
+    /// Passes on an item; one for a stream that is not open is dropped.
     pub(super) fn item(&mut self, id: &str, item: OwnedArgument) {
         if let Some(stream) = self.open.get(id).cloned() {
             self.give(stream, Some(Ok(item)));
         }
     }
 
-    /// The end of a stream; false if there is none of this name.
+    /// Ends a stream; false if there is none with this id.
     pub(super) fn complete(&mut self, id: &str, outcome: &Outcome<'_>) -> bool {
         let Some(stream) = self.open.remove(id) else { return false };
         let end = match outcome {
@@ -97,12 +97,12 @@ impl Uploads {
         }
     }
 
-    /// Whether something waits for room.
+    /// Whether an item waits for room.
     pub(super) const fn is_full(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Waits until it has found room.
+    /// Waits until there is room for the item.
     pub(super) async fn make_room(&mut self) {
         let Some((stream, _)) = &self.held else { return poll_fn(|_| Poll::Pending).await };
         let stream = stream.clone();

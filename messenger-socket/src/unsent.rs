@@ -155,8 +155,8 @@ impl People {
         }
     }
 
-    /// Removes the connection that must end to bring the total within the limits: the one that holds most, for the
-    /// longest. A client that reads holds what it is sent only for a moment.
+    /// Removes the connection that must end to bring the total within the limits: the one with the greatest product of
+    /// bytes and holding time. A client that reads holds what it is sent only for a moment.
     fn evict_one(&mut self, limits: &UnsentLimits, last: &Account) -> Option<Arc<Account>> {
         let of_one = self.waiting.get(&last.person).filter(|person| person.bytes > limits.per_person);
         let connections: Vec<&Holding> = match of_one {

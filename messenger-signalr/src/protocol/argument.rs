@@ -5,14 +5,14 @@ use serde_json::value::RawValue;
 
 use super::{argument_error::ArgumentError, transcode};
 
-/// One argument, not yet read.
+/// One argument, not yet decoded.
 #[derive(Clone)]
 pub struct Argument<'r>(Encoded<'r>);
 
 #[derive(Clone, Copy)]
 enum Encoded<'r> {
     Json(&'r RawValue),
-    /// One whole value, which was looked through.
+    /// One complete value, which was checked.
     MessagePack(&'r [u8]),
 }
 
@@ -25,13 +25,13 @@ impl<'r> Argument<'r> {
         Self(Encoded::MessagePack(value))
     }
 
-    /// As JSON text, borrowed if that is what the client sent.
+    /// The argument as JSON text, borrowed if the client sent JSON.
     ///
-    /// Binary data becomes base64 text, a timestamp text of RFC 3339.
+    /// Binary data is converted to base64 text, a timestamp to RFC 3339 text.
     ///
     /// # Errors
     ///
-    /// If the client's MessagePack has what JSON cannot say.
+    /// If the client's MessagePack has values that JSON can't represent.
     pub fn json(&self) -> Result<Cow<'r, [u8]>, ArgumentError> {
         match self.0 {
             Encoded::Json(json) => Ok(Cow::Borrowed(json.get().as_bytes())),
@@ -39,16 +39,16 @@ impl<'r> Argument<'r> {
         }
     }
 
-    /// As a value of this type, by way of [`Self::json`].
+    /// Deserialises a value of this type from [`Self::json`].
     ///
     /// # Errors
     ///
-    /// If it is not one; the error does not tell what was there instead.
+    /// If it is not of this type; the error does not reveal what was there instead.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
         serde_json::from_slice(&self.json()?).map_err(|_| ArgumentError::WrongType)
     }
 
-    /// For what outlives its record.
+    /// Copies the argument, so that it outlives its record.
     pub fn into_owned(self) -> OwnedArgument {
         OwnedArgument(match self.0 {
             Encoded::Json(json) => Owned::Json(json.to_owned()),
@@ -58,7 +58,7 @@ impl<'r> Argument<'r> {
 }
 
 impl fmt::Debug for Argument<'_> {
-    /// Without the content, which is not for logs.
+    /// Leaves out the content, which must not get into logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, len) = match self.0 {
             Encoded::Json(json) => ("json", json.get().len()),
@@ -79,25 +79,25 @@ enum Owned {
 }
 
 impl OwnedArgument {
-    /// What stands for a result that is none.
+    /// In place of a missing result.
     pub(crate) fn null() -> Self {
         Self(Owned::Json(RawValue::NULL.to_owned()))
     }
 
-    /// As [`Argument::json`].
+    /// The same as [`Argument::json`].
     ///
     /// # Errors
     ///
-    /// The same.
+    /// The same as there.
     pub fn json(&self) -> Result<Cow<'_, [u8]>, ArgumentError> {
         self.borrowed().json()
     }
 
-    /// As [`Argument::read`].
+    /// The same as [`Argument::read`].
     ///
     /// # Errors
     ///
-    /// The same.
+    /// The same as there.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ArgumentError> {
         self.borrowed().read()
     }

@@ -1,4 +1,4 @@
-//! From JSON to MessagePack, for checks that compare the two.
+//! Converts JSON to MessagePack, for checks that compare the two.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{json, payload::EncodeError};
 
 /// The MessagePack of one JSON value.
 ///
-/// Arrays and maps begin with their length, so the text is gone through twice: to count, and to write.
+/// Arrays and maps begin with their length, so the text is read twice: to count, and to write.
 pub(super) fn to_messagepack(json: &[u8]) -> Result<Vec<u8>, EncodeError> {
     if u32::try_from(json.len()).is_err() {
         return Err(EncodeError::new("too long"));
@@ -24,7 +24,7 @@ pub(super) fn to_messagepack(json: &[u8]) -> Result<Vec<u8>, EncodeError> {
     Ok(out)
 }
 
-/// How many items each array and object has, in the order in which they begin; anything if it is not JSON.
+/// The number of items of each array and object, in the order in which they begin; arbitrary if the text is not JSON.
 fn lengths(json: &[u8]) -> Vec<u32> {
     let mut lengths = Vec::new();
     let mut open = Vec::new();

@@ -1,21 +1,21 @@
-//! What must hold for whatever bytes a client sends.
+//! Invariants for arbitrary bytes from a client.
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Argument, Framing, Malformed, Message, Outcome, Payload, Protocol, Records, handshake};
 
-/// JSON records: the input is four bytes that say how it is cut, then what the client sends.
+/// JSON records: the input is four bytes that control the chunking, then the client's bytes.
 pub fn json(input: &[u8]) {
     messages(Protocol::Json, input);
 }
 
-/// MessagePack records, of an input as for [`json`].
+/// MessagePack records, with an input as for [`json`].
 pub fn messagepack(input: &[u8]) {
     messages(Protocol::MessagePack, input);
 }
 
-/// A handshake and binary records after it, of an input as for [`json`].
+/// A handshake and binary records after it, with an input as for [`json`].
 pub fn handshake(input: &[u8]) {
     let records = records(input, [Framing::Text, Framing::Binary]);
     let Some(Ok(request)) = records.first().map(|record| handshake::read(record)) else { return };
@@ -36,7 +36,7 @@ fn messages(protocol: Protocol, input: &[u8]) {
     }
 }
 
-/// The records of the input, which are the same however it is cut. The first may be framed otherwise.
+/// The records of the input, which must not depend on the chunking. The first may have another framing.
 fn records(input: &[u8], framings: [Framing; 2]) -> Vec<Bytes> {
     let Some((sizes, stream)) = input.split_first_chunk::<4>() else { return Vec::new() };
     let limit = if sizes[0] % 2 == 0 { 32_768 } else { usize::from(sizes[0]) };
@@ -62,7 +62,7 @@ fn split<'s>(
     let mut all = Vec::new();
     for chunk in chunks {
         records.push(Bytes::copy_from_slice(chunk));
-        // Several chunks may have come before the next look.
+        // Several chunks may arrive before the next read.
         if chunk.len() % 3 == 0 {
             continue;
         }
@@ -89,7 +89,7 @@ fn only_record(framing: Framing, bytes: Bytes) -> Bytes {
     record
 }
 
-/// What was read says the same when it is written and read once more.
+/// A message that is read, written and read again must stay the same.
 fn written_again(protocol: Protocol, message: &Message<'_>) {
     let written = match message {
         Message::Invocation(invocation) => {
@@ -123,13 +123,13 @@ fn payloads(protocol: Protocol, arguments: &[Argument<'_>]) -> Option<Vec<Payloa
     arguments.iter().map(|argument| payload(protocol, argument)).collect()
 }
 
-/// The argument by way of both encodings; none if it has no form in one of them.
+/// Converts the argument through both encodings; `None` if one of them can't represent it.
 fn payload(protocol: Protocol, argument: &Argument<'_>) -> Option<Payload> {
     let json = argument.json().ok()?;
     let is_owned_the_same = argument.clone().into_owned().json().is_ok_and(|owned| owned == json);
     assert!(is_owned_the_same);
     let packed = Payload::of_json(Protocol::MessagePack, Bytes::copy_from_slice(&json));
-    // JSON that was read may still have half a surrogate, or a number beyond all bounds.
+    // JSON that was read may still contain a lone surrogate, or a number out of range.
     assert!(packed.is_ok() || protocol == Protocol::Json);
     let packed = packed.ok()?;
     let Ok(unpacked) = Argument::of_messagepack(packed.or(b"")).json() else { panic!("not unpacked") };
@@ -182,7 +182,7 @@ fn parse(json: &[u8]) -> Value {
     }
 }
 
-/// Floating-point numbers may be read one unit in the last place off.
+/// Floating-point numbers may differ by one unit in the last place.
 fn is_alike(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Array(one), Value::Array(other)) => {

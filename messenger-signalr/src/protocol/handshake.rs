@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{json, malformed::Malformed, records::DELIMITER, text::write_text};
 
-/// What the client wants to speak.
+/// The client's choice of protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request<'r> {
     pub(crate) protocol: Cow<'r, str>,

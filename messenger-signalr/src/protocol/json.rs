@@ -13,8 +13,8 @@ use super::{
     text::write_text,
 };
 
-/// The properties of every type of message. Each is read further only if the type has it: in a type that is
-/// not known it may be anything.
+/// The properties of all types of messages. Each is decoded only if the type has it: in an unknown type it may be
+/// anything.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Properties<'r> {
@@ -89,27 +89,27 @@ impl<'r> Properties<'r> {
     }
 }
 
-/// Reads an object all of whose known properties are [`present`] ones.
+/// Reads an object whose known properties are all [`present`] ones.
 pub(super) fn read_object<'r, T: Deserialize<'r>>(record: &'r [u8]) -> Result<T, Malformed> {
     let text = str::from_utf8(record).map_err(|_| Malformed::Utf8)?;
-    // A derived `Deserialize` would take an array too.
+    // A derived `Deserialize` would accept an array, too.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Malformed::Json);
     }
     if is_too_deep(record) {
         return Err(Malformed::TooDeep);
     }
-    // Raw values take everything, so the only fault of the data is a name that comes twice.
+    // Raw values accept everything, so the only possible data error is a repeated name.
     serde_json::from_str(text)
         .map_err(|error| if error.is_data() { Malformed::Duplicate } else { Malformed::Json })
 }
 
-/// A null is there; only an absent property is not.
+/// A null counts as present; only a missing property does not.
 pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// A property for which null is the same as none.
+/// An optional property for which null means the same as missing.
 fn optional<'r, T: Deserialize<'r>>(
     name: &'static str,
     property: Option<&'r RawValue>,
@@ -132,7 +132,7 @@ pub(super) fn text<'r>(
     Ok(optional(name, property)?.map(|Text(text)| text))
 }
 
-/// Borrowed unless something in it is escaped, which a mere `Cow` never is.
+/// Borrowed unless it contains escapes; a plain `Cow` would never be borrowed.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'r>(#[serde(borrow)] Cow<'r, str>);
@@ -149,7 +149,7 @@ fn is_too_deep(json: &[u8]) -> bool {
     })
 }
 
-/// What JSON text has outside its strings; of each string only the first quote.
+/// The bytes of JSON text outside its strings; of each string only the opening quote.
 pub(super) fn outside_strings(json: &[u8]) -> impl Iterator<Item = u8> {
     let mut in_string = false;
     let mut is_escaped = false;

@@ -1,9 +1,9 @@
-/// How deep a record may be nested, itself included; as in ASP.NET Core.
+/// The maximum nesting depth of a record, itself included; as in ASP.NET Core.
 pub(super) const MAX_DEPTH: usize = 64;
 
 /// What is wrong with a record; ends the connection.
 ///
-/// The text names no content of the record.
+/// The text contains nothing of the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("the record is longer than {limit} bytes")]

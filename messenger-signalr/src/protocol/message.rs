@@ -33,12 +33,12 @@ pub(crate) enum Message<'r> {
     },
     Ack(u64),
     Sequence(u64),
-    /// Of a type that a later version of the protocol may have: to be skipped.
+    /// A type that a later version of the protocol may have: skipped.
     Unknown,
 }
 
 impl Message<'_> {
-    /// Whether both sides count it, so that it can be sent again after a loss of the transport.
+    /// Whether both sides number it, so that it can be sent again after a loss of the transport.
     pub(crate) const fn is_tracked(&self) -> bool {
         matches!(
             self,
@@ -49,17 +49,17 @@ impl Message<'_> {
 
 #[derive(Debug)]
 pub(crate) struct Invocation<'r> {
-    /// None if no answer is wanted.
+    /// `None` if no answer is wanted.
     pub(crate) id: Option<Cow<'r, str>>,
     pub(crate) target: Cow<'r, str>,
     pub(crate) arguments: Vec<Argument<'r>>,
-    /// Under which ids the items of the client's own streams will come.
+    /// The ids of the client's own streams.
     pub(crate) stream_ids: Vec<Cow<'r, str>>,
-    /// Whether the client wants a stream of items; there is an id then.
+    /// Whether the client requests a stream of items; there is an id then.
     pub(crate) streaming: bool,
 }
 
-/// How an invocation or a stream ended at the client.
+/// How an invocation or a stream ended on the client.
 #[derive(Debug)]
 pub(crate) enum Outcome<'r> {
     Void,

@@ -36,7 +36,7 @@ pub(super) fn read(record: &[u8]) -> Result<Message<'_>, Malformed> {
     Ok(message)
 }
 
-/// The items of the array that a message is.
+/// The items of the array that forms a message.
 struct Items<'r> {
     tokens: Tokens<'r>,
     left: u32,
@@ -75,7 +75,7 @@ impl<'r> Items<'r> {
         }
         let target = self.text("target")?;
         let arguments = self.arguments()?;
-        // Clients leave them out when there are none.
+        // Clients leave them out if there are none.
         let stream_ids = if self.left == 0 { Vec::new() } else { self.stream_ids()? };
         Ok(Invocation { id, target, arguments, stream_ids, streaming })
     }
@@ -89,7 +89,7 @@ impl<'r> Items<'r> {
         }
     }
 
-    /// The id of a message that must have one, after the headers.
+    /// The id, after the headers, of a message that must have one.
     fn id(&mut self) -> Result<Cow<'r, str>, Malformed> {
         self.headers()?;
         self.text("invocationId")
@@ -107,7 +107,7 @@ impl<'r> Items<'r> {
         }
     }
 
-    /// Grows with what is there, and not by what the array says of itself.
+    /// Allocates for the arguments present, and not by the length that the array declares.
     fn arguments(&mut self) -> Result<Vec<Argument<'r>>, Malformed> {
         let Token::Array(len) = self.next("arguments")? else {
             return Err(Malformed::WrongType("arguments"));
@@ -167,7 +167,7 @@ impl<'r> Items<'r> {
         Ok(())
     }
 
-    /// What a later version of the protocol added is skipped; after it there is nothing.
+    /// Skips items that a later version of the protocol added; nothing may follow them.
     fn finish(mut self) -> Result<(), Malformed> {
         for _ in 0..self.left {
             self.tokens.skip(1)?;
@@ -224,7 +224,7 @@ pub(super) fn completion(id: &str, outcome: Result<&Payload, &str>) -> Bytes {
     record.into_bytes()
 }
 
-/// All three items, as ASP.NET Core sends them: clients may count on it.
+/// All three items, as ASP.NET Core sends them: clients may rely on it.
 pub(super) fn close(error: Option<&str>, allow_reconnect: bool) -> Bytes {
     let mut record = Binary::with_capacity(8 + error.map_or(0, str::len));
     let out = &mut record.out;
@@ -243,7 +243,7 @@ pub(super) fn numbered(kind: u64, sequence_id: u64) -> Bytes {
     record.into_bytes()
 }
 
-/// Always with the place for stream ids, without which some clients fail.
+/// Always includes the item for stream ids, without which some clients fail.
 fn begin_invocation(out: &mut Vec<u8>, id: Option<&str>, target: &str, arguments: usize) {
     begin(out, 6, message::INVOCATION, id);
     write_text(out, target);
@@ -257,7 +257,7 @@ fn begin(out: &mut Vec<u8>, items: usize, kind: u64, id: Option<&str>) {
     write_text_or_nil(out, id);
 }
 
-// Memory takes everything, so that these do not fail.
+// Writing to memory never fails.
 
 fn write_array(out: &mut Vec<u8>, len: usize) {
     let _ = encode::write_array_len(out, u32::try_from(len).unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! The SignalR hub protocol, as bytes: what comes in is read without copying it, what goes out is encoded once.
+//! The SignalR hub protocol in bytes: input is read without copying, output is encoded once.
 //!
 //! The format is that of `docs/specs/HubProtocol.md` in dotnet/aspnetcore.
 
@@ -35,19 +35,19 @@ pub use payload::{EncodeError, Payload};
 pub(crate) use records::{Framing, Records};
 
 impl Protocol {
-    /// A result, argument or item in this encoding.
+    /// Encodes a result, argument or item.
     ///
     /// # Errors
     ///
-    /// If the value has no form in it, such as a map whose keys are no text in JSON.
+    /// If the value can't be represented, such as a map whose keys are not text in JSON.
     pub fn payload<T: Serialize + ?Sized>(self, value: &T) -> Result<Payload, EncodeError> {
         let mut out = Vec::new();
         self.encode(value, &mut out)?;
         Payload::checked(out.into())
     }
 
-    /// An invocation that wants no answer, as it goes over the wire, with one argument: the bytes may be
-    /// shared by any number of connections.
+    /// Encodes an invocation without an answer, with one argument: the bytes may be shared by any number of
+    /// connections.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Protocol {
         }
     }
 
-    /// An invocation; with an id, which an empty one is not, it wants an answer.
+    /// Encodes an invocation; with an id, which must not be empty, it requests an answer.
     pub(crate) fn request(self, id: Option<&str>, target: &str, arguments: &[Payload]) -> Bytes {
         let id = id.filter(|id| !id.is_empty());
         match self {
@@ -75,7 +75,7 @@ impl Protocol {
         }
     }
 
-    /// The answer to an invocation, or the end of a stream.
+    /// Encodes the answer to an invocation, or the end of a stream.
     pub(crate) fn completion(self, id: &str, outcome: Result<&Payload, &str>) -> Bytes {
         match self {
             Self::Json => json::completion(id, outcome),
@@ -124,7 +124,7 @@ impl Protocol {
         match self {
             Self::Json => serde_json::to_writer(out, value).map_err(EncodeError::new),
             Self::MessagePack => {
-                // Ids and times are text in both protocols, and objects have their names.
+                // Ids and times are text in both protocols, and objects keep the names of their fields.
                 let mut serializer = rmp_serde::Serializer::new(out).with_struct_map().with_human_readable();
                 value.serialize(&mut serializer).map_err(EncodeError::new)
             }
@@ -134,7 +134,7 @@ impl Protocol {
 
 #[cfg(any(test, fuzzing))]
 impl Payload {
-    /// The value of this JSON text in the encoding of the protocol.
+    /// Converts JSON text to the encoding of the protocol.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_json(protocol: Protocol, json: Bytes) -> Result<Self, EncodeError> {
         match protocol {

@@ -1,24 +1,24 @@
 use bytes::Bytes;
 
-/// The longest body of a binary record that a client takes.
+/// The longest body of a binary record that clients accept.
 pub(super) const MAX_LENGTH: usize = 0x7FFF_FFFF;
 
-/// A value encoded in one protocol; void is none at all.
+/// A value encoded in one protocol, or void, which is no value.
 ///
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Payload(pub(super) Option<Bytes>);
 
 impl Payload {
-    /// What a method without a result answers with.
+    /// The result of a method without a result.
     pub const fn void() -> Self {
         Self(None)
     }
 
-    /// Takes a value that is encoded already, in the protocol of the client that it is for.
+    /// Takes a value that is already encoded in the protocol of its client.
     ///
     /// # Errors
-    /// [`EncodeError`] if it is longer than the protocols can say, 2 GiB.
+    /// [`EncodeError`] if it is longer than the protocols allow, 2 GiB.
     pub fn encoded(bytes: Bytes) -> Result<Self, EncodeError> {
         Self::checked(bytes)
     }
@@ -27,12 +27,12 @@ impl Payload {
         if bytes.len() > MAX_LENGTH { Err(EncodeError::new("too long")) } else { Ok(Self(Some(bytes))) }
     }
 
-    /// The value as it is encoded; `None` for void.
+    /// The encoded value; `None` for void.
     pub const fn bytes(&self) -> Option<&Bytes> {
         self.0.as_ref()
     }
 
-    /// Where there must be a value, void stands for null.
+    /// The value, with `null` in place of void.
     pub(super) fn or<'p>(&'p self, null: &'p [u8]) -> &'p [u8] {
         self.0.as_deref().unwrap_or(null)
     }
@@ -43,7 +43,7 @@ impl Payload {
 }
 
 impl std::fmt::Debug for Payload {
-    /// Without the content, which is not for logs.
+    /// Leaves out the content, which must not get into logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Some(bytes) => write!(f, "Payload({} bytes)", bytes.len()),
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Payload {
     }
 }
 
-/// A value has no form in the encoding.
+/// A value can't be represented in the encoding.
 #[derive(Debug, thiserror::Error)]
 #[error("the value could not be encoded")]
 pub struct EncodeError(#[source] Box<dyn std::error::Error + Send + Sync>);

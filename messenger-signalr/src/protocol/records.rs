@@ -4,31 +4,31 @@ use bytes::Bytes;
 
 use super::{kind::Protocol, malformed::Malformed, payload::MAX_LENGTH};
 
-/// What ends a text record; JSON itself cannot contain it.
+/// The delimiter of text records; JSON itself can't contain it.
 pub(super) const DELIMITER: u8 = 0x1E;
-/// A length has seven bits in each byte.
+/// A length prefix has at most five bytes, with seven bits in each.
 const MAX_PREFIX: usize = 5;
 
-/// Splits what comes in into records: a stream of bytes whose chunk borders mean nothing.
+/// Splits a stream of bytes, whose chunk boundaries have no meaning, into records.
 #[derive(Debug)]
 pub(crate) struct Records {
-    /// Of a record together with its delimiter or length.
+    /// The maximum length of a record together with its delimiter or length prefix.
     limit: usize,
-    /// In which framing `partial` was looked at.
+    /// The framing with which `partial` was scanned.
     framing: Framing,
-    /// The start of a record whose end is not in it.
+    /// The beginning of an incomplete record.
     partial: Vec<u8>,
-    /// Not yet looked at. Apart from those that follow, because mostly none do.
+    /// The chunk not yet scanned. Separate from later chunks, because there usually are none.
     current: Bytes,
     later: VecDeque<Bytes>,
 }
 
-/// How one record is told from the next.
+/// How records are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// By the byte 0x1E after each.
+    /// By the byte 0x1E after each record.
     Text,
-    /// By the length before each.
+    /// By a length before each record.
     Binary,
 }
 
@@ -39,7 +39,7 @@ impl From<Protocol> for Framing {
 }
 
 impl Records {
-    /// A record may have so many bytes, together with its delimiter or length.
+    /// A record may have up to `limit` bytes, together with its delimiter or length prefix.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -58,9 +58,9 @@ impl Records {
         }
     }
 
-    /// The next whole record, without its delimiter or length; `None` if there is none yet.
+    /// The next complete record, without its delimiter or length; `None` if there is none yet.
     ///
-    /// After an error, it is the same error until [`Self::clear`].
+    /// After an error, the same error is returned until [`Self::clear`].
     pub(crate) fn next(&mut self, framing: Framing) -> Result<Option<Bytes>, Malformed> {
         self.look_again_if_changed(framing);
         while !self.current.is_empty() {
@@ -76,17 +76,17 @@ impl Records {
         Ok(None)
     }
 
-    /// Throws away all that was pushed, such as half a record of a transport that was lost.
+    /// Discards everything that was pushed, such as a partial record of a transport that was lost.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.limit);
     }
 
-    /// Bytes that have come and are no record yet.
+    /// The number of bytes that were received and are no complete record yet.
     pub(crate) fn len(&self) -> usize {
         self.partial.len() + self.current.len() + self.later.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// For how many bytes it has room.
+    /// The capacity in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.partial.capacity() + self.current.len() + self.later.capacity()
@@ -135,7 +135,7 @@ impl Records {
         record.slice(end.before..record.len() - end.after)
     }
 
-    /// Copied, and not kept as it is: many small chunks would each hold on to a large buffer.
+    /// Copies the chunk, because many small chunks would each keep a large buffer alive.
     fn gather(&mut self) {
         self.partial.extend_from_slice(&self.current);
         self.current.clear();
@@ -152,17 +152,17 @@ impl Records {
     }
 }
 
-/// Where a record ends that begins with what was gathered.
+/// The end of a record that begins with the gathered bytes.
 #[derive(Clone, Copy)]
 struct End {
     /// How much of the current chunk belongs to it.
     in_current: usize,
-    /// How many of its bytes come before the content, and after it.
+    /// How many of its bytes come before and after the content.
     before: usize,
     after: usize,
 }
 
-/// How long the length is, and what it says.
+/// Reads the length prefix: its own size, and the length.
 fn read_length(bytes: impl Iterator<Item = u8>) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (index, byte) in bytes.take(MAX_PREFIX).enumerate() {
@@ -178,7 +178,7 @@ fn read_length(bytes: impl Iterator<Item = u8>) -> Result<Option<(usize, usize)>
     Ok(None)
 }
 
-/// A binary record that is written in one go: room for the length, then the body.
+/// A binary record that is written in one go: space for the length, then the body.
 pub(super) struct Binary {
     pub(super) out: Vec<u8>,
 }
@@ -195,7 +195,7 @@ impl Binary {
         let mut prefix = [0; MAX_PREFIX];
         let mut len = 0;
         loop {
-            // Five times seven bits are more than any memory that one record has.
+            // Five groups of seven bits exceed the memory of any record.
             prefix[len] = (length & 0x7F) as u8;
             length >>= 7;
             if length == 0 || len + 1 == MAX_PREFIX {

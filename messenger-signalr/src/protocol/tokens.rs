@@ -2,12 +2,12 @@ use rmp::Marker;
 
 use super::malformed::{MAX_DEPTH, Malformed};
 
-/// What stands at one place of MessagePack.
+/// One element of MessagePack.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Token<'r> {
     Nil,
     Bool(bool),
-    /// Any integer from 0 on, in whichever form it came.
+    /// Any integer from 0 on, in any encoding.
     Unsigned(u64),
     /// Any integer below 0.
     Negative(i64),
@@ -16,17 +16,17 @@ pub(super) enum Token<'r> {
     Text(&'r str),
     Binary(&'r [u8]),
     Extension(i8, &'r [u8]),
-    /// So many values follow, it says.
+    /// The declared number of values that follow.
     Array(u32),
-    /// So many keys follow, it says, each with its value.
+    /// The declared number of keys that follow, each with its value.
     Map(u32),
 }
 
-/// The bytes end too early, or are no MessagePack.
+/// The bytes end too early, or are not MessagePack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
-/// Goes through MessagePack token by token. Neither recurses nor allocates.
+/// Reads MessagePack token by token, without recursion or allocation.
 #[derive(Debug, Clone)]
 pub(super) struct Tokens<'r> {
     rest: &'r [u8],
@@ -84,7 +84,7 @@ impl<'r> Tokens<'r> {
         })
     }
 
-    /// The bytes of the next value, which lies in so many others.
+    /// The bytes of the next value, which is nested in `depth` others.
     pub(super) fn skip(&mut self, depth: usize) -> Result<&'r [u8], Malformed> {
         let start = self.rest;
         let mut left = [0; MAX_DEPTH + 1];

@@ -1,4 +1,4 @@
-//! From MessagePack to JSON, without a tree of the value in between.
+//! Converts MessagePack to JSON, without building a tree of the value.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
@@ -48,7 +48,7 @@ pub(super) fn to_json(value: &[u8]) -> Result<Vec<u8>, ArgumentError> {
 struct Open {
     is_map: bool,
     is_empty: bool,
-    /// Values to come; a key is one.
+    /// The number of remaining values; a key counts as one.
     left: u64,
 }
 
@@ -61,7 +61,7 @@ impl Open {
         }
     }
 
-    /// Writes what stands before the next value; tells whether that is a key.
+    /// Writes the separator before the next value; returns whether that is a key.
     fn go_on(&mut self, out: &mut Vec<u8>) -> bool {
         let is_value_of_map = self.is_map && self.left % 2 == 1;
         if is_value_of_map {
@@ -86,7 +86,7 @@ fn write_scalar(out: &mut Vec<u8>, token: Token<'_>) -> Result<(), ArgumentError
         Token::F64(number) if number.is_finite() => write_number(out, number),
         Token::F32(_) | Token::F64(_) => return Err(ArgumentError::NotFinite),
         Token::Text(text) => write_text(out, text),
-        // Base64 has nothing to escape.
+        // Base64 needs no escaping.
         Token::Binary(bytes) => write_text(out, &STANDARD.encode(bytes)),
         Token::Extension(TIMESTAMP, bytes) => {
             write_text(out, &timestamp(bytes).ok_or(ArgumentError::Extension)?);
@@ -97,7 +97,7 @@ fn write_scalar(out: &mut Vec<u8>, token: Token<'_>) -> Result<(), ArgumentError
 }
 
 fn write_number(out: &mut Vec<u8>, number: impl serde::Serialize) {
-    // Finite numbers always serialise, and memory takes them.
+    // Finite numbers always serialise, and writing to memory never fails.
     let _ = serde_json::to_writer(out, &number);
 }
 

@@ -1,11 +1,11 @@
-//! The texts of errors, as ASP.NET Core has them (`ErrorMessageHelper`, `DefaultHubDispatcher`).
+//! The texts of errors, as in ASP.NET Core (`ErrorMessageHelper`, `DefaultHubDispatcher`).
 
 use crate::error::HubError;
 
-/// Characters of a name that are repeated to the client.
+/// How many characters of a name are repeated to the client.
 const NAME: usize = 100;
 
-/// The errors of one method, by its name as the client wrote it.
+/// The errors of one method, with its name as the client wrote it.
 #[derive(Clone, Copy)]
 pub(super) struct Texts<'n> {
     pub(super) method: &'n str,
@@ -64,7 +64,7 @@ impl Texts<'_> {
     }
 }
 
-/// A stream that has ended with an error.
+/// The error of a stream that has failed.
 pub(super) fn stream_failed(error: &HubError) -> String {
     match error {
         HubError::Exception(text) => {
@@ -78,5 +78,5 @@ pub(super) fn in_use(id: &str) -> String {
     format!("Invocation ID '{}' is already in use.", id.chars().take(NAME).collect::<String>())
 }
 
-/// A connection that is ended for something that went wrong.
+/// The error of a connection that is ended because of a fault.
 pub(super) const CLOSED_WITH_ERROR: &str = "Connection closed with an error.";

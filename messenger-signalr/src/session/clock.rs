@@ -5,8 +5,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The one timer of a session, set to what is due first. What comes to be due later leaves it alone, so that it costs
-/// nothing on the way of a message.
+/// The only timer of a session, set to the earliest due time. Later due times leave it unchanged, so that it costs
+/// nothing for each message.
 pub(super) struct Clock {
     sleep: Pin<Box<Sleep>>,
     at: Instant,
@@ -17,14 +17,14 @@ impl Clock {
         Self { sleep: Box::pin(sleep_until(at)), at }
     }
 
-    /// Something is due at this time.
+    /// Makes the timer fire at this time, or earlier.
     pub(super) fn no_later_than(&mut self, at: Instant) {
         if at < self.at {
             self.set(at);
         }
     }
 
-    /// Nothing is due before.
+    /// Sets the timer to this time.
     pub(super) fn set(&mut self, at: Instant) {
         self.at = at;
         self.sleep.as_mut().reset(at);

@@ -1,4 +1,4 @@
-//! One connection from its first byte to its last.
+//! A connection from its first byte to its last.
 
 mod answers;
 mod clock;
@@ -34,21 +34,21 @@ use receiving::Waiting;
 use streams::Streams;
 use timing::Times;
 
-/// What is under way when the hub ends a connection may still be answered for so long.
+/// How long running invocations may still be answered when the hub ends a connection.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
-/// Answers that may wait to be written before the next invocation is begun.
+/// How many answers may wait to be written before the next invocation begins.
 const ANSWERS: usize = 64;
 
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// There is nobody at the other end.
+    /// The client is gone.
     Lost,
-    /// The client has said that it is done.
+    /// The client has closed the connection.
     Left,
-    /// The client does not react, or sends what can't be read.
+    /// The client does not respond, or sends data that can't be read.
     Fault(Cow<'static, str>),
-    /// The hub wants it so.
+    /// The hub ends the connection.
     Hub(Close),
 }
 
@@ -68,7 +68,7 @@ struct Session<H: Hub> {
     protocol: Protocol,
     records: Records,
     waiting: Waiting,
-    /// What is to be answered; nothing for what no answer is wanted to.
+    /// The calls in progress, with their answers; `None` if no answer is wanted.
     calls: Pipeline<Option<Bytes>>,
     streams: Streams,
     uploads: Uploads,
@@ -76,7 +76,7 @@ struct Session<H: Hub> {
     /// Only with stateful reconnect.
     reliable: Option<Box<Reliable>>,
     times: Times,
-    /// Whether there is something to write to. Without it a session lives on only with stateful reconnect.
+    /// Whether there is a transport to write to. Without one a session continues only with stateful reconnect.
     attached: bool,
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn run<H: Hub, L: Line>(
         account: Arc::clone(&account),
     };
     let connecting = timeout(shared.options.handshake_timeout, shared.hub.connect(user, caller)).await;
-    // Only now, so that a client which has started misses nothing of what happens from then on.
+    // Only now, so that a client which has started misses no later event.
     if !Box::pin(opening::accept(&mut line, &shared.options)).await {
         return;
     }
@@ -135,7 +135,7 @@ pub(super) async fn run<H: Hub, L: Line>(
         }
         Err(_) => Some(not_connected(&shared.options, "")),
     };
-    // A client that is told to go tries to come back to where it was, and has to find nothing there.
+    // A client that is told to go away tries to reconnect to its connection, and must find that it no longer exists.
     if line.transport() == Transport::WebSockets {
         drop(registration);
     }
@@ -178,7 +178,7 @@ async fn send_close<L: Line>(
 
 impl<H: Hub> Session<H> {
     async fn serve<L: Line>(&mut self, line: &mut L) -> End {
-        // Something may have come together with the handshake.
+        // Data may have arrived together with the handshake.
         let mut out = Writer::new(line, self.shared.options.transport_send_timeout);
         if let Err(end) = self.work_through(&mut out).await {
             return end;
@@ -190,9 +190,9 @@ impl<H: Hub> Session<H> {
         }
     }
 
-    /// Waits for something to do, does it with all else that is ready, and writes the outcome at once.
+    /// Waits for something to do, does it together with everything else that is ready, and writes the outcome at once.
     async fn turn<L: Line>(&mut self, line: &mut L) -> Step {
-        // Without anything to read from, only another socket can come.
+        // Without a transport to read from, only another socket can arrive.
         let may_read = !self.attached || self.has_room();
         let may_write = self.may_write();
         let may_wait_for_room = !self.waiting.is_empty() && !self.account.has_room();
@@ -211,15 +211,15 @@ impl<H: Hub> Session<H> {
         self.work_through(&mut out).await
     }
 
-    /// Does all that is ready, and writes the outcome at once.
+    /// Does everything that is ready, and writes the outcome at once.
     async fn work_through<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         loop {
             self.work_off().await?;
-            // What can be done without waiting, so that its answer is written with the rest.
+            // Completes what can be done without waiting, so that its answer is written with the rest.
             let progress = poll_fn(|task| Poll::Ready(self.calls.poll_progress(task).is_ready())).await;
             self.write_ready(out).await?;
-            // Only now, because answers that have been written make room for more. What the client says has its turn
-            // also while there is much to tell it.
+            // Only now, because answers that were written make room for more. The client's messages get their turn even
+            // while there is much to send to it.
             if !self.may_take_more() && (!progress || out.is_full()) {
                 break;
             }
@@ -227,7 +227,7 @@ impl<H: Hub> Session<H> {
         let flushed = out.flush().await;
         self.calls.shrink();
         if out.has_taken() {
-            // Its answer to a ping may be far behind what it is busy to take.
+            // Its answer to a ping may be far behind the data that it is reading.
             self.times.alive();
         }
         self.written(out.sink, &flushed)
@@ -255,13 +255,13 @@ impl<H: Hub> Session<H> {
         Ok(())
     }
 
-    /// Whether anything may be said that counts as a message.
+    /// Whether numbered messages may be sent.
     fn may_write(&self) -> bool {
         !self.times.is_held() && self.reliable.as_ref().is_none_or(|reliable| !reliable.is_full())
     }
 
-    /// Whether what the client says next would find room. With stateful reconnect there is more of it, for the client's
-    /// confirmations, without which nothing may be written, lie behind all that it has sent before.
+    /// Whether there is room for the client's next message. With stateful reconnect there is more room, because the
+    /// client's confirmations, without which nothing may be written, come after everything that it has sent before.
     fn has_room(&self) -> bool {
         let more =
             self.reliable.as_ref().map_or(0, |_| 2 * self.shared.options.stateful_reconnect_buffer_size);
@@ -279,7 +279,7 @@ impl<H: Hub> Session<H> {
 
     fn most_unread(&self) -> usize {
         let options = &self.shared.options;
-        // A record of the greatest length must fit in, or it would never become whole.
+        // A record of the maximum length must fit, or it could never be completed.
         options.application_max_buffer_size.max(options.maximum_receive_message_size)
     }
 
@@ -299,19 +299,19 @@ impl<H: Hub> Session<H> {
     }
 
     async fn send_call<L: Line>(&mut self, out: &mut Writer<'_, L>, call: ClientCall) -> Step {
-        // The client's answer may wait behind an invocation that waits for the one that client_calls.
+        // The client's answer may wait behind the invocation that makes this call.
         self.calls.release();
         let record = self.pending.send(call, self.protocol);
         self.send(out, record).await
     }
 
-    /// Sends a message that counts: with stateful reconnect it is kept until the client has it.
+    /// Sends a numbered message: with stateful reconnect it is kept until the client confirms it.
     async fn send<L: Line>(&mut self, out: &mut Writer<'_, L>, record: Bytes) -> Step {
         self.keep(&record);
         self.write(out, record).await
     }
 
-    /// Sends what answers a call, as a message that counts.
+    /// Sends the answer to a call, as a numbered message.
     async fn send_answer<L: Line>(&mut self, out: &mut Writer<'_, L>, record: Bytes) -> Step {
         self.keep(&record);
         let length = record.len();
@@ -327,7 +327,7 @@ impl<H: Hub> Session<H> {
         }
     }
 
-    /// Writes a record, if there is something to write to.
+    /// Writes a record, if there is a transport to write to.
     async fn write<L: Line>(&mut self, out: &mut Writer<'_, L>, record: Bytes) -> Step {
         let length = record.len();
         self.put(out, Outgoing::Record(record), length).await
@@ -352,13 +352,14 @@ impl<H: Hub> Session<H> {
         }
     }
 
-    /// The client is not waited for, because what waits for it is too much for others.
+    /// Ends the connection without waiting for the client, because more data waits for it than the limits allow.
     fn cut<L: Line>(&self, line: &mut L) -> End {
         line.give_up();
         End::Fault("Too much waits for the client.".into())
     }
 
-    /// The line is lost: the end, or with stateful reconnect the beginning of a time in which the client may come back.
+    /// Handles the loss of the transport: it ends the session, or with stateful reconnect starts the time in which the
+    /// client may come back.
     fn lost<L: Line>(&mut self, line: &mut L) -> Step {
         if self.reliable.is_none() {
             return Err(End::Lost);
@@ -388,7 +389,7 @@ impl<H: Hub> Session<H> {
         }
     }
 
-    /// Goes on over a new socket: with what the client has not confirmed.
+    /// Continues on a new socket, beginning with what the client has not confirmed.
     async fn go_on<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         self.records.clear();
         self.attached = true;
@@ -405,13 +406,13 @@ impl<H: Hub> Session<H> {
         Ok(())
     }
 
-    /// Answers what is under way if there is time for that, and forgets the client. What it is told at last.
+    /// Answers running calls if there is time for that, and ends the session. Returns the last message for the client.
     async fn conclude<L: Line>(mut self: Box<Self>, line: &mut L, end: End) -> Option<Close> {
         if matches!(end, End::Lost) {
             line.give_up();
         }
         if matches!(end, End::Lost | End::Left) {
-            // Who sends and leaves without waiting for answers has sent it all the same.
+            // A client that sends and leaves without waiting for answers has still sent its messages.
             let _ = timeout(DRAIN_WAIT, self.work_off_rest(line)).await;
         }
         let close = match end {

@@ -1,4 +1,4 @@
-//! What comes before a connection is open: the handshake.
+//! The handshake, before a connection is open.
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::time::timeout;
@@ -9,19 +9,19 @@ use crate::{
     transports::{Line, Outgoing, Received},
 };
 
-/// The highest version of the hub protocols: with acknowledgements.
+/// The highest supported version of the hub protocols: with acknowledgements.
 const HIGHEST: u32 = 2;
 /// The first version with acknowledgements.
 const WITH_ACKS: u32 = 2;
 
-/// What client and server have agreed on.
+/// The result of the handshake.
 pub(super) struct Agreed {
     pub(super) protocol: Protocol,
-    /// Whether the client knows stateful reconnect.
+    /// Whether the client supports stateful reconnect.
     pub(super) acks: bool,
 }
 
-/// Reads the handshake, and refuses what does not fit; `None` if the connection came to nothing by that.
+/// Reads the handshake, and refuses an invalid one; `None` if the connection failed because of it.
 pub(super) async fn shake_hands<L: Line>(
     line: &mut L,
     records: &mut Records,
@@ -65,7 +65,7 @@ pub(super) async fn shake_hands<L: Line>(
     Some(Agreed { protocol, acks: version >= i64::from(WITH_ACKS) })
 }
 
-/// Tells the client that its handshake is good. Whether it could be told.
+/// Accepts the client's handshake. Returns whether the response could be sent.
 pub(super) async fn accept<L: Line>(line: &mut L, options: &SignalROptions) -> bool {
     let accepted =
         timeout(options.transport_send_timeout, line.send(Outgoing::Record(handshake::accepted()))).await;
@@ -86,7 +86,7 @@ async fn receive<L: Line>(line: &mut L, records: &mut Records) -> Result<(String
         match line.next().await {
             Some(Received::Data(bytes)) => records.push(bytes),
             Some(Received::Alive) => {}
-            // The handshake belongs to one socket; nothing of it can be gone on with.
+            // The handshake belongs to one socket; it can't be continued on another.
             Some(Received::Attached | Received::Lost | Received::Ended | Received::Broken) | None => {
                 return Err(Refused::Gone);
             }

@@ -1,4 +1,4 @@
-//! What the client says, one message after the other.
+//! Handles the client's messages, one after the other.
 
 use std::{borrow::Cow, collections::VecDeque, future::poll_fn, sync::Arc};
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl<H: Hub> Session<H> {
-    /// Takes the messages that are whole. What may not be begun yet waits; what is about the connection itself, or
-    /// what something under way waits for, does not wait behind it.
+    /// Processes complete messages. Invocations that may not begin yet wait; messages about the connection itself, or
+    /// that running work waits for, do not wait behind them.
     pub(super) async fn work_off(&mut self) -> Step {
         self.work_off_waiting().await?;
         while let Some(record) = self.records.next(Framing::from(self.protocol))? {
@@ -43,7 +43,7 @@ impl<H: Hub> Session<H> {
         self.work_off_waiting().await
     }
 
-    /// Whether something waits that may be taken now. Nothing else wakes the session for it.
+    /// Whether a waiting message may be processed now. Nothing else wakes the session for it.
     pub(super) fn may_take_more(&self) -> bool {
         self.may_take() && !self.waiting.calls.is_empty()
     }
@@ -64,7 +64,7 @@ impl<H: Hub> Session<H> {
         Ok(())
     }
 
-    /// Does what the client has asked for before it left; nobody is answered.
+    /// Processes what the client sent before it left; nothing is answered.
     pub(super) async fn work_off_rest<L: Line>(&mut self, line: &mut L) {
         loop {
             self.calls.ready.clear();
@@ -76,11 +76,11 @@ impl<H: Hub> Session<H> {
                 Some(Received::Alive) => true,
                 _ => false,
             };
-            // What can't be read ends it, and so does the end itself.
+            // Ends at a message that can't be read, and at a close message.
             if self.work_off().await.is_err() {
                 break;
             }
-            // With the answers to those that are done dropped, there is room for others.
+            // Discarding the completed answers makes room for others.
             if is_more || !self.calls.ready.is_empty() {
                 continue;
             }
@@ -95,7 +95,7 @@ impl<H: Hub> Session<H> {
         poll_fn(|task| self.calls.poll_idle(task)).await;
     }
 
-    /// Whether the next invocation may be taken: it may be begun, and what it comes to finds room.
+    /// Whether the next invocation may be processed: it may begin, and there is room for its result.
     pub(super) fn may_take(&self) -> bool {
         self.calls.may_begin()
             && self.calls.ready.len() < ANSWERS
@@ -242,13 +242,13 @@ impl<H: Hub> Session<H> {
         };
         self.calls.begin(Box::pin(async move { work.await.map(answer) }), start);
         if has_uploads {
-            // It waits for what comes behind it.
+            // It waits for messages that come after it.
             self.calls.release();
         }
     }
 
     fn refuse(&mut self, id: Option<&str>, error: &str) {
-        // Nobody waits for an answer to what has no id.
+        // Without an id, no answer is expected.
         if let Some(id) = id {
             let refusal = self.protocol.completion(id, Err(error));
             self.calls.ready.push_back(Some(refusal));
@@ -265,7 +265,7 @@ impl<H: Hub> Session<H> {
     pub(super) fn end_of_stream(&self, id: &str, end: Result<(), (String, HubError)>) -> Bytes {
         match end {
             Ok(()) => self.protocol.completion(id, Ok(&Payload::void())),
-            // It has not begun, as the client sees it.
+            // For the client, the stream has not begun.
             Err((method, error @ (HubError::Arguments(_) | HubError::Unauthorized))) => {
                 self.protocol.completion(id, Err(&self.texts(&method).failed(&error)))
             }
@@ -278,21 +278,21 @@ impl<H: Hub> Session<H> {
     }
 }
 
-/// Where a message has its place.
+/// Where a message is queued.
 enum Place {
     Now,
     /// Behind the items of streams.
     Items,
-    /// Behind what is to be begun.
+    /// Behind the calls that wait to begin.
     Calls,
 }
 
-/// Messages that have been counted and wait for their turn.
+/// Numbered messages that wait for their turn.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// Of streams that are open and full.
+    /// Items of streams that are open and full.
     items: Items,
-    /// Of calls, in order, with what belongs to those that have not been begun.
+    /// Calls, in order, with the messages that belong to calls that have not begun.
     calls: VecDeque<Bytes>,
     calls_bytes: usize,
     items_among_calls: usize,
@@ -355,7 +355,7 @@ fn is_item(message: &Message<'_>) -> bool {
     matches!(message, Message::StreamItem { .. } | Message::Completion { .. })
 }
 
-/// The first id that is in use, or that is there twice.
+/// The first id that is already in use, or that is repeated.
 fn taken<'i>(ids: &'i [Cow<'_, str>], is_open: impl Fn(&str) -> bool) -> Option<&'i str> {
     ids.iter().enumerate().find(|(index, id)| is_open(id) || ids[..*index].contains(id)).map(|(_, id)| &**id)
 }

@@ -1,4 +1,4 @@
-//! Whether the client is there, by what has come from it.
+//! Whether the client is alive, judged by what was received from it.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use tokio::time::Instant;
 
 use crate::options::{SignalROptions, Transport};
 
-/// The signs of life of one client. With long polling its polls are what counts, and nothing here is ever due.
+/// The signs of life of one client. With long polling its polls count instead, and nothing here is ever due.
 pub(super) struct Signs {
-    /// When it last said something.
+    /// When its last data was received.
     heard: Instant,
-    /// When it last showed that it is there, if only by its library.
+    /// When its last sign of life was received, even if only from its library.
     alive: Instant,
-    /// Since when it owes the answer to a ping of the WebSocket.
+    /// When the unanswered ping of the WebSocket was sent.
     asked: Option<Instant>,
-    /// Whether it has to say something again and again. Who has sent a ping will send others. Behind an event stream
-    /// it is so from the beginning, because nothing else tells whether anybody reads it: what is written to a way that
-    /// is dead seems to be taken for a quarter of an hour.
+    /// Whether it must send data regularly. A client that has sent a ping will send others. With an event stream this
+    /// holds from the beginning, because nothing else tells whether anybody reads it: data written to a dead connection
+    /// seems to be accepted for a quarter of an hour.
     speaks: bool,
-    /// How long after a sign it is asked for another; `None` if the transport has no question for it.
+    /// How long after a sign of life it is sent a ping; `None` if the transport has no ping.
     ask_after: Option<Duration>,
     patience: Duration,
 }
@@ -36,39 +36,39 @@ impl Signs {
         }
     }
 
-    /// It has said something.
+    /// Records that data was received.
     pub(super) fn heard(&mut self) {
         self.heard = Instant::now();
         self.alive();
     }
 
-    /// It has shown that it is there.
+    /// Records a sign of life.
     pub(super) fn alive(&mut self) {
         self.alive = Instant::now();
         self.asked = None;
     }
 
-    /// It is one of those that say something again and again.
+    /// Records that the client sends data regularly.
     pub(super) fn speaks(&mut self) {
         self.speaks = true;
     }
 
-    /// It is being asked for a sign.
+    /// Records that a ping is being sent.
     pub(super) fn asked(&mut self) {
         self.asked.get_or_insert(Instant::now());
     }
 
-    /// Whether it is to be asked for a sign.
+    /// Whether a ping must be sent.
     pub(super) fn are_wanted(&self) -> bool {
         self.asks_at().is_some_and(|at| Instant::now() >= at)
     }
 
-    /// Whether it has given none for too long.
+    /// Whether signs of life have been missing for too long.
     pub(super) fn are_missing(&self) -> bool {
         self.end_at().is_some_and(|at| Instant::now() >= at)
     }
 
-    /// When something of this is due next.
+    /// When the next check is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.asks_at().into_iter().chain(self.end_at()).min()
     }

@@ -4,14 +4,14 @@ use futures::{StreamExt as _, stream::BoxStream};
 
 use crate::{error::HubError, protocol::Payload};
 
-/// Streams to a client at once.
+/// Maximum number of concurrent streams to a client.
 const AT_ONCE: usize = 64;
 
 /// The streams that methods have begun.
 #[derive(Default)]
 pub(super) struct Streams {
     running: Vec<Running>,
-    /// Who is asked first, so that each has its turn.
+    /// The stream that is polled first, so that each gets its turn.
     first: usize,
 }
 
@@ -21,10 +21,10 @@ struct Running {
     items: BoxStream<'static, Result<Payload, HubError>>,
 }
 
-/// What has come of a stream.
+/// The next step of a stream.
 pub(super) enum Step {
     Item(String, Payload),
-    /// Its end, and the name of its method.
+    /// Its end, with the name of its method.
     End(String, Result<(), (String, HubError)>),
 }
 
@@ -46,7 +46,7 @@ impl Streams {
         self.running.push(Running { id, method, items });
     }
 
-    /// Ends a stream; false if there is none of this name.
+    /// Ends a stream; false if there is none with this id.
     pub(super) fn cancel(&mut self, id: &str) -> bool {
         let before = self.running.len();
         self.running.retain(|stream| stream.id != id);

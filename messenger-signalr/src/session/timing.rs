@@ -1,4 +1,4 @@
-//! What a session does because of the time.
+//! What a session does at certain times.
 
 use std::{
     task::{Context, Poll},
@@ -16,17 +16,17 @@ use crate::{
 };
 use messenger_socket::Writer;
 
-/// A client's messages are confirmed at most so often.
+/// The minimum time between two confirmations of a client's messages.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
-/// A client that can resume is told nothing that counts before it has said something, or after this time: the
-/// official one for JavaScript begins to count only after it has worked off the handshake.
+/// A client that can resume is sent no numbered messages until it has sent something, or until this time has passed:
+/// the official JavaScript client begins to count only after it has processed the handshake.
 const HELD_FOR: Duration = Duration::from_secs(1);
-/// Bytes of a ping of the WebSocket, as a server sends it.
+/// The size in bytes of a WebSocket ping from a server.
 const PING_FRAME: usize = 2;
-/// For a client that confirms nothing while all that may be kept for it is kept.
+/// How long a client may confirm nothing while the buffer of messages kept for it is full.
 const CONFIRM_WAIT: Duration = Duration::from_secs(30);
 
-/// The times of one session.
+/// The due times of one session.
 pub(super) struct Times {
     clock: Clock,
     signs: Signs,
@@ -65,17 +65,17 @@ impl Times {
         self.clock.poll_due(task)
     }
 
-    /// The client has said something.
+    /// Records that data was received from the client.
     pub(super) fn heard(&mut self) {
         self.signs.heard();
     }
 
-    /// The client has shown that it is there.
+    /// Records a sign of life of the client.
     pub(super) fn alive(&mut self) {
         self.signs.alive();
     }
 
-    /// The client is one that sends pings.
+    /// Records that the client sends pings.
     pub(super) fn client_pings(&mut self) {
         if self.has_pings() {
             self.signs.speaks();
@@ -92,7 +92,7 @@ impl Times {
         self.held_until = None;
     }
 
-    /// The client is to be told soon what has come.
+    /// A confirmation must be sent to the client soon.
     pub(super) fn owes_confirmation(&mut self) {
         if self.confirm_at.is_none() {
             let at = Instant::now() + CONFIRM_EVERY;
@@ -129,7 +129,7 @@ impl Times {
         self.clock.no_later_than(next);
     }
 
-    /// When something is due next.
+    /// The next due time.
     fn next(&self) -> Instant {
         let of_client = match self.detached_at {
             Some(at) => [Some(at + self.disconnect), None],
@@ -173,8 +173,8 @@ impl<H: Hub> Session<H> {
         Ok(())
     }
 
-    /// Whether the client has been silent for too long. What it has said may not have been read: because there was no
-    /// room for it, or because its turn has not come.
+    /// Whether the client has been silent for too long. Its data may be unread because there was no room for it, or
+    /// because it has not had its turn.
     async fn is_silent<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step<bool> {
         while self.attached && self.times.signs.are_missing() {
             if !self.has_room() {
@@ -187,7 +187,7 @@ impl<H: Hub> Session<H> {
         Ok(false)
     }
 
-    /// ClientCalls for a sign of life, if it is time.
+    /// Requests a sign of life, if it is due.
     async fn ask_for_sign<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         if !self.attached || !self.times.signs.are_wanted() {
             return Ok(());
@@ -196,7 +196,7 @@ impl<H: Hub> Session<H> {
         self.put(out, Outgoing::Ping, PING_FRAME).await
     }
 
-    /// A client that says nothing is lost to a stateful connection, which waits for it a while.
+    /// Handles a silent client: a stateful connection treats it as lost, and waits a while for its return.
     fn silent<L: Line>(&mut self, out: &mut Writer<'_, L>) -> Step {
         if self.reliable.is_none() {
             return Err(End::Fault("The client has said nothing for too long.".into()));
@@ -255,7 +255,7 @@ impl<H: Hub> Session<H> {
 mod tests {
     use super::*;
 
-    /// A client that has said nothing for long and is waited for must not keep the session busy.
+    /// A client that has been silent for long and is waited for must not keep the session busy.
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_not_due() {
         let options = SignalROptions::new();

@@ -1,4 +1,4 @@
-//! What carries the bytes of a connection, seen from the session.
+//! The transports of a connection, as the session uses them.
 
 mod pipe;
 mod web_socket;
@@ -14,57 +14,58 @@ use super::options::Transport;
 pub(super) use pipe::{Pipe, PipeLine, Polled};
 pub(super) use web_socket::SocketLine;
 
-/// The two directions of a connection. What comes in is a stream of bytes, whose parts mean nothing; what goes out
-/// are whole records, and questions.
+/// The two directions of a connection. Input is a stream of bytes, whose chunks have no meaning; output consists of
+/// complete records, and pings.
 pub(super) trait Line:
     Stream<Item = Received> + Sink<Outgoing, Error = Gone> + Unpin + Send + 'static
 {
     fn transport(&self) -> Transport;
 
-    /// From now on records are not text.
+    /// Switches to binary records.
     fn use_binary(&mut self);
 
-    /// What it runs over is given up; another may come.
+    /// Gives up the current transport; another one may follow.
     fn detach(&mut self);
 
-    /// What was written and not taken is taken back, for a client that is not waited for any more.
+    /// Discards written data that was not sent, because the client is no longer waited for.
     fn give_up(&mut self);
 
-    /// Since when no request of the client has been there to answer, or its answer has not been read, for transports
-    /// that need one.
+    /// Since when there has been no request of the client to answer, or its answer has not been read; for transports
+    /// that need requests.
     fn idle_since(&self) -> Option<Instant>;
 
-    /// Ends it in the way of the transport, after what was written; waits so long at most for the client to notice.
+    /// Ends the connection in the manner of the transport, after the written data; waits at most this long for the
+    /// client to notice.
     fn finish(&mut self, wait: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// What is written to a line.
+/// Data for a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
-    /// A whole record.
+    /// A complete record.
     Record(Bytes),
-    /// A whole record that answers what the client has called.
+    /// A complete record that answers a call of the client.
     Answer(Bytes),
-    /// A question whether the client is there, which its library answers by itself. Only a WebSocket has one.
+    /// A ping, which the client's library answers automatically. Only a WebSocket has one.
     Ping,
 }
 
-/// What a line has to say.
+/// What was received from a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Data(Bytes),
-    /// Nothing but that the client is there.
+    /// Only a sign of life.
     Alive,
-    /// It goes on over something new; what was received in part comes again from its beginning.
+    /// The connection continues on a new transport; partly received records are sent again from the beginning.
     Attached,
-    /// It was lost.
+    /// The transport was lost.
     Lost,
-    /// The client has ended it.
+    /// The client has ended the connection.
     Ended,
-    /// What comes over it can't be read.
+    /// The received data can't be read.
     Broken,
 }
 
-/// There is nothing to write to.
+/// There is no transport to write to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gone;

@@ -19,18 +19,19 @@ use super::{Gone, Line, Outgoing, Received};
 use crate::options::Transport;
 use messenger_socket::Account;
 
-/// Bytes of a body that are given out at a time. What the server's HTTP has of a body it keeps until that is read.
+/// How many bytes of a body are given to the HTTP server at a time. The server keeps what it has taken until the client
+/// reads it.
 const PIECE: usize = 8 * 1024;
 
-/// A connection whose client makes requests: what it posts waits here for the session, and what the session writes
-/// for the next poll or for the event stream.
+/// A connection whose client makes requests: posted data waits here for the session, and data written by the session
+/// waits for the next poll or for the event stream.
 pub(crate) struct Pipe {
     state: Mutex<State>,
-    /// There may be room for what is posted, or no more need for it.
+    /// Notified when there may be room for posted data, or when it is no longer needed.
     room: Notify,
-    /// The session has written its last.
+    /// Notified when the session has written its last record.
     closed: Notify,
-    /// The client's requests have got their last answer.
+    /// Notified when the client's requests have got their last answer.
     buried: Notify,
     most_in: usize,
     most_out: usize,
@@ -40,38 +41,38 @@ pub(crate) struct Pipe {
 struct State {
     posted: VecDeque<Bytes>,
     posted_bytes: usize,
-    /// The client will make no more requests.
+    /// Set when the client will make no more requests.
     ended: Option<Received>,
     written: VecDeque<Record>,
     written_bytes: usize,
-    /// What the answer that is being given has taken of it, and not given out.
+    /// What the current answer has taken, and not yet sent.
     taken: Weak<Taken>,
-    /// When the client was last there, for an answer that is being given.
+    /// When the client last read something of the current answer.
     moved_at: Option<Instant>,
     /// The session will write no more.
     finished: bool,
     is_buried: bool,
-    /// The number of the poll that is to be answered: the last that came.
+    /// The number of the poll to answer: the latest one.
     poll: u64,
     idle_since: Option<Instant>,
     session: Option<Waker>,
     client: Option<Waker>,
 }
 
-/// What the session has written and no answer has taken.
+/// A record that the session has written and no answer has taken.
 struct Record {
     bytes: Bytes,
-    /// Whether it answers what the client has called.
+    /// Whether it answers a call of the client.
     answers: bool,
 }
 
-/// What a poll comes to.
+/// The result of a poll.
 pub(crate) enum Polled {
-    /// Something is there; the body takes it when it is written.
+    /// There is data; the body takes it when it is written.
     Data(Written),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Nothing,
-    /// Another poll has come, or the connection is over.
+    /// Another poll has arrived, or the connection has ended.
     NoMore,
 }
 
@@ -103,7 +104,7 @@ impl Pipe {
         }
     }
 
-    /// Takes what the client posts, once there is room for it; `Gone` if the connection is over.
+    /// Queues posted data, once there is room for it; `Gone` if the connection has ended.
     pub(crate) async fn post(&self, bytes: Bytes) -> Result<(), Gone> {
         loop {
             let room = self.room.notified();
@@ -112,7 +113,7 @@ impl Pipe {
                 if state.finished || state.ended.is_some() {
                     return Err(Gone);
                 }
-                // A single post may be longer than all that may wait.
+                // A single post may exceed the limit.
                 if state.posted_bytes == 0 || state.posted_bytes + bytes.len() <= self.most_in {
                     state.posted_bytes += bytes.len();
                     state.posted.push_back(bytes);
@@ -124,7 +125,7 @@ impl Pipe {
         }
     }
 
-    /// Waits for something to say, in place of any earlier poll.
+    /// Waits for data to send; replaces any earlier poll.
     pub(crate) async fn poll(self: &Arc<Self>, wait: Duration) -> Polled {
         let turn = self.begin_poll();
         match timeout(wait, std::future::poll_fn(|task| self.poll_written(turn.number, task))).await {
@@ -156,12 +157,12 @@ impl Pipe {
         state.idle_since = None;
         state.moved_at = None;
         let number = state.poll;
-        // Whoever waited is answered.
+        // An earlier waiting poll is answered.
         wake(state.client.take(), state);
         Turn { pipe: Arc::clone(self), number }
     }
 
-    /// True if there is something to write; false if this poll is not to wait for it.
+    /// Ready with true if there is data to write; with false if this poll must not wait for it.
     fn poll_written(&self, number: u64, task: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.lock();
         if state.poll != number {
@@ -177,7 +178,7 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// Takes all that is written, for the answer that is being given; nothing if another is given by now.
+    /// Takes all written records, for the current answer; nothing if another answer has begun.
     fn take(&self, number: u64, taken: &Arc<Taken>) {
         let mut state = self.lock();
         if state.poll != number {
@@ -189,7 +190,7 @@ impl Pipe {
         wake(state.session.take(), state);
     }
 
-    /// What the client has not read is nobody's any more.
+    /// Discards what the client has not read.
     fn give_up(&self) {
         let mut state = self.lock();
         state.written = VecDeque::new();
@@ -199,22 +200,24 @@ impl Pipe {
         }
     }
 
-    /// The client has had its time to take what is left, and a request of its could hold it for as long as it likes.
+    /// Discards what is left, after the client has had its time to read it: otherwise a request could keep the memory
+    /// for any length of time.
     fn let_go(&self) {
         let mut state = self.lock();
-        // One that has ended the connection during a poll is told so by that.
+        // If the client ended the connection during a poll, the last record is kept to tell the poll.
         let said = state.written.pop_back().filter(|_| state.ended == Some(Received::Ended));
         drop(state);
         self.give_up();
         self.lock().written.extend(said);
     }
 
-    /// What is written as an event stream (the WHATWG's HTML standard, section 9.2). Its end is the client's.
+    /// Writes records as an event stream (the WHATWG's HTML standard, section 9.2). If the client ends the stream, it
+    /// ends the connection.
     pub(crate) fn events(self: &Arc<Self>) -> Events {
         Events { turn: self.begin_poll(), begun: false, taken: Arc::default() }
     }
 
-    /// Nothing more is written, and nothing more that is posted is taken.
+    /// Stops the pipe: nothing more is written, and no more posts are accepted.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.finished = true;
@@ -225,7 +228,7 @@ impl Pipe {
         self.room.notify_waiters();
     }
 
-    /// Keeps only what answers the client's calls, and what was written last.
+    /// Keeps only answers to the client's calls, and the last record.
     pub(crate) fn keep_answers_and_last(&self) {
         let mut state = self.lock();
         let last = state.written.pop_back();
@@ -233,7 +236,7 @@ impl Pipe {
         state.written.extend(last);
     }
 
-    /// Waits until the session has written its last.
+    /// Waits until the session has written its last record.
     pub(crate) async fn closed(&self) {
         let closed = self.closed.notified();
         if !self.lock().finished {
@@ -241,7 +244,7 @@ impl Pipe {
         }
     }
 
-    /// The client has said that it is done.
+    /// Records that the client has ended the connection.
     pub(crate) fn end(&self) {
         self.client_ended(Received::Ended);
     }
@@ -268,14 +271,14 @@ fn wake(waker: Option<Waker>, state: MutexGuard<'_, State>) {
     }
 }
 
-/// The right to be answered, until another request comes.
+/// The right of a request to be answered, until another request arrives.
 struct Turn {
     pipe: Arc<Pipe>,
     number: u64,
 }
 
 impl Turn {
-    /// The client takes the answer.
+    /// Records that the client reads the answer.
     fn moves(&self) {
         let mut state = self.pipe.lock();
         if state.poll == self.number {
@@ -294,16 +297,16 @@ impl Drop for Turn {
     }
 }
 
-/// What an answer has taken and is giving out.
+/// What an answer has taken and is sending.
 #[derive(Default)]
 struct Taken(Mutex<Rest>);
 
 #[derive(Default)]
 struct Rest {
     records: VecDeque<Bytes>,
-    /// Of a long record.
+    /// The rest of a long record.
     begun: Bytes,
-    /// Whether something was taken back that had been begun.
+    /// Whether a record was discarded that had been partly sent.
     is_torn: bool,
 }
 
@@ -315,7 +318,7 @@ impl Taken {
 }
 
 impl Rest {
-    /// The next piece, of records in the form in which they go out; nothing at the end.
+    /// The next piece, with records in their outgoing form; `None` at the end.
     fn next(&mut self, form: impl Fn(Bytes) -> Bytes) -> Option<io::Result<Bytes>> {
         if self.is_torn {
             return Some(Err(io::ErrorKind::BrokenPipe.into()));
@@ -341,8 +344,8 @@ impl Rest {
     }
 }
 
-/// The body of a poll's answer. It takes what it writes only when it is written, so that nothing is lost with a client
-/// that has gone before.
+/// The body of the answer to a poll. It takes records only when it is written, so that nothing is lost if the client
+/// has gone before.
 pub(crate) struct Written {
     turn: Turn,
 }
@@ -376,7 +379,7 @@ impl Stream for Events {
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if !self.begun {
             self.begun = true;
-            // A browser says that the stream is open only once something has come.
+            // A browser reports the stream as open only once it has received something.
             return Poll::Ready(Some(Ok(Bytes::from_static(b":\r\n"))));
         }
         let pipe = &self.turn.pipe;
@@ -399,7 +402,7 @@ impl Drop for Events {
     }
 }
 
-/// A record as an event of its own; a line break in it makes two lines of it.
+/// A record as an event; a line break in it makes two lines of it.
 fn as_event(record: &[u8]) -> Bytes {
     let mut event = BytesMut::with_capacity(record.len() + 10);
     for line in record.split(|byte| *byte == b'\n') {
@@ -411,7 +414,7 @@ fn as_event(record: &[u8]) -> Bytes {
     event.freeze()
 }
 
-/// The session's end of a pipe.
+/// The session's side of a pipe.
 pub(crate) struct PipeLine {
     pipe: Arc<Pipe>,
     transport: Transport,
@@ -504,7 +507,7 @@ impl Line for PipeLine {
         state.idle_since.or(state.moved_at)
     }
 
-    /// What was written is fetched by the next polls, the last of which is told that it was the last; an event stream
+    /// The next polls fetch what was written, and the last one of them is told that it was the last; an event stream
     /// ends after it.
     async fn finish(&mut self, wait: Duration) {
         self.pipe.close();
@@ -513,7 +516,7 @@ impl Line for PipeLine {
                 let buried = self.pipe.buried.notified();
                 {
                     let state = self.pipe.lock();
-                    // Who has ended it makes no more requests.
+                    // A client that has ended the connection makes no more requests.
                     if state.is_buried || state.ended.is_some() {
                         return;
                     }

@@ -18,15 +18,15 @@ use messenger_socket::{Message, SocketError, WebSocket};
 /// Normal closure (RFC 6455, section 7.4.1).
 const DONE: u16 = 1000;
 
-/// A connection over a WebSocket, or over several that come one after the other.
+/// A connection over a WebSocket, or over several successive ones.
 pub(crate) struct SocketLine {
     socket: Option<WebSocket>,
-    /// Where sockets come from that go on in place of a lost one.
+    /// Delivers sockets that replace a lost one.
     others: Option<mpsc::Receiver<WebSocket>>,
-    /// One that has come while there was something to be written to the old one.
+    /// A socket that arrived while data was still to be written to the old one.
     next: Option<WebSocket>,
     binary: bool,
-    /// Whether something has come that can't be read, behind which there is nothing that can.
+    /// Whether unreadable data was received, after which nothing can be read.
     broken: bool,
 }
 
@@ -52,7 +52,7 @@ impl SocketLine {
         }
     }
 
-    /// Waits for the socket, unless another has come: the client is not at the end of the old one any more.
+    /// Waits for the socket, unless another one has arrived: then the client no longer uses the old one.
     fn poll_writing(
         &mut self,
         task: &mut Context<'_>,
@@ -102,7 +102,7 @@ impl Sink<Outgoing> for SocketLine {
     fn start_send(mut self: Pin<&mut Self>, outgoing: Outgoing) -> Result<(), Gone> {
         let message = match outgoing {
             Outgoing::Record(record) | Outgoing::Answer(record) if self.binary => Message::Binary(record),
-            // A record of a text protocol is UTF-8.
+            // Records of a text protocol are UTF-8.
             Outgoing::Record(record) | Outgoing::Answer(record) => Message::Text(record),
             Outgoing::Ping => Message::Ping(Bytes::new()),
         };
@@ -132,7 +132,7 @@ impl Line for SocketLine {
     }
 
     fn give_up(&mut self) {
-        // What has been begun can't be ended.
+        // A frame that was begun can't be completed.
         if self.socket.as_ref().is_some_and(WebSocket::is_behind) {
             self.socket = None;
         }
@@ -145,9 +145,10 @@ impl Line for SocketLine {
     async fn finish(&mut self, wait: Duration) {
         let Some(mut socket) = self.socket.take() else { return };
         let close = async {
-            // Nothing is sent if the client has said close first, for that has been answered.
+            // Nothing is sent if the client closed first, because that has been answered.
             let _ = socket.send(Message::close(DONE, "")).await;
-            // Dropping the socket with unread bytes in it could take what was written last away from the client.
+            // Dropping the socket with unread bytes in it could discard the last written data before the client reads
+            // it.
             while let Some(Ok(message)) = socket.next().await {
                 if matches!(message, Message::Close(_)) {
                     let _ = socket.flush().await;
@@ -155,7 +156,7 @@ impl Line for SocketLine {
                 }
             }
             if self.broken {
-                // So there is only time that can be given.
+                // Nothing can be read, so it can only wait.
                 std::future::pending::<()>().await;
             }
         };

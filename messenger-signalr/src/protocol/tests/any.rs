@@ -7,7 +7,7 @@ use super::{
     BOTH, hex, packed, unpacked,
 };
 
-/// Any JSON; floating-point numbers are such that reading them is exact.
+/// Any JSON; floating-point numbers are chosen so that reading them is exact.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -26,7 +26,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// MessagePack in whatever form, and what it says in JSON.
+/// MessagePack in any encoding, and its meaning in JSON.
 #[derive(Debug, Clone)]
 struct Tree {
     bytes: Vec<u8>,
@@ -92,7 +92,7 @@ fn any_tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// What resembles records more than any bytes do.
+/// Input that resembles records more than random bytes do.
 fn any_input() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         vec(any::<u8>(), 0..20),

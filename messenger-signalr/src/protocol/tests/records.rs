@@ -5,7 +5,7 @@ use super::{
     BOTH, LIMIT, hex, split,
 };
 
-/// A record of so many bytes, together with its delimiter or length of three bytes.
+/// A record of this many bytes, including its delimiter or length of three bytes.
 fn of_size(framing: Framing, size: usize) -> Vec<u8> {
     match framing {
         Framing::Text => [&vec![b' '; size - 1][..], &[0x1E]].concat(),
