@@ -14,6 +14,7 @@ mod load;
 mod mssql;
 #[cfg(unix)]
 mod pooler;
+mod redis;
 mod relay;
 mod server;
 
@@ -24,5 +25,6 @@ pub use load::Load;
 pub use mssql::{MssqlConnection, MssqlDatabase, mssql_url};
 #[cfg(unix)]
 pub use pooler::Pooler;
+pub use redis::RedisServer;
 pub use relay::{Direction, Relay};
 pub use server::{PrivateServer, script};

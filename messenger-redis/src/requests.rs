@@ -1,0 +1,90 @@
+use std::{sync::Arc, time::Duration};
+
+use redis::{AsyncConnectionConfig, FromRedisValue, Pipeline, aio::MultiplexedConnection};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use crate::server::{Server, ServerError};
+
+/// After a failed attempt to connect, requests fail at once for this long. Otherwise those that wait would make one slow
+/// attempt after the other.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A connection for requests, opened when it is first needed, and again after it is lost.
+pub(crate) struct Requests {
+    server: Arc<Server>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// Connections opened so far.
+    made: u64,
+    failed: Option<Instant>,
+}
+
+/// A connection and its number: the first one is 1.
+#[derive(Clone)]
+pub(crate) struct Open {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) number: u64,
+}
+
+impl Requests {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server, state: Mutex::default() }
+    }
+
+    pub(crate) async fn open(&self) -> Result<Open, ServerError> {
+        let mut state = self.state.lock().await;
+        if let Some(open) = &state.open {
+            return Ok(open.clone());
+        }
+        if state.failed.is_some_and(|at| at.elapsed() < PAUSE) {
+            return Err(ServerError::Away);
+        }
+        match self.server.connect(AsyncConnectionConfig::new()).await {
+            Ok(connection) => {
+                state.made += 1;
+                state.failed = None;
+                let open = Open { connection, number: state.made };
+                state.open = Some(open.clone());
+                Ok(open)
+            }
+            Err(error) => {
+                state.failed = Some(Instant::now());
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends the commands in one exchange. After any failure except an unknown script the connection is dropped: it may lead
+    /// to a server whose role has changed, such as a former primary.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        open: &Open,
+        commands: &Pipeline,
+    ) -> Result<T, ServerError> {
+        let mut connection = open.connection.clone();
+        let answer = timeout(self.server.timeout, commands.query_async(&mut connection)).await;
+        let answer = answer.map_err(|_| ServerError::Late).and_then(|answer| Ok(answer?));
+        if answer.as_ref().is_err_and(|error| !is_unknown_script(error)) {
+            self.give_up(open.number).await;
+        }
+        answer
+    }
+
+    async fn give_up(&self, number: u64) {
+        let mut state = self.state.lock().await;
+        if state.open.as_ref().is_some_and(|open| open.number == number) {
+            state.open = None;
+        }
+    }
+}
+
+pub(crate) fn is_unknown_script(error: &ServerError) -> bool {
+    matches!(error, ServerError::Redis(error) if error.code() == Some("NOSCRIPT"))
+}

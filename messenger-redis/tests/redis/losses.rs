@@ -1,0 +1,327 @@
+use std::{sync::Arc, time::Duration};
+
+use messenger_core::{
+    ChatId, UserId,
+    context::Context,
+    ports::{Bus as _, BusEvent, BusMessage, Hint, Lease, NodeId, PresenceStore, Subscription, Topic},
+};
+use messenger_redis::{OpenError, Redis, RedisPresence};
+use messenger_testing::{Direction, RedisServer, Relay};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{PATIENCE, redis};
+
+const HERE: NodeId = NodeId(1);
+const THERE: NodeId = NodeId(2);
+const TTL: Duration = Duration::from_secs(60);
+
+fn about(chat: ChatId) -> BusMessage {
+    BusMessage { topics: vec![Topic::Chat(chat)], hint: Arc::new(Hint::Invalidate {}) }
+}
+
+async fn next(subscription: &mut Box<dyn Subscription>) -> Option<BusEvent> {
+    timeout(PATIENCE, subscription.next()).await.expect("something is heard")
+}
+
+/// Publishes until it is heard after a gap.
+async fn is_heard_again(redis: &Redis, subscription: &mut Box<dyn Subscription>, chat: ChatId) {
+    let speaker = redis.bus();
+    let again = async {
+        let mut has_gap = false;
+        loop {
+            let _ = speaker.publish(THERE, &[about(chat)]).await;
+            match timeout(Duration::from_millis(100), subscription.next()).await {
+                Ok(Some(BusEvent::Gap)) => has_gap = true,
+                Ok(Some(BusEvent::Message(_))) if has_gap => return,
+                Ok(None) => panic!("the subscription has ended"),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, again).await.expect("it is heard again");
+}
+
+#[tokio::test]
+async fn a_server_that_is_restarted_is_found_again_with_all_topics() {
+    let mut server = RedisServer::start().await;
+    let redis = redis(&server.address());
+    let (bus, context) = (redis.bus(), Context::system());
+    let chats: Vec<ChatId> = (0..2500).map(|_| context.id()).collect();
+    let mut subscription = bus.join(HERE).await.unwrap();
+    let topics: Vec<Topic> = chats.iter().copied().map(Topic::Chat).collect();
+    bus.subscribe(HERE, &topics).await.unwrap();
+    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
+    server.kill();
+    bus.publish(HERE, &[about(chats[0])]).await.expect_err("nobody is there");
+    bus.unsubscribe(HERE, &topics[..1]).await.expect_err("nobody is there");
+    server.go_on().await;
+    is_heard_again(&redis, &mut subscription, chats[2499]).await;
+    for chat in [chats[0], chats[1]] {
+        redis.bus().publish(THERE, &[about(chat)]).await.unwrap();
+    }
+    let heard = async {
+        loop {
+            if let Some(BusEvent::Message(message)) = next(&mut subscription).await
+                && message.topics != topics[2499..]
+            {
+                return message.topics;
+            }
+        }
+    };
+    assert_eq!(heard.await, topics[1..2], "the first is wanted no more");
+}
+
+#[tokio::test]
+async fn a_server_that_freezes_is_noticed_and_holds_up_nobody() {
+    let server = RedisServer::start().await;
+    let redis = redis(&server.address());
+    let (bus, presence, context) = (redis.bus(), redis.presence(), Context::system());
+    let chat = context.id();
+    let mut subscription = bus.join(HERE).await.unwrap();
+    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
+    let lease = Lease { user: context.id(), connection: context.id() };
+    presence.renew(&[lease], TTL).await.unwrap();
+    server.freeze();
+    for _ in 0..3 {
+        let answer = timeout(PATIENCE, bus.publish(HERE, &[about(chat)])).await;
+        answer.expect("it does not wait for long").expect_err("nobody answers");
+        let answer = timeout(PATIENCE, presence.query(&[lease.user])).await;
+        answer.expect("it does not wait for long").expect_err("nobody answers");
+    }
+    server.thaw();
+    is_heard_again(&redis, &mut subscription, chat).await;
+    let again = async {
+        loop {
+            if let Ok(states) = presence.query(&[lease.user]).await {
+                return states[0].online;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, again).await.expect("it is reached again"));
+}
+
+#[tokio::test]
+async fn without_a_server_nobody_waits_for_long_and_a_node_joins_when_it_comes() {
+    let mut server = RedisServer::start().await;
+    server.kill();
+    let redis = redis(&server.address());
+    let (bus, presence) = (redis.bus(), redis.presence());
+    let answer = timeout(PATIENCE, bus.join(HERE)).await.expect("it does not wait for long");
+    assert!(answer.is_err());
+    assert!(presence.query(&[Context::system().id()]).await.is_err());
+    server.go_on().await;
+    let joined = async {
+        while bus.join(HERE).await.is_err() {}
+        while presence.query(&[Context::system().id()]).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, joined).await.expect("it joins");
+}
+
+/// People of two nodes.
+struct Nodes {
+    presence: [RedisPresence; 2],
+    people: [Vec<Lease>; 2],
+}
+
+impl Nodes {
+    async fn new(server: &RedisServer) -> Self {
+        let (redis, context) = (redis(&server.address()), Context::system());
+        let lease = || Lease { user: context.id(), connection: context.id() };
+        let people = std::array::from_fn(|_| (0..40).map(|_| lease()).collect());
+        let nodes = Self { presence: [redis.presence(), redis.presence()], people };
+        for node in 0..2 {
+            assert_eq!(nodes.renew(node).await.len(), 40);
+        }
+        nodes
+    }
+
+    async fn renew(&self, node: usize) -> Vec<UserId> {
+        self.presence[node].renew(&self.people[node], TTL).await.unwrap()
+    }
+
+    /// What a node does each second; whoever is said to have come or gone is an error.
+    async fn tick(&self) {
+        for node in 0..2 {
+            let Ok(gone) = self.presence[node].sweep(Duration::ZERO, 500).await else { continue };
+            assert_eq!(gone, [], "nobody has gone");
+            if let Ok(came) = self.presence[node].renew(&self.people[node][..4], TTL).await {
+                assert_eq!(came, [], "nobody has come");
+            }
+        }
+    }
+
+    async fn all_are_online(&self) {
+        let all: Vec<UserId> = self.people.concat().iter().map(|lease| lease.user).collect();
+        for presence in &self.presence {
+            let states = presence.query(&all).await.unwrap();
+            assert!(states.iter().all(|state| state.online));
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_flaps_when_the_server_is_emptied() {
+    let server = RedisServer::start().await;
+    let nodes = Nodes::new(&server).await;
+    for _ in 0..2 {
+        server.command("FLUSHALL").await.unwrap();
+        // The first that notices, by any call, waits for the others before it says what it sees.
+        let all_online = async { nodes.all_are_online().await };
+        let others = async {
+            sleep(Duration::from_millis(500)).await;
+            nodes.tick().await;
+        };
+        tokio::join!(all_online, others);
+        for _ in 0..4 {
+            sleep(Duration::from_secs(1)).await;
+            nodes.tick().await;
+            nodes.all_are_online().await;
+        }
+    }
+    // What is given again is not there for ever.
+    nodes.presence[0].release(&nodes.people[0]).await.unwrap();
+    let gone = nodes.presence[1].sweep(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(gone.len(), 40);
+}
+
+#[tokio::test]
+async fn who_went_in_the_grace_period_goes_also_if_the_server_is_emptied_meanwhile() {
+    let server = RedisServer::start().await;
+    let nodes = Nodes::new(&server).await;
+    nodes.presence[0].release(&nodes.people[0][..1]).await.unwrap();
+    server.command("FLUSHALL").await.unwrap();
+    let gone = async {
+        loop {
+            for presence in &nodes.presence {
+                let gone = presence.sweep(Duration::ZERO, 500).await.unwrap();
+                if !gone.is_empty() {
+                    return gone;
+                }
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let gone = timeout(PATIENCE, gone).await.unwrap();
+    assert_eq!(gone.iter().map(|gone| gone.user).collect::<Vec<_>>(), [nodes.people[0][0].user]);
+}
+
+#[tokio::test]
+async fn nobody_flaps_when_the_server_comes_back_with_an_older_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let mut server = RedisServer::start_with(&["--dir", folder]).await;
+    let nodes = Nodes::new(&server).await;
+    // In what is saved all leases end soon; later they were renewed.
+    for node in 0..2 {
+        nodes.presence[node].renew(&nodes.people[node], Duration::from_millis(100)).await.unwrap();
+    }
+    assert_eq!(server.command("SAVE").await.as_deref(), Some("+OK"));
+    for node in 0..2 {
+        assert_eq!(nodes.renew(node).await, []);
+    }
+    server.kill();
+    server.go_on().await;
+    for _ in 0..5 {
+        nodes.tick().await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    nodes.all_are_online().await;
+}
+
+#[tokio::test]
+async fn nobody_flaps_when_the_server_was_frozen_for_longer_than_a_lease() {
+    let server = RedisServer::start().await;
+    let nodes = Nodes::new(&server).await;
+    let short = Duration::from_secs(3);
+    for node in 0..2 {
+        nodes.presence[node].renew(&nodes.people[node], short).await.unwrap();
+    }
+    server.freeze();
+    let frozen = async {
+        sleep(Duration::from_secs(4)).await;
+        server.thaw();
+    };
+    let renewed = async {
+        for _ in 0..10 {
+            for node in 0..2 {
+                let _ = nodes.presence[node].renew(&nodes.people[node], short).await;
+                if let Ok(gone) = nodes.presence[node].sweep(Duration::ZERO, 500).await {
+                    assert_eq!(gone, []);
+                }
+            }
+            sleep(Duration::from_millis(700)).await;
+        }
+    };
+    tokio::join!(frozen, renewed);
+    nodes.all_are_online().await;
+}
+
+#[tokio::test]
+async fn who_has_gone_is_told_of_wherever_an_answer_is_lost() {
+    let server = RedisServer::start().await;
+    let relay = Relay::to(&server.address()).await;
+    let (cut, other) = (redis(&relay.address().to_string()).presence(), redis(&server.address()).presence());
+    let context = Context::system();
+    let (mut told, mut all) = (Vec::new(), Vec::new());
+    for bytes in (1..1000).step_by(41) {
+        let lease = Lease { user: context.id(), connection: context.id() };
+        other.renew(&[lease], TTL).await.unwrap();
+        other.release(&[lease]).await.unwrap();
+        all.push(lease.user);
+        // So that the connection is there.
+        cut.query(&[lease.user]).await.unwrap();
+        let is_cut = relay.cut_after(Direction::Down, bytes);
+        told.extend(cut.sweep(Duration::ZERO, 500).await.unwrap_or_default());
+        relay.leave_alone();
+        drop(is_cut);
+    }
+    let by_first = told.len();
+    let rest = async {
+        while told.len() < all.len() {
+            told.extend(other.sweep(Duration::ZERO, 500).await.unwrap());
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    timeout(PATIENCE, rest).await.expect("everybody is told of");
+    assert!(by_first < all.len(), "no answer was lost");
+    let mut users: Vec<UserId> = told.iter().map(|gone| gone.user).collect();
+    users.sort_unstable();
+    users.dedup();
+    assert_eq!(users, all);
+}
+
+#[tokio::test]
+async fn passwords_databases_and_refusals() {
+    let server = RedisServer::start_with(&["--requirepass", "sesame"]).await;
+    let address = server.address();
+    let user = Context::system().id();
+    for (login, opens) in [(":sesame@", true), ("default:sesame@", true), ("", false), (":wrong@", false)] {
+        let redis = Redis::open(&format!("redis://{login}{address}/3")).unwrap();
+        assert_eq!(redis.presence().query(&[user]).await.is_ok(), opens, "{login}");
+        assert_eq!(redis.bus().join(HERE).await.is_ok(), opens, "{login}");
+        assert!(!format!("{redis:?} {:?}", redis.bus()).contains("sesame"));
+    }
+}
+
+#[test]
+fn what_can_not_be_used_is_refused_with_a_reason() {
+    let refused = |url: &str| Redis::open(url).unwrap_err();
+    assert!(matches!(refused("http://h"), OpenError::Scheme));
+    assert!(matches!(refused("redis://h:port"), OpenError::Url(_)));
+    assert!(matches!(refused("redis://h/first"), OpenError::Url(_)));
+    if cfg!(not(feature = "tls")) {
+        assert!(matches!(refused("rediss://h"), OpenError::TlsIsOff));
+    }
+    let builder = || Redis::builder("redis://h");
+    for prefix in ["", "a b", "a{b}", "ä", &"x".repeat(65)] {
+        assert!(matches!(builder().prefix(prefix).build(), Err(OpenError::Prefix)), "{prefix}");
+    }
+    for name in ["", "a b", "\n"] {
+        assert!(matches!(builder().client_name(name).build(), Err(OpenError::ClientName)), "{name:?}");
+    }
+    assert!(!refused("redis://ann:hunter2@h:port").to_string().contains("hunter2"));
+}
