@@ -22,6 +22,8 @@ use error::{Sentence, ServerError};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    // The client of Redis asks for it where the connection is encrypted; somebody else's would do as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match cli::task(env::args_os()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,6 +2,7 @@
 
 mod error;
 mod mssql_url;
+mod nodes;
 mod parse;
 mod postgres_url;
 mod settings;
@@ -16,6 +17,7 @@ use http::HeaderValue;
 
 pub(crate) use error::ConfigError;
 pub(crate) use mssql_url::MssqlUrl;
+pub(crate) use nodes::NodesConfig;
 pub(crate) use parse::LogFormat;
 pub(crate) use postgres_url::{PostgresUrl, masked};
 pub(crate) use settings::{SETTINGS, Setting, variable};
@@ -33,6 +35,7 @@ use self::{
 pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) store: StoreConfig,
+    pub(crate) nodes: NodesConfig,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
@@ -53,6 +56,7 @@ impl Config {
         Ok(Self {
             listen: values.read("listen", address)?,
             store: StoreConfig::of(&values)?,
+            nodes: NodesConfig::of(&values)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             allow_origins: values.read("allow-origins", origins)?,

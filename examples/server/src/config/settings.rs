@@ -69,6 +69,33 @@ pub(crate) const SETTINGS: &[Setting] = &[
                included, before it is given up",
     },
     Setting {
+        name: "redis-url",
+        value: "URL",
+        default: "",
+        help: "For several nodes on one database: the Redis or Valkey server over which they hear of each other, \
+               `redis://USER:PASSWORD@HOST:PORT/DATABASE`, or `rediss://` for TLS",
+    },
+    Setting {
+        name: "redis-prefix",
+        value: "TEXT",
+        default: "messenger",
+        help: "What the names of all keys and channels in Redis begin with; nodes with the same one belong together",
+    },
+    Setting {
+        name: "bus",
+        value: "memory|redis",
+        default: "",
+        help: "How nodes hear at once what happens on the others; by default `redis` where there is a --redis-url, \
+               else `memory`, and what happens elsewhere is seen up to 10 s later",
+    },
+    Setting {
+        name: "presence",
+        value: "memory|redis",
+        default: "",
+        help: "Where it is kept who is online; by default `redis` where there is a --redis-url, else `memory`, and \
+               each node knows its own people alone",
+    },
+    Setting {
         name: "rate-limits",
         value: "on|off",
         default: "on",

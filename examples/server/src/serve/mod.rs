@@ -6,11 +6,11 @@ mod peer;
 mod signals;
 mod stream;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use messenger_axum::{Options, RateLimits};
-use messenger_core::Messenger;
+use messenger_core::{Messenger, ports::Store};
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout_at},
@@ -34,7 +34,7 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
         // A database may let one wait for long.
         () = signals.next() => return Ok(()),
     };
-    let messenger = Messenger::builder(store).instrument_store(true).build().map_err(ServerError::start)?;
+    let messenger = messenger(config, store).map_err(ServerError::start)?;
     let app = app(config, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
     announce(config, address);
@@ -47,6 +47,17 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
         () = drain(config, &server, &messenger) => Ok(()),
         () = signals.next() => Err(ServerError::Interrupted),
     }
+}
+
+fn messenger(config: &Config, store: Arc<dyn Store>) -> Result<Messenger, messenger_core::Error> {
+    let mut builder = Messenger::builder(store).instrument_store(true);
+    if let Some(redis) = &config.nodes.bus {
+        builder = builder.bus(Arc::new(redis.bus()));
+    }
+    if let Some(redis) = &config.nodes.presence {
+        builder = builder.presence(Arc::new(redis.presence()));
+    }
+    builder.build()
 }
 
 fn app(config: &Config, messenger: &Messenger) -> Router {

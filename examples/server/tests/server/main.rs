@@ -10,6 +10,7 @@ mod ending;
 mod live;
 mod lost;
 mod mssql;
+mod nodes;
 mod page;
 mod postgres;
 mod resume;

@@ -1,0 +1,154 @@
+//! Several servers on one database and one Redis.
+
+use std::net::TcpListener;
+
+use messenger_testing::RedisServer;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::{
+    live::{Ended, Group, Socket},
+    stores::{TestStore, block_on},
+    support::{PATIENCE, Server, binary, refused},
+};
+
+/// Two servers, the people of a group, and a Redis that may be killed.
+struct Nodes {
+    redis: RedisServer,
+    servers: [Server; 2],
+    group: Group,
+}
+
+impl Nodes {
+    async fn new(store: &TestStore) -> Self {
+        let redis = RedisServer::start().await;
+        let start = || Server::start(store.command_for_load().args(["--redis-url", &redis.url()]));
+        let servers = [start(), start()];
+        let group = Group::of(&servers[0], &["ada", "bob"]);
+        Self { redis, servers, group }
+    }
+
+    /// The socket of a person, each on a server of their own; it is live.
+    async fn socket(&self, person: usize) -> Socket {
+        let mut socket =
+            Socket::open(self.servers[person].address, &self.group.tokens[person]).await.unwrap();
+        answer(&mut socket, "Resume", &json!({})).await;
+        heard(&mut socket, "caughtUp").await;
+        socket
+    }
+
+    async fn user_id(&self, person: usize) -> String {
+        let token = Some(&*self.group.tokens[person]);
+        let me = self.servers[0].request("GET", "/api/v1/users/me", token, None).json();
+        me["id"].as_str().unwrap().to_owned()
+    }
+}
+
+async fn answer(socket: &mut Socket, method: &str, params: &Value) -> Value {
+    socket.say(1, method, params).await.unwrap();
+    loop {
+        let frame = socket.hear().await.unwrap();
+        if frame["id"] == 1 {
+            assert!(frame.get("result").is_some(), "{frame}");
+            return frame["result"].clone();
+        }
+    }
+}
+
+async fn heard(socket: &mut Socket, event: &str) -> Value {
+    loop {
+        let frame = socket.hear().await.unwrap();
+        if frame["method"] == event {
+            return frame["params"].clone();
+        }
+    }
+}
+
+/// Says something and waits until it is heard, so many times.
+async fn talk(nodes: &Nodes, sockets: &mut [Socket; 2], times: usize) {
+    for n in 0..times {
+        let [speaker, hearer] = sockets;
+        let body = format!("{n} of {times}");
+        answer(speaker, "SendMessage", &json!({"chatId": nodes.group.chat, "body": body})).await;
+        assert_eq!(heard(hearer, "messageCreated").await["message"]["body"], body);
+    }
+}
+
+#[test]
+fn what_is_said_to_one_node_is_heard_from_the_other_at_once_and_without_redis_soon() {
+    let store = TestStore::postgres();
+    block_on(async {
+        let mut nodes = Nodes::new(&store).await;
+        let mut sockets = [nodes.socket(0).await, nodes.socket(1).await];
+        // What is only found in the store comes up to ten seconds later each time.
+        timeout(PATIENCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
+        nodes.redis.kill();
+        talk(&nodes, &mut sockets, 2).await;
+        nodes.redis.go_on().await;
+        // The first may be said before the servers have found the way again.
+        talk(&nodes, &mut sockets, 2).await;
+        timeout(PATIENCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
+        let bodies = nodes.group.history(&nodes.servers[1]);
+        assert_eq!(bodies.iter().filter(|message| message["kind"] == "text").count(), 44);
+    });
+}
+
+#[test]
+fn who_comes_and_goes_on_one_node_does_so_on_the_other() {
+    let store = TestStore::postgres();
+    block_on(async {
+        let nodes = Nodes::new(&store).await;
+        let (mut ada, bob) = (nodes.socket(0).await, nodes.socket(1).await);
+        let id = nodes.user_id(1).await;
+        let states = answer(&mut ada, "WatchPresence", &json!({"userIds": [id]})).await;
+        assert_eq!(states["items"][0]["online"], true, "{states}");
+        drop(bob);
+        let gone = heard(&mut ada, "presenceChanged").await;
+        assert_eq!((&gone["userId"], &gone["online"]), (&json!(id), &json!(false)));
+        let _bob = nodes.socket(1).await;
+        assert_eq!(heard(&mut ada, "presenceChanged").await["online"], true);
+    });
+}
+
+#[test]
+fn a_session_that_ends_on_one_node_ends_its_sockets_on_the_other() {
+    let store = TestStore::postgres();
+    block_on(async {
+        let nodes = Nodes::new(&store).await;
+        let mut bob = nodes.socket(1).await;
+        let logout =
+            nodes.servers[0].request("POST", "/api/v1/auth/logout", Some(&nodes.group.tokens[1]), None);
+        assert_eq!(logout.status(), 204, "{}", logout.text());
+        let ended = async {
+            loop {
+                if let Err(ended) = bob.hear().await {
+                    return ended;
+                }
+            }
+        };
+        assert!(matches!(ended.await, Ended::With(_)));
+    });
+}
+
+#[test]
+fn a_server_starts_without_the_redis_that_it_is_told_of() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::in_memory(["--redis-url", &format!("redis://127.0.0.1:{port}")]);
+    assert_eq!(server.get("/health/ready").status(), 200);
+    server.register("ada");
+}
+
+#[test]
+fn a_redis_that_can_not_be_used_is_refused_without_the_password() {
+    for (arguments, says) in [
+        (["--redis-url", "redis://ann:hunter2@h:port", "--bus", ""], "redis://USER:PASSWORD@HOST"),
+        (["--redis-url", "http://ann:hunter2@h", "--bus", ""], "rediss://"),
+        (["--redis-url", "redis://h", "--redis-prefix", "a b"], "--redis-prefix"),
+        (["--redis-url", "redis://h", "--presence", "memory"], "--presence"),
+        (["--redis-url", "", "--bus", "redis"], "--redis-url"),
+        (["--redis-url", "redis://h", "--bus", "rabbit"], "neither `memory` nor `redis`"),
+    ] {
+        let said = refused(&binary().args(["check-config"]).args(arguments).output().unwrap());
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
+    }
+}
