@@ -270,15 +270,20 @@ impl RedisPresence {
         calls.into_iter().for_each(|call| {
             commands.add_command(call);
         });
-        let answer = self.requests.run(open, &commands).await;
-        let answer = if answer.as_ref().is_err_and(is_unknown_script) {
+        let answer = self.run(open, &commands).await;
+        if answer.as_ref().is_err_and(is_unknown_script) {
             let mut load = Pipeline::new();
             load.cmd("SCRIPT").arg("LOAD").arg(script.text);
-            let _hash: Vec<String> = self.requests.run(open, &load).await?;
-            self.requests.run(open, &commands).await
+            let _hash: Vec<String> = self.run(open, &load).await?;
+            self.run(open, &commands).await
         } else {
             answer
-        };
+        }
+    }
+
+    /// Runs commands, and notes when the server last answered.
+    async fn run<T: FromRedisValue>(&self, open: &Open, commands: &Pipeline) -> Result<T, ServerError> {
+        let answer = self.requests.run(open, commands).await;
         if answer.is_ok() {
             self.state().answered_at = Some(Instant::now());
         }
@@ -419,7 +424,7 @@ impl RedisPresence {
                 });
             }
         }
-        let answers: Vec<Value> = self.requests.run(&open, &commands).await?;
+        let answers: Vec<Value> = self.run(&open, &commands).await?;
         let (mut answers, mut epochs) = (answers.into_iter(), Vec::new());
         let mut online = HashSet::new();
         for (partition, users) in &groups {
