@@ -4,10 +4,11 @@
 mod bus;
 mod inbox;
 mod node;
+mod open;
 mod presence;
 mod requests;
 mod server;
 
 pub use bus::RedisBus;
+pub use open::{OpenError, Redis, RedisBuilder};
 pub use presence::RedisPresence;
-pub use server::{OpenError, Redis, RedisBuilder};

@@ -1,8 +1,14 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{AsyncConnectionConfig, FromRedisValue, Pipeline, aio::MultiplexedConnection};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
     time::{Instant, timeout},
 };
 
@@ -16,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Requests {
     server: Arc<Server>,
     state: Mutex<State>,
+    /// Whether the last attempt to connect has failed.
+    is_away: AtomicBool,
 }
 
 #[derive(Default)]
@@ -35,30 +43,25 @@ pub(crate) struct Open {
 
 impl Requests {
     pub(crate) fn new(server: Arc<Server>) -> Self {
-        Self { server, state: Mutex::default() }
+        Self { server, state: Mutex::default(), is_away: AtomicBool::new(false) }
     }
 
     pub(crate) async fn open(&self) -> Result<Open, ServerError> {
-        let mut state = self.state.lock().await;
+        // While the server is away one request tries to connect, and the others fail at once.
+        let state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(_) if self.is_away.load(Ordering::Relaxed) => return Err(ServerError::Away),
+            Err(_) => self.state.lock().await,
+        };
         if let Some(open) = &state.open {
             return Ok(open.clone());
         }
         if state.failed.is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(ServerError::Away);
         }
-        match self.server.connect(AsyncConnectionConfig::new()).await {
-            Ok(connection) => {
-                state.made += 1;
-                state.failed = None;
-                let open = Open { connection, number: state.made };
-                state.open = Some(open.clone());
-                Ok(open)
-            }
-            Err(error) => {
-                state.failed = Some(Instant::now());
-                Err(error)
-            }
-        }
+        let mut attempt = Attempt { state, is_away: &self.is_away };
+        let connection = self.server.connect(AsyncConnectionConfig::new()).await?;
+        Ok(attempt.succeeds(connection))
     }
 
     /// Sends the commands in one exchange. After any failure except an unknown script the connection is dropped: it may lead
@@ -82,6 +85,29 @@ impl Requests {
         if state.open.as_ref().is_some_and(|open| open.number == number) {
             state.open = None;
         }
+    }
+}
+
+/// An attempt to connect, which has failed unless it [succeeds](Self::succeeds): also if its caller does not wait for the end.
+struct Attempt<'r> {
+    state: MutexGuard<'r, State>,
+    is_away: &'r AtomicBool,
+}
+
+impl Attempt<'_> {
+    fn succeeds(&mut self, connection: MultiplexedConnection) -> Open {
+        self.state.made += 1;
+        let open = Open { connection, number: self.state.made };
+        self.state.open = Some(open.clone());
+        open
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let failed = self.state.open.is_none();
+        self.state.failed = failed.then(Instant::now);
+        self.is_away.store(failed, Ordering::Relaxed);
     }
 }
 

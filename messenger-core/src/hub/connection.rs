@@ -65,7 +65,8 @@ impl Hub {
         match arrived.unwrap_or_else(|late| Err(PresenceError(late.into()))) {
             Ok(online) => self.announce_online(&online),
             // Presence must not fail the connection; the lease is taken with the next renewal.
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "presence was not taken"),
+            // What an outage means is logged once, by the task that renews.
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "presence was not taken"),
         }
         connection.hold_back();
         Ok(connection)

@@ -16,6 +16,7 @@ mod delivery;
 mod link;
 mod lock;
 mod mailbox;
+mod outage;
 mod outgoing;
 mod room;
 mod settings;

@@ -14,6 +14,7 @@ use super::{
     bounds::{AT_ONCE, RETRY},
     link::{Link, leases},
     lock::lock,
+    outage::Outage,
     watching::unreachable,
     within::within,
 };
@@ -57,14 +58,14 @@ impl Hub {
 
     async fn listen(&self) {
         let mut bus: Option<Box<dyn Subscription>> = None;
+        let mut outage = Outage::of("joining the bus");
         loop {
             let Some(open) = &mut bus else {
-                match within(self.bus.join(self.node)).await {
+                let joined = within(self.bus.join(self.node)).await;
+                outage.note(&joined);
+                match joined {
                     Ok(joined) => bus = Some(joined),
-                    Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the bus was not joined");
-                        sleep(RETRY).await;
-                    }
+                    Err(_) => sleep(RETRY).await,
                 }
                 continue;
             };
@@ -82,6 +83,7 @@ impl Hub {
     /// Passes changes of topics to the bus. Comparing with the store does not depend on this: the bus may be out of
     /// reach.
     async fn keep_topics(&self) {
+        let mut outage = Outage::of("subscribing to topics");
         loop {
             self.checks.topics_changed.notified().await;
             let (wanted, unwanted) = self.checks.take_topics();
@@ -103,8 +105,8 @@ impl Hub {
                     told = Err(error);
                 }
             }
-            if let Err(error) = told {
-                tracing::warn!(error = &error as &dyn std::error::Error, "topics were not subscribed");
+            outage.note(&told);
+            if told.is_err() {
                 sleep(RETRY).await;
                 self.checks.topics_changed.notify_one();
             }
@@ -155,10 +157,12 @@ impl Hub {
 
     /// Compares what watchers were told with presence, at every sweep.
     async fn keep_presence(&self) {
+        let mut outage = Outage::of("comparing presence");
         loop {
             self.checks.presence_wanted.notified().await;
-            if let Err(error) = self.check_presence().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "presence was not compared");
+            let checked = self.check_presence().await;
+            outage.note(&checked);
+            if checked.is_err() {
                 sleep(RETRY).await;
                 self.checks.presence_wanted.notify_one();
             }
@@ -178,21 +182,18 @@ impl Hub {
     async fn keep_leases(&self) {
         let mut ticks = each_second();
         let renewals = (self.settings.lease / 3).as_secs().max(1);
-        let mut has_failed = false;
+        let mut outage = Outage::of("keeping presence");
         for turn in 0_u64.. {
             ticks.tick().await;
             // The failure may have lasted longer than a lease, and nobody must go offline because of it.
-            let renewals = if has_failed { 1 } else { renewals };
+            let renewals = if outage.is_on() { 1 } else { renewals };
             let done = async {
                 self.renew_leases(turn, renewals).await?;
                 self.release_departed().await?;
                 self.announce_offline().await
             };
             let done = done.await;
-            has_failed = done.is_err();
-            if let Err(error) = done {
-                tracing::warn!(error = &error as &dyn std::error::Error, "presence was not kept up");
-            }
+            outage.note(&done);
         }
     }
 
@@ -269,6 +270,7 @@ impl Hub {
     /// Publishes the queued messages on the bus, in order; once this node stops, to the end of the queue.
     async fn publish_outgoing(&self, mut queue: mpsc::Receiver<Vec<BusMessage>>, stop: &CancellationToken) {
         let mut batches = Vec::new();
+        let mut outage = Outage::of("publishing to the other nodes");
         loop {
             let lost = self.outgoing.is_loss_noted();
             tokio::select! {
@@ -280,9 +282,10 @@ impl Hub {
                 () = sleep(RETRY), if lost => {}
             }
             let messages: Vec<BusMessage> = batches.drain(..).flatten().collect();
-            if let Err(error) = self.publish_all(messages).await {
+            let published = self.publish_all(messages).await;
+            outage.note(&published);
+            if published.is_err() {
                 // The other nodes find it in the store.
-                tracing::warn!(error = &error as &dyn std::error::Error, "the other nodes were not told");
                 self.outgoing.note_loss();
             }
         }

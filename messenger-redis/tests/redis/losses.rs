@@ -121,6 +121,36 @@ async fn without_a_server_nobody_waits_for_long_and_a_node_joins_when_it_comes()
     timeout(PATIENCE, joined).await.expect("it joins");
 }
 
+#[tokio::test]
+async fn while_the_server_is_away_one_request_waits_and_the_others_fail_at_once() {
+    let server = RedisServer::start().await;
+    let relay = Relay::to(&server.address()).await;
+    let presence = redis(&relay.address().to_string()).presence();
+    let user = [Context::system().id()];
+    presence.query(&user).await.unwrap();
+    relay.stall();
+    relay.cut();
+    // Whoever tries to connect gives up before the attempt has an end; that is a failure, too.
+    while timeout(Duration::from_millis(100), presence.query(&user)).await.is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    let mut first = Box::pin(presence.query(&user));
+    assert!(timeout(Duration::from_millis(10), &mut first).await.is_err(), "it tries");
+    for _ in 0..100 {
+        let answer = timeout(Duration::ZERO, presence.query(&user)).await;
+        answer.expect("it does not wait").expect_err("nobody answers");
+    }
+    relay.resume();
+    drop(first);
+    let again = async {
+        while presence.query(&user).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("it is reached again");
+}
+
 /// People of two nodes.
 struct Nodes {
     presence: [RedisPresence; 2],
