@@ -256,14 +256,20 @@ impl<H: Hub> Shared<H> {
             pipe.first_poll();
             return Ok(polled(StatusCode::OK, Body::empty()));
         }
-        Ok(self.answer_poll(pipe).await)
+        Ok(self.answer_poll(&entry, pipe).await)
     }
 
-    async fn answer_poll(&self, pipe: &Arc<Pipe>) -> Response {
+    async fn answer_poll(&self, entry: &Entry<H::User>, pipe: &Arc<Pipe>) -> Response {
         match pipe.poll(self.options.poll_timeout).await {
             Polled::Data(written) => polled(StatusCode::OK, Body::from_stream(written.into_stream())),
             Polled::Nothing => polled(StatusCode::OK, Body::empty()),
-            Polled::NoMore => polled(StatusCode::NO_CONTENT, Body::empty()),
+            Polled::NoMore => {
+                if pipe.is_buried() {
+                    // Not left to the task of the connection, which may come to it only after the client's next request.
+                    self.connections.remove(entry);
+                }
+                polled(StatusCode::NO_CONTENT, Body::empty())
+            }
         }
     }
 
@@ -281,7 +287,7 @@ impl<H: Hub> Shared<H> {
                 // Other messages are only for logged-in clients. The client may still receive the end, and the answers
                 // to its earlier calls: one of them may be the answer to the log-out itself.
                 pipe.keep_answers_and_last();
-                Ok(self.answer_poll(pipe).await)
+                Ok(self.answer_poll(&entry, pipe).await)
             }
             Err(_) => Err(unauthorized(refusal)),
         }

@@ -146,6 +146,11 @@ impl Pipe {
         }
     }
 
+    /// Whether the client has been told that nothing more will come.
+    pub(crate) fn is_buried(&self) -> bool {
+        self.lock().is_buried
+    }
+
     /// The first poll only shows that the client polls.
     pub(crate) fn first_poll(self: &Arc<Self>) {
         drop(self.begin_poll());
