@@ -117,6 +117,12 @@ impl Node {
     }
 }
 
+impl Drop for Node {
+    fn drop(&mut self) {
+        lock(&self.shared.inbox).end();
+    }
+}
+
 impl Shared {
     /// Connects, and reconnects for as long as the node exists.
     async fn keep_up(self: Arc<Self>, mut changes: mpsc::Receiver<Change>, up: watch::Sender<bool>) {

@@ -18,7 +18,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, Script, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    requests::{Open, Requests, is_unknown_script},
+    requests::{Open, Requests, is_forbidden, is_unknown_script},
     server::{Server, ServerError},
 };
 
@@ -106,6 +106,8 @@ struct State {
     /// The `run_id` of the server.
     run: Option<String>,
     answered_at: Option<Instant>,
+    /// The server may have lost data, and not all of it has been restored.
+    must_settle: bool,
     /// Until when other nodes may still be restoring their leases.
     settles_at: Option<Instant>,
 }
@@ -171,14 +173,20 @@ impl RedisPresence {
     /// that nobody could renew.
     async fn begin(&self, open: &Open) -> Result<(), ServerError> {
         let run = self.run_id(open).await?;
+        let is_first = open.number == 1;
         let settles = {
             let mut state = self.state();
-            let is_first = open.number == 1;
             let is_another = std::mem::replace(&mut state.run, run.clone()) != run;
             let was_away = state.answered_at.is_none_or(|at| at.elapsed() > AWAY);
-            !is_first && (is_another || was_away)
+            // Kept until it is done: an attempt that fails half-way has answers of its own.
+            state.must_settle |= !is_first && (is_another || was_away);
+            state.must_settle
         };
-        if open.number > 1 { self.restore(open, &[true; PARTITIONS], settles).await } else { Ok(()) }
+        if !is_first {
+            self.restore(open, &[true; PARTITIONS], settles).await?;
+            self.state().must_settle = false;
+        }
+        Ok(())
     }
 
     /// The `run_id` of the server; `None` if this user may not ask for it.
@@ -190,7 +198,7 @@ impl RedisPresence {
                 let lines = answer.iter().flat_map(|text| text.lines());
                 Ok(lines.filter_map(|line| line.strip_prefix("run_id:")).map(str::to_owned).next())
             }
-            Err(ServerError::Redis(error)) if error.code() == Some("NOPERM") => Ok(None),
+            Err(error) if is_forbidden(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -481,6 +489,8 @@ impl State {
         if is_due {
             self.forgotten_at = Some(now);
             self.leases.retain(|_, end| now.saturating_duration_since(*end) < REMEMBERED);
+            // What a burst of connections took is given back.
+            self.leases.shrink_to(self.leases.len() * 2);
         }
     }
 }

@@ -64,8 +64,8 @@ impl Requests {
         Ok(attempt.succeeds(connection))
     }
 
-    /// Sends the commands in one exchange. After any failure except an unknown script the connection is dropped: it may lead
-    /// to a server whose role has changed, such as a former primary.
+    /// Sends the commands in one exchange. After a failure the connection is dropped, because it may lead to a server whose role
+    /// has changed, such as a former primary; but not after an unknown script or a command that this user may not run.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         open: &Open,
@@ -74,7 +74,7 @@ impl Requests {
         let mut connection = open.connection.clone();
         let answer = timeout(self.server.timeout, commands.query_async(&mut connection)).await;
         let answer = answer.map_err(|_| ServerError::Late).and_then(|answer| Ok(answer?));
-        if answer.as_ref().is_err_and(|error| !is_unknown_script(error)) {
+        if answer.as_ref().is_err_and(|error| !is_unknown_script(error) && !is_forbidden(error)) {
             self.give_up(open.number).await;
         }
         answer
@@ -112,5 +112,14 @@ impl Drop for Attempt<'_> {
 }
 
 pub(crate) fn is_unknown_script(error: &ServerError) -> bool {
-    matches!(error, ServerError::Redis(error) if error.code() == Some("NOSCRIPT"))
+    has_code(error, "NOSCRIPT")
+}
+
+/// Whether the user's ACL does not allow the command.
+pub(crate) fn is_forbidden(error: &ServerError) -> bool {
+    has_code(error, "NOPERM")
+}
+
+fn has_code(error: &ServerError, code: &str) -> bool {
+    matches!(error, ServerError::Redis(error) if error.code() == Some(code))
 }

@@ -337,6 +337,94 @@ async fn passwords_databases_and_refusals() {
     }
 }
 
+/// The line of the README.
+fn acl() -> &'static str {
+    let lines = include_str!("../../README.md").lines();
+    lines.into_iter().find(|line| line.starts_with("ACL SETUSER")).unwrap()
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_that_are_named_does_and_one_without_info_as_well() {
+    for acl in [acl().to_owned(), acl().replace(" +info", "").replace(" +client|setname", "")] {
+        let server = RedisServer::start().await;
+        assert_eq!(server.command(&acl).await.as_deref(), Some("+OK"), "{acl}");
+        let relay = Relay::to(&server.address()).await;
+        let redis = Redis::open(&format!("redis://chat:secret@{}", relay.address())).unwrap();
+        let (bus, presence, context) = (redis.bus(), redis.presence(), Context::system());
+        let (chat, lease) = (context.id(), Lease { user: context.id(), connection: context.id() });
+        let mut subscription = bus.join(HERE).await.unwrap();
+        bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+        bus.unsubscribe(HERE, &[Topic::Nodes]).await.unwrap();
+        bus.publish(THERE, &[about(chat)]).await.unwrap();
+        assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
+        assert_eq!(next(&mut subscription).await, Some(BusEvent::Message(about(chat))));
+        for _ in 0..2 {
+            assert_eq!(presence.renew(&[lease], TTL).await.unwrap(), [lease.user]);
+            assert!(presence.query(&[lease.user]).await.unwrap()[0].online);
+            presence.release(&[lease]).await.unwrap();
+            assert_eq!(presence.sweep(Duration::ZERO, 10).await.unwrap().len(), 1);
+        }
+        assert_eq!(relay.connections(), 3, "to subscribe, to publish, and for presence");
+        relay.cut();
+        // The leases are given again over another connection, which may use them, too.
+        while presence.renew(&[lease], TTL).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(presence.query(&[lease.user]).await.unwrap()[0].online);
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_its_bus() {
+    let server = RedisServer::start().await;
+    let bus = redis(&server.address()).bus();
+    let mut subscription = bus.join(HERE).await.unwrap();
+    drop(bus);
+    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
+    assert_eq!(next(&mut subscription).await, None);
+}
+
+#[tokio::test]
+async fn nobody_flaps_when_restoring_after_a_restart_fails_at_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let mut server = RedisServer::start_with(&["--dir", folder]).await;
+    let relay = Relay::to(&server.address()).await;
+    let context = Context::system();
+    // The connection ends at some moment after the server has said which run of it this is.
+    let info = server.command("INFO server").await.unwrap();
+    let info: usize = info.trim_start_matches('$').parse().unwrap();
+    let mut failed = 0;
+    for more in (0..1200).step_by(80) {
+        let (presence, other) =
+            (redis(&relay.address().to_string()).presence(), redis(&server.address()).presence());
+        let own = Lease { user: context.id(), connection: context.id() };
+        // One of those that are restored last.
+        let others = std::iter::repeat_with(|| context.id::<messenger_core::User>());
+        let user = others.into_iter().find(|user| user.as_bytes()[15] % 16 == 15).unwrap();
+        let others = Lease { user, connection: context.id() };
+        let short = Duration::from_millis(100);
+        presence.renew(&[own], short).await.unwrap();
+        other.renew(&[others], short).await.unwrap();
+        assert_eq!(server.command("SAVE").await.as_deref(), Some("+OK"));
+        presence.renew(&[own], TTL).await.unwrap();
+        other.renew(&[others], TTL).await.unwrap();
+        server.kill();
+        server.go_on().await;
+        sleep(short).await;
+        let is_cut = relay.cut_after(Direction::Down, info + more);
+        while presence.renew(&[own], TTL).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        // Otherwise the cut is still to come.
+        failed += usize::from(timeout(Duration::ZERO, is_cut).await.is_ok());
+        relay.leave_alone();
+        let gone = presence.sweep(Duration::ZERO, 10).await.unwrap();
+        assert_eq!(gone, [], "after {more} bytes: the other node has not restored its leases yet");
+    }
+    assert!(failed > 0, "no attempt failed");
+}
+
 #[test]
 fn what_can_not_be_used_is_refused_with_a_reason() {
     let refused = |url: &str| Redis::open(url).unwrap_err();
