@@ -368,7 +368,7 @@ impl RedisPresence {
         let open = self.open().await?;
         let grace = grace.as_micros() as u64;
         let counts = self.keys.iter().map(|keys| {
-            let mut call = COUNT.call(&keys.all());
+            let mut call = COUNT.call(&[&keys.due, &keys.claimed, &keys.epoch]);
             call.arg(grace);
             call
         });
