@@ -32,6 +32,8 @@ const SETTLING: Duration = Duration::from_millis(2500);
 const AWAY: Duration = Duration::from_secs(2);
 /// If a node that is about to announce that people have gone does not confirm it for this long, another one announces it.
 const CLAIM: Duration = Duration::from_secs(5);
+/// How long after the grace period people have been announced as gone at the latest.
+const SWEEPS: Duration = Duration::from_secs(2);
 /// How long an ended lease is remembered, to be restored with the others, so that its person is still announced as gone.
 const REMEMBERED: Duration = Duration::from_secs(120);
 
@@ -106,10 +108,26 @@ struct State {
     /// The `run_id` of the server.
     run: Option<String>,
     answered_at: Option<Instant>,
-    /// The server may have lost data, and not all of it has been restored.
-    must_settle: bool,
+    /// What the server has lost and this node has not restored yet.
+    loss: Loss,
+    /// The grace period of the last sweep.
+    grace: Duration,
     /// Until when other nodes may still be restoring their leases.
     settles_at: Option<Instant>,
+}
+
+/// What a server may have lost; the greater the worse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    #[default]
+    Nothing,
+    /// It was away for so long that leases may have ended which nobody could renew.
+    OfTime,
+    /// It has none of its data, or old data.
+    OfData {
+        /// When it was last seen to have them.
+        intact_at: Option<Instant>,
+    },
 }
 
 struct Keys {
@@ -173,19 +191,25 @@ impl RedisPresence {
     /// that nobody could renew.
     async fn begin(&self, open: &Open) -> Result<(), ServerError> {
         let run = self.run_id(open).await?;
-        let is_first = open.number == 1;
-        let settles = {
+        if open.number == 1 {
+            self.state().run = run;
+            return Ok(());
+        }
+        let loss = {
             let mut state = self.state();
             let is_another = std::mem::replace(&mut state.run, run.clone()) != run;
             let was_away = state.answered_at.is_none_or(|at| at.elapsed() > AWAY);
-            // Kept until it is done: an attempt that fails half-way has answers of its own.
-            state.must_settle |= !is_first && (is_another || was_away);
-            state.must_settle
+            let loss = match (is_another, was_away) {
+                (true, _) => Loss::OfData { intact_at: state.answered_at },
+                (false, true) => Loss::OfTime,
+                (false, false) => Loss::Nothing,
+            };
+            // Kept until it is made good: an attempt that fails half-way has answers of its own.
+            state.loss = state.loss.max(loss);
+            state.loss
         };
-        if !is_first {
-            self.restore(open, &[true; PARTITIONS], settles).await?;
-            self.state().must_settle = false;
-        }
+        self.restore(open, &[true; PARTITIONS], loss).await?;
+        self.state().loss = Loss::Nothing;
         Ok(())
     }
 
@@ -203,24 +227,25 @@ impl RedisPresence {
         }
     }
 
-    /// Gives the server this node's leases of these partitions. With `settles`, nobody goes offline until the other nodes have
-    /// had time to do the same.
+    /// Gives the server this node's leases of these partitions. After a loss nobody goes offline until the other nodes have had
+    /// time to do the same.
     async fn restore(
         &self,
         open: &Open,
         partitions: &[bool; PARTITIONS],
-        settles: bool,
+        loss: Loss,
     ) -> Result<(), ServerError> {
-        let now = Instant::now();
+        let (now, settles) = (Instant::now(), loss != Loss::Nothing);
         let mut own: [Vec<(UserId, ConnectionId, i64)>; PARTITIONS] = Default::default();
         {
             let mut state = self.state();
             if settles {
                 state.settles_at = Some(now + SETTLING);
             }
+            let since = state.restored_since(loss, now);
             for ((user, connection), end) in &state.leases {
                 let partition = partition(*user);
-                if partitions[partition] {
+                if partitions[partition] && *end > since {
                     own[partition].push((*user, *connection, micros_until(now, *end)));
                 }
             }
@@ -263,7 +288,7 @@ impl RedisPresence {
             return Ok(false);
         }
         tracing::warn!(address = self.server.address(), "Redis has lost data: presence is restored");
-        self.restore(open, &lost, true).await?;
+        self.restore(open, &lost, Loss::OfData { intact_at: Some(Instant::now()) }).await?;
         Ok(true)
     }
 
@@ -366,6 +391,7 @@ impl RedisPresence {
 
     async fn sweep_all(&self, grace: Duration, limit: usize) -> Result<Vec<WentOffline>, ServerError> {
         let open = self.open().await?;
+        self.state().grace = grace;
         let grace = grace.as_micros() as u64;
         let counts = self.keys.iter().map(|keys| {
             let mut call = COUNT.call(&[&keys.due, &keys.claimed, &keys.epoch]);
@@ -483,6 +509,17 @@ impl PresenceStore for RedisPresence {
 }
 
 impl State {
+    /// The leases that are restored are those that end after this. Of the others, people are only still to be announced as gone
+    /// if the data were lost in their grace period, or before the next sweep, which is a second later.
+    fn restored_since(&self, loss: Loss, now: Instant) -> Instant {
+        match loss {
+            Loss::OfData { intact_at: Some(at) } => {
+                at.checked_sub(self.grace + SWEEPS).map_or(now, |since| since.min(now))
+            }
+            _ => now,
+        }
+    }
+
     /// Forgets leases that ended long ago. It looks at all of them, so it does so only from time to time.
     fn forget(&mut self, now: Instant) {
         let is_due = self.forgotten_at.is_none_or(|at| now.duration_since(at) > REMEMBERED / 4);
