@@ -101,6 +101,10 @@ impl Node {
                     known.remove(topic);
                 }
             }
+            if known.len() < known.capacity() / 4 {
+                // What a burst of connections took is given back.
+                known.shrink_to_fit();
+            }
         }
         let (done, is_done) = oneshot::channel();
         let change = Change { topics: topics.to_vec(), done };
@@ -132,7 +136,7 @@ impl Shared {
             let error = match self.connect(number, Arc::clone(&lost)).await {
                 Ok(connection) => {
                     if let Some(since) = away.take() {
-                        let seconds = Instant::duration_since(&Instant::now(), since).as_secs_f32();
+                        let seconds = Instant::elapsed(&since).as_secs_f32();
                         tracing::info!(address = self.server.address(), seconds, "Redis is reached again");
                     }
                     pause = PAUSES[0];
