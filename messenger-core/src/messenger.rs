@@ -6,7 +6,7 @@ use crate::{
     cx::Cx,
     domain::{Limits, TokenHash},
     error::{Error, OrNotFound as _, Result},
-    hub::Connection,
+    hub::{Connection, Outage},
     operation::{self, Command, Query},
     service::Service,
     tasks,
@@ -139,6 +139,18 @@ impl Messenger {
     pub async fn ready(&self) -> Result<()> {
         self.refuse_while_draining()?;
         Ok(self.service.store.ping().await?)
+    }
+
+    /// What this node goes on without at present: it is ready all the same.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let messenger = messenger_core::Messenger::in_memory();
+    /// assert_eq!(messenger.outages(), []);
+    /// # });
+    /// ```
+    pub fn outages(&self) -> Vec<Outage> {
+        self.service.hub.outages()
     }
 
     fn refuse_while_draining(&self) -> Result<()> {

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, Revision, Role, Timestamp, UserId,
+    ChatId, MessageId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberRecord, Membership,
-        Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind, StoreResult,
+        Activity, ChangedChat, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberRecord,
+        Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
+        StoreResult,
     },
 };
 use messenger_sql::{
@@ -175,6 +176,12 @@ impl ChatStore for MssqlStore {
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
         let call = Call::statement(Arc::clone(&self.sql().chats.revisions));
         self.listed(call, &distinct(chats), |columns| Ok((columns.id()?, columns.revision()?))).await
+    }
+
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        let call = Call::statement(Arc::clone(&self.sql().chats.changed_since));
+        let call = call.id("@P1", MessageId::least_at(since)).time("@P2", since).number("@P3", rows(limit));
+        self.all(call, |columns| columns.changed_chat()).await
     }
 
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {

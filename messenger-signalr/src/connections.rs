@@ -1,17 +1,16 @@
 //! The connections of an endpoint, by the secret that the clients have for each.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry as MapEntry},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::AbortHandle,
 };
 
-use super::{options::Transport, transports::Pipe};
+use super::{connection_token, options::Transport, transports::Pipe};
 use messenger_socket::{Account, WebSocket};
 
 /// Maximum number of connections that wait for their transport at the same time.
@@ -78,9 +77,11 @@ impl<U> Connections<U> {
         Self { open: Mutex::default(), waiting: Arc::new(Semaphore::new(WAITING)) }
     }
 
-    /// Adds a connection, which waits for its transport; `None` if too many are waiting.
+    /// Adds a connection, which waits for its transport; `None` if too many are waiting, or if there is one with this
+    /// token.
     pub(super) fn add(
         &self,
+        token: String,
         user: U,
         account: Arc<Account>,
         stateful: bool,
@@ -88,8 +89,8 @@ impl<U> Connections<U> {
         let waiting = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
         let (start, started) = oneshot::channel();
         let entry = Arc::new(Entry {
-            token: random_id(),
-            public_id: random_id().into(),
+            token,
+            public_id: connection_token::public_id().into(),
             user,
             account,
             place: Mutex::new(Place::Nowhere { start, stateful, _waiting: waiting }),
@@ -97,7 +98,10 @@ impl<U> Connections<U> {
             posts: Semaphore::new(POSTS),
             task: OnceLock::new(),
         });
-        lock(&self.open).insert(entry.token.clone(), Arc::clone(&entry));
+        match lock(&self.open).entry(entry.token.clone()) {
+            MapEntry::Occupied(_) => return None,
+            MapEntry::Vacant(free) => free.insert(Arc::clone(&entry)),
+        };
         Some((entry, started))
     }
 
@@ -239,18 +243,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// 128 random bits in a form that needs no escaping in a URL.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is no command, and its secrets must not be deterministic"
-)]
-#[expect(clippy::expect_used, reason = "a system without randomness can't keep secrets")]
-fn random_id() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,10 +256,24 @@ mod tests {
         Unsent::new(UnsentLimits::default()).account(&())
     }
 
+    type Added = (Arc<Entry<()>>, oneshot::Receiver<Start>);
+
+    fn add(connections: &Connections<()>, stateful: bool) -> Option<Added> {
+        connections.add(connection_token::generate(stateful), (), account(), stateful)
+    }
+
+    #[test]
+    fn nobody_takes_the_token_of_another_connection() {
+        let connections = connections();
+        let (entry, _started) = add(&connections, true).unwrap();
+        assert!(connections.add(entry.token().to_owned(), (), account(), true).is_none());
+        assert!(Arc::ptr_eq(&connections.find(entry.token()).unwrap(), &entry));
+    }
+
     #[test]
     fn what_is_over_is_not_found() {
         let connections = connections();
-        let (entry, _started) = connections.add((), account(), true).unwrap();
+        let (entry, _started) = add(&connections, true).unwrap();
         let registration = Registration { connections: Arc::clone(&connections), entry: Arc::clone(&entry) };
         assert!(connections.find(entry.token()).is_some());
         drop(registration);
@@ -279,15 +285,15 @@ mod tests {
     #[test]
     fn only_so_many_wait_for_their_start() {
         let connections = connections();
-        let mut waiting: Vec<_> = (0..WAITING).map_while(|_| connections.add((), account(), false)).collect();
-        assert_eq!((waiting.len(), connections.add((), account(), false).is_some()), (WAITING, false));
+        let mut waiting: Vec<_> = (0..WAITING).map_while(|_| add(&connections, false)).collect();
+        assert_eq!((waiting.len(), add(&connections, false).is_some()), (WAITING, false));
         // Connections with a transport do not count as waiting.
         let (begun, _) = &waiting[0];
         assert!(begun.claim_socket().is_ok());
-        assert!(connections.add((), account(), false).is_some());
+        assert!(add(&connections, false).is_some());
         // And neither do ended ones.
         let (over, _) = waiting.pop().unwrap();
         drop(Registration { connections: Arc::clone(&connections), entry: over });
-        assert!(connections.add((), account(), false).is_some());
+        assert!(add(&connections, false).is_some());
     }
 }

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::{
+    connection_token,
     connections::{Connections, Entry, ForSocket, Registration, Start, Taken},
     hub::{Hub, HubRequest},
     negotiate,
@@ -147,7 +148,8 @@ impl<H: Hub> Shared<H> {
             Ok(asked) => asked,
             Err(error) => return Ok(json(negotiate::error(&error))),
         };
-        let entry = self.begin(user, asked.stateful).ok_or(TOO_MANY)?;
+        let token = connection_token::generate(asked.stateful);
+        let entry = self.begin(token, user, asked.stateful).ok_or(TOO_MANY)?;
         Ok(json(negotiate::offer(&asked, entry.token(), entry.public_id(), &self.options)))
     }
 
@@ -184,10 +186,26 @@ impl<H: Hub> Shared<H> {
         if entry.user == *user { Ok(entry) } else { Err(UNKNOWN_ID) }
     }
 
+    /// The same, or a new one for a client that has just negotiated with another node: a WebSocket has no need of that
+    /// node, since nothing was said there. A client that returns to a lost connection begins without a handshake, and is
+    /// turned away for that.
+    fn own_or_of_another_node(
+        self: &Arc<Self>,
+        token: &str,
+        user: H::User,
+    ) -> Result<Arc<Entry<H::User>>, Refusal> {
+        if self.connections.find(token).is_some() {
+            return self.own(Some(token), &user);
+        }
+        let stateful = connection_token::agreed_lately(token).ok_or(UNKNOWN_ID)?;
+        let stateful = stateful && self.options.allow_stateful_reconnects;
+        self.begin(token.to_owned(), user, stateful).ok_or(TOO_MANY)
+    }
+
     /// Registers a negotiated connection; its task waits for a transport.
-    fn begin(self: &Arc<Self>, user: H::User, stateful: bool) -> Option<Arc<Entry<H::User>>> {
+    fn begin(self: &Arc<Self>, token: String, user: H::User, stateful: bool) -> Option<Arc<Entry<H::User>>> {
         let account = self.unsent.account(&user);
-        let (entry, started) = self.connections.add(user, account, stateful)?;
+        let (entry, started) = self.connections.add(token, user, account, stateful)?;
         let shared = Arc::clone(self);
         let registration =
             Registration { connections: Arc::clone(&self.connections), entry: Arc::clone(&entry) };
@@ -219,8 +237,8 @@ impl<H: Hub> Shared<H> {
             Refusal::Refused(StatusCode::BAD_REQUEST, "A WebSocket handshake (RFC 6455) is expected.");
         let upgrade = Upgrade::of(parts).ok_or(NO_HANDSHAKE)?;
         let entry = match id {
-            Some(_) => self.own(id, &user)?,
-            None => self.begin(user, false).ok_or(TOO_MANY)?,
+            Some(token) => self.own_or_of_another_node(token, user)?,
+            None => self.begin(connection_token::generate(false), user, false).ok_or(TOO_MANY)?,
         };
         let place = entry.claim_socket().map_err(refusal_of)?;
         let account = Arc::clone(&entry.account);

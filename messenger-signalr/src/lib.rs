@@ -2,6 +2,7 @@
 
 mod caller;
 mod client_results;
+mod connection_token;
 mod connections;
 mod endpoint;
 mod error;

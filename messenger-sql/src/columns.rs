@@ -6,8 +6,8 @@
 use messenger_core::{
     ChatKind, ClientId, Id, MessageKind, Revision, Role, Seq, Timestamp, Username,
     ports::{
-        ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord, SessionRecord,
-        StoreError, StoreErrorKind, StoreResult, StoredAddress, UserRecord,
+        ChangedChat, ChatRecord, ChatView, Content, Fingerprint, FoundUser, MemberRecord, MessageRecord,
+        SessionRecord, StoreError, StoreErrorKind, StoreResult, StoredAddress, UserRecord,
     },
 };
 
@@ -207,6 +207,11 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
     /// Reads the columns of [`MESSAGE`] at the end of a row, if it has a message.
     pub fn optional_message(&mut self) -> StoreResult<Option<MessageRecord>> {
         if self.next_is_null()? { Ok(None) } else { self.message().map(Some) }
+    }
+
+    /// A chat that was changed lately: its id, a revision, and whether somebody may have joined.
+    pub fn changed_chat(&mut self) -> StoreResult<ChangedChat> {
+        Ok(ChangedChat { chat: self.id()?, revision: self.revision()?, may_have_new_members: self.flag()? })
     }
 
     /// An id.

@@ -84,6 +84,8 @@ pub enum OpenErrorKind {
         /// The release that they should be of.
         release: i64,
     },
+    /// The file is in use by another server.
+    InUse,
     /// Another node has been migrating the tables for longer than the maximum wait.
     Busy,
 }

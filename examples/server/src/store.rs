@@ -90,7 +90,10 @@ const ELSEWHERE: &str = "look into that, or choose another database with --store
 const fn advice(kind: OpenErrorKind, url: &StoreUrl) -> &'static str {
     use OpenErrorKind as Kind;
     if matches!(url, StoreUrl::Sqlite(_)) {
-        return "look into that, or choose another file with --store-url";
+        return match kind {
+            Kind::InUse => "stop that one, or choose another file with --store-url",
+            _ => "look into that, or choose another file with --store-url",
+        };
     }
     match kind {
         Kind::Address => "correct --store-url",

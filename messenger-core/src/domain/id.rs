@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{Chat, Message, Session, User};
+use super::{Chat, Message, Session, Timestamp, User};
 
 /// The id of an entity of kind `K`: a UUIDv7 (RFC 9562), so ids sort by the time they were made.
 ///
@@ -54,6 +54,23 @@ impl<K> Id<K> {
     /// The 16 bytes, most significant first: bytewise order is the order of the ids.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.uuid.as_bytes()
+    }
+
+    /// The least id of the millisecond of `at`: an id made then or later is not less.
+    ///
+    /// ```
+    /// use messenger_core::{MessageId, context::Context};
+    ///
+    /// let context = Context::fixed();
+    /// let message: MessageId = context.id();
+    /// assert!(MessageId::least_at(context.now()) < message);
+    /// assert!(MessageId::least_at(context.now().after(std::time::Duration::from_millis(1))) > message);
+    /// ```
+    pub fn least_at(at: Timestamp) -> Self {
+        let millis = at.as_micros().unsigned_abs() / 1000;
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        Self::from_bytes(bytes)
     }
 
     /// Makes an id of the 16 bytes that [`as_bytes`](Self::as_bytes) returns.

@@ -23,6 +23,7 @@ pub(super) struct Checks {
     topics: Mutex<BTreeMap<Topic, bool>>,
     pub(super) topics_changed: Notify,
     pub(super) presence_wanted: Notify,
+    pub(super) poll_wanted: Notify,
 }
 
 /// What has to be compared with the store.

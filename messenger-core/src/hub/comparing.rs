@@ -36,8 +36,20 @@ impl Hub {
         }
     }
 
-    /// Requests that everything the connections of this node are told of is compared with the store, and with presence.
+    /// Requests a comparison with the store and with presence after something may have been lost: of everything the
+    /// connections of this node are told of, chats only where they have changed.
     pub(super) fn compare_all(&self) {
+        if !self.polls() {
+            return self.compare_everything();
+        }
+        let users: Vec<UserId> = self.users.iter().map(|user| *user.key()).collect();
+        self.checks.want(&[], &users);
+        self.checks.presence_wanted.notify_one();
+        self.checks.poll_wanted.notify_one();
+    }
+
+    /// The same, and of each chat.
+    pub(super) fn compare_everything(&self) {
         let chats: Vec<ChatId> = self.rooms.iter().map(|room| *room.key()).collect();
         let users: Vec<UserId> = self.users.iter().map(|user| *user.key()).collect();
         self.checks.want(&chats, &users);

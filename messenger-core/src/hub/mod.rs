@@ -18,6 +18,7 @@ mod lock;
 mod mailbox;
 mod outage;
 mod outgoing;
+mod polling;
 mod room;
 mod settings;
 mod tasks;
@@ -42,6 +43,7 @@ use tokio::sync::mpsc;
 pub use connection::{Connection, Resumed, Signal};
 pub use delivery::{Delivery, FrameEncoder};
 pub use mailbox::Ending;
+pub use outage::{Dependency, Outage};
 pub use settings::HubSettings;
 
 use self::{
@@ -50,6 +52,7 @@ use self::{
     link::{Link, LinkState},
     lock::lock,
     mailbox::Item,
+    outage::Outages,
     outgoing::Outgoing,
     room::{Entered, Outcome, Room},
     watched::Watched,
@@ -95,6 +98,7 @@ pub(crate) struct Hub {
     /// People whose leases were returned in the last [`HubSettings::offline_grace`].
     departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
     outgoing: Outgoing,
+    outages: Arc<Outages>,
 }
 
 /// The components of a hub.
@@ -118,6 +122,7 @@ impl Hub {
         settings.lease = settings.lease.clamp(Duration::from_secs(3), Duration::from_secs(60));
         let groups = usize::try_from(settings.ping_interval.as_secs()).unwrap_or(usize::MAX).clamp(1, 300);
         let (outgoing, waiting) = Outgoing::new();
+        let outages = Outages::new(context.clone());
         let hub = Self {
             node,
             store,
@@ -138,9 +143,15 @@ impl Hub {
             departed: Mutex::default(),
             departed_lately: Mutex::default(),
             outgoing,
+            outages,
         };
         hub.topic_wanted(Topic::Nodes);
         (hub, waiting)
+    }
+
+    /// What can't be reached at present.
+    pub(crate) fn outages(&self) -> Vec<Outage> {
+        self.outages.current()
     }
 
     /// How many connections are open.
@@ -440,7 +451,7 @@ impl Hub {
     pub(crate) fn publish_or_compare(&self, messages: Vec<BusMessage>) {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.publish(messages))).is_err() {
             tracing::error!("what was stored could not be told");
-            self.compare_all();
+            self.compare_everything();
             self.outgoing.has_lost();
         }
     }

@@ -13,7 +13,11 @@ pub struct HubSettings {
     pub resume_grace: Duration,
     /// How often a connection is asked for a sign of life. Default: 30 s.
     pub ping_interval: Duration,
-    /// How often all rooms are compared with the store. Default: 10 s.
+    /// How often the store is asked which chats have changed, in case another node did it and the bus has lost it: what
+    /// is lost arrives that much later, and the time of a few reads. Zero: never, and each sweep compares all chats one
+    /// by one. Default: 4 s.
+    pub poll_interval: Duration,
+    /// How often people and their sessions are compared with the store, and each third time all chats. Default: 10 s.
     pub sweep_interval: Duration,
     /// How long a presence lease lasts; it is renewed after each third of that time. From 3 to 60 s; values outside are
     /// clamped. Default: 60 s.
@@ -34,6 +38,7 @@ impl Default for HubSettings {
             mailbox_bytes: 8 << 20,
             resume_grace: Duration::from_secs(1),
             ping_interval: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(4),
             sweep_interval: Duration::from_secs(10),
             lease: Duration::from_secs(60),
             offline_grace: Duration::from_secs(5),

@@ -14,7 +14,7 @@ use super::{
     bounds::{AT_ONCE, RETRY},
     link::{Link, leases},
     lock::lock,
-    outage::Outage,
+    outage::Dependency,
     watching::unreachable,
     within::within,
 };
@@ -28,10 +28,11 @@ use crate::{
 impl Hub {
     /// Starts the hub's tasks.
     pub(crate) fn start(self: &Arc<Self>, outgoing: mpsc::Receiver<Vec<BusMessage>>, tasks: &TaskGroup) {
-        let work: [fn(Arc<Self>) -> BoxFuture<'static, ()>; 7] = [
+        let work: [fn(Arc<Self>) -> BoxFuture<'static, ()>; 8] = [
             |hub| Box::pin(async move { hub.listen().await }),
             |hub| Box::pin(async move { hub.keep_topics().await }),
             |hub| Box::pin(async move { hub.check_what_is_wanted().await }),
+            |hub| Box::pin(async move { hub.poll_at_intervals().await }),
             |hub| Box::pin(async move { hub.sweep_at_intervals().await }),
             |hub| Box::pin(async move { hub.keep_presence().await }),
             |hub| Box::pin(async move { hub.ping_at_intervals().await }),
@@ -51,18 +52,19 @@ impl Hub {
         while AssertUnwindSafe(work(Arc::clone(&self))).catch_unwind().await.is_err() {
             tracing::error!("a task of the hub has panicked, and is begun anew");
             self.want_all_topics();
-            self.compare_all();
+            self.compare_everything();
             sleep(RETRY).await;
         }
     }
 
     async fn listen(&self) {
         let mut bus: Option<Box<dyn Subscription>> = None;
-        let mut outage = Outage::of("joining the bus");
+        let mut joining = self.outages.watch(Dependency::Bus, "joining");
+        let mut hearing = self.outages.watch(Dependency::Bus, "hearing");
         loop {
             let Some(open) = &mut bus else {
                 let joined = within(self.bus.join(self.node)).await;
-                outage.note(&joined);
+                joining.note(&joined);
                 match joined {
                     Ok(joined) => bus = Some(joined),
                     Err(_) => sleep(RETRY).await,
@@ -71,7 +73,13 @@ impl Hub {
             };
             match open.next().await {
                 Some(BusEvent::Message(message)) => self.apply(&message),
-                Some(BusEvent::Gap) => self.compare_all(),
+                Some(BusEvent::Gap) => {
+                    hearing.note::<_, BusError>(&Ok(()));
+                    self.compare_all();
+                }
+                Some(BusEvent::Down) => {
+                    hearing.note::<(), _>(&Err(BusError("the connection is lost".into())));
+                }
                 None => {
                     bus = None;
                     sleep(RETRY).await;
@@ -83,7 +91,7 @@ impl Hub {
     /// Passes changes of topics to the bus. Comparing with the store does not depend on this: the bus may be out of
     /// reach.
     async fn keep_topics(&self) {
-        let mut outage = Outage::of("subscribing to topics");
+        let mut outage = self.outages.watch(Dependency::Bus, "subscribing");
         loop {
             self.checks.topics_changed.notified().await;
             let (wanted, unwanted) = self.checks.take_topics();
@@ -124,9 +132,14 @@ impl Hub {
     }
 
     async fn sweep_at_intervals(&self) {
-        loop {
+        for turn in 1_u64.. {
             sleep(self.settings.sweep_interval).await;
-            self.compare_all();
+            // A loss that polls don't find: of a change that was stored very late, or of one that the store has lost.
+            if turn.is_multiple_of(3) {
+                self.compare_everything();
+            } else {
+                self.compare_all();
+            }
             self.extend_sessions().await;
         }
     }
@@ -157,7 +170,7 @@ impl Hub {
 
     /// Compares what watchers were told with presence, at every sweep.
     async fn keep_presence(&self) {
-        let mut outage = Outage::of("comparing presence");
+        let mut outage = self.outages.watch(Dependency::Presence, "comparing");
         loop {
             self.checks.presence_wanted.notified().await;
             let checked = self.check_presence().await;
@@ -182,11 +195,11 @@ impl Hub {
     async fn keep_leases(&self) {
         let mut ticks = each_second();
         let renewals = (self.settings.lease / 3).as_secs().max(1);
-        let mut outage = Outage::of("keeping presence");
+        let mut outage = self.outages.watch(Dependency::Presence, "renewing");
         for turn in 0_u64.. {
             ticks.tick().await;
             // The failure may have lasted longer than a lease, and nobody must go offline because of it.
-            let renewals = if outage.is_on() { 1 } else { renewals };
+            let renewals = if outage.fails() { 1 } else { renewals };
             let done = async {
                 self.renew_leases(turn, renewals).await?;
                 self.release_departed().await?;
@@ -270,7 +283,7 @@ impl Hub {
     /// Publishes the queued messages on the bus, in order; once this node stops, to the end of the queue.
     async fn publish_outgoing(&self, mut queue: mpsc::Receiver<Vec<BusMessage>>, stop: &CancellationToken) {
         let mut batches = Vec::new();
-        let mut outage = Outage::of("publishing to the other nodes");
+        let mut outage = self.outages.watch(Dependency::Bus, "publishing");
         loop {
             let lost = self.outgoing.is_loss_noted();
             tokio::select! {
@@ -400,7 +413,11 @@ mod tests {
 
     /// No sweeps, which would make up for any loss.
     fn settings() -> Settings {
-        let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+        let hub = HubSettings {
+            poll_interval: Duration::ZERO,
+            sweep_interval: Duration::from_secs(1_000_000),
+            ..HubSettings::default()
+        };
         Settings {
             hub,
             password_cost: PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() },

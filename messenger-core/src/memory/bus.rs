@@ -45,9 +45,15 @@ impl MemoryBus {
         Self { state: Mutex::default(), capacity }
     }
 
-    /// Cuts a node off: what is published for it is lost, and its own calls fail with a [`BusError`].
+    /// Cuts a node off: it finds a [`BusEvent::Down`], what is published for it is lost, and its own calls fail with a
+    /// [`BusError`].
     pub fn cut(&self, node: NodeId) {
-        self.lock().cut.insert(node);
+        let mut state = self.lock();
+        if state.cut.insert(node)
+            && let Some(node) = state.nodes.get(&node)
+        {
+            node.inbox.push_event(BusEvent::Down);
+        }
     }
 
     /// Reconnects the node; it finds a [`BusEvent::Gap`].
@@ -190,8 +196,12 @@ impl Inbox {
 
     fn push_event(&self, event: BusEvent) {
         let mut queue = self.queue();
-        // Consecutive gaps are merged into one.
-        let repeats = matches!((&event, queue.events.back()), (BusEvent::Gap, Some(BusEvent::Gap)));
+        if event == BusEvent::Gap && queue.events.back() == Some(&BusEvent::Down) {
+            // It is over before anybody was told.
+            queue.events.pop_back();
+        }
+        // Several in a row say no more than one.
+        let repeats = !matches!(event, BusEvent::Message(_)) && queue.events.back() == Some(&event);
         if !queue.ended && !repeats {
             queue.events.push_back(event);
         }

@@ -9,9 +9,9 @@ use super::{MemoryStore, State, users::distinct};
 use crate::{
     domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, UserId},
     ports::{
-        Activity, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberChat, MemberRecord,
-        Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
-        RosterChanged, StoreErrorKind, StoreResult, Unique,
+        Activity, ChangedChat, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberChat,
+        MemberRecord, Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster,
+        RosterChange, RosterChanged, StoreErrorKind, StoreResult, Unique,
     },
 };
 
@@ -149,6 +149,17 @@ impl ChatStore for MemoryStore {
         Ok(chats.map(|chat| (chat.record.id, chat.record.revision)).collect())
     }
 
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        let state = self.lock()?;
+        let changed = state.chats.values().filter(|chat| chat.changed_at >= since).take(limit);
+        let changed = changed.map(|chat| ChangedChat {
+            chat: chat.record.id,
+            revision: chat.record.revision,
+            may_have_new_members: chat.members_changed_at >= since,
+        });
+        Ok(changed.collect())
+    }
+
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
         Ok(self.lock()?.joined.get(&user).cloned().unwrap_or_default())
     }
@@ -183,6 +194,8 @@ impl State {
             messages: vec![],
             by_revision: BTreeMap::new(),
             commit: self.next_commit(),
+            changed_at: Timestamp::from_micros(0),
+            members_changed_at: Timestamp::from_micros(0),
         };
         self.chats.insert(id, chat);
         Ok(())
@@ -255,6 +268,10 @@ pub(super) struct ChatState {
     pub(super) by_revision: BTreeMap<Revision, Seq>,
     /// The commit of its last change.
     pub(super) commit: u64,
+    /// The latest time of a change.
+    pub(super) changed_at: Timestamp,
+    /// The latest time of a change by which somebody may have become a member.
+    members_changed_at: Timestamp,
 }
 
 /// The membership of a current or former member.
@@ -302,7 +319,11 @@ impl ChatState {
         let (seq, revision) = (chat.last_seq, chat.revision);
         let record = MessageRecord { seq, created_revision: revision, revision, ..message };
         self.by_revision.insert(revision, seq);
-        self.messages.push(StoredMessage { record: record.clone(), texts: chat.texts });
+        self.changed_at = self.changed_at.max(record.created_at);
+        if record.kind == MessageKind::System || seq == Seq::ZERO.next() {
+            self.members_changed_at = self.members_changed_at.max(record.created_at);
+        }
+        self.messages.push(StoredMessage { record: record.clone(), texts: self.record.texts });
         record
     }
 

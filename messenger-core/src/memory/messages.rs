@@ -139,6 +139,8 @@ impl ChatState {
         self.by_revision.insert(self.record.revision, seq);
         message.revision = self.record.revision;
         change(message);
+        let changed_at = message.edited_at.max(message.deleted_at);
+        self.changed_at = changed_at.map_or(self.changed_at, |at| at.max(self.changed_at));
         message.clone()
     }
 

@@ -75,6 +75,9 @@ pub enum BusEvent {
     Message(BusMessage),
     /// Something may have been lost before this point: compare with the store.
     Gap,
+    /// The bus can't be reached: nothing is heard from here on, until the next [`Gap`](Self::Gap). A bus that never
+    /// says so may be used all the same.
+    Down,
 }
 
 /// What a message is about, so that a node hears only what concerns its connections.

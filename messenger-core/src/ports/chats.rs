@@ -127,6 +127,18 @@ pub trait ChatStore: Send + Sync + 'static {
     /// - `revisions_skips_unknown_chats`
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>>;
 
+    /// Lists chats that were changed at `since` or later, by the clocks of the nodes that changed them, in no particular
+    /// order; at most `limit`. Its cost depends on how much was changed since then, and not on how much is stored: a
+    /// node asks this every few seconds, in case it was not told of something.
+    ///
+    /// A store may take the time of a message from its id, which is a UUIDv7.
+    ///
+    /// # Behavior
+    /// - `changed_since_lists_chats_with_new_edited_and_deleted_messages`
+    /// - `changed_since_says_where_somebody_may_have_joined`: where there is a system message, or a first message.
+    /// - `changed_since_lists_no_more_than_the_limit`
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>>;
+
     /// Lists all chats that the person is or ever was a member of.
     ///
     /// # Behavior
@@ -331,6 +343,17 @@ pub struct RosterChanged {
     pub chat: ChatRecord,
     /// The system messages, in order.
     pub messages: Vec<MessageRecord>,
+}
+
+/// A chat that was changed lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedChat {
+    /// The chat.
+    pub chat: ChatId,
+    /// The revision of the last change in that time.
+    pub revision: Revision,
+    /// Whether somebody may have become a member in that time.
+    pub may_have_new_members: bool,
 }
 
 /// All chats of a person.

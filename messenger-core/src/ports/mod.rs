@@ -18,8 +18,8 @@ mod users;
 
 pub use bus::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic};
 pub use chats::{
-    Activity, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberChat, MemberRecord, Membership,
-    Memberships, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
+    Activity, ChangedChat, ChatHead, ChatRecord, ChatStore, ChatView, DirectChat, MemberChat, MemberRecord,
+    Membership, Memberships, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
 };
 pub use content::Content;
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};

@@ -43,6 +43,7 @@ pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerSto
 /// assert_eq!(Capabilities::default().append_lanes, 1);
 /// assert_eq!(Capabilities::default().with_append_lanes(4).append_lanes, 4);
 /// assert!(!Capabilities::default().with_display_names_found(false).display_names_are_found);
+/// assert!(!Capabilities::default().with_shared(false).shared);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,11 +55,14 @@ pub struct Capabilities {
     /// [keys](super::StoredName::key) of display names empty sets it to false, and then the core does not treat any
     /// account as found by that name. Default: true.
     pub display_names_are_found: bool,
+    /// Whether other processes may write to it, so that what has [changed](super::ChatStore::changed_since) must be asked for
+    /// every few seconds. Default: true.
+    pub shared: bool,
 }
 
 impl Default for Capabilities {
     fn default() -> Self {
-        Self { append_lanes: 1, display_names_are_found: true }
+        Self { append_lanes: 1, display_names_are_found: true, shared: true }
     }
 }
 
@@ -73,5 +77,11 @@ impl Capabilities {
     #[must_use]
     pub const fn with_display_names_found(self, display_names_are_found: bool) -> Self {
         Self { display_names_are_found, ..self }
+    }
+
+    /// Sets [whether other processes may write to it](Self::shared).
+    #[must_use]
+    pub const fn with_shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     domain::{ChatId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, Budget, Capabilities, Changes, ChatStore, ChatView, Content,
+        Activity, Anchor, Appended, Budget, Capabilities, ChangedChat, Changes, ChatStore, ChatView, Content,
         DeleteMessage, DirectChat, EditMessage, FoundUser, HistoryRange, LoginKey, MarkerMoved, MarkerStore,
         Membership, Memberships, MessageRecord, MessageStore, MoveMarker, NamePlace, NewGroup, NewMessage,
         NewSession, NewUser, Opened, Roster, RosterChange, RosterChanged, SessionRecord, SessionStore, Store,
@@ -235,6 +235,10 @@ impl ChatStore for InstrumentedStore {
 
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
         self.observe("revisions", self.inner.revisions(chats)).await
+    }
+
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        self.observe("changed_since", self.inner.changed_since(since, limit)).await
     }
 
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {

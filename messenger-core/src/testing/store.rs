@@ -256,6 +256,10 @@ impl ChatStore for TestStore {
         self.enter("revisions").await?.revisions(chats).await
     }
 
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        self.enter("changed_since").await?.changed_since(since, limit).await
+    }
+
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
         self.enter("chats_ever_joined").await?.chats_ever_joined(user).await
     }

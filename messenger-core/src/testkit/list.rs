@@ -84,6 +84,9 @@ macro_rules! __messenger_store_cases {
                 memberships_commits_miss_nothing_while_others_write
                 membership_counts_rise_when_one_is_added
                 revisions_skips_unknown_chats
+                changed_since_lists_chats_with_new_edited_and_deleted_messages
+                changed_since_says_where_somebody_may_have_joined
+                changed_since_lists_no_more_than_the_limit
                 chats_ever_joined_includes_those_left
             }
             messages {

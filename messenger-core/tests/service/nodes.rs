@@ -63,8 +63,11 @@ impl Scene {
         let node = |bus: Arc<dyn Bus>| {
             let password_cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
             // No sweep helps: what comes was told.
-            let hub =
-                HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+            let hub = HubSettings {
+                poll_interval: Duration::ZERO,
+                sweep_interval: Duration::from_secs(1_000_000),
+                ..HubSettings::default()
+            };
             let builder = Messenger::builder(store.clone()).presence(presence.clone()).bus(bus);
             builder.settings(Settings { password_cost, hub, ..Settings::default() }).build().unwrap()
         };

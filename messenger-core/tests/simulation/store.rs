@@ -264,6 +264,9 @@ impl ChatStore for SimStore {
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
         self.read(self.inner.revisions(chats)).await
     }
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        self.read(self.inner.changed_since(since, limit)).await
+    }
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {
         self.read(self.inner.chats_ever_joined(user)).await
     }

@@ -25,6 +25,7 @@ pub(crate) struct Sql {
     pub(crate) memberships: Arc<str>,
     pub(crate) membership_counts: Arc<str>,
     pub(crate) revisions: Arc<str>,
+    pub(crate) changed_since: Arc<str>,
     pub(crate) ever_joined: Arc<str>,
 }
 
@@ -89,6 +90,18 @@ impl Sql {
             revisions: format!(
                 "SELECT c.id, c.revision FROM {schema}.messenger_unpack_ids(@P1) AS a
                 JOIN {schema}.messenger_chats AS c ON c.id = a.id"
+            )
+            .into(),
+            changed_since: format!(
+                "SELECT TOP (@P3) a.chat_id, max(a.revision), CAST(max(a.joined) AS bit) FROM (
+                    SELECT chat_id, revision, CASE WHEN kind = 1 OR seq = 1 THEN 1 ELSE 0 END AS joined
+                    FROM {schema}.messenger_messages WHERE id >= {first}
+                    UNION ALL
+                    SELECT chat_id, revision, 0 FROM {schema}.messenger_messages WHERE edited_at >= @P2
+                    UNION ALL
+                    SELECT chat_id, revision, 0 FROM {schema}.messenger_messages WHERE deleted_at >= @P2
+                ) AS a
+                GROUP BY a.chat_id"
             )
             .into(),
             ever_joined: format!("SELECT chat_id FROM {schema}.messenger_members WHERE user_id = {first}")

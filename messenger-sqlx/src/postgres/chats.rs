@@ -1,10 +1,10 @@
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, UserId,
+    ChatId, ChatKind, ClientId, MessageId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint, MemberRecord,
-        Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
-        StoreResult,
+        Activity, ChangedChat, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint,
+        MemberRecord, Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged,
+        StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
@@ -121,6 +121,12 @@ impl ChatStore for PostgresStore {
     async fn revisions(&self, chats: &[ChatId]) -> StoreResult<Vec<(ChatId, Revision)>> {
         let query = self.query(&self.sql().chats.revisions).bind(distinct(chats));
         self.all(query, |columns| Ok((columns.id()?, columns.revision()?))).await
+    }
+
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        let query = self.query(&self.sql().chats.changed_since);
+        let query = query.id(MessageId::least_at(since)).time(since).bind(rows(limit));
+        self.all(query, |columns| columns.changed_chat()).await
     }
 
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {

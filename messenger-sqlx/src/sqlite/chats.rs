@@ -2,11 +2,11 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, Revision, Role, Timestamp, UserId,
+    ChatId, ChatKind, ClientId, MessageId, Revision, Role, Timestamp, UserId,
     ports::{
-        Activity, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint, MemberRecord,
-        Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster, RosterChange,
-        RosterChanged, StoreErrorKind, StoreResult,
+        Activity, ChangedChat, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint,
+        MemberRecord, Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster,
+        RosterChange, RosterChanged, StoreErrorKind, StoreResult,
     },
 };
 use messenger_sql::{
@@ -113,6 +113,14 @@ pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
 pub(super) const GIVE_ROLES: &str = "UPDATE messenger_members AS p SET role = given.role
     FROM (SELECT unhex(value ->> 0) AS user_id, value ->> 1 AS role FROM json_each($2)) AS given
     WHERE p.chat_id = $1 AND p.user_id = +given.user_id AND p.left_at IS NULL";
+
+/// $1 is the least id that a message may have to be listed as new, $2 the time since which it was edited or deleted.
+pub(super) const CHANGED_SINCE: &str = "
+    SELECT chat_id, max(revision), max(joined) FROM (
+        SELECT chat_id, revision, kind = 1 OR seq = 1 AS joined FROM messenger_messages WHERE id >= $1
+        UNION ALL SELECT chat_id, revision, 0 FROM messenger_messages WHERE edited_at >= $2
+        UNION ALL SELECT chat_id, revision, 0 FROM messenger_messages WHERE deleted_at >= $2
+    ) GROUP BY chat_id LIMIT $3";
 
 #[async_trait]
 impl ChatStore for SqliteStore {
@@ -221,6 +229,11 @@ impl ChatStore for SqliteStore {
             WHERE id IN (SELECT unhex(value) FROM json_each($1))";
         let query = sqlx::query(query).bind(json_ids(chats));
         self.all(query, |columns| Ok((columns.id()?, columns.revision()?))).await
+    }
+
+    async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
+        let query = sqlx::query(CHANGED_SINCE).id(MessageId::least_at(since)).time(since).bind(rows(limit));
+        self.all(query, |columns| columns.changed_chat()).await
     }
 
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {

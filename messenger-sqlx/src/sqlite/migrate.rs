@@ -3,12 +3,20 @@ use sqlx::{Connection as _, SqliteConnection};
 
 /// The migrations of a database.
 pub(super) static MIGRATIONS: Migrations = Migrations {
-    steps: &[Migration {
-        version: 1,
-        name: "initial",
-        phase: Phase::Contract,
-        sql: include_str!("migrations/0001_initial.sql"),
-    }],
+    steps: &[
+        Migration {
+            version: 1,
+            name: "initial",
+            phase: Phase::Contract,
+            sql: include_str!("migrations/0001_initial.sql"),
+        },
+        Migration {
+            version: 2,
+            name: "changed_lately",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0002_changed_lately.sql"),
+        },
+    ],
     // SQLite keeps no functions.
     routines: None,
 };

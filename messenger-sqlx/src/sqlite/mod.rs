@@ -12,6 +12,7 @@ mod open;
 mod plans;
 mod readers;
 mod sessions;
+mod sole;
 mod sql;
 #[cfg(test)]
 mod steps;

@@ -20,6 +20,7 @@ use super::{
     errors::is_busy,
     migrate::{MIGRATIONS, MigrateError, migrate},
     readers::{ReaderSettings, Readers},
+    sole::Sole,
     store::SqliteStore,
     writer::{Writer, WriterSettings},
 };
@@ -71,6 +72,7 @@ pub struct SqliteBuilder {
     busy_timeout: Duration,
     acquire_timeout: Duration,
     timeout: Duration,
+    shared: bool,
     pub(super) migrations: &'static Migrations,
 }
 
@@ -84,6 +86,7 @@ impl SqliteBuilder {
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
+            shared: false,
             migrations: &MIGRATIONS,
         }
     }
@@ -121,6 +124,14 @@ impl SqliteBuilder {
         self
     }
 
+    /// Whether other stores, in this process or another, may open the file at the same time; default: no, and the second
+    /// one is refused with [`OpenErrorKind::InUse`]. Where they may, a node hears of what another one has stored some
+    /// seconds later.
+    pub fn shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
+    }
+
     /// Opens the store.
     ///
     /// # Errors
@@ -129,6 +140,7 @@ impl SqliteBuilder {
         let (path, create) = locate(&self.address)?;
         let options = self.options(&path).create_if_missing(create);
         let mut conn = options.connect().await.map_err(|error| unusable(&path, error))?;
+        let sole = if self.shared { Sole::nothing() } else { Sole::lock(&path)? };
         self.use_log(&path, &mut conn).await?;
         let migrated = migrate(&mut conn, self.migrations).await;
         migrated.map_err(|error| not_migrated(&path, error))?;
@@ -146,7 +158,12 @@ impl SqliteBuilder {
             acquire_timeout: self.acquire_timeout,
             timeout: self.timeout,
         };
-        Ok(SqliteStore { readers: Arc::new(readers), writer: Writer::new(conn, settings) })
+        Ok(SqliteStore {
+            readers: Arc::new(readers),
+            writer: Writer::new(conn, settings),
+            sole,
+            shared: self.shared,
+        })
     }
 
     fn reader_settings(&self, options: &SqliteConnectOptions) -> ReaderSettings {

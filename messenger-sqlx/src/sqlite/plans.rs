@@ -20,6 +20,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("chats::MEMBERSHIP", chats::MEMBERSHIP.as_str()),
         ("chats::ROSTER", chats::ROSTER.as_str()),
         ("chats::MEMBERSHIPS", chats::MEMBERSHIPS.as_str()),
+        ("chats::CHANGED_SINCE", chats::CHANGED_SINCE),
         ("messages::BY_ID", messages::BY_ID.as_str()),
         ("messages::HISTORY", messages::HISTORY.as_str()),
         ("messages::CHANGES", messages::CHANGES.as_str()),

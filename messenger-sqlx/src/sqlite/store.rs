@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     readers::Readers,
+    sole::Sole,
     sql::{self, Columns, Query},
     writer::Writer,
 };
@@ -32,6 +33,8 @@ use super::{
 pub struct SqliteStore {
     pub(super) readers: Arc<Readers>,
     pub(super) writer: Writer,
+    pub(super) sole: Sole,
+    pub(super) shared: bool,
 }
 
 impl SqliteStore {
@@ -57,7 +60,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities::default().with_shared(self.shared)
     }
 
     async fn ping(&self) -> StoreResult<()> {
@@ -68,6 +71,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        self.sole.release();
     }
 }
 

@@ -99,7 +99,8 @@ async fn many_who_open_a_new_file_at_the_same_time_share_it() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("chat.db");
     let context = Context::system();
-    let opened = join_all((0..8).map(|_| tokio::spawn(SqliteStore::builder(&path).open()))).await;
+    let opened =
+        join_all((0..8).map(|_| tokio::spawn(SqliteStore::builder(&path).shared(true).open()))).await;
     let stores: Vec<SqliteStore> = opened.into_iter().map(|opened| opened.unwrap().unwrap()).collect();
 
     let (chat, sender) = open_chat(&stores[0], &context).await;
@@ -237,4 +238,31 @@ fn message(context: &Context, chat: ChatId, sender: UserId) -> NewMessage {
         reply_to: None,
         created_at: context.now(),
     }
+}
+
+#[tokio::test]
+async fn a_file_is_used_by_one_store_at_a_time_unless_it_may_be_shared() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    let link = directory.path().join("by-another-name.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(!store.capabilities().shared);
+    for path in [&path, &link] {
+        let error = SqliteStore::open(path).await.unwrap_err();
+        assert_eq!(error.kind(), OpenErrorKind::InUse);
+        let sentence = format!(
+            "the database file `{}` is in use by another server; several servers need a database on PostgreSQL or SQL Server",
+            path.display()
+        );
+        assert_eq!(error.to_string(), sentence);
+    }
+    store.ping().await.unwrap();
+    store.close().await;
+    // A server that is killed lets it go as well.
+    drop(SqliteStore::open(&path).await.unwrap());
+    let shared = SqliteStore::builder(&path).shared(true);
+    let (one, two) = (shared.clone().open().await.unwrap(), shared.open().await.unwrap());
+    assert!(one.capabilities().shared);
+    two.ping().await.unwrap();
 }

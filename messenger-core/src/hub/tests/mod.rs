@@ -35,7 +35,11 @@ const UNTIL_TOLD: Duration = Duration::from_millis(10);
 
 /// A scene without sweeps, which would make up for losses.
 async fn scene(limits: Limits) -> Scene {
-    let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+    let hub = HubSettings {
+        poll_interval: Duration::ZERO,
+        sweep_interval: Duration::from_secs(1_000_000),
+        ..HubSettings::default()
+    };
     Scene::with(Setup { limits, settings: Settings { hub, ..Settings::default() }, ..Setup::default() }).await
 }
 

@@ -390,7 +390,7 @@ fn is(event: &BusEvent, message: &BusMessage) -> bool {
 fn message_of(event: Option<BusEvent>) -> Option<BusMessage> {
     match event.expect("the subscription does not end") {
         BusEvent::Message(message) => Some(message),
-        BusEvent::Gap => None,
+        BusEvent::Gap | BusEvent::Down => None,
     }
 }
 

@@ -25,6 +25,7 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) memberships: SqlStr,
     pub(in crate::postgres) membership_counts: SqlStr,
     pub(in crate::postgres) revisions: SqlStr,
+    pub(in crate::postgres) changed_since: SqlStr,
     pub(in crate::postgres) ever_joined: SqlStr,
 }
 
@@ -117,6 +118,17 @@ impl Sql {
             revisions: statement(format!(
                 "SELECT c.id, c.revision FROM unnest($1::uuid[]) AS a (id) JOIN LATERAL ({}) AS c ON true",
                 head(schema, "a.id")
+            )),
+            changed_since: statement(format!(
+                "SELECT a.chat_id, max(a.revision), bool_or(a.joined) FROM (
+                    SELECT chat_id, revision, kind = 1 OR seq = 1 AS joined
+                    FROM {schema}.messenger_messages WHERE id >= $1
+                    UNION ALL
+                    SELECT chat_id, revision, false FROM {schema}.messenger_messages WHERE edited_at >= $2
+                    UNION ALL
+                    SELECT chat_id, revision, false FROM {schema}.messenger_messages WHERE deleted_at >= $2
+                ) AS a
+                GROUP BY a.chat_id LIMIT $3"
             )),
             ever_joined: statement(format!(
                 "SELECT chat_id FROM {schema}.messenger_members WHERE user_id = $1"

@@ -2,8 +2,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::counts;
 use crate::{
-    domain::{ChatId, Revision, Role, UserId},
-    ports::{ChatHead, Content, MemberChat, RosterChange, StoreErrorKind},
+    domain::{ChatId, Revision, Role, Seq, Timestamp, UserId},
+    ports::{ChatHead, Content, MemberChat, MoveMarker, RosterChange, StoreErrorKind},
     testkit::{Pace, World, error_kind, while_racing},
 };
 
@@ -267,4 +267,74 @@ pub async fn chats_ever_joined_includes_those_left(world: &World) {
     world.erase(ada).await;
     assert_eq!(world.store.chats_ever_joined(ada).await.unwrap().len(), 2, "also of an erased person");
     assert_eq!(world.store.chats_ever_joined(world.id()).await.unwrap(), []);
+}
+
+/// What is listed since then, by chat.
+async fn changed_since(world: &World, since: Timestamp) -> HashMap<ChatId, (Revision, bool)> {
+    let listed = world.store.changed_since(since, 100).await.unwrap();
+    let by_chat: HashMap<_, _> = listed
+        .iter()
+        .map(|changed| (changed.chat, (changed.revision, changed.may_have_new_members)))
+        .collect();
+    assert_eq!(by_chat.len(), listed.len(), "each chat once: {listed:?}");
+    by_chat
+}
+
+pub async fn changed_since_lists_chats_with_new_edited_and_deleted_messages(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let mut chats = vec![];
+    for _ in 0..5 {
+        let chat = world.group([ada, bob]).await;
+        let messages = [world.send(chat, ada, "one").await, world.send(chat, ada, "two").await];
+        chats.push((chat, messages));
+    }
+    let idle = world.group([ada, bob]).await;
+    let since = world.tick();
+    assert_eq!(changed_since(world, since).await, HashMap::new());
+
+    let [(sent, _), (edited, [old, _]), (deleted, [_, gone]), (erased, _), (read, _)] = &chats[..] else {
+        unreachable!("there are five")
+    };
+    world.send(*sent, ada, "three").await;
+    world.edit(old, "changed").await;
+    world.delete(gone).await;
+    world.store.erase_messages(*erased, ada, world.tick(), 10).await.unwrap();
+    let mark = MoveMarker { chat: *read, user: bob, seq: Seq::new(2), read: true };
+    assert!(world.store.move_markers(&[mark]).await.unwrap()[0].is_ok());
+    let changed = changed_since(world, since).await;
+    let expected = [(*sent, 4), (*edited, 4), (*deleted, 4), (*erased, 5)];
+    let expected = expected.map(|(chat, revision)| (chat, (Revision::new(revision), false)));
+    assert_eq!(changed, HashMap::from(expected));
+    assert!(!changed.contains_key(&idle));
+
+    let later = world.tick();
+    world.edit(&world.send(*sent, ada, "four").await, "five").await;
+    assert_eq!(changed_since(world, later).await, HashMap::from([(*sent, (Revision::new(6), false))]));
+    assert_eq!(changed_since(world, since).await.len(), 4, "what was told before is told again");
+}
+
+pub async fn changed_since_says_where_somebody_may_have_joined(world: &World) {
+    let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
+    let (grown, direct) = (world.group([ada, bob]).await, world.direct(ada, bob).await);
+    let since = world.tick();
+    world.send(grown, ada, "nobody joins by this").await;
+    assert_eq!(changed_since(world, since).await, HashMap::from([(grown, (Revision::new(2), false))]));
+
+    world.add(grown, ada, &[cleo]).await;
+    let made = world.group([bob, cleo]).await;
+    world.send(direct, bob, "the first").await;
+    let expected = [(grown, 3), (made, 1), (direct, 1)];
+    let expected = expected.map(|(chat, revision)| (chat, (Revision::new(revision), true)));
+    assert_eq!(changed_since(world, since).await, HashMap::from(expected));
+}
+
+pub async fn changed_since_lists_no_more_than_the_limit(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let since = world.tick();
+    for _ in 0..4 {
+        world.group([ada, bob]).await;
+    }
+    for (limit, listed) in [(0, 0), (3, 3), (4, 4), (5, 4)] {
+        assert_eq!(world.store.changed_since(since, limit).await.unwrap().len(), listed, "{limit}");
+    }
 }
