@@ -10,7 +10,11 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{connection_token, options::Transport, transports::Pipe};
+use super::{
+    connection_token::{self, Issuer},
+    options::Transport,
+    transports::Pipe,
+};
 use messenger_socket::{Account, WebSocket};
 
 /// Maximum number of connections that wait for their transport at the same time.
@@ -22,6 +26,7 @@ const POSTS: usize = 16;
 pub(super) struct Connections<U> {
     open: Mutex<HashMap<String, Arc<Entry<U>>>>,
     waiting: Arc<Semaphore>,
+    pub(super) tokens: Issuer,
 }
 
 /// The shared record of a connection, for the requests of its client.
@@ -74,7 +79,7 @@ pub(super) enum Taken {
 
 impl<U> Connections<U> {
     pub(super) fn new() -> Self {
-        Self { open: Mutex::default(), waiting: Arc::new(Semaphore::new(WAITING)) }
+        Self { open: Mutex::default(), waiting: Arc::new(Semaphore::new(WAITING)), tokens: Issuer::new() }
     }
 
     /// Adds a connection, which waits for its transport; `None` if too many are waiting, or if there is one with this
@@ -259,7 +264,7 @@ mod tests {
     type Added = (Arc<Entry<()>>, oneshot::Receiver<Start>);
 
     fn add(connections: &Connections<()>, stateful: bool) -> Option<Added> {
-        connections.add(connection_token::generate(stateful), (), account(), stateful)
+        connections.add(connections.tokens.issue(stateful), (), account(), stateful)
     }
 
     #[test]

@@ -15,7 +15,6 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::{
-    connection_token,
     connections::{Connections, Entry, ForSocket, Registration, Start, Taken},
     hub::{Hub, HubRequest},
     negotiate,
@@ -148,7 +147,7 @@ impl<H: Hub> Shared<H> {
             Ok(asked) => asked,
             Err(error) => return Ok(json(negotiate::error(&error))),
         };
-        let token = connection_token::generate(asked.stateful);
+        let token = self.connections.tokens.issue(asked.stateful);
         let entry = self.begin(token, user, asked.stateful).ok_or(TOO_MANY)?;
         Ok(json(negotiate::offer(&asked, entry.token(), entry.public_id(), &self.options)))
     }
@@ -197,7 +196,7 @@ impl<H: Hub> Shared<H> {
         if self.connections.find(token).is_some() {
             return self.own(Some(token), &user);
         }
-        let stateful = connection_token::agreed_lately(token).ok_or(UNKNOWN_ID)?;
+        let stateful = self.connections.tokens.agreed_elsewhere(token).ok_or(UNKNOWN_ID)?;
         let stateful = stateful && self.options.allow_stateful_reconnects;
         self.begin(token.to_owned(), user, stateful).ok_or(TOO_MANY)
     }
@@ -238,7 +237,7 @@ impl<H: Hub> Shared<H> {
         let upgrade = Upgrade::of(parts).ok_or(NO_HANDSHAKE)?;
         let entry = match id {
             Some(token) => self.own_or_of_another_node(token, user)?,
-            None => self.begin(connection_token::generate(false), user, false).ok_or(TOO_MANY)?,
+            None => self.begin(self.connections.tokens.issue(false), user, false).ok_or(TOO_MANY)?,
         };
         let place = entry.claim_socket().map_err(refusal_of)?;
         let account = Arc::clone(&entry.account);

@@ -22,6 +22,9 @@ GO
 CREATE TABLE {schema}.messenger_origins (name nvarchar(16) NOT NULL CONSTRAINT messenger_origins_pkey PRIMARY KEY);";
 
 /// An example of the release after this one.
+/// The step that the next release has.
+const NEXT: i64 = MIGRATIONS.steps.len() as i64 + 1;
+
 fn next() -> &'static Migrations {
     let routines = MIGRATIONS.routines.unwrap();
     let sql = routines
@@ -29,14 +32,14 @@ fn next() -> &'static Migrations {
         .replace("fingerprint, body)\n    VALUES (@chat", "fingerprint, body, origin)\n    VALUES (@chat")
         .replace("@fingerprint,\n        @body);", "@fingerprint,\n        @body, N'next');");
     assert_eq!(sql.matches("N'next'").count(), 1, "the statement of one message");
-    let step = Migration { version: 2, name: "origin", phase: Phase::Expand, sql: ORIGIN };
+    let step = Migration { version: NEXT, name: "origin", phase: Phase::Expand, sql: ORIGIN };
     after(&MIGRATIONS, step, Routines { release: routines.release + 1, sql: sql.leak() })
 }
 
 /// The release after [`next`], which drops a procedure.
 fn one_after_next() -> &'static Migrations {
     let sql = "DROP PROCEDURE {schema}.messenger_append_message";
-    let drop = Migration { version: 3, name: "origin of all", phase: Phase::Contract, sql };
+    let drop = Migration { version: NEXT + 1, name: "origin of all", phase: Phase::Contract, sql };
     after(next(), drop, next().routines.unwrap())
 }
 

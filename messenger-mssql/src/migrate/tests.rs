@@ -166,13 +166,15 @@ async fn what_was_done_by_others_is_looked_at() {
     assert_eq!(pending.steps.len(), MIGRATIONS.steps.len());
     assert_eq!(pending.routines.unwrap().release, 1);
 
-    let ours: &[u8] = MIGRATIONS.steps[0].checksum().to_vec().leak();
-    server.then(applied(&[(1, ours, "contract"), (2, &[7; 32], "expand")]));
+    let [ours, second] = [0, 1].map(|step| -> &[u8] { MIGRATIONS.steps[step].checksum().to_vec().leak() });
+    let own = [(1, ours, "contract"), (2, second, "expand")];
+    let and_later = |phase| [&own[..], &[(3, &[7; 32][..], phase)]].concat();
+    server.then(applied(&and_later("expand")));
     server.then(rows(&[&[Value::Number(Some(2)), Value::Bytes(&[7; 32])]]));
     assert!(pending_migrations(&mut link, &schema(), &MIGRATIONS).await.unwrap().is_empty());
 
     for (steps, wanted) in [
-        (applied(&[(1, ours, "contract"), (2, &[7; 32], "contract")]), Refusal::Newer { found: 2, known: 1 }),
+        (applied(&and_later("contract")), Refusal::Newer { found: 3, known: 2 }),
         (applied(&[(1, &[7; 32], "contract")]), Refusal::Changed { version: 1 }),
     ] {
         server.then(steps);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod calls;
+mod elsewhere;
 mod ending;
 mod events;
 mod handshakes;

@@ -33,9 +33,9 @@ mod negotiation {
         let offer = service().negotiate("?negotiateVersion=1").await;
         let [id, token] = ["connectionId", "connectionToken"].map(|name| offer[name].as_str().unwrap());
         assert_ne!(id, token);
-        for secret in [id, token] {
-            assert_eq!(secret.len(), 22);
-            assert!(secret.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)));
+        for (random, length) in [(id, 22), (token, 44)] {
+            assert_eq!(random.len(), length);
+            assert!(random.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)));
         }
         let wanted = json!({
             "negotiateVersion": 1,

@@ -80,9 +80,11 @@ async fn ten_nodes_may_start_at_once_on_a_new_database() {
     let stores: Vec<PostgresStore> =
         join_all(nodes).await.into_iter().map(|node| node.unwrap().unwrap()).collect();
     let mut conn = connect(&database.url()).await;
-    let done = sqlx::query_as("SELECT count(*), min(version) FROM messenger.messenger_migrations");
+    let done = sqlx::query_as(
+        "SELECT count(*) - count(DISTINCT version), min(version) FROM messenger.messenger_migrations",
+    );
     let done: (i64, i64) = done.fetch_one(&mut conn).await.unwrap();
-    assert_eq!(done, (1, 1));
+    assert_eq!(done, (0, 1), "each step once, from the first");
 
     let stores: Vec<Arc<PostgresStore>> = stores.into_iter().map(Arc::new).collect();
     let world = World::new(Arc::clone(&stores[0]) as Arc<dyn Store>);

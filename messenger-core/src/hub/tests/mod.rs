@@ -3,6 +3,7 @@
 
 mod comparing;
 mod connecting;
+mod polling;
 mod resuming;
 
 use std::{
@@ -20,7 +21,7 @@ use crate::{
     Limits, PageLimits, Settings,
     commands::*,
     convert,
-    domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, UserId},
+    domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, Timestamp, UserId},
     error::Error,
     ports::{
         Budget, BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage,
@@ -95,15 +96,23 @@ impl Scene {
 
     /// The same, with a text of this many bytes.
     async fn says_at_length_elsewhere(&self, chat: ChatId, length: usize) {
-        let context = &self.messenger.service().context;
+        self.stores_elsewhere(chat, length, self.messenger.service().context.now()).await;
+    }
+
+    /// The same, by a node whose clock says `at`.
+    async fn says_at_elsewhere(&self, chat: ChatId, at: Timestamp) {
+        self.stores_elsewhere(chat, 9, at).await;
+    }
+
+    async fn stores_elsewhere(&self, chat: ChatId, length: usize, created_at: Timestamp) {
         let message = NewMessage {
-            id: context.id(),
+            id: self.messenger.service().context.id(),
             chat,
             sender: self.id(Who::Owner),
             body: Content::from(&*"x".repeat(length)),
             client_id: None,
             reply_to: None,
-            created_at: context.now(),
+            created_at,
         };
         self.store.append_messages(&[message]).await.unwrap().remove(0).unwrap();
     }

@@ -34,7 +34,7 @@ fn next() -> &'static Migrations {
 fn one_after_next() -> &'static Migrations {
     let Migrations { steps, routines } = next();
     let drop = Migration {
-        version: 3,
+        version: NEXT + 1,
         name: "origin of all",
         phase: Phase::Contract,
         sql: "DROP FUNCTION {schema}.messenger_append_message",
@@ -43,8 +43,11 @@ fn one_after_next() -> &'static Migrations {
     Box::leak(Box::new(Migrations { steps: steps.leak(), routines: *routines }))
 }
 
+/// The step that the next release has.
+const NEXT: i64 = MIGRATIONS.steps.len() as i64 + 1;
+
 fn leaked(phase: Phase, sql: &'static str, routines: Routines) -> &'static Migrations {
-    let step = Migration { version: 2, name: "origin", phase, sql };
+    let step = Migration { version: NEXT, name: "origin", phase, sql };
     let steps: Vec<_> = MIGRATIONS.steps.iter().copied().chain([step]).collect();
     Box::leak(Box::new(Migrations { steps: steps.leak(), routines: Some(routines) }))
 }
@@ -167,7 +170,7 @@ async fn a_database_that_was_contracted_refuses_the_release_of_before() {
     open(one_after_next(), &database).await.close().await;
     for migrates in [true, false] {
         let error = release(&MIGRATIONS, &database).migrate(migrates).open().await.unwrap_err();
-        assert_eq!(error.kind(), OpenErrorKind::Newer { found: 3, known: 1 }, "{error}");
+        assert_eq!(error.kind(), OpenErrorKind::Newer { found: NEXT + 1, known: NEXT - 1 }, "{error}");
         assert!(error.to_string().contains("run the release"), "{error}");
     }
     open(one_after_next(), &database).await.close().await;
@@ -176,6 +179,8 @@ async fn a_database_that_was_contracted_refuses_the_release_of_before() {
 #[tokio::test]
 async fn functions_that_are_missing_are_told_to_who_may_not_make_them() {
     let database = first_release().await;
+    let tables = Box::leak(Box::new(Migrations { routines: None, ..MIGRATIONS }));
+    open(tables, &database).await.close().await;
     let error = release(&MIGRATIONS, &database).migrate(false).open().await.unwrap_err();
     assert_eq!(error.kind(), OpenErrorKind::PendingRoutines { release: 1 }, "{error}");
     open(&MIGRATIONS, &database).await.close().await;

@@ -8,15 +8,19 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
 use super::*;
 use crate::sqlite::{OpenError, OpenErrorKind, SqliteStore};
 
+/// The last step of this release, and the one that the next release has.
+const LAST: i64 = MIGRATIONS.steps.len() as i64;
+const NEXT: i64 = LAST + 1;
+
 fn next(phase: Phase) -> &'static Migrations {
     let sql = "ALTER TABLE messenger_messages ADD COLUMN origin TEXT; CREATE TABLE messenger_origins (name TEXT) STRICT;";
-    let step = Migration { version: 2, name: "origin", phase, sql };
+    let step = Migration { version: NEXT, name: "origin", phase, sql };
     let steps: Vec<_> = MIGRATIONS.steps.iter().copied().chain([step]).collect();
     Box::leak(Box::new(Migrations { steps: steps.leak(), routines: None }))
 }
 
 async fn open(migrations: &'static Migrations, path: &Path) -> Result<Arc<SqliteStore>, OpenError> {
-    let mut builder = SqliteStore::builder(path);
+    let mut builder = SqliteStore::builder(path).shared(true);
     builder.migrations = migrations;
     builder.open().await.map(Arc::new)
 }
@@ -68,6 +72,6 @@ async fn a_file_that_was_contracted_refuses_the_release_of_before() {
     let path = directory.path().join("chat.db");
     open(next(Phase::Contract), &path).await.unwrap().close().await;
     let error = open(&MIGRATIONS, &path).await.unwrap_err();
-    assert_eq!(error.kind(), OpenErrorKind::Newer { found: 2, known: 1 }, "{error}");
+    assert_eq!(error.kind(), OpenErrorKind::Newer { found: NEXT, known: LAST }, "{error}");
     assert!(error.to_string().contains("run the release"), "{error}");
 }

@@ -1,0 +1,111 @@
+//! What this node was not told of, and finds by asking which chats have changed.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::context::Clock as _;
+
+/// The time within which what is lost arrives, with room for a few reads.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// A scene with polls, and without sweeps, whose bus tells nothing of what is done elsewhere.
+async fn polling() -> Scene {
+    let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+    Scene::with(Setup { settings: Settings { hub, ..Settings::default() }, ..Setup::default() }).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_node_stores_is_told_within_five_seconds_and_no_idle_chat_is_asked_for() {
+    let scene = polling().await;
+    let mut member = scene.caught_up(Who::Member).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = scene.store.calls("revisions");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.store.calls("revisions"), before, "nothing has changed");
+
+    for _ in 0..3 {
+        scene.says_elsewhere(scene.group).await;
+        let begun = Instant::now();
+        assert!(matches!(event(&mut member).await, Event::MessageCreated(_)));
+        assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
+    }
+    tokio::time::sleep(BOUND).await;
+    let asked = scene.store.calls("revisions");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.store.calls("revisions"), asked, "what was told is not read again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_added_to_a_chat_that_nobody_here_was_in_is_told_within_five_seconds() {
+    let scene = polling().await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    scene.elsewhere(&[Who::Stranger], &[]).await;
+    let begun = Instant::now();
+    assert!(matches!(event(&mut stranger).await, Event::ChatAdded { .. }));
+    assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_members_of_a_chat_without_connections_are_read_once_for_each_change() {
+    let scene = polling().await;
+    let _stranger = scene.caught_up(Who::Stranger).await;
+    tokio::time::sleep(BOUND).await;
+    let before = scene.store.calls("roster");
+    scene.elsewhere(&[], &[Who::OtherMember]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.store.calls("roster") - before, 2, "the scene itself has read it once");
+    scene.clock.advance(Duration::from_secs(60));
+    tokio::time::sleep(BOUND).await;
+    scene.says_elsewhere(scene.group).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.store.calls("roster") - before, 2, "nobody joins by a message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_followed_by_a_poll_at_once_and_many_by_a_few() {
+    let scene = polling().await;
+    let mut member = scene.caught_up(Who::Member).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    scene.says_elsewhere(scene.group).await;
+    let (begun, before) = (Instant::now(), scene.store.calls("changed_since"));
+    scene.messenger.service().hub.compare_all();
+    event(&mut member).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    for _ in 0..100 {
+        scene.messenger.service().hub.compare_all();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let polls = scene.store.calls("changed_since") - before;
+    assert!((3..=6).contains(&polls), "{polls} polls in a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_failed_is_made_up_for_by_the_next() {
+    let scene = polling().await;
+    let mut member = scene.caught_up(Who::Member).await;
+    scene.store.fail("changed_since", StoreErrorKind::Unavailable, 8);
+    scene.says_elsewhere(scene.group).await;
+    // Longer than two polls overlap.
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        scene.clock.advance(Duration::from_secs(1));
+    }
+    assert!(scene.store.calls("changed_since") >= 6);
+    assert!(matches!(event(&mut member).await, Event::MessageCreated(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_overlaps_the_one_before_and_asks_for_nothing_older() {
+    let scene = polling().await;
+    let mut member = scene.caught_up(Who::Member).await;
+    scene.clock.advance(Duration::from_secs(3600));
+    tokio::time::sleep(BOUND).await;
+    // Stored by a node whose clock is behind: found if by no more than the overlap.
+    for (behind, found) in [(9, true), (12, false)] {
+        scene.clock.advance(Duration::from_secs(60));
+        tokio::time::sleep(BOUND).await;
+        scene.says_at_elsewhere(scene.group, scene.clock.now().before(Duration::from_secs(behind))).await;
+        let told = timeout(BOUND, event(&mut member)).await.is_ok();
+        assert_eq!(told, found, "{behind} s behind");
+    }
+}
