@@ -14,7 +14,7 @@ use messenger_core::{Actor, Error, Messenger, Result, context::Context};
 use crate::{
     admission::Admission,
     client::{self, Client},
-    limits::Limiter,
+    limits::{Limiter, SharedLimiter},
     operation::Access,
     options::Options,
 };
@@ -44,7 +44,7 @@ impl Deref for Door {
 
 impl Door {
     pub(crate) fn new(messenger: Messenger, options: Options) -> Self {
-        let limits = Limiter::new(options.rate_limits);
+        let limits = Limiter::new(options.rate_limits, SharedLimiter::of(&options));
         let admission = Admission::new(&options);
         Self(Arc::new(Inner {
             messenger,
@@ -69,7 +69,7 @@ impl Door {
     pub(crate) async fn admit(&self, access: Access, parts: &Parts) -> Result<Actor> {
         match access {
             Access::Anyone => {
-                self.limits.login(self.address(parts))?;
+                self.limits.login(self.address(parts)).await?;
                 Ok(Actor::anonymous())
             }
             Access::Session => self.log_in(parts, bearer(&parts.headers), true).await,

@@ -1,6 +1,7 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use messenger_core::ports::RateLimiter;
 
 #[cfg(feature = "signalr")]
 use messenger_signalr::SignalROptions;
@@ -33,6 +34,7 @@ pub struct Options {
     pub(crate) concurrency: (usize, usize),
     pub(crate) password_concurrency: (usize, usize),
     pub(crate) rate_limits: Option<RateLimits>,
+    pub(crate) rate_limiter: Option<SharedRateLimiter>,
     pub(crate) trusted_proxies: usize,
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) docs: bool,
@@ -60,6 +62,7 @@ impl Default for Options {
             concurrency: (512, 1024),
             password_concurrency: (16, 256),
             rate_limits: Some(RateLimits::default()),
+            rate_limiter: None,
             trusted_proxies: 0,
             origins: Vec::new(),
             docs: true,
@@ -171,10 +174,18 @@ impl Options {
         self
     }
 
-    /// The rate limits of one caller; `None` for no limits. Every node counts separately.
+    /// The rate limits of one caller; `None` for no limits. Every node counts separately; with a [rate
+    /// limiter](Self::rate_limiter), log-ins and wrong passwords are counted over all nodes.
     #[must_use]
     pub fn rate_limits(mut self, limits: impl Into<Option<RateLimits>>) -> Self {
         self.rate_limits = limits.into();
+        self
+    }
+
+    /// The limiter that all nodes share (none). While it can't be reached, each node counts for itself.
+    #[must_use]
+    pub fn rate_limiter(mut self, limiter: Arc<dyn RateLimiter>) -> Self {
+        self.rate_limiter = Some(SharedRateLimiter(limiter));
         self
     }
 
@@ -270,6 +281,16 @@ impl Default for RateLimits {
             logins: Rate::per_second(5, 30),
             wrong_passwords: Rate::every(Duration::from_secs(30), 10),
         }
+    }
+}
+
+/// What nodes count together.
+#[derive(Clone)]
+pub(crate) struct SharedRateLimiter(pub(crate) Arc<dyn RateLimiter>);
+
+impl fmt::Debug for SharedRateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRateLimiter").finish_non_exhaustive()
     }
 }
 

@@ -2,21 +2,22 @@
 
 mod buckets;
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
-};
+mod shared;
+
+use std::net::IpAddr;
 
 use messenger_core::{Result, UserId};
+use sha2::{Digest as _, Sha256};
 
 use crate::{client::network, options::RateLimits};
 use buckets::Buckets;
+pub(crate) use shared::SharedLimiter;
 
-/// The rate limits of one node, shared by REST and sockets.
+/// The rate limits, shared by REST and sockets. Requests are counted by each node for itself; log-ins and passwords also
+/// over all nodes, where there is a limiter that they share.
 pub(crate) struct Limiter {
     buckets: Option<AllBuckets>,
-    // Account names are identified by a keyed hash, so that long names take no more memory than short ones.
-    hasher: RandomState,
+    shared: Option<SharedLimiter>,
 }
 
 struct AllBuckets {
@@ -26,19 +27,38 @@ struct AllBuckets {
     wrong_passwords: Buckets<Account>,
 }
 
-/// An account for which a password is tried: the person, or the given login name.
+/// An account for which a password is tried: the person, or the given login name. A hash, the same on all nodes, so that
+/// long names take no more memory than short ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Account(u64);
+pub(crate) struct Account([u8; 16]);
+
+impl Account {
+    pub(crate) fn named(login: &str) -> Self {
+        Self::of(b"login", login.to_lowercase().as_bytes())
+    }
+
+    pub(crate) fn of_user(user: UserId) -> Self {
+        Self::of(b"user", user.as_bytes())
+    }
+
+    fn of(kind: &[u8], name: &[u8]) -> Self {
+        let hash = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash[..16]);
+        Self(first)
+    }
+}
 
 impl Limiter {
-    pub(crate) fn new(limits: Option<RateLimits>) -> Self {
+    pub(crate) fn new(limits: Option<RateLimits>, shared: Option<SharedLimiter>) -> Self {
+        let shared = limits.and(shared);
         let buckets = limits.map(|limits| AllBuckets {
             people: Buckets::new(limits.requests),
             addresses: Buckets::new(limits.requests),
             logins: Buckets::new(limits.logins),
             wrong_passwords: Buckets::new(limits.wrong_passwords),
         });
-        Self { buckets, hasher: RandomState::new() }
+        Self { buckets, shared }
     }
 
     /// Counts a request of a logged-in person.
@@ -52,28 +72,33 @@ impl Limiter {
     }
 
     /// Counts a registration or log-in.
-    pub(crate) fn login(&self, address: Option<IpAddr>) -> Result<()> {
-        self.by_address(address, |buckets| &buckets.logins)
-    }
-
-    pub(crate) fn account_named(&self, login: &str) -> Account {
-        Account(self.hasher.hash_one(login.to_lowercase()))
-    }
-
-    pub(crate) fn account_of(&self, user: UserId) -> Account {
-        Account(self.hasher.hash_one(user))
+    pub(crate) async fn login(&self, address: Option<IpAddr>) -> Result<()> {
+        self.by_address(address, |buckets| &buckets.logins)?;
+        match (&self.shared, address) {
+            (Some(shared), Some(address)) => shared.login(network(address)).await,
+            _ => Ok(()),
+        }
     }
 
     /// Counts a password attempt before it is made. It counts as wrong until it is known to be right, so that
     /// concurrent attempts are limited, too, and hanging up before the answer gains nothing.
-    pub(crate) fn try_password(&self, account: Account) -> Result<()> {
-        self.buckets.as_ref().map_or(Ok(()), |buckets| buckets.wrong_passwords.take(&account))
+    pub(crate) async fn try_password(&self, account: Account) -> Result<()> {
+        if let Some(buckets) = &self.buckets {
+            buckets.wrong_passwords.take(&account)?;
+        }
+        match &self.shared {
+            Some(shared) => shared.try_password(&account.0).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes back an attempt whose password was not wrong.
-    pub(crate) fn not_wrong(&self, account: Account) {
+    pub(crate) async fn not_wrong(&self, account: Account) {
         if let Some(buckets) = &self.buckets {
             buckets.wrong_passwords.give_back(&account);
+        }
+        if let Some(shared) = &self.shared {
+            shared.not_wrong(&account.0).await;
         }
     }
 
@@ -102,22 +127,21 @@ mod tests {
     use super::*;
     use crate::options::Rate;
 
-    #[test]
-    fn an_ipv6_client_counts_by_its_network() {
-        let limiter =
-            Limiter::new(Some(RateLimits { logins: Rate::per_second(1, 1), ..RateLimits::default() }));
+    #[tokio::test]
+    async fn an_ipv6_client_counts_by_its_network() {
+        let limits = RateLimits { logins: Rate::per_second(1, 1), ..RateLimits::default() };
+        let limiter = Limiter::new(Some(limits), None);
         let address = |text: &str| Some(text.parse().unwrap());
-        assert!(limiter.login(address("2001:db8::1")).is_ok());
-        assert!(limiter.login(address("2001:db8::2")).is_err());
-        assert!(limiter.login(address("2001:db8:0:1::2")).is_ok());
-        assert!(limiter.login(address("::ffff:192.0.2.1")).is_ok());
-        assert!(limiter.login(address("192.0.2.1")).is_err());
+        assert!(limiter.login(address("2001:db8::1")).await.is_ok());
+        assert!(limiter.login(address("2001:db8::2")).await.is_err());
+        assert!(limiter.login(address("2001:db8:0:1::2")).await.is_ok());
+        assert!(limiter.login(address("::ffff:192.0.2.1")).await.is_ok());
+        assert!(limiter.login(address("192.0.2.1")).await.is_err());
     }
 
     #[test]
     fn an_account_has_one_name_in_any_case() {
-        let limiter = Limiter::new(None);
-        assert_eq!(limiter.account_named("Ada@example.org"), limiter.account_named("ada@EXAMPLE.org"));
-        assert_ne!(limiter.account_named("ada"), limiter.account_named("bob"));
+        assert_eq!(Account::named("Ada@example.org"), Account::named("ada@EXAMPLE.org"));
+        assert_ne!(Account::named("ada"), Account::named("bob"));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn log_in<F: Form<<LogIn as Command>::Output>>(
     door: &Door,
     call: &Call<'_>,
 ) -> BoxFuture<'static, Begun<Answer>> {
-    guarded::<LogIn, F>(door, call, |command| Ok(door.limits.account_named(&command.login)))
+    guarded::<LogIn, F>(door, call, |command| Ok(Account::named(&command.login)))
 }
 
 /// Runs a command that requires the logged-in person to enter the password again.
@@ -38,7 +38,7 @@ where
     C: Command + DeserializeOwned,
     F: Form<C::Output>,
 {
-    guarded::<C, F>(door, call, |_| call.actor.user().map(|user| door.limits.account_of(user)))
+    guarded::<C, F>(door, call, |_| call.actor.user().map(Account::of_user))
 }
 
 fn guarded<C, F>(
@@ -53,7 +53,6 @@ where
     let read = || -> Result<(C, Account)> {
         let command: C = call.fields.read()?;
         let account = account(&command)?;
-        door.limits.try_password(account)?;
         Ok((command, account))
     };
     let (command, account) = match read() {
@@ -62,9 +61,10 @@ where
     };
     let (door, actor, client, writing) = (door.clone(), call.actor, (call.client, call.bytes), call.writing);
     async move {
+        door.limits.try_password(account).await?;
         let output = in_turn(&door, actor, client, command).await;
         if !matches!(output, Err(Error::InvalidCredentials)) {
-            door.limits.not_wrong(account);
+            door.limits.not_wrong(account).await;
         }
         F::answer(output?, writing)
     }

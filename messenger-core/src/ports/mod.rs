@@ -12,6 +12,7 @@ mod markers;
 mod message;
 mod messages;
 mod presence;
+mod rates;
 mod sessions;
 mod store;
 mod users;
@@ -29,6 +30,7 @@ pub use messages::{
     Anchor, Appended, Changes, DeleteMessage, EditMessage, HistoryRange, MessageStore, NewMessage,
 };
 pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
+pub use rates::{Quota, RateLimiter, RateLimiterError};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};
 pub use users::{

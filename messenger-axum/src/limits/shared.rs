@@ -1,0 +1,142 @@
+//! What is counted over all nodes.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use messenger_core::{
+    Error, Result,
+    ports::{Quota, RateLimiter, RateLimiterError},
+};
+
+use crate::options::{Options, Rate, RateLimits};
+
+/// The limiter that nodes share, and the limits that it keeps. Where it fails, the limits of this node have to do.
+pub(crate) struct SharedLimiter {
+    limiter: Arc<dyn RateLimiter>,
+    logins: Quota,
+    wrong_passwords: Quota,
+}
+
+impl SharedLimiter {
+    pub(crate) fn of(options: &Options) -> Option<Self> {
+        let RateLimits { logins, wrong_passwords, .. } = options.rate_limits?;
+        let limiter = Arc::clone(&options.rate_limiter.as_ref()?.0);
+        Some(Self { limiter, logins: quota(logins), wrong_passwords: quota(wrong_passwords) })
+    }
+
+    pub(super) async fn login(&self, network: IpAddr) -> Result<()> {
+        refused_if_so(self.limiter.take(&format!("login:{network}"), self.logins).await)
+    }
+
+    pub(super) async fn try_password(&self, account: &[u8; 16]) -> Result<()> {
+        refused_if_so(self.limiter.take(&password(account), self.wrong_passwords).await)
+    }
+
+    pub(super) async fn not_wrong(&self, account: &[u8; 16]) {
+        note(self.limiter.give_back(&password(account), self.wrong_passwords).await);
+    }
+}
+
+fn password(account: &[u8; 16]) -> String {
+    format!("password:{:032x}", u128::from_be_bytes(*account))
+}
+
+fn quota(rate: Rate) -> Quota {
+    Quota { burst: rate.burst, interval: rate.interval.max(Duration::from_micros(1)) }
+}
+
+fn refused_if_so(taken: std::result::Result<Option<Duration>, RateLimiterError>) -> Result<()> {
+    note(taken).flatten().map_or(Ok(()), |wait| Err(Error::RateLimited(wait)))
+}
+
+fn note<T>(answer: std::result::Result<T, RateLimiterError>) -> Option<T> {
+    let noted = answer.inspect_err(|error| {
+        metrics::counter!("messenger_rate_limiter_failures_total").increment(1);
+        tracing::debug!(error = error as &dyn std::error::Error, "limits were counted by this node alone");
+    });
+    noted.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::limits::{Account, Limiter};
+
+    /// Buckets that are never filled again; with none at all, it is out of reach.
+    #[derive(Default)]
+    struct Buckets(Mutex<Option<HashMap<String, u32>>>);
+
+    #[async_trait]
+    impl RateLimiter for Buckets {
+        async fn take(
+            &self,
+            bucket: &str,
+            quota: Quota,
+        ) -> std::result::Result<Option<Duration>, RateLimiterError> {
+            let mut buckets = self.0.lock().unwrap();
+            let buckets = buckets.as_mut().ok_or_else(|| RateLimiterError("out of reach".into()))?;
+            let left = buckets.entry(bucket.to_owned()).or_insert(quota.burst.get());
+            Ok(match left.checked_sub(1) {
+                Some(less) => {
+                    *left = less;
+                    None
+                }
+                None => Some(quota.interval),
+            })
+        }
+
+        async fn give_back(&self, bucket: &str, _: Quota) -> std::result::Result<(), RateLimiterError> {
+            let mut buckets = self.0.lock().unwrap();
+            let buckets = buckets.as_mut().ok_or_else(|| RateLimiterError("out of reach".into()))?;
+            *buckets.get_mut(bucket).unwrap() += 1;
+            Ok(())
+        }
+    }
+
+    fn nodes(limiter: &Arc<Buckets>, limits: RateLimits) -> [Limiter; 2] {
+        [(); 2].map(|()| {
+            let options = Options::new().rate_limits(limits).rate_limiter(Arc::clone(limiter) as _);
+            Limiter::new(Some(limits), SharedLimiter::of(&options))
+        })
+    }
+
+    fn three() -> RateLimits {
+        let three = Rate::every(Duration::from_secs(30), 3);
+        RateLimits { logins: three, wrong_passwords: three, ..RateLimits::default() }
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_and_log_ins_count_over_all_nodes() {
+        let limiter = Arc::new(Buckets(Mutex::new(Some(HashMap::new()))));
+        let [here, there] = nodes(&limiter, three());
+        let (account, address) = (Account::named("ada"), Some("192.0.2.1".parse().unwrap()));
+        for node in [&here, &there, &here] {
+            assert!(node.try_password(account).await.is_ok());
+            assert!(node.login(address).await.is_ok());
+        }
+        for refused in [there.try_password(account).await, there.login(address).await] {
+            assert!(matches!(refused, Err(Error::RateLimited(wait)) if wait == Duration::from_secs(30)));
+        }
+        assert!(there.try_password(Account::named("bob")).await.is_ok());
+        here.not_wrong(account).await;
+        assert!(there.try_password(account).await.is_ok(), "one was right");
+        assert!(there.try_password(account).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn each_node_counts_for_itself_while_the_limiter_is_out_of_reach() {
+        let [here, there] = nodes(&Arc::default(), three());
+        let account = Account::named("ada");
+        for node in [&here, &there] {
+            for _ in 0..3 {
+                assert!(node.try_password(account).await.is_ok());
+            }
+            assert!(node.try_password(account).await.is_err());
+            node.not_wrong(account).await;
+            assert!(node.try_password(account).await.is_ok());
+        }
+    }
+}
