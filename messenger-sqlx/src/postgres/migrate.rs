@@ -15,12 +15,20 @@ use super::{
 /// The migrations of a database. The first step contains the routines as they were when it was written; the current
 /// ones are in the text that runs after the steps.
 pub(super) static MIGRATIONS: Migrations = Migrations {
-    steps: &[Migration {
-        version: 1,
-        name: "initial",
-        phase: Phase::Contract,
-        sql: include_str!("migrations/0001_initial.sql"),
-    }],
+    steps: &[
+        Migration {
+            version: 1,
+            name: "initial",
+            phase: Phase::Contract,
+            sql: include_str!("migrations/0001_initial.sql"),
+        },
+        Migration {
+            version: 3,
+            name: "presence",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0003_presence.sql"),
+        },
+    ],
     routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
 };
 
