@@ -120,12 +120,12 @@ async fn comes_and_goes(nodes: &Nodes) {
 
 #[test]
 fn who_comes_and_goes_on_one_node_does_so_on_the_other() {
-    let store = TestStore::postgres();
+    let (store, other) = (TestStore::postgres(), TestStore::postgres());
     block_on(async {
         let (nodes, _redis) = Nodes::on_redis(&store).await;
         comes_and_goes(&nodes).await;
         drop(nodes);
-        comes_and_goes(&Nodes::on_postgres(&TestStore::postgres())).await;
+        comes_and_goes(&Nodes::on_postgres(&other)).await;
     });
 }
 
@@ -147,12 +147,12 @@ async fn logs_out_elsewhere(nodes: &Nodes) {
 
 #[test]
 fn a_session_that_ends_on_one_node_ends_its_sockets_on_the_other() {
-    let store = TestStore::postgres();
+    let (store, other) = (TestStore::postgres(), TestStore::postgres());
     block_on(async {
         let (nodes, _redis) = Nodes::on_redis(&store).await;
         logs_out_elsewhere(&nodes).await;
         drop(nodes);
-        logs_out_elsewhere(&Nodes::on_postgres(&TestStore::postgres())).await;
+        logs_out_elsewhere(&Nodes::on_postgres(&other)).await;
     });
 }
 
