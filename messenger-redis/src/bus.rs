@@ -12,7 +12,7 @@ use messenger_core::ports::{Bus, BusError, BusMessage, NodeId, Subscription, Top
 use redis::Pipeline;
 
 use crate::{
-    inbox::{HEADER, InboxSubscription},
+    inbox::HEADER,
     node::{Node, channel},
     requests::Requests,
     server::{Server, ServerError},
@@ -93,9 +93,9 @@ struct Commands {
 impl Bus for RedisBus {
     async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
         let node = self.node(node);
-        let subscription = InboxSubscription(node.begin());
+        let subscription = node.begin();
         node.is_up().await.map_err(failed)?;
-        Ok(Box::new(subscription))
+        Ok(subscription)
     }
 
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {

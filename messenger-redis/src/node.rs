@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use messenger_core::ports::{NodeId, Topic};
+use messenger_core::ports::{Inbox, NodeId, Subscription, Topic};
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    inbox::Inbox,
+    inbox::{HEADER, Last, Payload, begin},
     server::{Server, ServerError},
 };
 
@@ -43,7 +43,8 @@ struct Shared {
     server: Arc<Server>,
     topics: Mutex<HashSet<Topic>>,
     /// The queue of the latest subscription.
-    inbox: Mutex<Arc<Inbox>>,
+    inbox: Mutex<Arc<Inbox<Payload>>>,
+    last: Last,
     /// The number of the connection whose messages are accepted; 0 while none is subscribed to all topics.
     live: AtomicU64,
 }
@@ -57,13 +58,12 @@ struct Change {
 impl Node {
     /// Must be called within a Tokio runtime.
     pub(crate) fn start(id: NodeId, server: Arc<Server>) -> Self {
-        let inbox = Inbox::new();
-        inbox.end();
         let shared = Shared {
             id,
             server,
             topics: Mutex::default(),
-            inbox: Mutex::new(inbox),
+            inbox: Mutex::new(Inbox::ended()),
+            last: Last::default(),
             live: AtomicU64::new(0),
         };
         let shared = Arc::new(shared);
@@ -74,10 +74,10 @@ impl Node {
     }
 
     /// Begins a new subscription, and ends the former one.
-    pub(crate) fn begin(&self) -> Arc<Inbox> {
-        let inbox = Inbox::new();
+    pub(crate) fn begin(&self) -> Box<dyn Subscription> {
+        let inbox = begin();
         std::mem::replace(&mut *lock(&self.shared.inbox), Arc::clone(&inbox)).end();
-        inbox
+        Inbox::subscription(&inbox)
     }
 
     /// Waits until the connection is subscribed to all topics, within a time limit.
@@ -237,7 +237,11 @@ impl Shared {
                 if !payload.starts_with(&self.id.0.to_be_bytes()) =>
             {
                 let inbox = Arc::clone(&lock(&self.inbox));
-                inbox.push(payload, || self.live.load(Ordering::Acquire) == number);
+                let Some(header) = payload.first_chunk::<HEADER>().copied() else { return inbox.gap() };
+                let bytes = payload.len();
+                inbox.push_if(Payload(payload), bytes, || {
+                    self.live.load(Ordering::Acquire) == number && self.last.is_another(header)
+                });
             }
             _ => {}
         }

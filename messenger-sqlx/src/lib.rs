@@ -9,7 +9,7 @@ mod row;
 pub mod sqlite;
 
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresBuilder, PostgresStore};
+pub use postgres::{PostgresBuilder, PostgresBus, PostgresNodes, PostgresPresence, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteBuilder, SqliteStore};
 /// The driver: a host that provides a pool uses its types.

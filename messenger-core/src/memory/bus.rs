@@ -1,12 +1,11 @@
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
 
-use crate::ports::{Bus, BusError, BusEvent, BusMessage, NodeId, Subscription, Topic};
+use crate::ports::{Bus, BusError, BusMessage, Inbox, NodeId, Subscription, Topic};
 
 /// A [`Bus`] between several nodes within one process, which can be made to fail as a network does.
 ///
@@ -40,29 +39,29 @@ impl MemoryBus {
     }
 
     /// Makes a bus that queues up to `capacity` messages for each node. Messages that find the queue full are lost, and
-    /// one [`BusEvent::Gap`] is queued in their place.
+    /// one [`BusEvent::Gap`](crate::ports::BusEvent::Gap) is queued in their place.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { state: Mutex::default(), capacity }
     }
 
-    /// Cuts a node off: it finds a [`BusEvent::Down`], what is published for it is lost, and its own calls fail with a
+    /// Cuts a node off: it finds a [`BusEvent::Down`](crate::ports::BusEvent::Down), what is published for it is lost, and its own calls fail with a
     /// [`BusError`].
     pub fn cut(&self, node: NodeId) {
         let mut state = self.lock();
         if state.cut.insert(node)
             && let Some(node) = state.nodes.get(&node)
         {
-            node.inbox.push_event(BusEvent::Down);
+            node.inbox.down();
         }
     }
 
-    /// Reconnects the node; it finds a [`BusEvent::Gap`].
+    /// Reconnects the node; it finds a [`BusEvent::Gap`](crate::ports::BusEvent::Gap).
     pub fn heal(&self, node: NodeId) {
         let mut state = self.lock();
         if state.cut.remove(&node)
             && let Some(node) = state.nodes.get(&node)
         {
-            node.inbox.push_event(BusEvent::Gap);
+            node.inbox.gap();
         }
     }
 
@@ -107,12 +106,11 @@ impl Drop for MemoryBus {
 #[async_trait]
 impl Bus for MemoryBus {
     async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
-        let inbox = Arc::new(Inbox { capacity: self.capacity, ..Inbox::default() });
-        inbox.push_event(BusEvent::Gap);
+        let inbox = Inbox::begin(self.capacity, usize::MAX);
         let mut state = self.reach(node)?;
         let node = state.nodes.entry(node).or_default();
         std::mem::replace(&mut node.inbox, Arc::clone(&inbox)).end();
-        Ok(Box::new(MemorySubscription(inbox)))
+        Ok(Inbox::subscription(&inbox))
     }
 
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
@@ -157,9 +155,7 @@ struct Node {
 impl Default for Node {
     /// A node that has not joined.
     fn default() -> Self {
-        let inbox = Arc::new(Inbox::default());
-        inbox.end();
-        Self { inbox, topics: HashSet::new() }
+        Self { inbox: Inbox::ended(), topics: HashSet::new() }
     }
 }
 
@@ -168,82 +164,8 @@ impl State {
         let others = self.nodes.iter().filter(|(id, _)| **id != from && !self.cut.contains(id));
         for (_, node) in others {
             if message.topics.iter().any(|topic| node.topics.contains(topic)) {
-                node.inbox.push(message.clone());
+                node.inbox.push(message.clone(), 0);
             }
-        }
-    }
-}
-
-/// The queued events of one node.
-#[derive(Debug, Default)]
-struct Inbox {
-    queue: Mutex<Queue>,
-    changed: Notify,
-    capacity: usize,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    events: VecDeque<BusEvent>,
-    ended: bool,
-}
-
-impl Inbox {
-    fn push(&self, message: BusMessage) {
-        let full = self.queue().events.len() >= self.capacity;
-        self.push_event(if full { BusEvent::Gap } else { BusEvent::Message(message) });
-    }
-
-    fn push_event(&self, event: BusEvent) {
-        let mut queue = self.queue();
-        if event == BusEvent::Gap && queue.events.back() == Some(&BusEvent::Down) {
-            // It is over before anybody was told.
-            queue.events.pop_back();
-        }
-        // Several in a row say no more than one.
-        let repeats = !matches!(event, BusEvent::Message(_)) && queue.events.back() == Some(&event);
-        if !queue.ended && !repeats {
-            queue.events.push_back(event);
-        }
-        drop(queue);
-        self.changed.notify_one();
-    }
-
-    /// Ends the subscription; queued events can still be taken.
-    fn end(&self) {
-        self.queue().ended = true;
-        self.changed.notify_one();
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct MemorySubscription(Arc<Inbox>);
-
-impl Drop for MemorySubscription {
-    fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        *queue = Queue { ended: true, ..Queue::default() };
-    }
-}
-
-#[async_trait]
-impl Subscription for MemorySubscription {
-    async fn next(&mut self) -> Option<BusEvent> {
-        loop {
-            // `Notify` keeps one permit, so an event pushed between the check and the wait still wakes the wait.
-            {
-                let mut queue = self.0.queue();
-                if let Some(event) = queue.events.pop_front() {
-                    return Some(event);
-                }
-                if queue.ended {
-                    return None;
-                }
-            }
-            self.0.changed.notified().await;
         }
     }
 }
@@ -251,7 +173,11 @@ impl Subscription for MemorySubscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{context::Context, domain::ChatId, ports::Hint};
+    use crate::{
+        context::Context,
+        domain::ChatId,
+        ports::{BusEvent, Hint},
+    };
 
     const HERE: NodeId = NodeId(1);
     const THERE: NodeId = NodeId(2);

@@ -27,7 +27,8 @@ pub trait Bus: Send + Sync + 'static {
     /// # Behavior
     /// - `messages_of_a_topic_keep_their_order`: the messages of one node, within one call and across consecutive
     ///   calls. Messages that have no topic in common may arrive in any order.
-    /// - `messages_arrive_as_they_were_published`: whatever the hint is, and however long it is.
+    /// - `messages_arrive_as_they_were_published`: whatever the hint is, and however long it is. A bus may carry no content: what
+    ///   people write, names and titles then arrive as [`Hint::Invalidate`] of the same topics, and so may what is long.
     /// - `publishing_out_of_reach_fails`
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError>;
 

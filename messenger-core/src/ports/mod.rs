@@ -8,6 +8,7 @@ mod bus;
 mod chats;
 mod content;
 mod error;
+mod inbox;
 mod markers;
 mod message;
 mod messages;
@@ -24,6 +25,7 @@ pub use chats::{
 };
 pub use content::Content;
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
+pub use inbox::Inbox;
 pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
 pub use message::{Budget, Fingerprint, MessageRecord};
 pub use messages::{

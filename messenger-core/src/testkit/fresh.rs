@@ -62,6 +62,16 @@ impl<F: FreshStore> FreshStore for Instrumented<F> {
     }
 }
 
+/// What of a message a bus carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// All of it.
+    Everything,
+    /// Ids and numbers. What has content in it arrives as [`Hint::Invalidate`](crate::ports::Hint::Invalidate) of its topics, and
+    /// what is long may do so.
+    NoContent,
+}
+
 /// A bus that nobody else uses, made for one case, and ways to make it fail.
 ///
 /// A backend implements it for a type of its own, for instance with a relay through which a node reaches the server.
@@ -79,6 +89,9 @@ pub trait FreshBus: Send + Sync {
     /// The bus as another node reaches it: the same object for all nodes, or a new connection each time.
     fn bus(&self) -> Arc<dyn Bus>;
 
+    /// What it carries.
+    fn carried(&self) -> Carried;
+
     /// Cuts a node off, in both directions.
     async fn cut(&self, node: NodeId);
 
@@ -93,6 +106,10 @@ pub trait FreshBus: Send + Sync {
 impl FreshBus for Arc<MemoryBus> {
     fn bus(&self) -> Arc<dyn Bus> {
         Self::clone(self) as Arc<dyn Bus>
+    }
+
+    fn carried(&self) -> Carried {
+        Carried::Everything
     }
 
     async fn cut(&self, node: NodeId) {
@@ -113,6 +130,10 @@ impl FreshBus for Arc<MemoryBus> {
 impl<F: FreshBus, G: Send + Sync> FreshBus for (F, G) {
     fn bus(&self) -> Arc<dyn Bus> {
         self.0.bus()
+    }
+
+    fn carried(&self) -> Carried {
+        self.0.carried()
     }
 
     async fn cut(&self, node: NodeId) {

@@ -13,9 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 use messenger_core::{
+    Event,
     memory::MemoryBus,
-    ports::{Bus, BusError, BusEvent, BusMessage, NodeId, Subscription, Topic},
-    testkit::{FreshBus, cases::bus},
+    ports::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic},
+    testkit::{Carried, FreshBus, cases::bus},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +36,49 @@ enum Fault {
     LosesWithoutAGap,
     KeepsAllThatWaits,
     EndsForGood,
+    /// No fault, but a bus that carries no content; those below say of themselves that they are such ones, too.
+    CarriesNoContent,
+    CarriesContentAllTheSame,
+    LosesWhatHasContent,
+    CarriesNothingButTopics,
+    InvalidatesTheFirstTopicOnly,
+}
+
+impl Fault {
+    fn carried(self) -> Carried {
+        match self {
+            Self::CarriesNoContent
+            | Self::CarriesContentAllTheSame
+            | Self::LosesWhatHasContent
+            | Self::CarriesNothingButTopics
+            | Self::InvalidatesTheFirstTopicOnly => Carried::NoContent,
+            _ => Carried::Everything,
+        }
+    }
+
+    /// A message as this bus carries it.
+    fn carry(self, message: &BusMessage) -> Option<BusMessage> {
+        let has_content = !matches!(
+            &*message.hint,
+            Hint::Added { .. }
+                | Hint::SessionsEnded { .. }
+                | Hint::Event(
+                    Event::ReadMoved(_)
+                        | Event::DeliveredMoved(_)
+                        | Event::Typing(_)
+                        | Event::PresenceChanged(_)
+                )
+        );
+        let invalidate =
+            |topics: &[Topic]| BusMessage { topics: topics.to_vec(), hint: Arc::new(Hint::Invalidate {}) };
+        match self {
+            Self::CarriesNoContent if has_content => Some(invalidate(&message.topics)),
+            Self::LosesWhatHasContent if has_content => None,
+            Self::CarriesNothingButTopics => Some(invalidate(&message.topics)),
+            Self::InvalidatesTheFirstTopicOnly if has_content => Some(invalidate(&message.topics[..1])),
+            _ => Some(message.clone()),
+        }
+    }
 }
 
 /// A bus in memory with one fault.
@@ -96,7 +140,7 @@ impl Bus for Faulty {
     }
 
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
-        let mut messages = messages.to_vec();
+        let mut messages: Vec<_> = messages.iter().filter_map(|message| self.fault.carry(message)).collect();
         match self.fault {
             Fault::ReversesACall => messages.reverse(),
             Fault::HearsTheFirstTopicOnly => {
@@ -174,6 +218,10 @@ impl FreshBus for Fresh {
         Arc::clone(&self.0) as Arc<dyn Bus>
     }
 
+    fn carried(&self) -> Carried {
+        self.0.fault.carried()
+    }
+
     async fn cut(&self, node: NodeId) {
         self.0.bus.cut(node);
     }
@@ -211,7 +259,8 @@ cases! {
     subscription_begins_with_a_gap: BeginsWithoutAGap;
     joining_again_ends_the_former_subscription: KeepsTheFormerSubscription;
     messages_of_a_topic_keep_their_order: ReversesACall;
-    messages_arrive_as_they_were_published: ShortensLongTexts;
+    messages_arrive_as_they_were_published: ShortensLongTexts CarriesContentAllTheSame LosesWhatHasContent
+        CarriesNothingButTopics InvalidatesTheFirstTopicOnly;
     publishing_out_of_reach_fails: SaysThatItPublishedOutOfReach;
     subscribed_topics_are_heard: HearsTheFirstTopicOnly;
     topics_may_be_subscribed_before_joining: NeedsAJoinBeforeTopics;
@@ -226,7 +275,9 @@ cases! {
 #[test]
 fn each_case_finds_the_fault_that_it_is_about() {
     for (name, case, faults) in CASES {
-        assert!(passes(*case, Fault::None), "{name} passes on a bus without a fault");
+        for none in [Fault::None, Fault::CarriesNoContent] {
+            assert!(passes(*case, none), "{name} passes on a bus without a fault: {none:?}");
+        }
         for fault in *faults {
             assert!(!passes(*case, *fault), "{name} does not find {fault:?}");
         }

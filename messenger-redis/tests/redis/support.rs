@@ -9,7 +9,7 @@ use messenger_core::{
     Timestamp,
     context::{Clock as _, SystemClock},
     ports::{Bus, BusError, BusMessage, NodeId, PresenceStore, Subscription, Topic},
-    testkit::{FreshBus, FreshPresence},
+    testkit::{Carried, FreshBus, FreshPresence},
 };
 use messenger_redis::{Redis, RedisBus};
 use messenger_testing::{RedisServer, Relay};
@@ -74,6 +74,10 @@ pub(crate) struct FreshNodes(pub(crate) Arc<Nodes>);
 impl FreshBus for FreshNodes {
     fn bus(&self) -> Arc<dyn Bus> {
         Arc::clone(&self.0) as _
+    }
+
+    fn carried(&self) -> Carried {
+        Carried::Everything
     }
 
     async fn cut(&self, node: NodeId) {

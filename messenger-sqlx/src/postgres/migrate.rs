@@ -28,6 +28,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0002_changed_lately.sql"),
         },
+        Migration {
+            version: 3,
+            name: "presence",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0003_presence.sql"),
+        },
     ],
     routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
 };

@@ -1,13 +1,19 @@
-//! The store in a PostgreSQL database.
+//! The store in a PostgreSQL database, and what several nodes share in it.
 
 mod append;
+mod bus;
 mod chats;
 mod connections;
 mod errors;
+mod line;
+mod listen;
 mod markers;
 mod messages;
 mod migrate;
+mod nodes;
 mod open;
+mod payload;
+mod presence;
 mod sessions;
 mod sql;
 mod statements;
@@ -16,4 +22,11 @@ mod users;
 
 pub use messenger_sql::open::{OpenError, OpenErrorKind};
 
-pub use self::{migrate::migrations_sql, open::PostgresBuilder, store::PostgresStore};
+pub use self::{
+    bus::PostgresBus,
+    migrate::migrations_sql,
+    nodes::{PostgresNodes, PostgresNodesBuilder},
+    open::PostgresBuilder,
+    presence::PostgresPresence,
+    store::PostgresStore,
+};

@@ -216,13 +216,7 @@ impl PostgresBuilder {
             Source::Pool(pool) => return Ok((pool.clone(), place(&pool.connect_options()))),
             Source::Url(url) => url,
         };
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(no_address("it does not begin with `postgres://`"));
-        }
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| no_address(&reason(&error)))?
-            .application_name("messenger")
-            .disable_statement_logging();
+        let options = address(url)?.application_name("messenger").disable_statement_logging();
         let place = place(&options);
         let pool = PgPoolOptions::new()
             .max_connections(self.max_connections)
@@ -278,8 +272,16 @@ impl PostgresBuilder {
     }
 }
 
+/// What the URL says.
+pub(super) fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(no_address("it does not begin with `postgres://`"));
+    }
+    PgConnectOptions::from_str(url).map_err(|error| no_address(&reason(&error)))
+}
+
 /// Host, port and database, for error messages.
-fn place(options: &PgConnectOptions) -> String {
+pub(super) fn place(options: &PgConnectOptions) -> String {
     let host =
         options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
     let database = options.get_database().unwrap_or_else(|| options.get_username());
@@ -319,7 +321,7 @@ async fn check_server(conn: &mut PgConnection, place: &str) -> Result<(), OpenEr
     Ok(())
 }
 
-fn not_a_schema(name: &str) -> OpenError {
+pub(super) fn not_a_schema(name: &str) -> OpenError {
     OpenError::new(
         OpenErrorKind::Schema,
         format!(

@@ -1,11 +1,33 @@
 //! The conformance kit on PostgreSQL.
 
-use crate::support::postgres::fresh;
+use std::sync::Arc;
+
+use crate::support::{
+    nodes::{FreshNodes, Nodes, RealPresence},
+    postgres::{fresh, migrated},
+};
 use messenger_core::testkit;
+use messenger_testing::{Database, server_url};
 
 testkit::store_cases!(fresh());
 
 testkit::model_cases!(fresh());
+
+mod bus {
+    use super::*;
+
+    testkit::bus_cases!(async {
+        // It needs no tables.
+        let database = Database::empty(&server_url()).await;
+        (FreshNodes(Arc::new(Nodes::of(&database))), database)
+    });
+}
+
+mod presence {
+    use super::*;
+
+    testkit::presence_cases!(async { RealPresence(migrated(&server_url()).await) });
+}
 
 mod instrumented {
     use messenger_core::testkit::{self, Instrumented};

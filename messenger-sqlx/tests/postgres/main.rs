@@ -1,13 +1,15 @@
-//! The store on PostgreSQL: the conformance kit, directly and through PgBouncer, and what is particular to it. One binary,
+//! The store on PostgreSQL, and what nodes share there: the conformance kit, directly and through PgBouncer, and what is particular to it. One binary,
 //! because linking each takes longer than many of them run.
 
 #![cfg(feature = "postgres")]
 
+mod bus;
 mod crash;
 mod growth;
 mod kit;
 mod plans;
 #[cfg(unix)]
 mod pooler;
+mod presence;
 mod server;
 mod support;

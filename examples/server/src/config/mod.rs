@@ -17,7 +17,7 @@ use http::HeaderValue;
 
 pub(crate) use error::ConfigError;
 pub(crate) use mssql_url::MssqlUrl;
-pub(crate) use nodes::NodesConfig;
+pub(crate) use nodes::{NodesConfig, Shared};
 pub(crate) use parse::LogFormat;
 pub(crate) use postgres_url::{PostgresUrl, masked};
 pub(crate) use settings::{SETTINGS, Setting, variable};
@@ -53,10 +53,11 @@ impl Config {
     /// Checks every value.
     pub(crate) fn of(values: &[Value]) -> Result<Self, ConfigError> {
         let values = Values(values);
+        let store = StoreConfig::of(&values)?;
         Ok(Self {
             listen: values.read("listen", address)?,
-            store: StoreConfig::of(&values)?,
-            nodes: NodesConfig::of(&values)?,
+            nodes: NodesConfig::of(&values, &store)?,
+            store,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             allow_origins: values.read("allow-origins", origins)?,

@@ -1,25 +1,37 @@
 use messenger_redis::{OpenError, Redis};
+use messenger_sqlx::PostgresNodes;
 
-use super::{error::ConfigError, values::Values};
+use super::{
+    error::ConfigError, postgres_url::PostgresUrl, store::StoreConfig, store_url::StoreUrl, values::Values,
+};
 
 /// How this node works together with others on the same database.
 #[derive(Debug)]
 pub(crate) struct NodesConfig {
-    /// The bus between the nodes; `None` for a node on its own, which finds what others do by looking into the store.
-    pub(crate) bus: Option<Redis>,
-    /// The presence of all nodes; `None` if each node knows only its own connections.
-    pub(crate) presence: Option<Redis>,
+    /// The bus between the nodes. A node on its own finds what others do by looking into the store.
+    pub(crate) bus: Shared,
+    /// The presence of all nodes; in memory each node knows only its own connections.
+    pub(crate) presence: Shared,
 }
 
-/// The backend of a part that nodes share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+/// Where something lies that nodes may share.
+#[derive(Debug, Clone)]
+pub(crate) enum Shared {
     Memory,
-    Redis,
+    Postgres(PostgresNodes),
+    Redis(Redis),
+}
+
+/// What there is to choose from.
+#[derive(Debug)]
+struct Choices {
+    redis: Option<Redis>,
+    /// Or why it can't be had.
+    postgres: Result<PostgresNodes, &'static str>,
 }
 
 impl NodesConfig {
-    pub(super) fn of(values: &Values<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn of(values: &Values<'_>, store: &StoreConfig) -> Result<Self, ConfigError> {
         let prefix = values.read("redis-prefix", |prefix| Ok(prefix.to_owned()))?;
         let redis = values.read("redis-url", redis)?;
         // Read a second time with the prefix, so that an error names the setting that is wrong.
@@ -27,16 +39,60 @@ impl NodesConfig {
             Some(url) => Some(values.read("redis-prefix", |_| build(&url, &prefix))?),
             None => None,
         };
-        let bus = values.read("bus", |text| place(text, redis.is_some()))?;
-        let presence = values.read("presence", |text| match place(text, redis.is_some())? {
-            Place::Memory if bus == Place::Redis => {
+        let postgres = values.read("bus-url", |url| postgres(url, store))?;
+        let choices = Choices { redis, postgres };
+        let bus = values.read("bus", |text| choices.bus(text))?;
+        let presence = values.read("presence", |text| choices.presence(text, &bus))?;
+        Ok(Self { bus, presence })
+    }
+}
+
+impl Choices {
+    fn bus(&self, text: &str) -> Result<Shared, String> {
+        match (text, &self.redis, &self.postgres) {
+            ("memory", ..) | ("", None, Err(_)) => Ok(Shared::Memory),
+            ("redis" | "", Some(redis), _) => Ok(Shared::Redis(redis.clone())),
+            ("postgres", _, Ok(postgres)) | ("", None, Ok(postgres)) => {
+                Ok(Shared::Postgres(postgres.clone()))
+            }
+            ("redis", None, _) => Err("needs a Redis; say where it is with --redis-url".to_owned()),
+            ("postgres", _, Err(reason)) => Err((*reason).to_owned()),
+            _ => Err("is none of `memory`, `postgres` and `redis`".to_owned()),
+        }
+    }
+
+    fn presence(&self, text: &str, bus: &Shared) -> Result<Shared, String> {
+        if text.is_empty() {
+            return Ok(bus.clone());
+        }
+        match self.bus(text)? {
+            Shared::Memory if !matches!(bus, Shared::Memory) => {
                 Err("leaves each node its own, and nodes on one bus need one that they share".to_owned())
             }
-            place => Ok(place),
-        })?;
-        let of = |place| if place == Place::Redis { redis.clone() } else { None };
-        Ok(Self { bus: of(bus), presence: of(presence) })
+            presence => Ok(presence),
+        }
     }
+}
+
+/// The database of the store, without a pooler that would let no notifications through.
+fn postgres(url: &str, store: &StoreConfig) -> Result<Result<PostgresNodes, &'static str>, String> {
+    let StoreUrl::Postgres(of_store) = &store.url else {
+        return match url {
+            "" => Ok(Err("needs a store on PostgreSQL; say where it is with --store-url")),
+            _ => Err("is for a store on PostgreSQL alone".to_owned()),
+        };
+    };
+    let url: PostgresUrl = match url {
+        "" if store.transaction_pooling => {
+            return Ok(Err(
+                "can't be had through a pooler for transactions; say with --bus-url how the server itself is reached",
+            ));
+        }
+        "" => of_store.clone(),
+        url => url.parse()?,
+    };
+    let nodes = PostgresNodes::builder(url.whole()).schema(&store.schema).build();
+    nodes.map(Ok).map_err(|error| format!("can't be used: {error}"))
 }
 
 /// The URL, if there is one and it can be understood.
@@ -59,27 +115,71 @@ fn build(url: &str, prefix: &str) -> Result<Redis, String> {
     })
 }
 
-fn place(text: &str, has_redis: bool) -> Result<Place, String> {
-    match (text, has_redis) {
-        ("", true) | ("redis", true) => Ok(Place::Redis),
-        ("", false) | ("memory", _) => Ok(Place::Memory),
-        ("redis", false) => Err("needs a Redis; say where it is with --redis-url".to_owned()),
-        _ => Err("is neither `memory` nor `redis`".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    fn store(url: &str, transaction_pooling: bool) -> StoreConfig {
+        StoreConfig {
+            url: url.parse().unwrap(),
+            schema: "messenger".to_owned(),
+            connections: 2,
+            transaction_pooling,
+            statement_timeout: Duration::from_secs(1),
+        }
+    }
+
+    /// What is chosen with or without a Redis, for a store and a direct URL.
+    fn chosen(
+        redis: bool,
+        store: &StoreConfig,
+        direct: &str,
+        bus: &str,
+        presence: &str,
+    ) -> [&'static str; 2] {
+        let redis = redis.then(|| build("redis://h", "x").unwrap());
+        let choices = Choices { redis, postgres: postgres(direct, store).unwrap() };
+        let bus = choices.bus(bus);
+        let presence = bus.as_ref().map(|bus| choices.presence(presence, bus));
+        let name = |shared: &Result<Shared, String>| match shared {
+            Ok(Shared::Memory) => "memory",
+            Ok(Shared::Postgres(_)) => "postgres",
+            Ok(Shared::Redis(_)) => "redis",
+            Err(_) => "refused",
+        };
+        [name(&bus), presence.map_or("refused", |presence| name(&presence))]
+    }
+
     #[test]
-    fn redis_is_used_where_there_is_one() {
-        assert_eq!(place("", true), Ok(Place::Redis));
-        assert_eq!(place("", false), Ok(Place::Memory));
-        assert_eq!(place("memory", true), Ok(Place::Memory));
-        assert_eq!(place("redis", true), Ok(Place::Redis));
-        assert!(place("redis", false).unwrap_err().contains("--redis-url"));
-        assert!(place("rabbit", true).is_err());
+    fn what_is_shared_follows_from_what_there_is() {
+        let (memory, postgres, pooled) =
+            (store("memory:", false), store("postgres://h/d", false), store("postgres://h/d", true));
+        let direct = "postgres://direct/d";
+        for (redis, store, url, bus, presence, expected) in [
+            (false, &memory, "", "", "", ["memory", "memory"]),
+            (true, &memory, "", "", "", ["redis", "redis"]),
+            (true, &postgres, "", "", "", ["redis", "redis"]),
+            (false, &postgres, "", "", "", ["postgres", "postgres"]),
+            (false, &pooled, "", "", "", ["memory", "memory"]),
+            (false, &pooled, direct, "", "", ["postgres", "postgres"]),
+            (true, &postgres, "", "memory", "", ["memory", "memory"]),
+            (false, &postgres, "", "memory", "postgres", ["memory", "postgres"]),
+            (true, &postgres, "", "redis", "postgres", ["redis", "postgres"]),
+            (true, &postgres, "", "postgres", "redis", ["postgres", "redis"]),
+            (false, &postgres, "", "", "memory", ["postgres", "refused"]),
+            (true, &memory, "", "", "memory", ["redis", "refused"]),
+            (false, &postgres, "", "redis", "", ["refused", "refused"]),
+            (false, &memory, "", "postgres", "", ["refused", "refused"]),
+            (false, &pooled, "", "postgres", "", ["refused", "refused"]),
+            (true, &postgres, "", "rabbit", "", ["refused", "refused"]),
+        ] {
+            let found = chosen(redis, store, url, bus, presence);
+            assert_eq!(found, expected, "{redis} {:?} {url} {bus} {presence}", store.url);
+        }
+        assert!(super::postgres(direct, &memory).unwrap_err().contains("PostgreSQL alone"));
+        assert!(super::postgres("postgres://h", &postgres).unwrap_err().contains("no database"));
     }
 
     #[test]

@@ -83,17 +83,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "bus",
-        value: "memory|redis",
+        value: "memory|postgres|redis",
         default: "",
         help: "How nodes hear at once what happens on the others; by default `redis` where there is a --redis-url, \
-               else `memory`, and what happens elsewhere is seen up to 10 s later",
+               else `postgres` where the store is on PostgreSQL, else `memory`, and what happens elsewhere is seen \
+               up to 10 s later",
     },
     Setting {
         name: "presence",
-        value: "memory|redis",
+        value: "memory|postgres|redis",
         default: "",
-        help: "Where it is kept who is online; by default `redis` where there is a --redis-url, else `memory`, and \
-               each node knows its own people alone",
+        help: "Where it is kept who is online; by default in the same place as the bus. With `memory` each node knows \
+               its own people alone",
+    },
+    Setting {
+        name: "bus-url",
+        value: "URL",
+        default: "",
+        help: "For a bus or presence on PostgreSQL, where --store-url leads to a pooler for transactions: the URL of \
+               the same database on the server itself; by default that of --store-url",
     },
     Setting {
         name: "rate-limits",

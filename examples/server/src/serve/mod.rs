@@ -20,7 +20,12 @@ use self::{
     http::{ClientLimits, HttpServer},
     signals::Signals,
 };
-use crate::{config::Config, error::ServerError, metrics::Metrics, page, store, telemetry};
+use crate::{
+    config::{Config, Shared},
+    error::ServerError,
+    metrics::Metrics,
+    page, store, telemetry,
+};
 
 /// Serves until a signal comes, then lets work under way finish.
 pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
@@ -51,12 +56,16 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
 
 fn messenger(config: &Config, store: Arc<dyn Store>) -> Result<Messenger, messenger_core::Error> {
     let mut builder = Messenger::builder(store).instrument_store(true);
-    if let Some(redis) = &config.nodes.bus {
-        builder = builder.bus(Arc::new(redis.bus()));
-    }
-    if let Some(redis) = &config.nodes.presence {
-        builder = builder.presence(Arc::new(redis.presence()));
-    }
+    builder = match &config.nodes.bus {
+        Shared::Memory => builder,
+        Shared::Postgres(nodes) => builder.bus(Arc::new(nodes.bus())),
+        Shared::Redis(redis) => builder.bus(Arc::new(redis.bus())),
+    };
+    builder = match &config.nodes.presence {
+        Shared::Memory => builder,
+        Shared::Postgres(nodes) => builder.presence(Arc::new(nodes.presence())),
+        Shared::Redis(redis) => builder.presence(Arc::new(redis.presence())),
+    };
     builder.build()
 }
 

@@ -1,8 +1,8 @@
-//! Several servers on one database and one Redis.
+//! Several servers on one database, with a Redis and without.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Command, time::Duration};
 
-use messenger_testing::RedisServer;
+use messenger_testing::{Pooler, PrivateServer, RedisServer};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -12,20 +12,33 @@ use crate::{
     support::{PATIENCE, Server, binary, refused},
 };
 
-/// Two servers, the people of a group, and a Redis that may be killed.
+/// Two servers, and the people of a group.
 struct Nodes {
-    redis: RedisServer,
     servers: [Server; 2],
     group: Group,
 }
 
 impl Nodes {
-    async fn new(store: &TestStore) -> Self {
-        let redis = RedisServer::start().await;
-        let start = || Server::start(store.command_for_load().args(["--redis-url", &redis.url()]));
-        let servers = [start(), start()];
+    fn start(command: impl Fn() -> Command) -> Self {
+        let servers = [(); 2].map(|()| Server::start(&mut command()));
         let group = Group::of(&servers[0], &["ada", "bob"]);
-        Self { redis, servers, group }
+        Self { servers, group }
+    }
+
+    /// With a Redis that may be killed.
+    async fn on_redis(store: &TestStore) -> (Self, RedisServer) {
+        let redis = RedisServer::start().await;
+        let nodes = Self::start(|| {
+            let mut command = store.command_for_load();
+            command.args(["--redis-url", &redis.url()]);
+            command
+        });
+        (nodes, redis)
+    }
+
+    /// With nothing but the database.
+    fn on_postgres(store: &TestStore) -> Self {
+        Self::start(|| store.command_for_load())
     }
 
     /// The socket of a person, each on a server of their own; it is live.
@@ -78,13 +91,13 @@ async fn talk(nodes: &Nodes, sockets: &mut [Socket; 2], times: usize) {
 fn what_is_said_to_one_node_is_heard_from_the_other_at_once_and_without_redis_soon() {
     let store = TestStore::postgres();
     block_on(async {
-        let mut nodes = Nodes::new(&store).await;
+        let (nodes, mut redis) = Nodes::on_redis(&store).await;
         let mut sockets = [nodes.socket(0).await, nodes.socket(1).await];
         // What is only found in the store comes up to ten seconds later each time.
         timeout(PATIENCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
-        nodes.redis.kill();
+        redis.kill();
         talk(&nodes, &mut sockets, 2).await;
-        nodes.redis.go_on().await;
+        redis.go_on().await;
         // The first may be said before the servers have found the way again.
         talk(&nodes, &mut sockets, 2).await;
         timeout(PATIENCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
@@ -93,41 +106,103 @@ fn what_is_said_to_one_node_is_heard_from_the_other_at_once_and_without_redis_so
     });
 }
 
+async fn comes_and_goes(nodes: &Nodes) {
+    let (mut ada, bob) = (nodes.socket(0).await, nodes.socket(1).await);
+    let id = nodes.user_id(1).await;
+    let states = answer(&mut ada, "WatchPresence", &json!({"userIds": [id]})).await;
+    assert_eq!(states["items"][0]["online"], true, "{states}");
+    drop(bob);
+    let gone = heard(&mut ada, "presenceChanged").await;
+    assert_eq!((&gone["userId"], &gone["online"]), (&json!(id), &json!(false)));
+    let _bob = nodes.socket(1).await;
+    assert_eq!(heard(&mut ada, "presenceChanged").await["online"], true);
+}
+
 #[test]
 fn who_comes_and_goes_on_one_node_does_so_on_the_other() {
-    let store = TestStore::postgres();
+    let (store, other) = (TestStore::postgres(), TestStore::postgres());
     block_on(async {
-        let nodes = Nodes::new(&store).await;
-        let (mut ada, bob) = (nodes.socket(0).await, nodes.socket(1).await);
-        let id = nodes.user_id(1).await;
-        let states = answer(&mut ada, "WatchPresence", &json!({"userIds": [id]})).await;
-        assert_eq!(states["items"][0]["online"], true, "{states}");
-        drop(bob);
-        let gone = heard(&mut ada, "presenceChanged").await;
-        assert_eq!((&gone["userId"], &gone["online"]), (&json!(id), &json!(false)));
-        let _bob = nodes.socket(1).await;
-        assert_eq!(heard(&mut ada, "presenceChanged").await["online"], true);
+        let (nodes, _redis) = Nodes::on_redis(&store).await;
+        comes_and_goes(&nodes).await;
+        drop(nodes);
+        comes_and_goes(&Nodes::on_postgres(&other)).await;
     });
+}
+
+async fn logs_out_elsewhere(nodes: &Nodes) {
+    let mut bob = nodes.socket(1).await;
+    let logout = nodes.servers[0].request("POST", "/api/v1/auth/logout", Some(&nodes.group.tokens[1]), None);
+    assert_eq!(logout.status(), 204, "{}", logout.text());
+    let ended = async {
+        loop {
+            if let Err(ended) = bob.hear().await {
+                return ended;
+            }
+        }
+    };
+    // What is only found in the store comes up to ten seconds later.
+    let ended = timeout(Duration::from_secs(5), ended).await.expect("at once");
+    assert!(matches!(ended, Ended::With(_)));
 }
 
 #[test]
 fn a_session_that_ends_on_one_node_ends_its_sockets_on_the_other() {
+    let (store, other) = (TestStore::postgres(), TestStore::postgres());
+    block_on(async {
+        let (nodes, _redis) = Nodes::on_redis(&store).await;
+        logs_out_elsewhere(&nodes).await;
+        drop(nodes);
+        logs_out_elsewhere(&Nodes::on_postgres(&other)).await;
+    });
+}
+
+#[test]
+fn without_redis_postgresql_tells_the_other_node_at_once_also_after_a_crash() {
+    let server = PrivateServer::start(&[]);
+    block_on(async {
+        let nodes = Nodes::start(|| on(server.url(), &[]));
+        let mut sockets = [nodes.socket(0).await, nodes.socket(1).await];
+        timeout(AT_ONCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
+        server.crash_and_restart();
+        while nodes.servers.iter().any(|server| server.get("/health/ready").status() != 200) {}
+        // The first may be said before the servers have found the way again.
+        talk(&nodes, &mut sockets, 2).await;
+        timeout(AT_ONCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
+    });
+}
+
+#[test]
+fn with_a_pooler_for_transactions_nodes_hear_each_other_by_the_direct_way() {
     let store = TestStore::postgres();
     block_on(async {
-        let nodes = Nodes::new(&store).await;
-        let mut bob = nodes.socket(1).await;
-        let logout =
-            nodes.servers[0].request("POST", "/api/v1/auth/logout", Some(&nodes.group.tokens[1]), None);
-        assert_eq!(logout.status(), 204, "{}", logout.text());
-        let ended = async {
-            loop {
-                if let Err(ended) = bob.hear().await {
-                    return ended;
-                }
-            }
-        };
-        assert!(matches!(ended.await, Ended::With(_)));
+        let pooler = Pooler::start(&store.url()).await;
+        let direct = store.url();
+        let nodes =
+            Nodes::start(|| on(pooler.url(), &["--store-transaction-pooling", "on", "--bus-url", &direct]));
+        let mut sockets = [nodes.socket(0).await, nodes.socket(1).await];
+        timeout(AT_ONCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
+        drop(sockets);
+        comes_and_goes(&nodes).await;
     });
+}
+
+#[test]
+fn with_a_bus_in_memory_the_other_node_is_told_late() {
+    let store = TestStore::postgres();
+    block_on(async {
+        let nodes = Nodes::start(|| on(&store.url(), &["--bus", "memory"]));
+        let mut sockets = [nodes.socket(0).await, nodes.socket(1).await];
+        assert!(timeout(AT_ONCE, talk(&nodes, &mut sockets, 20)).await.is_err(), "it was turned off");
+    });
+}
+
+/// What is only found in the store comes up to ten seconds later each time.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+fn on(store: &str, arguments: &[&str]) -> Command {
+    let mut command = binary();
+    command.args(["--rate-limits", "off", "--log", "error", "--store-url", store]).args(arguments);
+    command
 }
 
 #[test]
@@ -146,9 +221,28 @@ fn a_redis_that_can_not_be_used_is_refused_without_the_password() {
         (["--redis-url", "redis://h", "--redis-prefix", "a b"], "--redis-prefix"),
         (["--redis-url", "redis://h", "--presence", "memory"], "--presence"),
         (["--redis-url", "", "--bus", "redis"], "--redis-url"),
-        (["--redis-url", "redis://h", "--bus", "rabbit"], "neither `memory` nor `redis`"),
+        (["--redis-url", "redis://h", "--bus", "rabbit"], "none of `memory`, `postgres` and `redis`"),
     ] {
         let said = refused(&binary().args(["check-config"]).args(arguments).output().unwrap());
         assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
     }
+}
+
+#[test]
+fn a_bus_on_postgresql_that_can_not_be_had_is_refused_without_the_password() {
+    let (store, url) = ("--store-url", "postgres://ann:hunter2@h/d");
+    for (arguments, says) in [
+        ([store, "memory:", "--bus", "postgres"], "needs a store on PostgreSQL"),
+        ([store, "memory:", "--presence", "postgres"], "needs a store on PostgreSQL"),
+        ([store, "memory:", "--bus-url", url], "for a store on PostgreSQL alone"),
+        ([store, url, "--bus-url", "postgres://ann:hunter2@h:port/d"], "--bus-url"),
+        ([store, url, "--bus-url", "mysql://ann:hunter2@h/d"], "--bus-url"),
+        ([store, url, "--presence", "memory"], "--presence"),
+    ] {
+        let said = refused(&binary().args(["check-config"]).args(arguments).output().unwrap());
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
+    }
+    let pooled = ["check-config", store, url, "--store-transaction-pooling", "on", "--bus", "postgres"];
+    let said = refused(&binary().args(pooled).output().unwrap());
+    assert!(said.contains("--bus-url") && !said.contains("hunter2"), "{said}");
 }

@@ -34,7 +34,7 @@ fn next() -> &'static Migrations {
 fn one_after_next() -> &'static Migrations {
     let Migrations { steps, routines } = next();
     let drop = Migration {
-        version: NEXT + 1,
+        version: version_after(MIGRATIONS.steps) + 1,
         name: "origin of all",
         phase: Phase::Contract,
         sql: "DROP FUNCTION {schema}.messenger_append_message",
@@ -43,11 +43,12 @@ fn one_after_next() -> &'static Migrations {
     Box::leak(Box::new(Migrations { steps: steps.leak(), routines: *routines }))
 }
 
-/// The step that the next release has.
-const NEXT: i64 = MIGRATIONS.steps.len() as i64 + 1;
+fn version_after(steps: &[Migration]) -> i64 {
+    steps.last().map_or(1, |step| step.version + 1)
+}
 
 fn leaked(phase: Phase, sql: &'static str, routines: Routines) -> &'static Migrations {
-    let step = Migration { version: NEXT, name: "origin", phase, sql };
+    let step = Migration { version: version_after(MIGRATIONS.steps), name: "origin", phase, sql };
     let steps: Vec<_> = MIGRATIONS.steps.iter().copied().chain([step]).collect();
     Box::leak(Box::new(Migrations { steps: steps.leak(), routines: Some(routines) }))
 }
@@ -170,7 +171,8 @@ async fn a_database_that_was_contracted_refuses_the_release_of_before() {
     open(one_after_next(), &database).await.close().await;
     for migrates in [true, false] {
         let error = release(&MIGRATIONS, &database).migrate(migrates).open().await.unwrap_err();
-        assert_eq!(error.kind(), OpenErrorKind::Newer { found: NEXT + 1, known: NEXT - 1 }, "{error}");
+        let known = version_after(MIGRATIONS.steps) - 1;
+        assert_eq!(error.kind(), OpenErrorKind::Newer { found: known + 2, known }, "{error}");
         assert!(error.to_string().contains("run the release"), "{error}");
     }
     open(one_after_next(), &database).await.close().await;

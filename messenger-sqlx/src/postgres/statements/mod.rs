@@ -4,6 +4,7 @@ mod append;
 mod chats;
 mod markers;
 mod messages;
+pub(super) mod presence;
 mod sessions;
 mod users;
 

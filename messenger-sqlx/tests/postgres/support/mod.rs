@@ -1,4 +1,5 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod nodes;
 pub(crate) mod plans;
 pub(crate) mod postgres;
