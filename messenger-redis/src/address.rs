@@ -91,9 +91,9 @@ mod tests {
         for (url, expected) in [
             ("redis://h", "-:-@h:6379/0"),
             ("redis://ann:a%2Fb@h:1/3", "ann:a/b@h:1/3"),
-            ("redis+cluster://:s@a,b:1,[::1]:2", "-:s@a:6379/0 -:s@b:1/0 -:s@[::1]:2/0"),
+            ("redis+cluster://:s@a,b:1,[::1]:2", "-:s@a:6379/0 -:s@b:1/0 -:s@::1:2/0"),
             ("redis+cluster://a/0", "-:-@a:6379/0"),
-            ("redis+sentinel://ann:s@a,b:1,[::1]/main/2", "ann:s@a:26379/2 ann:s@b:1/2 ann:s@[::1]:26379/2"),
+            ("redis+sentinel://ann:s@a,b:1,[::1]/main/2", "ann:s@a:26379/2 ann:s@b:1/2 ann:s@::1:26379/2"),
             ("redis+sentinel://a/main", "-:-@a:26379/0"),
         ] {
             assert_eq!(hosts(url), expected, "{url}");

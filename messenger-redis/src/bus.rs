@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::join_all;
 use messenger_core::ports::{Bus, BusError, BusMessage, NodeId, Subscription, Topic};
-use redis::Pipeline;
+use redis::{Pipeline, Value};
 
 use crate::{
     connections::Connections,
@@ -18,7 +18,7 @@ use crate::{
     layout::{Layout, Member},
     listener::channel,
     node::Node,
-    server::{ServerError, is_elsewhere},
+    server::{ServerError, is_elsewhere, must_be_primary},
     topology::Topology,
 };
 
@@ -95,16 +95,25 @@ impl RedisBus {
             let part = parts.entry(member.map(|member| Arc::clone(&member.address)));
             part.or_insert_with(|| (member.cloned(), vec![])).1.push(command);
         }
+        let has_role = self.topology().server.has_role;
         let name = if layout.is_cluster() { "SPUBLISH" } else { "PUBLISH" };
         let sent = parts.into_values().map(|(member, commands)| async move {
             let mut pipeline = Pipeline::new();
             for Command { channel, payload } in &commands {
                 pipeline.cmd(name).arg(channel).arg(&**payload);
             }
+            if has_role {
+                // A replica takes messages, too, and tells only those who are subscribed to it.
+                pipeline.cmd("ROLE");
+            }
             let sent = async {
                 let requests = self.connections.to(&member.ok_or(ServerError::Slot)?, layout);
                 let open = requests.open().await?;
-                let _receivers: Vec<i64> = requests.run(&open, &pipeline).await?;
+                let answers: Vec<Value> = requests.run(&open, &pipeline).await?;
+                if has_role && let Err(error) = must_be_primary(answers.last()) {
+                    requests.give_up(open.number).await;
+                    return Err(error);
+                }
                 Ok(())
             };
             sent.await.map_err(|error| (error, commands))

@@ -112,7 +112,7 @@ mod tests {
     fn slots_are_those_of_redis() {
         // `CLUSTER KEYSLOT` of Redis 7.0.
         for (key, expected) in
-            [("123456789", 12739), ("", 0), ("a{b}c", 3300), ("b", 3300), ("a{}b", 13929), ("a{b", 13168)]
+            [("123456789", 12739), ("", 0), ("a{b}c", 3300), ("b", 3300), ("a{}b", 13694), ("a{b", 13340)]
         {
             assert_eq!(slot(key), expected, "{key}");
         }

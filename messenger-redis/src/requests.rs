@@ -88,7 +88,8 @@ impl Requests {
         answer
     }
 
-    async fn give_up(&self, number: u64) {
+    /// Uses a connection no more.
+    pub(crate) async fn give_up(&self, number: u64) {
         let mut state = self.state.lock().await;
         if state.open.as_ref().is_some_and(|open| open.number == number) {
             state.open = None;

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use crate::{
     connections::Connections,
-    layout::Member,
     leases::{Home, Leases, Loss, PARTITIONS, Partition, partition},
     requests::{Open, Requests, is_forbidden, is_unknown_script},
     server::ServerError,
@@ -124,21 +123,24 @@ impl Partitions {
         Ok(join_all(ready).await)
     }
 
-    /// The servers of these partitions.
+    /// The servers of these partitions, each with all that it has.
     async fn servers(
         &self,
         partitions: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<Result<(Arc<Requests>, [bool; PARTITIONS]), ServerError>>, ServerError> {
         let layout = self.topology().layout().await?;
-        let mut parts: HashMap<Option<Arc<str>>, (Option<Member>, [bool; PARTITIONS])> = HashMap::new();
+        let place = |partition: usize| layout.of(&self.keys[partition].due);
+        let address = |partition: usize| place(partition).map(|member| &member.address);
+        let mut places: Vec<usize> = vec![];
         for partition in partitions {
-            let member = layout.of(&self.keys[partition].due);
-            let part = parts.entry(member.map(|member| Arc::clone(&member.address)));
-            part.or_insert_with(|| (member.cloned(), [false; PARTITIONS])).1[partition] = true;
+            if !places.iter().any(|known| address(*known) == address(partition)) {
+                places.push(partition);
+            }
         }
-        let servers = parts.into_values().map(|(member, partitions)| {
-            let member = member.ok_or(ServerError::Slot)?;
-            Ok((self.connections.to(&member, &layout), partitions))
+        let servers = places.into_iter().map(|place_of| {
+            let member = place(place_of).ok_or(ServerError::Slot)?;
+            let has = std::array::from_fn(|partition| address(partition) == Some(&member.address));
+            Ok((self.connections.to(member, &layout), has))
         });
         Ok(servers.collect())
     }

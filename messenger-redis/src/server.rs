@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
@@ -97,11 +97,15 @@ impl Server {
         if !self.has_role {
             return Ok(redis::cmd("PING").query_async(connection).await?);
         }
-        let role: Vec<Value> = redis::cmd("ROLE").query_async(connection).await?;
-        match role.first() {
-            Some(Value::BulkString(role)) if role == b"master" => Ok(()),
-            _ => Err(ServerError::Replica),
-        }
+        must_be_primary(Some(&redis::cmd("ROLE").query_async(connection).await?))
+    }
+}
+
+/// Checks the answer to `ROLE`.
+pub(crate) fn must_be_primary(role: Option<&Value>) -> Result<(), ServerError> {
+    match role {
+        Some(Value::Array(role)) if role.first() == Some(&Value::BulkString(b"master".to_vec())) => Ok(()),
+        _ => Err(ServerError::Replica),
     }
 }
 
@@ -116,6 +120,8 @@ pub(crate) enum ServerError {
     Away,
     #[error("it is a replica")]
     Replica,
+    #[error("nobody says where Redis is: {0}")]
+    Nowhere(Arc<Self>),
     #[error("no Sentinel knows a service of the name `{0}`")]
     Service(String),
     #[error("no server of the cluster has the slot")]

@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -39,14 +40,22 @@ struct Seen {
 pub(crate) enum Known {
     /// Nobody has been asked yet.
     NotYet,
-    /// Nobody has ever answered.
-    Never,
+    /// Nobody has ever answered, for this reason.
+    Never(Arc<ServerError>),
     As(Arc<Layout>),
 }
 
 impl Known {
-    pub(crate) fn layout(&self) -> Option<&Arc<Layout>> {
+    pub(crate) const fn layout(&self) -> Option<&Arc<Layout>> {
         if let Self::As(layout) = self { Some(layout) } else { None }
+    }
+
+    fn found(&self) -> Result<Arc<Layout>, ServerError> {
+        match self {
+            Self::NotYet => Err(ServerError::Away),
+            Self::Never(reason) => Err(ServerError::Nowhere(Arc::clone(reason))),
+            Self::As(layout) => Ok(Arc::clone(layout)),
+        }
     }
 }
 
@@ -89,7 +98,7 @@ impl Topology {
         let mut layouts = self.layouts();
         let known = layouts.wait_for(|known| !matches!(known, Known::NotYet));
         let known = timeout(self.server.timeout * 3, known).await.map_err(|_| ServerError::Late)?;
-        known.ok().and_then(|known| known.layout().cloned()).ok_or(ServerError::Away)
+        known.map_err(|_| ServerError::Away)?.found()
     }
 
     /// Asks soon, because a server was not reached or does not have what it should.
@@ -103,8 +112,7 @@ impl Topology {
         let mut layouts = self.layouts();
         let is_other = |known: &Known| known.layout().is_some_and(|other| !Arc::ptr_eq(other, layout));
         let other = timeout(self.server.timeout, layouts.wait_for(is_other)).await;
-        let other = other.map_err(|_| ServerError::Late)?;
-        other.ok().and_then(|known| known.layout().cloned()).ok_or(ServerError::Away)
+        other.map_err(|_| ServerError::Late)?.map_err(|_| ServerError::Away)?.found()
     }
 }
 
@@ -122,11 +130,11 @@ async fn keep_up(server: Arc<Server>, source: Arc<Source>, seen: Arc<Seen>, host
             }
             Err(error) => {
                 if !std::mem::replace(&mut is_silent, true) {
-                    let error = &error as &dyn std::error::Error;
+                    let error = &error as &dyn Error;
                     tracing::warn!(address = hosts, error, "nobody says where Redis is");
                 }
                 if known.is_none() {
-                    seen.layout.send_replace(Known::Never);
+                    seen.layout.send_replace(Known::Never(Arc::new(error)));
                 }
             }
         }

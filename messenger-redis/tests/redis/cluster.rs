@@ -1,6 +1,6 @@
 //! What is particular to a cluster.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use messenger_core::{
     ChatId,
@@ -217,13 +217,14 @@ async fn presence_follows_its_slots_and_nobody_flaps() {
 }
 
 #[tokio::test]
-async fn a_cluster_without_sharded_channels_is_refused_with_a_reason() {
+async fn a_cluster_without_sharded_channels_is_not_taken_for_one_that_works() {
     let arguments = ["--rename-command", "SSUBSCRIBE", "", "--rename-command", "SPUBLISH", ""];
     let cluster = RedisCluster::start_with(&arguments).await;
     let bus = redis_at(&cluster.url()).bus();
     bus.join(HERE).await.unwrap();
-    let error = bus.subscribe(HERE, &[Topic::Nodes]).await.unwrap_err();
-    assert!(error.source().is_some());
+    bus.subscribe(HERE, &[Topic::Nodes]).await.expect_err("it can't be subscribed to");
+    assert!(bus.join(HERE).await.is_err());
+    bus.publish(THERE, &[about(Context::system().id())]).await.expect_err("nor can it be published");
 }
 
 /// The line of the README.

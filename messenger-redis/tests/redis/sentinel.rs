@@ -66,7 +66,8 @@ async fn a_failover_that_somebody_asks_for_is_followed_too() {
     bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
     let people = People::new(&redis).await;
     assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
-    assert_eq!(scene.sentinel.command("SENTINEL FAILOVER main").await.as_deref(), Some("+OK"));
+    // It takes the replica for a good one only after it has heard of it.
+    scene.sentinel.until("SENTINEL FAILOVER main", |answer| answer.starts_with("+OK")).await;
     scene.replica.until("ROLE", |role| role.contains("master")).await;
     is_heard_again(&redis, &mut subscription, chat).await;
     people.live_on(4).await;
@@ -80,9 +81,11 @@ async fn a_primary_that_has_become_a_replica_is_lost_though_its_connections_stay
     let mut subscription = bus.join(HERE).await.unwrap();
     bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
     presence.query(&[Context::system().id()]).await.unwrap();
+    bus.publish(THERE, &[about(chat)]).await.unwrap();
     assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
     // Of a server that is not there, so that nothing else happens.
     assert_eq!(scene.primary.command("REPLICAOF 127.0.0.1 1").await.as_deref(), Some("+OK"));
+    bus.publish(THERE, &[about(chat)]).await.expect_err("only those would hear it who have not left yet");
     let noticed = async {
         while bus.subscribe(HERE, &[Topic::Nodes]).await.is_ok() {
             sleep(Duration::from_millis(50)).await;
@@ -109,8 +112,8 @@ async fn a_former_primary_that_works_on_by_itself_is_left() {
         assert_eq!(scene.sentinel.command(&command).await.as_deref(), Some("+OK"), "{command}");
     }
     is_heard_again(&redis, &mut subscription, chat).await;
-    let clients = other.bulk("PUBSUB CHANNELS").await.unwrap();
-    assert!(clients.contains(&chat.to_string()), "{clients}");
+    let channels = other.bulk("PUBSUB CHANNELS").await.unwrap();
+    assert!(channels.contains(&chat.to_string()), "{channels}");
     people.live_on(4).await;
 }
 
@@ -124,7 +127,7 @@ async fn passwords_and_databases_go_through_and_what_is_wrong_is_said() {
     for (login, service, reason) in [
         (":sesame@", "main", None),
         ("", "main", Some("Authentication required")),
-        (":wrong@", "main", Some("invalid")),
+        (":wrong@", "main", Some("Password authentication failed")),
         (":sesame@", "other", Some("no Sentinel knows a service of the name `other`")),
     ] {
         let redis = redis_at(&format!("redis+sentinel://{login}{}/{service}/3", sentinel.address()));
@@ -137,4 +140,19 @@ async fn passwords_and_databases_go_through_and_what_is_wrong_is_said() {
         }
         assert!(!format!("{redis:?}").contains("sesame"));
     }
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_that_are_named_does() {
+    let scene = Scene::new().await;
+    let mut lines = include_str!("../../README.md").lines();
+    let acl = lines.find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    assert_eq!(scene.primary.command(&format!("{acl} +role")).await.as_deref(), Some("+OK"));
+    let url = format!("redis+sentinel://chat:secret@{}/main", scene.sentinel.address());
+    let redis = Redis::open(&url).unwrap();
+    let (bus, chat) = (redis.bus(), Context::system().id());
+    let mut subscription = bus.join(HERE).await.unwrap();
+    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+    is_heard_again(&redis, &mut subscription, chat).await;
+    People::new(&redis).await.first_go().await;
 }

@@ -23,6 +23,7 @@ impl Authority {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "authority");
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let pem = parameters.self_signed(&key).unwrap().pem();
         Self { pem, issuer: rcgen::Issuer::new(parameters, key) }
@@ -32,7 +33,9 @@ impl Authority {
     fn files(&self, name: &str) -> (TempDir, [String; 3]) {
         let folder = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
-        let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        // Otherwise it would look as if it had signed itself.
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let file = |name: &str, content: &str| {
             let path: PathBuf = folder.path().join(name);

@@ -129,7 +129,8 @@ mod tests {
             let said = said(url);
             assert!(said.contains(advice) && !said.contains("hunter2"), "{said}");
         }
-        for url in ["redis://h", "redis://ann:s@h:6380/3", "redis+sentinel://a,b/main", "redis+cluster://a,b"] {
+        for url in ["redis://h", "redis://ann:s@h:6380/3", "redis+sentinel://a,b/main", "redis+cluster://a,b"]
+        {
             Redis::open(url).unwrap();
         }
         let prefix = Redis::builder("redis://h").prefix("a b").build().unwrap_err();
