@@ -89,7 +89,7 @@ impl RedisBus {
         layout: &Layout,
         commands: Vec<Command>,
     ) -> Result<(), (ServerError, Vec<Command>)> {
-        let mut parts: HashMap<Option<Arc<str>>, (Option<Member>, Vec<Command>)> = HashMap::new();
+        let mut parts: HashMap<_, (Option<Member>, Vec<Command>)> = HashMap::new();
         for command in commands {
             let member = layout.of(&command.channel);
             let part = parts.entry(member.map(|member| Arc::clone(&member.address)));

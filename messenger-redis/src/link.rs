@@ -356,3 +356,49 @@ fn refuse_all(changes: &mut mpsc::Receiver<Change>) {
 fn jitter(most: Duration) -> Duration {
     most.mul_f64(RandomState::new().hash_one(()) as f64 / u64::MAX as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+
+    use messenger_core::{context::Context, ports::NodeId};
+    use redis::RedisConnectionInfo;
+
+    use super::*;
+    use crate::{server::Server, topology::Topology};
+
+    fn listener() -> Listener {
+        let server = Server {
+            login: RedisConnectionInfo::default(),
+            is_encrypted: false,
+            authorities: None,
+            has_role: false,
+            prefix: "test".to_owned(),
+            client_name: "test".to_owned(),
+            timeout: PING,
+        };
+        let member = server.member("h", 1).unwrap();
+        Listener::new(NodeId(1), Arc::new(Topology::of_one(Arc::new(server), member)))
+    }
+
+    /// Whether the connection counts as lost after the server has ended a subscription to a topic.
+    fn is_lost_by(listener: &Listener, state: &State, topic: &Topic) -> bool {
+        let (lost, channel) = (Notify::new(), listener.channel(topic).into_bytes());
+        let data = vec![Value::BulkString(channel), Value::Int(0)];
+        take_in(state, listener, 1, PushInfo { kind: PushKind::SUnsubscribe, data }, &lost);
+        let mut notified = std::pin::pin!(lost.notified());
+        notified.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_subscription_that_ends_unasked_costs_the_connection_only_while_an_answer_is_awaited() {
+        let (listener, state) = (listener(), State::default());
+        let [wanted, other]: [Topic; 2] = std::array::from_fn(|_| Topic::Chat(Context::system().id()));
+        listener.remember(&[wanted], true);
+        assert!(!is_lost_by(&listener, &state, &wanted));
+        assert!(state.missing().contains(&wanted), "it is to be subscribed to again");
+        state.is_asking.store(true, Ordering::Release);
+        assert!(!is_lost_by(&listener, &state, &other), "that is an answer");
+        assert!(is_lost_by(&listener, &state, &wanted));
+    }
+}

@@ -49,7 +49,7 @@ async fn ask_cluster(
 ) -> Result<Layout, ServerError> {
     let (mut error, mut unwell) = (ServerError::Away, None);
     let mut take = |answer: Result<(bool, Layout), ServerError>| match answer {
-        Ok((true, layout)) => return Some(layout),
+        Ok((true, layout)) => Some(layout),
         Ok((false, layout)) => {
             unwell.get_or_insert(layout);
             None

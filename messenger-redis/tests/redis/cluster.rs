@@ -230,7 +230,7 @@ async fn a_cluster_without_sharded_channels_is_not_taken_for_one_that_works() {
 /// The line of the README.
 fn acl() -> &'static str {
     let lines = include_str!("../../README.md").lines();
-    lines.into_iter().filter(|line| line.starts_with("ACL SETUSER")).next_back().unwrap()
+    lines.into_iter().rfind(|line| line.starts_with("ACL SETUSER")).unwrap()
 }
 
 #[tokio::test]
