@@ -337,7 +337,7 @@ impl Partitions {
 
     /// After an error another server may have what was asked for.
     fn note<T>(&self, answer: Result<T, ServerError>) -> Result<T, ServerError> {
-        if answer.is_err() {
+        if answer.as_ref().is_err_and(|error| !is_unknown_script(error) && !is_forbidden(error)) {
             self.topology().doubt();
         }
         answer

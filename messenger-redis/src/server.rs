@@ -17,6 +17,7 @@ pub(crate) struct Server {
     pub(crate) login: RedisConnectionInfo,
     pub(crate) is_encrypted: bool,
     /// The certificates, as PEM, of those who are trusted instead of the system's.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "without it nothing is encrypted"))]
     pub(crate) authorities: Option<Vec<u8>>,
     /// Whether a server may turn out to be a replica.
     pub(crate) has_role: bool,
