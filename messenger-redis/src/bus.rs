@@ -8,14 +8,18 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use messenger_core::ports::{Bus, BusError, BusMessage, NodeId, Subscription, Topic};
-use redis::Pipeline;
+use redis::{Pipeline, Value};
 
 use crate::{
+    connections::Connections,
     inbox::HEADER,
-    node::{Node, channel},
-    requests::Requests,
-    server::{Server, ServerError},
+    layout::{Layout, Member},
+    listener::channel,
+    node::Node,
+    server::{ServerError, is_elsewhere, must_be_primary},
+    topology::Topology,
 };
 
 /// The number of commands, and of bytes, after which a batch is sent.
@@ -44,8 +48,7 @@ const BYTES: usize = 1 << 20;
 /// # }
 /// ```
 pub struct RedisBus {
-    server: Arc<Server>,
-    requests: Requests,
+    connections: Connections,
     /// One in a host, several in tests.
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
     /// The number of messages published so far.
@@ -53,40 +56,88 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    pub(crate) fn new(server: Arc<Server>) -> Self {
-        let requests = Requests::new(Arc::clone(&server));
-        Self { server, requests, nodes: Mutex::default(), published: AtomicU64::new(0) }
+    pub(crate) fn new(topology: Arc<Topology>) -> Self {
+        let connections = Connections::new(topology);
+        Self { connections, nodes: Mutex::default(), published: AtomicU64::new(0) }
+    }
+
+    fn topology(&self) -> &Arc<Topology> {
+        &self.connections.topology
     }
 
     fn node(&self, id: NodeId) -> Arc<Node> {
         // No holder leaves the map half changed.
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(nodes.entry(id).or_insert_with(|| Arc::new(Node::start(id, Arc::clone(&self.server)))))
+        Arc::clone(nodes.entry(id).or_insert_with(|| Arc::new(Node::start(id, Arc::clone(self.topology())))))
     }
 
-    async fn send(&self, commands: &mut Commands) -> Result<(), ServerError> {
-        if commands.count == 0 {
-            return Ok(());
+    async fn send(&self, commands: Vec<Command>) -> Result<(), ServerError> {
+        let layout = self.topology().layout().await?;
+        let Err((error, left)) = self.send_by(&layout, commands).await else { return Ok(()) };
+        self.topology().doubt();
+        if !is_elsewhere(&error) {
+            return Err(error);
         }
-        let Commands { pipeline, .. } = std::mem::take(commands);
-        let open = self.requests.open().await?;
-        let _receivers: Vec<i64> = self.requests.run(&open, &pipeline).await?;
-        Ok(())
+        // What has been sent already is sent again, and dropped by the nodes that have it.
+        let layout = self.topology().after(&layout).await?;
+        self.send_by(&layout, left).await.map_err(|(error, _)| error)
+    }
+
+    /// Sends each server what concerns it, in one exchange. Fails with an error of one of them and with all that was not sent.
+    async fn send_by(
+        &self,
+        layout: &Layout,
+        commands: Vec<Command>,
+    ) -> Result<(), (ServerError, Vec<Command>)> {
+        let mut parts: HashMap<_, (Option<Member>, Vec<Command>)> = HashMap::new();
+        for command in commands {
+            let member = layout.of(&command.channel);
+            let part = parts.entry(member.map(|member| Arc::clone(&member.address)));
+            part.or_insert_with(|| (member.cloned(), vec![])).1.push(command);
+        }
+        let has_role = self.topology().server.has_role;
+        let name = if layout.is_cluster() { "SPUBLISH" } else { "PUBLISH" };
+        let sent = parts.into_values().map(|(member, commands)| async move {
+            let mut pipeline = Pipeline::new();
+            for Command { channel, payload } in &commands {
+                pipeline.cmd(name).arg(channel).arg(&**payload);
+            }
+            if has_role {
+                // A replica takes messages, too, and tells only those who are subscribed to it.
+                pipeline.cmd("ROLE");
+            }
+            let sent = async {
+                let requests = self.connections.to(&member.ok_or(ServerError::Slot)?, layout);
+                let open = requests.open().await?;
+                let answers: Vec<Value> = requests.run(&open, &pipeline).await?;
+                if has_role && let Err(error) = must_be_primary(answers.last()) {
+                    requests.give_up(open.number).await;
+                    return Err(error);
+                }
+                Ok(())
+            };
+            sent.await.map_err(|error| (error, commands))
+        });
+        let failed = join_all(sent).await.into_iter().filter_map(Result::err);
+        failed
+            .reduce(|(error, mut left), (_, more)| {
+                left.extend(more);
+                (error, left)
+            })
+            .map_or(Ok(()), Err)
     }
 }
 
 impl fmt::Debug for RedisBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBus").field("address", &self.server.address()).finish_non_exhaustive()
+        f.debug_struct("RedisBus").field("address", &self.topology().address()).finish_non_exhaustive()
     }
 }
 
-/// Commands to be sent.
-#[derive(Default)]
-struct Commands {
-    pipeline: Pipeline,
-    count: usize,
-    bytes: usize,
+/// A message to be published to one of its topics.
+struct Command {
+    channel: String,
+    payload: Arc<Vec<u8>>,
 }
 
 #[async_trait]
@@ -99,7 +150,7 @@ impl Bus for RedisBus {
     }
 
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
-        let mut commands = Commands::default();
+        let (mut commands, mut bytes) = (vec![], 0);
         for message in messages {
             let number = self.published.fetch_add(1, Ordering::Relaxed) + 1;
             let text = message.to_bytes();
@@ -107,16 +158,21 @@ impl Bus for RedisBus {
             payload.extend(from.0.to_be_bytes());
             payload.extend(number.to_be_bytes());
             payload.extend(text);
+            let payload = Arc::new(payload);
             for topic in &message.topics {
-                commands.pipeline.cmd("PUBLISH").arg(channel(&self.server.prefix, topic)).arg(&payload);
-                commands.count += 1;
-                commands.bytes += payload.len();
+                let channel = channel(&self.topology().server.prefix, topic);
+                commands.push(Command { channel, payload: Arc::clone(&payload) });
+                bytes += payload.len();
             }
-            if commands.count >= COMMANDS || commands.bytes >= BYTES {
-                self.send(&mut commands).await.map_err(failed)?;
+            if commands.len() >= COMMANDS || bytes >= BYTES {
+                bytes = 0;
+                self.send(std::mem::take(&mut commands)).await.map_err(failed)?;
             }
         }
-        self.send(&mut commands).await.map_err(failed)
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.send(commands).await.map_err(failed)
     }
 
     async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {

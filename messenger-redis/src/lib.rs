@@ -1,13 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod address;
 mod bus;
+mod connections;
 mod inbox;
+mod layout;
+mod leases;
+mod link;
+mod listener;
 mod node;
 mod open;
 mod presence;
 mod requests;
+mod restoring;
 mod server;
+mod sources;
+mod topology;
 
 pub use bus::RedisBus;
 pub use open::{OpenError, Redis, RedisBuilder};

@@ -1,11 +1,17 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{Client, IntoConnectionInfo as _, ProtocolVersion, RedisError};
+use redis::{ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisError};
 
-use crate::{RedisBus, RedisPresence, server::Server};
+use crate::{
+    RedisBus, RedisPresence,
+    address::{Address, AddressError, Kind},
+    server::Server,
+    sources::Source,
+    topology::Topology,
+};
 
-/// A Redis or Valkey server: its address, and how it is used. Connections are opened when they are needed, so a node also starts
-/// while the server can't be reached.
+/// Redis or Valkey, as one server, with Sentinels or as a cluster: its address, and how it is used. Connections are opened when they
+/// are needed, so a node also starts while it can't be reached.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -22,7 +28,7 @@ use crate::{RedisBus, RedisPresence, server::Server};
 /// ```
 #[derive(Clone)]
 pub struct Redis {
-    server: Arc<Server>,
+    topology: Arc<Topology>,
 }
 
 impl Redis {
@@ -34,32 +40,41 @@ impl Redis {
         Self::builder(url).build()
     }
 
-    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`, or `rediss://…` for a connection encrypted by TLS, which needs
-    /// the feature `tls`.
+    /// Where Redis is:
+    ///
+    /// * `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`: one server.
+    /// * `redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DATABASE]`: a server and its replicas, of which the
+    ///   Sentinels that are named know which is the primary now. User and password are those of Redis; a Sentinel that asks for
+    ///   a password gets the same. The port is 26379 where none is named.
+    /// * `redis+cluster://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…]`: a cluster of Redis 7 or later, or Valkey. One of its servers
+    ///   is enough to find the others, and several are better, in case it is away.
+    ///
+    /// Each with `rediss` instead of `redis` for connections encrypted by TLS, also to Sentinels, which needs the feature `tls`.
     pub fn builder(url: &str) -> RedisBuilder {
         RedisBuilder {
             url: url.to_owned(),
+            authorities: None,
             prefix: "messenger".to_owned(),
             client_name: "messenger".to_owned(),
             timeout: Duration::from_secs(1),
         }
     }
 
-    /// Makes a bus with connections of its own: one to publish, and one for each node that joins.
+    /// Makes a bus with connections of its own: to each server one to publish, and one for each node that joins.
     pub fn bus(&self) -> RedisBus {
-        RedisBus::new(Arc::clone(&self.server))
+        RedisBus::new(Arc::clone(&self.topology))
     }
 
-    /// Makes a presence store with a connection of its own. It remembers the leases taken through it, to restore them on a server
+    /// Makes a presence store with a connection of its own to each server. It remembers the leases taken through it, to restore them on a server
     /// that has lost them, so a node should have exactly one.
     pub fn presence(&self) -> RedisPresence {
-        RedisPresence::new(Arc::clone(&self.server))
+        RedisPresence::new(Arc::clone(&self.topology))
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("address", &self.server.address()).finish_non_exhaustive()
+        f.debug_struct("Redis").field("address", &self.topology.address()).finish_non_exhaustive()
     }
 }
 
@@ -76,6 +91,7 @@ impl fmt::Debug for Redis {
 #[derive(Clone)]
 pub struct RedisBuilder {
     url: String,
+    authorities: Option<Vec<u8>>,
     prefix: String,
     client_name: String,
     timeout: Duration,
@@ -95,7 +111,15 @@ impl RedisBuilder {
         self
     }
 
-    /// Time limit for an answer of the server, after which the connection counts as lost. From 50 ms to 5 s; values outside are
+    /// The certificates, as PEM, of the authorities that are trusted instead of those of the system, for a server whose certificate
+    /// is from an authority of one's own. Default: those of the system, or of the file that the environment's `SSL_CERT_FILE`
+    /// names.
+    pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities = Some(pem.into());
+        self
+    }
+
+    /// Time limit for an answer of a server, after which the connection counts as lost. From 50 ms to 5 s; values outside are
     /// clamped. Default: 1 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(50), Duration::from_secs(5));
@@ -105,14 +129,14 @@ impl RedisBuilder {
     /// Checks the settings, without connecting.
     ///
     /// # Errors
-    /// [`OpenError`] if the URL, the prefix or the name can't be used.
+    /// [`OpenError`] if the URL, the certificates, the prefix or the name can't be used.
     pub fn build(self) -> Result<Redis, OpenError> {
-        let Self { url, prefix, client_name, timeout } = self;
-        if url.starts_with("rediss://") {
-            needs_tls()?;
-        }
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            return Err(OpenError::Scheme);
+        let Self { url, authorities, prefix, client_name, timeout } = self;
+        let Address { kind, hosts, is_encrypted } = Address::parse(&url)?;
+        if is_encrypted {
+            needs_tls(authorities.as_deref())?;
+        } else if authorities.is_some() {
+            return Err(OpenError::NotEncrypted);
         }
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-_.:".contains(&letter);
         if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(is_plain) {
@@ -121,12 +145,34 @@ impl RedisBuilder {
         if client_name.is_empty() || !client_name.bytes().all(|letter| letter.is_ascii_graphic()) {
             return Err(OpenError::ClientName);
         }
-        let info = url.as_str().into_connection_info().map_err(OpenError::Url)?;
         // With version 3 of the protocol a subscribing connection can also run commands.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(OpenError::Url)?;
-        Ok(Redis { server: Arc::new(Server { client, prefix, client_name, timeout }) })
+        let login = hosts[0].redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let has_role = matches!(kind, Kind::Sentinel { .. });
+        let server = Server { login, is_encrypted, authorities, has_role, prefix, client_name, timeout };
+        let topology = topology(Arc::new(server), kind, &hosts).map_err(OpenError::Url)?;
+        Ok(Redis { topology: Arc::new(topology) })
     }
+}
+
+fn topology(server: Arc<Server>, kind: Kind, hosts: &[ConnectionInfo]) -> Result<Topology, RedisError> {
+    let places = hosts.iter().filter_map(|host| match host.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host.clone(), *port))
+        }
+        _ => None,
+    });
+    let members = places.clone().map(|(host, port)| server.member(&host, port));
+    let mut members = members.collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<&str> = members.iter().map(|member| &*member.address).collect();
+    let names = names.join(",");
+    Ok(match kind {
+        Kind::Single => Topology::of_one(server, members.remove(0)),
+        Kind::Cluster => Topology::from(server, names, Source::Cluster { hosts: members }),
+        Kind::Sentinel { service } => {
+            let hosts = places.collect();
+            Topology::from(server, names, Source::Sentinel { hosts, service })
+        }
+    })
 }
 
 impl fmt::Debug for RedisBuilder {
@@ -137,27 +183,58 @@ impl fmt::Debug for RedisBuilder {
 }
 
 #[cfg(feature = "tls")]
-fn needs_tls() -> Result<(), OpenError> {
+fn needs_tls(authorities: Option<&[u8]>) -> Result<(), OpenError> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
     // Without a default provider the client panics if the enabled features don't name exactly one.
-    let installed = rustls::crypto::CryptoProvider::get_default().is_some();
-    if installed { Ok(()) } else { Err(OpenError::NoCryptoProvider) }
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        return Err(OpenError::NoCryptoProvider);
+    }
+    let Some(pem) = authorities else { return Ok(()) };
+    let mut trusted = rustls::RootCertStore::empty();
+    let certificates = CertificateDer::pem_slice_iter(pem).flatten();
+    certificates.for_each(|certificate| drop(trusted.add(certificate)));
+    if trusted.is_empty() { Err(OpenError::Certificate) } else { Ok(()) }
 }
 
 #[cfg(not(feature = "tls"))]
-fn needs_tls() -> Result<(), OpenError> {
+fn needs_tls(_: Option<&[u8]>) -> Result<(), OpenError> {
     Err(OpenError::TlsIsOff)
+}
+
+impl From<AddressError> for OpenError {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::Scheme => Self::Scheme,
+            AddressError::Url(error) => Self::Url(error),
+            AddressError::ManyHosts => Self::ManyHosts,
+            AddressError::NoService => Self::NoService,
+            AddressError::ClusterDatabase => Self::ClusterDatabase,
+        }
+    }
 }
 
 /// An address or a setting that can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Neither `redis://` nor `rediss://`.
-    #[error("the URL of Redis begins with neither `redis://` nor `rediss://`")]
+    /// Not one of the schemes of [`Redis::builder`].
+    #[error(
+        "the URL of Redis begins with none of `redis://`, `redis+sentinel://`, `redis+cluster://`, nor with `rediss` instead"
+    )]
     Scheme,
     /// The URL is malformed.
     #[error("the URL of Redis can't be understood: write redis://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(#[source] RedisError),
+    /// `redis://` with several hosts.
+    #[error("`redis://` takes one host: write redis+cluster://HOST:PORT,HOST:PORT for a cluster")]
+    ManyHosts,
+    /// `redis+sentinel://` without the name of a service.
+    #[error("the URL names no service: write redis+sentinel://HOST:PORT,HOST:PORT/SERVICE")]
+    NoService,
+    /// `redis+cluster://` with a database: a cluster has none but 0.
+    #[error("a cluster has no databases: write redis+cluster://HOST:PORT,HOST:PORT")]
+    ClusterDatabase,
     /// `rediss://` without the feature `tls`.
     #[error("`rediss://` needs the feature `tls` of messenger-redis")]
     TlsIsOff,
@@ -166,6 +243,12 @@ pub enum OpenError {
         "`rediss://` needs a default provider of rustls: call rustls::crypto::CryptoProvider::install_default"
     )]
     NoCryptoProvider,
+    /// Certificates of authorities for connections that are not encrypted.
+    #[error("certificates of authorities are for `rediss://`")]
+    NotEncrypted,
+    /// What should be certificates of authorities has none, as PEM.
+    #[error("the certificates of authorities are not PEM, or none of them is such a certificate")]
+    Certificate,
     /// The prefix is empty, too long, or has characters that are not allowed.
     #[error("the prefix of keys is not 1 to 64 letters, digits, `-`, `_`, `.` or `:`")]
     Prefix,

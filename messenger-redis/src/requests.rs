@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,15 +12,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::server::{Server, ServerError};
+use crate::{
+    layout::Member,
+    server::{Server, ServerError, has_code, is_elsewhere},
+};
 
 /// After a failed attempt to connect, requests fail at once for this long. Otherwise those that wait would make one slow
 /// attempt after the other.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A connection for requests, opened when it is first needed, and again after it is lost.
+/// A connection for requests to a server, opened when it is first needed, and again after it is lost.
 pub(crate) struct Requests {
     server: Arc<Server>,
+    member: Member,
     state: Mutex<State>,
     /// Whether the last attempt to connect has failed.
     is_away: AtomicBool,
@@ -29,12 +33,10 @@ pub(crate) struct Requests {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    /// Connections opened so far.
-    made: u64,
     failed: Option<Instant>,
 }
 
-/// A connection and its number: the first one is 1.
+/// A connection and its number, which no other one of this process has.
 #[derive(Clone)]
 pub(crate) struct Open {
     pub(crate) connection: MultiplexedConnection,
@@ -42,8 +44,12 @@ pub(crate) struct Open {
 }
 
 impl Requests {
-    pub(crate) fn new(server: Arc<Server>) -> Self {
-        Self { server, state: Mutex::default(), is_away: AtomicBool::new(false) }
+    pub(crate) fn new(server: Arc<Server>, member: Member) -> Self {
+        Self { server, member, state: Mutex::default(), is_away: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn address(&self) -> &Arc<str> {
+        &self.member.address
     }
 
     pub(crate) async fn open(&self) -> Result<Open, ServerError> {
@@ -60,12 +66,13 @@ impl Requests {
             return Err(ServerError::Away);
         }
         let mut attempt = Attempt { state, is_away: &self.is_away };
-        let connection = self.server.connect(AsyncConnectionConfig::new()).await?;
+        let connection = self.server.connect(&self.member, AsyncConnectionConfig::new()).await?;
         Ok(attempt.succeeds(connection))
     }
 
     /// Sends the commands in one exchange. After a failure the connection is dropped, because it may lead to a server whose role
-    /// has changed, such as a former primary; but not after an unknown script or a command that this user may not run.
+    /// has changed, such as a former primary; but not after an unknown script, a command that this user may not run, or where
+    /// another server has what was asked for.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         open: &Open,
@@ -74,13 +81,15 @@ impl Requests {
         let mut connection = open.connection.clone();
         let answer = timeout(self.server.timeout, commands.query_async(&mut connection)).await;
         let answer = answer.map_err(|_| ServerError::Late).and_then(|answer| Ok(answer?));
-        if answer.as_ref().is_err_and(|error| !is_unknown_script(error) && !is_forbidden(error)) {
+        let is_refusal = |error| is_unknown_script(error) || is_forbidden(error) || is_elsewhere(error);
+        if answer.as_ref().is_err_and(|error| !is_refusal(error)) {
             self.give_up(open.number).await;
         }
         answer
     }
 
-    async fn give_up(&self, number: u64) {
+    /// Uses a connection no more.
+    pub(crate) async fn give_up(&self, number: u64) {
         let mut state = self.state.lock().await;
         if state.open.as_ref().is_some_and(|open| open.number == number) {
             state.open = None;
@@ -96,8 +105,8 @@ struct Attempt<'r> {
 
 impl Attempt<'_> {
     fn succeeds(&mut self, connection: MultiplexedConnection) -> Open {
-        self.state.made += 1;
-        let open = Open { connection, number: self.state.made };
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let open = Open { connection, number: MADE.fetch_add(1, Ordering::Relaxed) + 1 };
         self.state.open = Some(open.clone());
         open
     }
@@ -118,8 +127,4 @@ pub(crate) fn is_unknown_script(error: &ServerError) -> bool {
 /// Whether the user's ACL does not allow the command.
 pub(crate) fn is_forbidden(error: &ServerError) -> bool {
     has_code(error, "NOPERM")
-}
-
-fn has_code(error: &ServerError, code: &str) -> bool {
-    matches!(error, ServerError::Redis(error) if error.code() == Some(code))
 }

@@ -15,6 +15,7 @@ mod mssql;
 #[cfg(unix)]
 mod pooler;
 mod redis;
+mod redis_cluster;
 mod relay;
 mod server;
 
@@ -26,5 +27,6 @@ pub use mssql::{MssqlConnection, MssqlDatabase, mssql_url};
 #[cfg(unix)]
 pub use pooler::Pooler;
 pub use redis::RedisServer;
+pub use redis_cluster::RedisCluster;
 pub use relay::{Direction, Relay};
 pub use server::{PrivateServer, script};

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use messenger_core::testkit;
-use messenger_testing::RedisServer;
+use messenger_testing::{RedisCluster, RedisServer};
 
-use crate::support::{FreshNodes, Nodes, RealPresence};
+use crate::support::{ClusterNodes, FreshClusterNodes, FreshNodes, Nodes, RealPresence};
 
 mod bus {
     use super::*;
@@ -18,4 +18,16 @@ mod presence {
     use super::*;
 
     testkit::presence_cases!(async { RealPresence(RedisServer::start().await) });
+}
+
+mod cluster_bus {
+    use super::*;
+
+    testkit::bus_cases!(async { FreshClusterNodes(Arc::new(ClusterNodes::new().await)) });
+}
+
+mod cluster_presence {
+    use super::*;
+
+    testkit::presence_cases!(async { RealPresence(RedisCluster::start().await) });
 }

@@ -1,45 +1,15 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use messenger_core::{
     ChatId, UserId,
     context::Context,
-    ports::{Bus as _, BusEvent, BusMessage, Hint, Lease, NodeId, PresenceStore, Subscription, Topic},
+    ports::{Bus as _, BusEvent, Lease, PresenceStore as _, Topic},
 };
-use messenger_redis::{OpenError, Redis, RedisPresence};
+use messenger_redis::{OpenError, Redis};
 use messenger_testing::{Direction, RedisServer, Relay};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{PATIENCE, redis};
-
-const HERE: NodeId = NodeId(1);
-const THERE: NodeId = NodeId(2);
-const TTL: Duration = Duration::from_secs(60);
-
-fn about(chat: ChatId) -> BusMessage {
-    BusMessage { topics: vec![Topic::Chat(chat)], hint: Arc::new(Hint::Invalidate {}) }
-}
-
-async fn next(subscription: &mut Box<dyn Subscription>) -> Option<BusEvent> {
-    timeout(PATIENCE, subscription.next()).await.expect("something is heard")
-}
-
-/// Publishes until it is heard after a gap.
-async fn is_heard_again(redis: &Redis, subscription: &mut Box<dyn Subscription>, chat: ChatId) {
-    let speaker = redis.bus();
-    let again = async {
-        let mut has_gap = false;
-        loop {
-            let _ = speaker.publish(THERE, &[about(chat)]).await;
-            match timeout(Duration::from_millis(100), subscription.next()).await {
-                Ok(Some(BusEvent::Gap)) => has_gap = true,
-                Ok(Some(BusEvent::Message(_))) if has_gap => return,
-                Ok(None) => panic!("the subscription has ended"),
-                _ => {}
-            }
-        }
-    };
-    timeout(PATIENCE, again).await.expect("it is heard again");
-}
+use crate::support::{HERE, PATIENCE, People, THERE, TTL, about, is_heard_again, next, redis};
 
 #[tokio::test]
 async fn a_server_that_is_restarted_is_found_again_with_all_topics() {
@@ -151,52 +121,10 @@ async fn while_the_server_is_away_one_request_waits_and_the_others_fail_at_once(
     timeout(PATIENCE, again).await.expect("it is reached again");
 }
 
-/// People of two nodes.
-struct Nodes {
-    presence: [RedisPresence; 2],
-    people: [Vec<Lease>; 2],
-}
-
-impl Nodes {
-    async fn new(server: &RedisServer) -> Self {
-        let (redis, context) = (redis(&server.address()), Context::system());
-        let lease = || Lease { user: context.id(), connection: context.id() };
-        let people = std::array::from_fn(|_| (0..40).map(|_| lease()).collect());
-        let nodes = Self { presence: [redis.presence(), redis.presence()], people };
-        for node in 0..2 {
-            assert_eq!(nodes.renew(node).await.len(), 40);
-        }
-        nodes
-    }
-
-    async fn renew(&self, node: usize) -> Vec<UserId> {
-        self.presence[node].renew(&self.people[node], TTL).await.unwrap()
-    }
-
-    /// What a node does each second; whoever is said to have come or gone is an error.
-    async fn tick(&self) {
-        for node in 0..2 {
-            let Ok(gone) = self.presence[node].sweep(Duration::ZERO, 500).await else { continue };
-            assert_eq!(gone, [], "nobody has gone");
-            if let Ok(came) = self.presence[node].renew(&self.people[node][..4], TTL).await {
-                assert_eq!(came, [], "nobody has come");
-            }
-        }
-    }
-
-    async fn all_are_online(&self) {
-        let all: Vec<UserId> = self.people.concat().iter().map(|lease| lease.user).collect();
-        for presence in &self.presence {
-            let states = presence.query(&all).await.unwrap();
-            assert!(states.iter().all(|state| state.online));
-        }
-    }
-}
-
 #[tokio::test]
 async fn nobody_flaps_when_the_server_is_emptied() {
     let server = RedisServer::start().await;
-    let nodes = Nodes::new(&server).await;
+    let nodes = People::new(&redis(&server.address())).await;
     for node in 0..2 {
         server.command("FLUSHALL").await.unwrap();
         // Who notices by renewing finds people that are new to the server only.
@@ -224,7 +152,7 @@ async fn nobody_flaps_when_the_server_is_emptied() {
 #[tokio::test]
 async fn who_went_in_the_grace_period_goes_also_if_the_server_is_emptied_meanwhile() {
     let server = RedisServer::start().await;
-    let nodes = Nodes::new(&server).await;
+    let nodes = People::new(&redis(&server.address())).await;
     nodes.presence[0].release(&nodes.people[0][..1]).await.unwrap();
     server.command("FLUSHALL").await.unwrap();
     let gone = async {
@@ -247,7 +175,7 @@ async fn nobody_flaps_when_the_server_comes_back_with_an_older_state() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
     let mut server = RedisServer::start_with(&["--dir", folder]).await;
-    let nodes = Nodes::new(&server).await;
+    let nodes = People::new(&redis(&server.address())).await;
     // In what is saved all leases end soon; later they were renewed.
     for node in 0..2 {
         nodes.presence[node].renew(&nodes.people[node], Duration::from_millis(100)).await.unwrap();
@@ -268,7 +196,7 @@ async fn nobody_flaps_when_the_server_comes_back_with_an_older_state() {
 #[tokio::test]
 async fn nobody_flaps_when_the_server_was_frozen_for_longer_than_a_lease() {
     let server = RedisServer::start().await;
-    let nodes = Nodes::new(&server).await;
+    let nodes = People::new(&redis(&server.address())).await;
     let short = Duration::from_secs(3);
     for node in 0..2 {
         nodes.presence[node].renew(&nodes.people[node], short).await.unwrap();

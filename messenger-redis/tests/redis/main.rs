@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod claims;
+mod cluster;
 mod kit;
 mod losses;
+mod sentinel;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

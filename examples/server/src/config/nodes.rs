@@ -1,4 +1,4 @@
-use messenger_redis::{OpenError, Redis};
+use messenger_redis::{OpenError, Redis, RedisBuilder};
 use messenger_sqlx::PostgresNodes;
 
 use super::{
@@ -32,13 +32,8 @@ struct Choices {
 
 impl NodesConfig {
     pub(super) fn of(values: &Values<'_>, store: &StoreConfig) -> Result<Self, ConfigError> {
-        let prefix = values.read("redis-prefix", |prefix| Ok(prefix.to_owned()))?;
-        let redis = values.read("redis-url", redis)?;
-        // Read a second time with the prefix, so that an error names the setting that is wrong.
-        let redis = match redis {
-            Some(url) => Some(values.read("redis-prefix", |_| build(&url, &prefix))?),
-            None => None,
-        };
+        let url = values.read("redis-url", |url| Ok(url.to_owned()))?;
+        let redis = if url.is_empty() { None } else { Some(redis(&url, values)?) };
         let postgres = values.read("bus-url", |url| postgres(url, store))?;
         let choices = Choices { redis, postgres };
         let bus = values.read("bus", |text| choices.bus(text))?;
@@ -95,24 +90,61 @@ fn postgres(url: &str, store: &StoreConfig) -> Result<Result<PostgresNodes, &'st
     nodes.map(Ok).map_err(|error| format!("can't be used: {error}"))
 }
 
-/// The URL, if there is one and it can be understood.
-fn redis(url: &str) -> Result<Option<String>, String> {
-    if url.is_empty() {
-        return Ok(None);
-    }
-    build(url, "messenger").map(|_| Some(url.to_owned()))
+/// What is wrong is told of the setting in which it is.
+fn redis(url: &str, values: &Values<'_>) -> Result<Redis, ConfigError> {
+    let authorities = values.read("redis-ca", certificates)?;
+    let with_authorities = |builder: RedisBuilder| match &authorities {
+        Some(pem) => builder.ca_certificates(pem.clone()),
+        None => builder,
+    };
+    let name = format!("messenger-server:{}", std::process::id());
+    let builder = || Redis::builder(url).client_name(&name);
+    let is_encrypted = url.starts_with("rediss");
+    values.read("redis-url", |_| match builder().build() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(reason(&error)),
+    })?;
+    values.read("redis-ca", |_| match with_authorities(builder()).build() {
+        Ok(_) => Ok(()),
+        Err(_) if !is_encrypted => Err("is for a --redis-url with `rediss`, which encrypts".to_owned()),
+        Err(error) => Err(reason(&error)),
+    })?;
+    values.read("redis-prefix", |prefix| {
+        with_authorities(builder()).prefix(prefix).build().map_err(|error| reason(&error))
+    })
 }
 
-fn build(url: &str, prefix: &str) -> Result<Redis, String> {
-    let name = format!("messenger-server:{}", std::process::id());
-    Redis::builder(url).prefix(prefix).client_name(name).build().map_err(|error| match error {
+/// What is in the file, if there is one.
+fn certificates(path: &str) -> Result<Option<Vec<u8>>, String> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    std::fs::read(path).map(Some).map_err(|error| format!("can't be read: {error}"))
+}
+
+fn reason(error: &OpenError) -> String {
+    match error {
         OpenError::Prefix => "is not 1 to 64 letters, digits, `-`, `_`, `.` or `:`".to_owned(),
         OpenError::Scheme | OpenError::Url(_) => {
-            "can't be understood; write `redis://USER:PASSWORD@HOST:PORT/DATABASE`, or `rediss://` for TLS"
+            "can't be understood; write `redis://USER:PASSWORD@HOST:PORT/DATABASE` for one server, \
+             `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` or `redis+cluster://HOST:PORT,HOST:PORT`, each with `rediss` \
+             for TLS"
                 .to_owned()
         }
+        OpenError::ManyHosts => {
+            "names several servers; write `redis+cluster://HOST:PORT,HOST:PORT` for a cluster, or \
+             `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` for Sentinels"
+                .to_owned()
+        }
+        OpenError::NoService => {
+            "names no service; write `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` with the name by which the Sentinels \
+             know it, often `mymaster`"
+                .to_owned()
+        }
+        OpenError::ClusterDatabase => "names a database, and a cluster has none: leave it out".to_owned(),
+        OpenError::Certificate => "has no certificates; it must be PEM, with `BEGIN CERTIFICATE`".to_owned(),
         error => format!("can't be used: {error}"),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +171,7 @@ mod tests {
         bus: &str,
         presence: &str,
     ) -> [&'static str; 2] {
-        let redis = redis.then(|| build("redis://h", "x").unwrap());
+        let redis = redis.then(|| Redis::open("redis://h").unwrap());
         let choices = Choices { redis, postgres: postgres(direct, store).unwrap() };
         let bus = choices.bus(bus);
         let presence = bus.as_ref().map(|bus| choices.presence(presence, bus));
@@ -183,15 +215,27 @@ mod tests {
     }
 
     #[test]
-    fn urls_and_prefixes() {
-        assert_eq!(redis(""), Ok(None));
-        for url in ["redis://h", "redis://ann:secret@h:6380/3", "redis://:secret@[::1]:6379"] {
-            assert_eq!(redis(url), Ok(Some(url.to_owned())));
+    fn what_is_wrong_comes_with_advice_and_without_the_password() {
+        let said = |url: &str| reason(&Redis::open(url).unwrap_err());
+        for (url, advice) in [
+            ("h:6379", "redis://USER"),
+            ("http://h", "redis+sentinel://HOST"),
+            ("redis://h:port", "redis+cluster://HOST"),
+            ("redis://ann:hunter2@h/first", "redis://USER"),
+            ("redis://:hunter2@a,b", "redis+cluster://"),
+            ("redis+sentinel://:hunter2@a", "mymaster"),
+            ("redis+cluster://:hunter2@a/2", "leave it out"),
+        ] {
+            let said = said(url);
+            assert!(said.contains(advice) && !said.contains("hunter2"), "{said}");
         }
-        for url in ["h:6379", "http://h", "redis://h:port", "redis://ann:hunter2@h/first"] {
-            let reason = redis(url).unwrap_err();
-            assert!(reason.contains("redis://USER") && !reason.contains("hunter2"), "{reason}");
+        for url in ["redis://h", "redis://ann:s@h:6380/3", "redis+sentinel://a,b/main", "redis+cluster://a,b"]
+        {
+            Redis::open(url).unwrap();
         }
-        assert!(build("redis://h", "a b").unwrap_err().contains("64 letters"));
+        let prefix = Redis::builder("redis://h").prefix("a b").build().unwrap_err();
+        assert!(reason(&prefix).contains("64 letters"));
+        assert!(certificates("/no/such/file").unwrap_err().contains("can't be read"));
+        assert_eq!(certificates(""), Ok(None));
     }
 }

@@ -72,8 +72,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "redis-url",
         value: "URL",
         default: "",
-        help: "For several nodes on one database: the Redis or Valkey server over which they hear of each other, \
-               `redis://USER:PASSWORD@HOST:PORT/DATABASE`, or `rediss://` for TLS",
+        help: "For several nodes on one database: the Redis or Valkey over which they hear of each other, \
+               `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` or \
+               `redis+cluster://HOST:PORT,HOST:PORT`, each with `rediss` for TLS",
+    },
+    Setting {
+        name: "redis-ca",
+        value: "FILE",
+        default: "",
+        help: "The certificates, as PEM, of the authorities that are trusted with `rediss`; by default those of the \
+               system",
     },
     Setting {
         name: "redis-prefix",

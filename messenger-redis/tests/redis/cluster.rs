@@ -1,0 +1,255 @@
+//! What is particular to a cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use messenger_core::{
+    ChatId,
+    context::Context,
+    ports::{Bus as _, BusEvent, BusMessage, Hint, Lease, PresenceStore as _, Subscription, Topic},
+};
+use messenger_redis::{Redis, RedisBus};
+use messenger_testing::RedisCluster;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{
+    HERE, PATIENCE, People, THERE, TTL, about, is_heard_again, next, redis_at, run_everywhere,
+};
+
+struct Scene {
+    cluster: RedisCluster,
+    redis: Redis,
+    bus: RedisBus,
+    subscription: Box<dyn Subscription>,
+    /// One for each server.
+    chats: [ChatId; 3],
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cluster = RedisCluster::start().await;
+        // The others are found by one of them.
+        let redis = redis_at(&format!("redis+cluster://{}", cluster.servers[1].address()));
+        let (bus, context) = (redis.bus(), Context::system());
+        let mut chats = [None; 3];
+        while chats.contains(&None) {
+            let chat = context.id();
+            chats[RedisCluster::server_of(slot(&cluster, chat).await)] = Some(chat);
+        }
+        let chats = chats.map(Option::unwrap);
+        let mut subscription = bus.join(HERE).await.unwrap();
+        bus.subscribe(HERE, &chats.map(Topic::Chat)).await.unwrap();
+        // Each connection begins with one.
+        while timeout(Duration::from_millis(100), subscription.next()).await.is_ok() {}
+        Self { cluster, redis, bus, subscription, chats }
+    }
+
+    async fn say(&self, chat: ChatId) {
+        self.bus.publish(THERE, &[about(chat)]).await.unwrap();
+    }
+
+    async fn all_are_heard_again(&mut self) {
+        for chat in self.chats {
+            let speaker = self.redis.bus();
+            let heard = async {
+                loop {
+                    let _ = speaker.publish(THERE, &[about(chat)]).await;
+                    match timeout(Duration::from_millis(100), self.subscription.next()).await {
+                        Ok(Some(BusEvent::Message(message))) if message == about(chat) => return,
+                        _ => {}
+                    }
+                }
+            };
+            timeout(PATIENCE, heard).await.expect("it is heard again");
+        }
+    }
+}
+
+async fn slot(cluster: &RedisCluster, chat: ChatId) -> u16 {
+    cluster.slot(&format!("test:chat:{chat}")).await
+}
+
+#[tokio::test]
+async fn what_has_topics_on_several_servers_is_heard_once() {
+    let mut scene = Scene::new().await;
+    for round in 0..100 {
+        let topics = scene.chats.map(Topic::Chat).to_vec();
+        let message = BusMessage { topics, hint: Arc::new(Hint::Invalidate {}) };
+        scene.bus.publish(THERE, std::slice::from_ref(&message)).await.unwrap();
+        assert_eq!(next(&mut scene.subscription).await, Some(BusEvent::Message(message)), "{round}");
+    }
+    assert!(timeout(Duration::from_millis(500), scene.subscription.next()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_channel_is_only_on_the_server_of_its_slot() {
+    let scene = Scene::new().await;
+    for (chat, server) in scene.chats.iter().zip(&scene.cluster.servers) {
+        let channels = server.bulk("PUBSUB SHARDCHANNELS").await.unwrap();
+        assert!(channels.contains(&chat.to_string()));
+        assert_eq!(channels.matches("test:").count(), 1, "{channels}");
+        assert_eq!(server.command("PUBSUB CHANNELS").await.as_deref(), Some("*0"));
+    }
+    scene.bus.unsubscribe(HERE, &scene.chats.map(Topic::Chat)).await.unwrap();
+    for server in &scene.cluster.servers {
+        assert_eq!(server.command("PUBSUB SHARDCHANNELS").await.as_deref(), Some("*0"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_restarted_is_found_again_and_the_others_are_heard_meanwhile() {
+    let mut scene = Scene::new().await;
+    scene.cluster.servers[0].kill();
+    for _ in 0..20 {
+        scene.say(scene.chats[1]).await;
+        while next(&mut scene.subscription).await != Some(BusEvent::Message(about(scene.chats[1]))) {}
+    }
+    scene.bus.publish(THERE, &[about(scene.chats[0])]).await.expect_err("it is away");
+    scene.cluster.servers[0].go_on().await;
+    is_heard_again(&scene.redis, &mut scene.subscription, scene.chats[0]).await;
+    scene.all_are_heard_again().await;
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_is_followed() {
+    let mut scene = Scene::new().await;
+    let chat = scene.chats[0];
+    let slot = slot(&scene.cluster, chat).await;
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        scene.cluster.move_slot(slot, from, to).await;
+        // Whoever publishes finds the way at once, and whoever hears it says that something may have been lost.
+        scene.bus.publish(THERE, &[about(chat)]).await.unwrap();
+        is_heard_again(&scene.redis, &mut scene.subscription, chat).await;
+        scene.all_are_heard_again().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_is_back_before_anybody_has_looked_is_heard_again() {
+    let mut scene = Scene::new().await;
+    let chat = scene.chats[0];
+    let slot = slot(&scene.cluster, chat).await;
+    scene.cluster.move_slot(slot, 0, 1).await;
+    scene.cluster.move_slot(slot, 1, 0).await;
+    is_heard_again(&scene.redis, &mut scene.subscription, chat).await;
+    scene.all_are_heard_again().await;
+}
+
+#[tokio::test]
+async fn topics_that_come_while_slots_move_are_heard() {
+    let mut scene = Scene::new().await;
+    let context = Context::system();
+    for round in 0..10 {
+        let chat: ChatId = context.id();
+        let slot = slot(&scene.cluster, chat).await;
+        let from = RedisCluster::server_of(slot);
+        let moved = scene.cluster.move_slot(slot, from, (from + 1 + round % 2) % 3);
+        let topics = [Topic::Chat(chat)];
+        let subscribed = scene.bus.subscribe(HERE, &topics);
+        let (_, subscribed) = tokio::join!(moved, subscribed);
+        // What was refused is heard after a gap, and what was not at once.
+        let heard = async {
+            loop {
+                let _ = scene.bus.publish(THERE, &[about(chat)]).await;
+                let heard = timeout(Duration::from_millis(200), async {
+                    while next(&mut scene.subscription).await != Some(BusEvent::Message(about(chat))) {}
+                });
+                if heard.await.is_ok() {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{round}: {subscribed:?}"));
+    }
+}
+
+#[tokio::test]
+async fn nobody_flaps_when_a_server_is_restarted_with_nothing_or_loses_its_data() {
+    let mut scene = Scene::new().await;
+    let people = People::new(&scene.redis).await;
+    scene.cluster.servers[2].kill();
+    let away = async { while people.tick().await {} };
+    timeout(PATIENCE, away).await.expect("it is noticed");
+    scene.cluster.servers[2].go_on().await;
+    people.live_on(5).await;
+    scene.cluster.servers[0].command("FLUSHALL").await.unwrap();
+    people.live_on(5).await;
+    people.first_go().await;
+}
+
+#[tokio::test]
+async fn who_comes_where_it_works_is_told_of_when_it_works_everywhere() {
+    let mut scene = Scene::new().await;
+    // A partition's server is found by the keys that there are.
+    run_everywhere(&scene.cluster, "CONFIG SET cluster-require-full-coverage no").await;
+    let (presence, context) = (scene.redis.presence(), Context::system());
+    let leases: Vec<Lease> =
+        (0..64).map(|_| Lease { user: context.id(), connection: context.id() }).collect();
+    scene.cluster.servers[0].kill();
+    timeout(PATIENCE, presence.renew(&leases, TTL)).await.unwrap().expect_err("one is away");
+    scene.cluster.servers[0].go_on().await;
+    let again = async {
+        loop {
+            match presence.renew(&leases, TTL).await {
+                Ok(came) => return came,
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let mut came = timeout(PATIENCE, again).await.unwrap();
+    came.sort_unstable();
+    let mut all: Vec<_> = leases.iter().map(|lease| lease.user).collect();
+    all.sort_unstable();
+    assert_eq!(came, all);
+}
+
+#[tokio::test]
+async fn presence_follows_its_slots_and_nobody_flaps() {
+    let scene = Scene::new().await;
+    let people = People::new(&scene.redis).await;
+    for partition in 0..4 {
+        let slot = scene.cluster.slot(&format!("{{test:presence:{partition}}}")).await;
+        let from = RedisCluster::server_of(slot);
+        scene.cluster.move_slot(slot, from, (from + 1) % 3).await;
+        people.tick().await;
+    }
+    people.live_on(4).await;
+    people.first_go().await;
+}
+
+#[tokio::test]
+async fn a_cluster_without_sharded_channels_is_not_taken_for_one_that_works() {
+    let arguments = ["--rename-command", "SSUBSCRIBE", "", "--rename-command", "SPUBLISH", ""];
+    let cluster = RedisCluster::start_with(&arguments).await;
+    let bus = redis_at(&cluster.url()).bus();
+    bus.join(HERE).await.unwrap();
+    bus.subscribe(HERE, &[Topic::Nodes]).await.expect_err("it can't be subscribed to");
+    assert!(bus.join(HERE).await.is_err());
+    bus.publish(THERE, &[about(Context::system().id())]).await.expect_err("nor can it be published");
+}
+
+/// The line of the README.
+fn acl() -> &'static str {
+    let lines = include_str!("../../README.md").lines();
+    lines.into_iter().rfind(|line| line.starts_with("ACL SETUSER")).unwrap()
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_that_are_named_does() {
+    let scene = Scene::new().await;
+    run_everywhere(&scene.cluster, acl()).await;
+    let redis = Redis::open(&scene.cluster.url().replace("://", "://chat:secret@")).unwrap();
+    let (bus, presence, context) = (redis.bus(), redis.presence(), Context::system());
+    let mut subscription = bus.join(HERE).await.unwrap();
+    for _ in 0..10 {
+        let chat = context.id();
+        bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+        bus.publish(THERE, &[about(chat)]).await.unwrap();
+        while next(&mut subscription).await != Some(BusEvent::Message(about(chat))) {}
+        bus.unsubscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+        let lease = Lease { user: context.id(), connection: context.id() };
+        assert_eq!(presence.renew(&[lease], TTL).await.unwrap(), [lease.user]);
+        assert!(presence.query(&[lease.user]).await.unwrap()[0].online);
+        presence.release(&[lease]).await.unwrap();
+        assert_eq!(presence.sweep(Duration::ZERO, 10).await.unwrap().len(), 1);
+    }
+}
