@@ -3,6 +3,7 @@
 
 mod address;
 mod bus;
+mod code;
 mod connections;
 mod inbox;
 mod layout;
@@ -12,6 +13,7 @@ mod listener;
 mod node;
 mod open;
 mod presence;
+mod rates;
 mod requests;
 mod restoring;
 mod server;
@@ -21,3 +23,4 @@ mod topology;
 pub use bus::RedisBus;
 pub use open::{OpenError, Redis, RedisBuilder};
 pub use presence::RedisPresence;
+pub use rates::RedisRateLimiter;

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use redis::{ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisError};
 
 use crate::{
-    RedisBus, RedisPresence,
+    RedisBus, RedisPresence, RedisRateLimiter,
     address::{Address, AddressError, Kind},
     server::Server,
     sources::Source,
@@ -69,6 +69,11 @@ impl Redis {
     /// that has lost them, so a node should have exactly one.
     pub fn presence(&self) -> RedisPresence {
         RedisPresence::new(Arc::clone(&self.topology))
+    }
+
+    /// Makes a rate limiter with a connection of its own to each server.
+    pub fn rate_limiter(&self) -> RedisRateLimiter {
+        RedisRateLimiter::new(Arc::clone(&self.topology))
     }
 }
 

@@ -18,8 +18,9 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    code::Code,
     leases::{PARTITIONS, by_partition, key, partition},
-    restoring::{AT_ONCE, Code, Keys, Partitions, RENEW, Ready, new_epoch},
+    restoring::{AT_ONCE, Keys, Partitions, RENEW, Ready, new_epoch},
     server::ServerError,
     topology::Topology,
 };

@@ -1,16 +1,17 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::future::join_all;
 use messenger_core::{ConnectionId, UserId};
-use redis::{Cmd, FromRedisValue, Pipeline, Script};
+use redis::{Cmd, FromRedisValue, Pipeline};
 use tokio::time::Instant;
 
 use crate::{
+    code::Code,
     connections::Connections,
     leases::{Home, Leases, Loss, PARTITIONS, Partition, partition},
     requests::{Open, Requests, is_forbidden, is_unknown_script},
@@ -26,25 +27,6 @@ const SETTLING: Duration = Duration::from_millis(2500);
 const AWAY: Duration = Duration::from_secs(2);
 
 pub(crate) static RENEW: Code = Code::new(include_str!("scripts/renew.lua"));
-
-/// A script, and the hash that identifies it on a server.
-pub(crate) struct Code {
-    text: &'static str,
-    hash: OnceLock<String>,
-}
-
-impl Code {
-    pub(crate) const fn new(text: &'static str) -> Self {
-        Self { text, hash: OnceLock::new() }
-    }
-
-    pub(crate) fn call(&self, keys: &[&str]) -> Cmd {
-        let hash = self.hash.get_or_init(|| Script::new(self.text).get_hash().to_owned());
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(hash).arg(keys.len()).arg(keys);
-        call
-    }
-}
 
 pub(crate) struct Keys {
     pub(crate) due: String,
@@ -308,9 +290,7 @@ impl Partitions {
         }
         let answer = self.run(ready, &commands).await;
         if answer.as_ref().is_err_and(is_unknown_script) {
-            let mut load = Pipeline::new();
-            load.cmd("SCRIPT").arg("LOAD").arg(script.text);
-            let _hash: Vec<String> = self.run(ready, &load).await?;
+            let _hash: Vec<String> = self.run(ready, &script.load()).await?;
             self.run(ready, &commands).await
         } else {
             answer

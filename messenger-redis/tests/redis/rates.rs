@@ -1,0 +1,98 @@
+//! Buckets that all nodes take from.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use futures::future::join_all;
+use messenger_core::ports::{Quota, RateLimiter as _};
+use messenger_redis::RedisRateLimiter;
+use messenger_testing::{RedisCluster, RedisServer};
+
+use crate::support::{redis, redis_at};
+
+fn quota(burst: u32, interval: Duration) -> Quota {
+    Quota { burst: NonZeroU32::new(burst).unwrap(), interval }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn two_nodes_have_one_bucket(here: &RedisRateLimiter, there: &RedisRateLimiter) {
+    for name in ["a", "b", "c"] {
+        let quota = quota(20, HOUR);
+        let takes = (0..15).flat_map(|_| [here.take(name, quota), there.take(name, quota)]);
+        let answers: Vec<_> = join_all(takes).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers.iter().filter(|wait| wait.is_none()).count(), 20, "{name}");
+        for wait in answers.into_iter().flatten() {
+            assert!(wait <= HOUR && wait > HOUR - Duration::from_secs(60), "{wait:?}");
+        }
+        here.give_back(name, quota).await.unwrap();
+        assert_eq!(there.take(name, quota).await.unwrap(), None);
+        assert!(there.take(name, quota).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_is_emptied_once_over_all_nodes() {
+    let server = RedisServer::start().await;
+    let [here, there] = [(); 2].map(|()| redis(&server.address()).rate_limiter());
+    two_nodes_have_one_bucket(&here, &there).await;
+}
+
+#[tokio::test]
+async fn so_it_is_in_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    let [here, there] = [(); 2].map(|()| redis_at(&cluster.url()).rate_limiter());
+    two_nodes_have_one_bucket(&here, &there).await;
+}
+
+#[tokio::test]
+async fn a_bucket_fills_again_by_the_servers_clock_and_no_further_than_full() {
+    let server = RedisServer::start().await;
+    let limiter = redis(&server.address()).rate_limiter();
+    let quota = quota(2, Duration::from_millis(200));
+    for _ in 0..2 {
+        let mut taken = 0;
+        let wait = loop {
+            match limiter.take("a", quota).await.unwrap() {
+                None => taken += 1,
+                Some(wait) => break wait,
+            }
+        };
+        // One may have come while two were taken, on a busy machine.
+        assert!((2..=4).contains(&taken), "{taken}");
+        assert!(wait <= Duration::from_millis(200), "{wait:?}");
+        tokio::time::sleep(wait + Duration::from_millis(1)).await;
+        assert_eq!(limiter.take("a", quota).await.unwrap(), None, "after that time there is one");
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+    }
+    // What is given back to a full bucket makes it no fuller.
+    for _ in 0..5 {
+        limiter.give_back("full", self::quota(2, HOUR)).await.unwrap();
+    }
+    let taken = [(); 3].map(|()| limiter.take("full", self::quota(2, HOUR)));
+    let taken = join_all(taken).await.into_iter().filter(|wait| wait.as_ref().unwrap().is_none());
+    assert_eq!(taken.count(), 2);
+}
+
+#[tokio::test]
+async fn a_bucket_takes_no_room_once_it_is_full_and_works_after_a_loss() {
+    let server = RedisServer::start().await;
+    let limiter = redis(&server.address()).rate_limiter();
+    assert_eq!(limiter.take("a", quota(1, HOUR)).await.unwrap(), None);
+    assert_eq!(server.command("EXISTS test:rate:a").await.as_deref(), Some(":1"));
+    limiter.give_back("a", quota(1, HOUR)).await.unwrap();
+    let gone = async {
+        while server.command("EXISTS test:rate:a").await.as_deref() != Some(":0") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+    assert_eq!(limiter.take("a", quota(1, HOUR)).await.unwrap(), None);
+    // Also the scripts are gone then.
+    for command in ["FLUSHALL", "SCRIPT FLUSH"] {
+        server.command(command).await;
+    }
+    assert_eq!(limiter.take("a", quota(1, HOUR)).await.unwrap(), None);
+    assert!(limiter.take("a", quota(1, HOUR)).await.unwrap().is_some());
+    drop(server);
+    limiter.take("a", quota(1, HOUR)).await.unwrap_err();
+}
