@@ -41,8 +41,6 @@ impl Last {
 
 #[cfg(test)]
 mod tests {
-    use messenger_core::ports::Subscription as _;
-
     use super::*;
 
     #[test]
