@@ -41,7 +41,6 @@ impl Last {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

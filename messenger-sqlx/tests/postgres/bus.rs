@@ -1,6 +1,6 @@
 //! A bus whose server is cut off, restarted, frozen or away, and what others say on its channel.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{sync::Arc, time::Duration};
 

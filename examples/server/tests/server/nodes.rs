@@ -141,7 +141,7 @@ async fn logs_out_elsewhere(nodes: &Nodes) {
         }
     };
     // What is only found in the store comes up to ten seconds later.
-    let ended = timeout(Duration::from_secs(5), ended).await.expect("at once");
+    let ended = timeout(Duration::from_secs(5), ended).await.unwrap();
     assert!(matches!(ended, Ended::With(_)));
 }
 
