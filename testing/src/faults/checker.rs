@@ -82,7 +82,8 @@ fn check_stored(evidence: &Evidence, truths: &BTreeMap<&Id, Truth<'_>>, findings
     for (chat, truth) in truths {
         for (index, message) in truth.messages().iter().enumerate() {
             if message.seq != index as u64 + 1 {
-                findings.add(Wrong::Order, format!("{chat}: message {} is stored as {}", index + 1, message.seq));
+                findings
+                    .add(Wrong::Order, format!("{chat}: message {} is stored as {}", index + 1, message.seq));
             }
         }
         let (by_name, twice) = truth.client_ids();
@@ -108,7 +109,10 @@ fn check_stored(evidence: &Evidence, truths: &BTreeMap<&Id, Truth<'_>>, findings
         });
         if !is_there {
             let what = if *is_edit { "the edit of" } else { "" };
-            findings.add(Wrong::Lost, format!("{chat}: {what} {message:?} was acknowledged, and {stored:?} is stored"));
+            findings.add(
+                Wrong::Lost,
+                format!("{chat}: {what} {message:?} was acknowledged, and {stored:?} is stored"),
+            );
         }
     }
     check_moves(evidence, truths, findings);
@@ -235,7 +239,11 @@ impl<'e, 'f> Replay<'e, 'f> {
             Told::Removed { chat } => self.removed(chat, at),
             Told::Presence { user, online } => {
                 if self.online.insert(user, *online) == Some(*online) {
-                    self.wrong(Wrong::Presence, at, &format!("knows already that {user} is online: {online}"));
+                    self.wrong(
+                        Wrong::Presence,
+                        at,
+                        &format!("knows already that {user} is online: {online}"),
+                    );
                 }
             }
             Told::CaughtUp => self.caught_up(at),
@@ -263,7 +271,11 @@ impl<'e, 'f> Replay<'e, 'f> {
         if !self.resuming.is_some_and(|(named, _)| named.contains_key(chat)) {
             let user = &self.diary.user;
             if !truth.was_member(user, revision) {
-                self.wrong(Wrong::Membership, at, &format!("hears of {chat} {revision}, and is no member then"));
+                self.wrong(
+                    Wrong::Membership,
+                    at,
+                    &format!("hears of {chat} {revision}, and is no member then"),
+                );
             }
             if let Some(left) = truth.left_after(user, has).filter(|left| *left <= revision) {
                 let what = format!("hears of {chat} {revision} after {has}, and not of its end at {left}");
@@ -283,7 +295,11 @@ impl<'e, 'f> Replay<'e, 'f> {
         }
         let stored = self.truths.get(chat).and_then(|truth| truth.current(message.revision));
         if let Some(stored) = stored.filter(|stored| *stored != message) {
-            self.wrong(Wrong::Order, at, &format!("is shown {message:?} in {chat}, and stored is {stored:?}"));
+            self.wrong(
+                Wrong::Order,
+                at,
+                &format!("is shown {message:?} in {chat}, and stored is {stored:?}"),
+            );
         }
         let known = self.messages.entry(chat).or_default().entry(message.seq).or_insert(message);
         if known.revision < message.revision {
@@ -292,11 +308,16 @@ impl<'e, 'f> Replay<'e, 'f> {
     }
 
     fn shows(&mut self, chat: &'e Id, revision: u64, at: Duration) {
-        let is_member = self.truths.get(chat).is_some_and(|truth| {
-            revision <= truth.head() && truth.was_member(&self.diary.user, revision)
-        });
+        let is_member = self
+            .truths
+            .get(chat)
+            .is_some_and(|truth| revision <= truth.head() && truth.was_member(&self.diary.user, revision));
         if !is_member {
-            self.wrong(Wrong::Membership, at, &format!("is shown {chat} at {revision}, and is no member then"));
+            self.wrong(
+                Wrong::Membership,
+                at,
+                &format!("is shown {chat} at {revision}, and is no member then"),
+            );
         }
         self.has.insert(chat, revision);
         self.loaded.remove(chat);
@@ -356,7 +377,11 @@ impl<'e, 'f> Replay<'e, 'f> {
         for (user, is_online) in online {
             let known = self.online.get(user).copied();
             if known != Some(*is_online) {
-                self.wrong(Wrong::Presence, at, &format!("{user} is online: {is_online}, and is shown as {known:?}"));
+                self.wrong(
+                    Wrong::Presence,
+                    at,
+                    &format!("{user} is online: {is_online}, and is shown as {known:?}"),
+                );
             }
         }
     }
@@ -387,9 +412,11 @@ fn check_who_was_gone(evidence: &Evidence, findings: &mut Findings) {
     for diary in &evidence.diaries {
         for Noted { at, entry } in &diary.entries {
             let Entry::Told(Told::Presence { user, online: false }) = entry else { continue };
-            let long = there.get(user).into_iter().flatten().find(|(from, until)| {
-                *from + SURELY_THERE < *at && at < until
-            });
+            let long = there
+                .get(user)
+                .into_iter()
+                .flatten()
+                .find(|(from, until)| *from + SURELY_THERE < *at && at < until);
             if let Some((from, _)) = long
                 && seen.insert((user, *from))
             {
@@ -420,7 +447,10 @@ fn connected(diary: &Diary) -> Vec<(Duration, Duration)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::record::{Moved, Stored, System}, *};
+    use super::{
+        super::record::{Moved, Stored, System},
+        *,
+    };
 
     fn id(text: &str) -> Id {
         text.into()
@@ -537,9 +567,8 @@ mod tests {
 
     #[test]
     fn what_was_acknowledged_must_be_stored_once() {
-        let messages = |evidence: &mut Evidence| {
-            std::mem::take(&mut evidence.stored.get_mut("tea").unwrap().messages)
-        };
+        let messages =
+            |evidence: &mut Evidence| std::mem::take(&mut evidence.stored.get_mut("tea").unwrap().messages);
         let without_the_last = found_in(|evidence| {
             let stored = messages(evidence);
             evidence.stored.get_mut("tea").unwrap().messages = stored[..4].to_vec();
@@ -631,9 +660,12 @@ mod tests {
         let gone = |online| told(Told::Presence { user: id("ada"), online });
         assert_eq!(found(|entries| entries.push(at(600, gone(false)))), presence);
         assert_eq!(found(|entries| entries.push(at(600, gone(true)))), presence, "it is known");
-        assert_eq!(found_in(|evidence| {
-            evidence.online.insert(id("bob"), true);
-        }), presence);
+        assert_eq!(
+            found_in(|evidence| {
+                evidence.online.insert(id("bob"), true);
+            }),
+            presence
+        );
     }
 
     #[test]

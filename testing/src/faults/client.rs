@@ -106,8 +106,7 @@ impl Client {
     pub(super) async fn run(self, phase: watch::Receiver<Phase>) -> Memoir {
         let diary =
             Diary { client: self.name.clone(), user: Id::clone(&self.user), entries: vec![], stayed: false };
-        let memoir =
-            Memoir { diary, acknowledged: vec![], moved: vec![], tried: BTreeSet::new(), hung: 0 };
+        let memoir = Memoir { diary, acknowledged: vec![], moved: vec![], tried: BTreeSet::new(), hung: 0 };
         let mut life = Life {
             next_deed: None,
             deeds_done: 0,
@@ -458,9 +457,7 @@ fn other(name: &str, params: &Value, text: &dyn Fn(&str) -> Option<Id>) -> Optio
             Told::Reset { chat, revision }
         }
         "chatRemoved" => Told::Removed { chat: text("chatId")? },
-        "presenceChanged" => {
-            Told::Presence { user: text("userId")?, online: params["online"].as_bool()? }
-        }
+        "presenceChanged" => Told::Presence { user: text("userId")?, online: params["online"].as_bool()? },
         "caughtUp" => Told::CaughtUp,
         _ => return None,
     })

@@ -103,7 +103,7 @@ impl Cluster {
             }
             (Fault::Restart | Fault::Freeze | Fault::Flush, BusServer::Postgres) => {}
             (Fault::Break { node }, BusServer::Redis(_)) => self.ways[node].cut(),
-            (Fault::Break { .. }, BusServer::Postgres) => end_listeners(&self.database).await,
+            (Fault::Break { .. }, BusServer::Postgres) => end_connections(&self.database).await,
             (Fault::Cut { node }, _) => {
                 self.ways[node].refuse(true);
                 self.ways[node].cut();
@@ -150,8 +150,9 @@ impl BusServer {
         match self {
             Self::Redis(_) => vec!["--redis-url".to_owned(), format!("redis://{address}")],
             Self::Postgres => {
-                let _ = database;
-                ["--bus", "postgres", "--presence", "postgres"].map(str::to_owned).into()
+                let over_the_way = database.replacen(&host_and_port(database), &address.to_string(), 1);
+                let own = ["--bus", "postgres", "--presence", "postgres", "--bus-url", &over_the_way];
+                own.map(str::to_owned).into()
             }
         }
     }
@@ -161,10 +162,11 @@ fn arguments(database: &str) -> Vec<String> {
     ["--store-url", database, "--rate-limits", "off", "--log", "info"].map(str::to_owned).into()
 }
 
-/// Ends the connections over which nodes listen.
-async fn end_listeners(database: &str) {
+/// Ends the connections of the bus and of presence, of all nodes.
+async fn end_connections(database: &str) {
     let mut conn = connect(database).await;
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%'";
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+               AND (application_name LIKE 'messenger bus%' OR application_name LIKE 'messenger presence%')";
     execute(&mut conn, end).await;
 }
 

@@ -7,6 +7,9 @@ use super::{
     script::Step,
 };
 
+/// A fault counts for so long after it has ended: until nodes have found each other again.
+const AFTERMATH: Duration = Duration::from_secs(3);
+
 /// How long things took.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Delays {
@@ -63,14 +66,14 @@ impl Delays {
         self.all.last().copied().unwrap_or_default()
     }
 
-    /// Where the longest was, and what went wrong meanwhile.
+    /// Where the longest was, and what went wrong meanwhile or shortly before.
     pub(super) fn where_longest(&self, script: &[Step]) -> String {
         let Some((delay, longest)) = &self.longest else { return "-".to_owned() };
         let (from, until) = (longest.acknowledged, longest.acknowledged + *delay);
-        let meanwhile = script.iter().filter(|step| step.from <= until && step.until >= from);
+        let meanwhile = script.iter().filter(|step| step.from <= until && step.until + AFTERMATH >= from);
         let meanwhile: Vec<_> = meanwhile.map(|step| step.fault.to_string()).collect();
         format!(
-            "{} on node {} at {:.1} s, during: {}",
+            "{} on node {} at {:.1} s, during or soon after: {}",
             longest.client,
             longest.node,
             from.as_secs_f64(),

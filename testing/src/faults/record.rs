@@ -57,11 +57,26 @@ impl Shown {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
     /// A change of a chat, which has a revision.
-    Changed { event: &'static str, chat: Id, message: Shown },
-    Added { chat: Id, revision: u64 },
-    Reset { chat: Id, revision: u64 },
-    Removed { chat: Id },
-    Presence { user: Id, online: bool },
+    Changed {
+        event: &'static str,
+        chat: Id,
+        message: Shown,
+    },
+    Added {
+        chat: Id,
+        revision: u64,
+    },
+    Reset {
+        chat: Id,
+        revision: u64,
+    },
+    Removed {
+        chat: Id,
+    },
+    Presence {
+        user: Id,
+        online: bool,
+    },
     CaughtUp,
 }
 
@@ -69,12 +84,17 @@ pub(super) enum Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
     /// A socket to this node is open.
-    Opened { node: usize },
+    Opened {
+        node: usize,
+    },
     /// It said what it has.
     Resumes(BTreeMap<Id, u64>),
     Told(Told),
     /// It was answered with the newest page of a history.
-    Page { chat: Id, items: Vec<Shown> },
+    Page {
+        chat: Id,
+        items: Vec<Shown>,
+    },
     /// It was answered who is online.
     Watches(Vec<(Id, bool)>),
     /// The socket has ended.

@@ -25,8 +25,7 @@ pub struct Outcome {
     pub delays: [Duration; 3],
     /// Where the longest delay was, and what went wrong meanwhile.
     pub longest: String,
-    /// The longest that a request was not answered, connecting anew included, is not measured: how often one took more
-    /// than 20 s.
+    /// How often a request was not answered for 20 s over a connection that stayed.
     pub hung: usize,
     /// From the end of the last fault until everybody had everything.
     pub settled: Duration,

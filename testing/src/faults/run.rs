@@ -247,7 +247,13 @@ fn write(folder: &Path, evidence: &Evidence, script: &[Step]) -> std::io::Result
     use std::fmt::Write as _;
     let mut text = String::new();
     for step in script {
-        let _ = writeln!(text, "{:>8.3} to {:.3} {}", step.from.as_secs_f64(), step.until.as_secs_f64(), step.fault);
+        let _ = writeln!(
+            text,
+            "{:>8.3} to {:.3} {}",
+            step.from.as_secs_f64(),
+            step.until.as_secs_f64(),
+            step.fault
+        );
     }
     std::fs::write(folder.join("script"), text)?;
     for diary in &evidence.diaries {

@@ -191,7 +191,8 @@ mod tests {
         assert_eq!(hub(json!({"type": 1, "target": "chatRemoved", "arguments": [{"chatId": "c"}]})), event);
         let answer = rpc(json!({"jsonrpc": "2.0", "id": 7, "result": {"seq": 1}}));
         assert_eq!(hub(json!({"type": 3, "invocationId": "7", "result": {"seq": 1}})), answer);
-        let refusal = rpc(json!({"jsonrpc": "2.0", "id": 7, "error": {"code": -32000, "message": "notFound"}}));
+        let refusal =
+            rpc(json!({"jsonrpc": "2.0", "id": 7, "error": {"code": -32000, "message": "notFound"}}));
         let error = "An unexpected error occurred invoking 'X' on the server. HubException: notFound: It is not there: no.";
         assert_eq!(hub(json!({"type": 3, "invocationId": "7", "error": error})), refusal);
         assert_eq!(hub_frame(json!({"type": 7})), Err(Ended));

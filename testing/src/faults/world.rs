@@ -61,7 +61,8 @@ impl World {
                 if stored.contains_key(&id) {
                     continue;
                 }
-                let direct = if chat["kind"] == "direct" { self.two_of(token, &chat) } else { BTreeSet::new() };
+                let direct =
+                    if chat["kind"] == "direct" { self.two_of(token, &chat) } else { BTreeSet::new() };
                 let messages = self.history(node, token, &id).await;
                 stored.insert(id, Stored { direct, messages });
             }

@@ -43,7 +43,8 @@ impl Drop for Killed {
 
 #[test]
 fn the_compose_file_names_settings_that_there_are() {
-    let compose: Value = serde_saphyr::from_str(&fs::read_to_string(example("compose.yaml")).unwrap()).unwrap();
+    let compose: Value =
+        serde_saphyr::from_str(&fs::read_to_string(example("compose.yaml")).unwrap()).unwrap();
     let help = String::from_utf8(binary().arg("--help").output().unwrap().stdout).unwrap();
     let mut nodes = 0;
     for (name, service) in compose["services"].as_object().unwrap() {
@@ -211,9 +212,14 @@ fn clients_of_both_kinds_talk_over_the_balancer_of_the_example_and_go_on_when_a_
             }
         }
         talk(&mut clients, &group.chat, 10, 20).await;
-        let bodies: Vec<_> = group.history(&second).into_iter().map(|message| message["body"].clone()).collect();
+        let bodies: Vec<_> =
+            group.history(&second).into_iter().map(|message| message["body"].clone()).collect();
         for n in 0..20 {
-            assert_eq!(bodies.iter().filter(|body| **body == format!("message {n}")).count(), 1, "{bodies:?}");
+            assert_eq!(
+                bodies.iter().filter(|body| **body == format!("message {n}")).count(),
+                1,
+                "{bodies:?}"
+            );
         }
     });
 }
@@ -263,9 +269,8 @@ fn get(address: SocketAddr, path: &str) -> Option<u16> {
 fn part(line: &str) -> (SocketAddr, Option<i32>) {
     let (_, rest) = line.split_once("://").unwrap();
     let address = rest.split(' ').next().unwrap().parse().unwrap();
-    let process = rest.split_once("(process ").map(|(_, rest)| {
-        rest.split([',', ')']).next().unwrap().parse().unwrap()
-    });
+    let process =
+        rest.split_once("(process ").map(|(_, rest)| rest.split([',', ')']).next().unwrap().parse().unwrap());
     (address, process)
 }
 
