@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     outbox::{Outbox, Wish},
+    place::Place,
     plan::{Deed, Deeds},
     record::{Acknowledged, Diary, Entry, Id, Moved, Noted, Shown, Told},
     rng::Rng,
@@ -56,6 +57,8 @@ pub(super) struct Client {
     /// Which node it goes to.
     pub(super) rng: Rng,
     pub(super) began: Instant,
+    /// How it says where it is.
+    pub(super) place: Place,
     /// When it goes away for good.
     pub(super) leaves_at: Option<Instant>,
     pub(super) view: SharedView,
@@ -95,7 +98,8 @@ enum Parting {
 /// A request that is no wish.
 #[derive(Debug)]
 enum Asked {
-    Resume,
+    /// By a client that has this.
+    Resume(BTreeMap<Id, u64>),
     Watch,
     /// A history, for the so-manieth time that the chat was shown.
     Page(Id, u64),
@@ -213,13 +217,15 @@ impl Life {
         let named = {
             let mut view = self.client.view.lock();
             let named = view.named();
+            if named.len() < view.has.len() {
+                self.client.place.forget();
+            }
             view.resumes(&named);
             named
         };
-        let chats: BTreeMap<&str, u64> = named.iter().map(|(chat, has)| (&**chat, *has)).collect();
-        let params = json!({ "chats": chats });
-        self.note(Entry::Resumes(named));
-        self.ask(socket, Asked::Resume, "Resume", &params).await?;
+        let params = self.client.place.resume(&named);
+        self.note(Entry::Resumes(named.clone()));
+        self.ask(socket, Asked::Resume(named), "Resume", &params).await?;
         self.watch_at = Some(Instant::now());
         self.outbox.begin_anew();
         self.ask_for_due(socket).await
@@ -321,7 +327,14 @@ impl Life {
         match frame {
             Frame::Event { name, params } => {
                 let Some(told) = told(&name, &params) else { return Ok(()) };
-                let to_read = self.client.view.lock().take(&told);
+                let to_read = {
+                    let mut view = self.client.view.lock();
+                    let to_read = view.take(&told);
+                    if told == Told::CaughtUp {
+                        self.client.place.caught_up(params["position"].as_str(), &view.has);
+                    }
+                    to_read
+                };
                 self.note(Entry::Told(told));
                 if let Some(chat) = to_read {
                     *self.shown.entry(Id::clone(&chat)).or_default() += 1;
@@ -353,8 +366,12 @@ impl Life {
         result: Result<Value, String>,
     ) -> Result<(), Ended> {
         match (asked, result) {
-            (Asked::Resume, Ok(_)) => {}
-            (Asked::Resume, Err(_)) => return Err(Ended),
+            (Asked::Resume(named), Ok(answer)) => {
+                if let Some(params) = self.client.place.more(&answer, &named) {
+                    self.ask(socket, Asked::Resume(named), "Resume", &params).await?;
+                }
+            }
+            (Asked::Resume(_), Err(_)) => return Err(Ended),
             (Asked::Watch, Ok(answer)) => {
                 let items = answer["items"].as_array().into_iter().flatten();
                 let states = items.filter_map(|item| {

@@ -7,6 +7,7 @@ mod cluster;
 mod delays;
 mod http;
 mod outbox;
+mod place;
 mod plan;
 mod record;
 mod report;

@@ -17,6 +17,7 @@ use super::{
     client::{Client, Memoir, Phase, SharedView},
     cluster::Cluster,
     delays::Delays,
+    place::Place,
     plan::{Cast, Deeds, Device},
     record::{Diary, Entry, Evidence, Id, Stored, Told},
     report::Outcome,
@@ -161,6 +162,8 @@ impl Crowd {
                 deeds: Deeds::of(seed, cast, number),
                 rng: Rng::of(seed, 200 + number as u64),
                 began,
+                // Every third one.
+                place: Place::new(number % 3 == 2),
                 leaves_at: leaves.then(|| began + length / 2),
                 view: view.clone(),
             };

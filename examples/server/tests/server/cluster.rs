@@ -46,6 +46,8 @@ fn the_compose_file_names_settings_that_there_are() {
     let compose: Value =
         serde_saphyr::from_str(&fs::read_to_string(example("compose.yaml")).unwrap()).unwrap();
     let help = String::from_utf8(binary().arg("--help").output().unwrap().stdout).unwrap();
+    // Without its line breaks.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut nodes = 0;
     for (name, service) in compose["services"].as_object().unwrap() {
         let settings = service["environment"].as_object().into_iter().flatten();
@@ -146,7 +148,7 @@ impl Client {
 
     /// Says something; whether it was acknowledged.
     async fn says(&mut self, chat: &str, body: &str) -> bool {
-        let params = json!({"chatId": chat, "body": body, "clientId": body});
+        let params = json!({"chatId": chat, "body": body, "clientId": body.replace(' ', "-")});
         if self.socket.ask(7, "SendMessage", &params).await.is_err() {
             return false;
         }
