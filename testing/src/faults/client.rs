@@ -117,6 +117,7 @@ impl Client {
             next_id: 1,
             outbox: Outbox::default(),
             asked: BTreeMap::new(),
+            has_resumed: false,
             shown: BTreeMap::new(),
             watch_at: None,
             last_sent: None,
@@ -138,6 +139,9 @@ struct Life {
     next_id: u64,
     outbox: Outbox,
     asked: BTreeMap<u64, Asked>,
+    /// Whether it may ask for other things than to resume: who goes by a position may be asked for more first, and what is
+    /// asked for before that makes it a late resume, which resets chats.
+    has_resumed: bool,
     /// How often each chat was shown.
     shown: BTreeMap<Id, u64>,
     /// When it is asked again who is online.
@@ -223,6 +227,7 @@ impl Life {
             view.resumes(&named);
             named
         };
+        self.has_resumed = !self.client.place.is_by_position();
         let params = self.client.place.resume(&named);
         self.note(Entry::Resumes(named.clone()));
         self.ask(socket, Asked::Resume(named), "Resume", &params).await?;
@@ -249,6 +254,9 @@ impl Life {
     }
 
     async fn ask_for_due(&mut self, socket: &mut Socket) -> Result<(), Ended> {
+        if !self.has_resumed {
+            return Ok(());
+        }
         for (id, wish) in self.outbox.due() {
             if let Wish::Send { client_id, .. } = &wish {
                 self.memoir.tried.insert(Id::clone(client_id));
@@ -270,7 +278,7 @@ impl Life {
             self.memoir.hung += 1;
             return Ok(Some(Parting::Lost));
         }
-        if self.watch_at.is_some_and(|at| at <= Instant::now()) {
+        if self.has_resumed && self.watch_at.is_some_and(|at| at <= Instant::now()) {
             self.watch_at = None;
             let people: Vec<&str> = self.client.people.iter().map(|user| &**user).collect();
             let params = json!({ "userIds": people });
@@ -369,6 +377,9 @@ impl Life {
             (Asked::Resume(named), Ok(answer)) => {
                 if let Some(params) = self.client.place.more(&answer, &named) {
                     self.ask(socket, Asked::Resume(named), "Resume", &params).await?;
+                } else {
+                    self.has_resumed = true;
+                    self.ask_for_due(socket).await?;
                 }
             }
             (Asked::Resume(_), Err(_)) => return Err(Ended),

@@ -23,6 +23,10 @@ impl Place {
         Self { by_position, last: None }
     }
 
+    pub(super) const fn is_by_position(&self) -> bool {
+        self.by_position
+    }
+
     /// The parameters of a resume of a client that has this.
     pub(super) fn resume(&self, named: &Named) -> Value {
         if !self.by_position {
