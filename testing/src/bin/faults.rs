@@ -105,7 +105,13 @@ wrong; what is, is said below the table, and where the logs and diaries are.";
             bus: arguments.bus,
             nodes: arguments.nodes,
         };
-        let runtime = tokio::runtime::Runtime::new().expect("the system has threads");
+        let runtime = match tokio::runtime::Runtime::new() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("faults: the system gives no threads: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
         let all_is_well = runtime.block_on(async {
             tokio::select! {
                 all_is_well = run_each(arguments.seeds.clone(), &options) => all_is_well,
