@@ -111,7 +111,9 @@ fn haproxy() -> PathBuf {
     // Where Debian has it, which is not on the path of everybody.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let found = folders.map(|folder| folder.join("haproxy")).find(|file| file.exists());
-    found.expect("this test needs HAProxy: scripts/test installs it (Debian's package is haproxy)")
+    found.unwrap_or_else(|| {
+        panic!("this test needs HAProxy: scripts/test installs it (Debian's package is haproxy)")
+    })
 }
 
 /// A client that goes on with another connection when one ends.
