@@ -9,6 +9,8 @@
 pub mod bench;
 mod cpu;
 mod database;
+#[cfg(unix)]
+pub mod faults;
 #[cfg(feature = "load")]
 mod load;
 mod mssql;

@@ -2,6 +2,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -12,6 +13,7 @@ use tokio::{
     },
     sync::{oneshot, watch},
     task::{AbortHandle, JoinSet},
+    time::sleep,
 };
 
 /// A way to a server of any kind that fails when it is told to. It ends with this, and its connections with it.
@@ -81,6 +83,11 @@ impl Relay {
         self.line.refusing.send_replace(on);
     }
 
+    /// From now on all that comes takes so much longer to get through, 16 KiB at a time.
+    pub fn slow(&self, delay: Duration) {
+        self.line.delay.send_replace(delay);
+    }
+
     /// How many connections have come so far.
     pub fn connections(&self) -> usize {
         *self.line.connections.borrow()
@@ -98,6 +105,7 @@ struct Line {
     cut: watch::Sender<()>,
     stalled: watch::Sender<bool>,
     refusing: watch::Sender<bool>,
+    delay: watch::Sender<Duration>,
     connections: watch::Sender<usize>,
     plan: Mutex<Option<Plan>>,
 }
@@ -108,6 +116,7 @@ impl Default for Line {
             cut: watch::Sender::new(()),
             stalled: watch::Sender::new(false),
             refusing: watch::Sender::new(false),
+            delay: watch::Sender::new(Duration::ZERO),
             connections: watch::Sender::new(0),
             plan: Mutex::default(),
         }
@@ -189,6 +198,10 @@ async fn one(
             return Ok(());
         }
         let _ = stalled.wait_for(|stalled| !stalled).await;
+        let delay = *line.delay.borrow();
+        if delay > Duration::ZERO {
+            sleep(delay).await;
+        }
         let (passed, cut) = line.pass(direction, read);
         to.write_all(&buffer[..passed]).await?;
         if let Some(cut) = cut {
@@ -200,8 +213,6 @@ async fn one(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
@@ -271,6 +282,19 @@ mod tests {
                 assert_eq!(heard.len(), bytes - 5);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_slow_until_it_is_told_otherwise() {
+        let relay = Relay::to(&echo().await).await;
+        let mut stream = TcpStream::connect(relay.address()).await.unwrap();
+        let delay = Duration::from_millis(50);
+        relay.slow(delay);
+        let began = tokio::time::Instant::now();
+        says(&mut stream, b"hello").await;
+        assert!(began.elapsed() >= 2 * delay, "there and back");
+        relay.slow(Duration::ZERO);
+        says(&mut stream, b"again").await;
     }
 
     #[tokio::test]

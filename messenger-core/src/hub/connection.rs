@@ -317,8 +317,7 @@ impl Connection {
         drop(link_state);
         // Events queued for the client may be older than this answer: the answer is sent again after them.
         for presence in present.iter().filter(|presence| new.contains(&presence.user_id)) {
-            let delivery = Arc::new(Delivery::new(Event::PresenceChanged(*presence)));
-            self.link.mailbox.push(Item::of(&delivery));
+            self.hub.tell_again(&self.link, *presence);
         }
         Ok(present)
     }

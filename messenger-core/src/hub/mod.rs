@@ -323,7 +323,7 @@ impl Hub {
     fn apply_event(&self, message: &BusMessage, event: &Event) {
         let delivery = || Arc::new(Delivery::of_hint(Arc::clone(&message.hint)));
         match event {
-            Event::PresenceChanged(presence) => self.deliver_presence(*presence, true),
+            Event::PresenceChanged(presence) => self.deliver_presence(*presence),
             Event::Typing(typing) => self.broadcast(typing.chat_id, delivery, Some(typing.user_id)),
             Event::ReadMoved(mark) | Event::DeliveredMoved(mark) => {
                 if message.topics.contains(&Topic::Chat(mark.chat_id)) {

@@ -8,4 +8,6 @@ pub(super) struct Watched {
     pub(super) links: Vec<Arc<Link>>,
     /// Whether the person was online when this node was last told.
     pub(super) online: Option<bool>,
+    /// How often something was heard of the person. An answer to what was asked before that is too old.
+    pub(super) heard: u64,
 }

@@ -11,6 +11,7 @@ use super::{
     delivery::Delivery,
     link::{Link, LinkState, Watch, leases},
     mailbox::Item,
+    watched::Watched,
     within::within,
 };
 use crate::{
@@ -105,35 +106,52 @@ impl Hub {
 
     /// Whether these people are online, in the same order; an unknown person is offline.
     pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<Presence>> {
+        let heard = |user: &UserId| self.watched.get(user).map(|watched| watched.heard);
+        let heard: HashMap<UserId, Option<u64>> = users.iter().map(|user| (*user, heard(user))).collect();
         let present = within(self.presence.query(users)).await.map_err(unreachable)?;
         let offline: Vec<UserId> =
             present.iter().filter(|state| !state.online).map(|state| state.user).collect();
         let records = if offline.is_empty() { Vec::new() } else { self.store.users(&offline).await? };
         let last_seen: HashMap<_, _> =
             records.into_iter().filter_map(|record| Some((record.id, record.last_seen_at?))).collect();
-        let states: Vec<Presence> = present
-            .iter()
-            .map(|state| Presence {
-                user_id: state.user,
-                online: state.online,
-                last_seen_at: last_seen.get(&state.user).filter(|_| !state.online).copied(),
-            })
-            .collect();
-        // If this differs from what their watchers were told, the watchers have missed something.
-        states.iter().for_each(|state| self.deliver_presence(*state, false));
-        Ok(states)
+        let states = present.iter().map(|state| {
+            let last_seen_at = last_seen.get(&state.user).filter(|_| !state.online).copied();
+            let found = Presence { user_id: state.user, online: state.online, last_seen_at };
+            self.deliver_found(found, heard.get(&state.user).copied().flatten())
+        });
+        Ok(states.collect())
     }
 
-    /// Tells the watchers of this person on this node, if the presence is news to them; with `changed`, also those who
-    /// have not been told of the person yet.
-    pub(super) fn deliver_presence(&self, presence: Presence, changed: bool) {
+    /// Tells the watchers of this person on this node what was announced, if it is news to them.
+    pub(super) fn deliver_presence(&self, presence: Presence) {
         let Some(mut watched) = self.watched.get_mut(&presence.user_id) else { return };
-        let is_news = watched.online.map_or(changed, |online| online != presence.online);
-        watched.online = Some(presence.online);
-        if is_news {
-            let delivery = Arc::new(Delivery::new(Event::PresenceChanged(presence)));
-            watched.links.iter().for_each(|link| link.mailbox.push(Item::of(&delivery)));
+        watched.tell(presence);
+    }
+
+    /// Tells the watchers what was found by asking, if it differs from what they were told: then they have missed something.
+    /// Unless something was heard of the person since: announcements overtake answers. What is known now.
+    fn deliver_found(&self, found: Presence, heard: Option<u64>) -> Presence {
+        let Some(mut watched) = self.watched.get_mut(&found.user_id) else { return found };
+        match watched.online {
+            Some(online) if heard != Some(watched.heard) => known(found, online),
+            Some(online) if online == found.online => found,
+            Some(_) => {
+                watched.tell(found);
+                found
+            }
+            None => {
+                watched.online = Some(found.online);
+                found
+            }
         }
+    }
+
+    /// Tells this connection once more how a person is, behind all that waits for it.
+    pub(super) fn tell_again(&self, link: &Link, answered: Presence) {
+        let Some(watched) = self.watched.get(&answered.user_id) else { return };
+        let presence = known(answered, watched.online.unwrap_or(answered.online));
+        // Before the person is let go of: what is announced from now on comes later.
+        link.mailbox.push(Item::of(&Arc::new(Delivery::new(Event::PresenceChanged(presence)))));
     }
 
     /// Finds changes of presence that this node was not told of.
@@ -179,6 +197,21 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+impl Watched {
+    fn tell(&mut self, presence: Presence) {
+        self.heard += 1;
+        if self.online.replace(presence.online) != Some(presence.online) {
+            let delivery = Arc::new(Delivery::new(Event::PresenceChanged(presence)));
+            self.links.iter().for_each(|link| link.mailbox.push(Item::of(&delivery)));
+        }
+    }
+}
+
+/// What was found, as it is now.
+fn known(found: Presence, online: bool) -> Presence {
+    if online == found.online { found } else { Presence { online, last_seen_at: None, ..found } }
 }
 
 pub(super) fn unreachable(error: PresenceError) -> Error {

@@ -12,6 +12,8 @@ pub(crate) struct NodesConfig {
     pub(crate) bus: Shared,
     /// The presence of all nodes; in memory each node knows only its own connections.
     pub(crate) presence: Shared,
+    /// Where log-ins and wrong passwords are counted over all nodes.
+    pub(crate) redis: Option<Redis>,
 }
 
 /// Where something lies that nodes may share.
@@ -38,7 +40,7 @@ impl NodesConfig {
         let choices = Choices { redis, postgres };
         let bus = values.read("bus", |text| choices.bus(text))?;
         let presence = values.read("presence", |text| choices.presence(text, &bus))?;
-        Ok(Self { bus, presence })
+        Ok(Self { bus, presence, redis: choices.redis })
     }
 }
 

@@ -70,13 +70,16 @@ fn messenger(config: &Config, store: Arc<dyn Store>) -> Result<Messenger, messen
 }
 
 fn app(config: &Config, messenger: &Messenger) -> Router {
-    let options = Options::new()
+    let mut options = Options::new()
         .timeout(config.request_timeout)
         .body_timeout(config.body_timeout)
         .answer_timeout(config.write_timeout)
         .rate_limits(config.rate_limits.then(RateLimits::default))
         .trusted_proxies(config.trusted_proxies)
         .allow_origins(config.allow_origins.iter().cloned());
+    if let Some(redis) = &config.nodes.redis {
+        options = options.rate_limiter(Arc::new(redis.rate_limiter()));
+    }
     Router::new()
         .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
         .merge(messenger_axum::health(messenger.clone()))

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[cfg(unix)]
+mod cluster;
 mod configuration;
 mod connections;
 mod crash;
 mod data;
 mod ending;
+#[cfg(unix)]
+mod faults;
 mod live;
 mod lost;
 mod mssql;

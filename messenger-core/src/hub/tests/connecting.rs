@@ -270,6 +270,34 @@ async fn what_waits_does_not_contradict_what_is_answered_of_presence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_about_presence_does_not_undo_what_was_announced_meanwhile() {
+    let scene = scene(Limits::default()).await;
+    let (mut stranger, mut other) =
+        (scene.caught_up(Who::Stranger).await, scene.caught_up(Who::Stranger).await);
+    let admin = scene.id(Who::Admin);
+    assert!(!other.watch(&[admin]).await.unwrap()[0].online);
+    // The admin comes after it was found that nobody is there, and before that is answered.
+    let (messenger, actor) = (scene.messenger.clone(), scene.actor(Who::Admin));
+    let (keep, kept) = tokio::sync::oneshot::channel();
+    scene.store.meanwhile("users", async move {
+        let there = messenger.connect(&actor).await.unwrap();
+        tokio::time::sleep(UNTIL_TOLD).await;
+        let _ = keep.send(there);
+    });
+    assert!(stranger.watch(&[admin]).await.unwrap()[0].online);
+    let _there = kept.await.unwrap();
+    for connection in [&mut stranger, &mut other] {
+        let mut known = Vec::new();
+        while let Ok(Signal::Event(delivery)) = timeout(Duration::from_secs(2), connection.next()).await {
+            if let Event::PresenceChanged(presence) = delivery.event() {
+                known.push(presence.online);
+            }
+        }
+        assert!(!known.contains(&false), "{known:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_added_by_a_change_that_the_room_began_after_is_let_in() {
     let scene = scene(Limits::default()).await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
