@@ -95,7 +95,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "",
         help: "How nodes hear at once what happens on the others; by default `redis` where there is a --redis-url, \
                else `postgres` where the store is on PostgreSQL, else `memory`, and what happens elsewhere is seen \
-               up to 10 s later",
+               up to 5 s later",
     },
     Setting {
         name: "presence",
