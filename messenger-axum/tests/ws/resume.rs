@@ -1,5 +1,8 @@
 //! Coming back: what was missed follows, then `caughtUp`, then what happens now.
 
+use std::time::Duration;
+
+use messenger_core::hub::HubSettings;
 use serde_json::{Value, json};
 
 use crate::support::{ID, Person, Server, Socket, names, shown};
@@ -258,7 +261,9 @@ async fn a_resume_that_can_not_be_read_changes_nothing() {
 
 #[tokio::test]
 async fn a_chat_that_is_new_is_told_of_once() {
-    let (ada, bob) = pair().await;
+    // The chats come before the client has resumed, however slow this machine is.
+    let hub = HubSettings { resume_grace: Duration::from_secs(60), ..HubSettings::default() };
+    let [ada, bob] = Server::with_hub(hub).await.people(["ada", "bob"]).await;
     let mut bobs = bob.connect().await;
     let group = ada.group(&[&bob]).await;
     let direct = ada.call("OpenDirectChat", json!({"userId": bob.id})).await;

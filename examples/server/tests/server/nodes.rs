@@ -217,7 +217,7 @@ fn a_server_starts_without_the_redis_that_it_is_told_of() {
 fn a_redis_that_can_not_be_used_is_refused_without_the_password() {
     for (arguments, says) in [
         (["--redis-url", "redis://ann:hunter2@h:port", "--bus", ""], "redis://USER:PASSWORD@HOST"),
-        (["--redis-url", "http://ann:hunter2@h", "--bus", ""], "rediss://"),
+        (["--redis-url", "http://ann:hunter2@h", "--bus", ""], "each with `rediss`"),
         (["--redis-url", "redis://h", "--redis-prefix", "a b"], "--redis-prefix"),
         (["--redis-url", "redis://h", "--presence", "memory"], "--presence"),
         (["--redis-url", "", "--bus", "redis"], "--redis-url"),
