@@ -120,8 +120,8 @@ for (const protocol of ['json', 'messagepack']) {
   });
 
   test(name('an invocation without an id is done and never answered'), async () => {
-    const hub = await open();
     const group = await world.group();
+    const hub = await open();
     const send = (body, more) => hub.send({ type: 1, target: 'SendMessage', arguments: [{ chatId: group.id, body, ...more }] });
     send('done');
     send('');
