@@ -49,6 +49,16 @@ fn what_was_said_is_in_one_file_after_a_restart() {
     assert_eq!(names, ["chat.db"]);
 }
 
+#[test]
+fn a_second_server_on_the_same_file_is_refused_with_what_to_do() {
+    let store = TestStore::sqlite();
+    let first = store.start();
+    let said =
+        refused(&store.command().args(["--listen", "127.0.0.1:0", "--log", "error"]).output().unwrap());
+    assert!(said.contains("is in use by another server") && said.contains("--store-url"), "{said}");
+    first.register("ada");
+}
+
 #[cfg(unix)]
 #[test]
 fn what_was_said_is_in_the_database_after_a_restart() {

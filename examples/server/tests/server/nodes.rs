@@ -1,6 +1,10 @@
 //! Several servers on one database, with a Redis and without.
 
-use std::{net::TcpListener, process::Command, time::Duration};
+use std::{
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use messenger_testing::{Pooler, PrivateServer, RedisServer};
 use serde_json::{Value, json};
@@ -93,7 +97,7 @@ fn what_is_said_to_one_node_is_heard_from_the_other_at_once_and_without_redis_so
     block_on(async {
         let (nodes, mut redis) = Nodes::on_redis(&store).await;
         let mut sockets = [nodes.socket(0).await, nodes.socket(1).await];
-        // What is only found in the store comes up to ten seconds later each time.
+        // What is only found in the store comes up to five seconds later each time.
         timeout(PATIENCE, talk(&nodes, &mut sockets, 20)).await.expect("at once");
         redis.kill();
         talk(&nodes, &mut sockets, 2).await;
@@ -196,7 +200,7 @@ fn with_a_bus_in_memory_the_other_node_is_told_late() {
     });
 }
 
-/// What is only found in the store comes up to ten seconds later each time.
+/// What is only found in the store comes up to five seconds later each time.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
 fn on(store: &str, arguments: &[&str]) -> Command {
@@ -245,4 +249,54 @@ fn a_bus_on_postgresql_that_can_not_be_had_is_refused_without_the_password() {
     let pooled = ["check-config", store, url, "--store-transaction-pooling", "on", "--bus", "postgres"];
     let said = refused(&binary().args(pooled).output().unwrap());
     assert!(said.contains("--bus-url") && !said.contains("hunter2"), "{said}");
+}
+
+/// Asks whether a server is ready, which it always is, until it goes on without these.
+fn goes_on_without(server: &Server, missing: &[&str]) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = server.get("/health/ready");
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let text = answer.text().to_owned();
+        let lines: Vec<_> = text.lines().skip(1).filter_map(|line| line.split(' ').nth(1)).collect();
+        if lines == missing {
+            return;
+        }
+        assert!(Instant::now() < until, "{text}");
+    }
+}
+
+#[test]
+fn a_server_names_what_it_goes_on_without_and_stays_ready() {
+    block_on(async {
+        let mut redis = RedisServer::start().await;
+        let server = Server::in_memory(["--redis-url", &redis.url()]);
+        let outage = |of: &str| format!("messenger_outage{{of=\"{of}\"}} 1");
+        goes_on_without(&server, &[]);
+        redis.kill();
+        goes_on_without(&server, &["bus", "presence"]);
+        let counted = server.get("/metrics").text().to_owned();
+        assert!(["bus", "presence"].iter().all(|of| counted.contains(&outage(of))), "{counted}");
+        redis.go_on().await;
+        goes_on_without(&server, &[]);
+        let counted = server.get("/metrics").text().to_owned();
+        assert!(["bus", "presence"].iter().all(|of| !counted.contains(&outage(of))), "{counted}");
+    });
+}
+
+#[test]
+fn wrong_passwords_count_over_all_servers_and_each_counts_for_itself_without_redis() {
+    block_on(async {
+        let mut redis = RedisServer::start().await;
+        let servers = [(); 2].map(|()| Server::in_memory(["--redis-url", &redis.url()]));
+        let tries = |server: &Server, login: &str| {
+            let wrong = json!({"login": login, "password": "wrong horse battery"});
+            server.request("POST", "/api/v1/auth/login", None, Some(&wrong)).status()
+        };
+        let answers: Vec<u16> = (0..12).map(|n| tries(&servers[n % 2], "ada")).collect();
+        assert_eq!(answers, [[401; 10].as_slice(), &[429; 2]].concat());
+        redis.kill();
+        let answers: Vec<u16> = (0..12).map(|n| tries(&servers[n % 2], "bob")).collect();
+        assert_eq!(answers, [401; 12]);
+    });
 }

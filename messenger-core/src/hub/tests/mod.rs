@@ -24,7 +24,7 @@ use crate::{
     domain::{ChatId, Event, Revision, Role, SystemEvent, SystemNote, Timestamp, UserId},
     error::Error,
     ports::{
-        Budget, BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewMessage,
+        Budget, BusMessage, ChatHead, ChatStore as _, Content, Hint, MessageStore as _, NewGroup, NewMessage,
         NewSystemMessage, RosterChange, StoreErrorKind, Topic,
     },
     testing::{Scene, Setup, Who},
@@ -87,6 +87,25 @@ impl Scene {
             messages: vec![message],
         };
         self.store.change_roster(change).await.unwrap().chat.revision
+    }
+
+    /// Lets another node make a group of two people, without this node being told.
+    async fn is_made_elsewhere(&self, creator: UserId, member: UserId) {
+        let context = &self.messenger.service().context;
+        let note =
+            SystemNote { event: SystemEvent::Created, user_ids: vec![member], title: None, role: None };
+        let (sender, at) = (creator, context.now());
+        let message = NewSystemMessage { id: context.id(), sender, note: convert::write_note(&note), at };
+        let group = NewGroup {
+            id: context.id(),
+            creator,
+            members: vec![member],
+            title: Content::from("Made elsewhere"),
+            client_id: None,
+            created_at: at,
+            message,
+        };
+        self.store.create_group(group).await.unwrap();
     }
 
     /// Lets another node store a message of the owner's, without this node being told.

@@ -109,3 +109,51 @@ async fn a_poll_overlaps_the_one_before_and_asks_for_nothing_older() {
         assert_eq!(told, found, "{behind} s behind");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_poll_does_not_find_is_found_by_the_third_sweep() {
+    let scene = Scene::new().await;
+    let mut member = scene.caught_up(Who::Member).await;
+    scene.clock.advance(Duration::from_secs(3600));
+    tokio::time::sleep(BOUND).await;
+    scene.says_at_elsewhere(scene.group, scene.clock.now().before(Duration::from_secs(60))).await;
+    let begun = Instant::now();
+    while !matches!(event(&mut member).await, Event::MessageCreated(_)) {}
+    let sweep = HubSettings::default().sweep_interval;
+    assert!((sweep..=sweep * 3 + BOUND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_more_has_changed_than_an_answer_holds_everything_is_compared() {
+    let scene = polling().await;
+    let mut member = scene.caught_up(Who::Member).await;
+    let [owner, other] = [Who::Owner, Who::Admin].map(|who| scene.id(who));
+    tokio::time::sleep(BOUND).await;
+    let before = scene.store.calls("revisions");
+    for _ in 0..10_000 {
+        scene.is_made_elsewhere(owner, other).await;
+    }
+    scene.says_elsewhere(scene.group).await;
+    let begun = Instant::now();
+    assert!(matches!(event(&mut member).await, Event::MessageCreated(_)));
+    assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
+    tokio::time::sleep(BOUND).await;
+    assert!(scene.store.calls("revisions") > before + 1, "asked for rooms that have not changed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_many_chats_are_new_people_are_compared_and_not_each_chat_read() {
+    let scene = polling().await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    tokio::time::sleep(BOUND).await;
+    let before = scene.store.calls("roster");
+    let [owner, other] = [Who::Owner, Who::Admin].map(|who| scene.id(who));
+    for _ in 0..100 {
+        scene.is_made_elsewhere(owner, other).await;
+    }
+    scene.is_made_elsewhere(owner, scene.id(Who::Stranger)).await;
+    let begun = Instant::now();
+    assert!(matches!(event(&mut stranger).await, Event::ChatAdded { .. }));
+    assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
+    assert_eq!(scene.store.calls("roster"), before);
+}
