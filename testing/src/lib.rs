@@ -19,6 +19,8 @@ mod pooler;
 mod redis;
 mod redis_cluster;
 mod relay;
+#[cfg(feature = "kit")]
+mod relayed_bus;
 mod server;
 
 pub use cpu::ServerCpu;
@@ -31,4 +33,6 @@ pub use pooler::Pooler;
 pub use redis::RedisServer;
 pub use redis_cluster::RedisCluster;
 pub use relay::{Direction, Relay};
+#[cfg(feature = "kit")]
+pub use relayed_bus::RelayedBus;
 pub use server::{PrivateServer, script};

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use messenger_core::testkit;
 use messenger_testing::{RedisCluster, RedisServer};
 
-use crate::support::{ClusterNodes, FreshClusterNodes, FreshNodes, Nodes, RealPresence};
+use crate::support::{ClusterNodes, FreshClusterNodes, RealPresence, relayed};
 
 mod bus {
     use super::*;
 
     testkit::bus_cases!(async {
         let server = RedisServer::start().await;
-        (FreshNodes(Arc::new(Nodes::of(&server))), server)
+        (relayed(&server), server)
     });
 }
 

@@ -12,7 +12,7 @@ use messenger_core::{
     testkit::{Carried, FreshBus, FreshPresence},
 };
 use messenger_redis::{Redis, RedisBus, RedisPresence};
-use messenger_testing::{RedisCluster, RedisServer, Relay};
+use messenger_testing::{RedisCluster, RedisServer, RelayedBus};
 use tokio::{sync::OnceCell, time::timeout};
 
 /// Longer than anything takes here on a busy machine.
@@ -129,80 +129,9 @@ impl People {
     }
 }
 
-/// Nodes that reach the server each through a relay of its own.
-pub(crate) struct Nodes {
-    server: String,
-    nodes: Mutex<HashMap<NodeId, Arc<OnceCell<Reached>>>>,
-}
-
-struct Reached {
-    relay: Relay,
-    bus: RedisBus,
-}
-
-impl Nodes {
-    pub(crate) fn of(server: &RedisServer) -> Self {
-        Self { server: server.address(), nodes: Mutex::default() }
-    }
-
-    async fn with<T>(&self, node: NodeId, act: impl AsyncFnOnce(&Reached) -> T) -> T {
-        let cell = Arc::clone(self.nodes.lock().unwrap().entry(node).or_default());
-        let reached = cell.get_or_init(async || {
-            let relay = Relay::to(&self.server).await;
-            let bus = redis(&relay.address().to_string()).bus();
-            Reached { relay, bus }
-        });
-        act(reached.await).await
-    }
-}
-
-#[async_trait]
-impl Bus for Nodes {
-    async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
-        self.with(node, async |reached| reached.bus.join(node).await).await
-    }
-
-    async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
-        self.with(from, async |reached| reached.bus.publish(from, messages).await).await
-    }
-
-    async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
-        self.with(node, async |reached| reached.bus.subscribe(node, topics).await).await
-    }
-
-    async fn unsubscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
-        self.with(node, async |reached| reached.bus.unsubscribe(node, topics).await).await
-    }
-}
-
-pub(crate) struct FreshNodes(pub(crate) Arc<Nodes>);
-
-#[async_trait]
-impl FreshBus for FreshNodes {
-    fn bus(&self) -> Arc<dyn Bus> {
-        Arc::clone(&self.0) as _
-    }
-
-    fn carried(&self) -> Carried {
-        Carried::Everything
-    }
-
-    async fn cut(&self, node: NodeId) {
-        self.0
-            .with(node, async |reached| {
-                reached.relay.refuse(true);
-                reached.relay.cut();
-            })
-            .await;
-    }
-
-    async fn heal(&self, node: NodeId) {
-        self.0.with(node, async |reached| reached.relay.refuse(false)).await;
-    }
-
-    async fn end(&self, _: NodeId) -> bool {
-        false
-    }
+/// A bus whose nodes reach the server each through a relay of its own.
+pub(crate) fn relayed(server: &RedisServer) -> RelayedBus {
+    RelayedBus::to(&server.address(), Carried::Everything, |address| redis(address).bus())
 }
 
 /// Nodes that log in to a cluster each with a user of its own, who may be shut out.

@@ -1,9 +1,7 @@
 //! The conformance kit on PostgreSQL.
 
-use std::sync::Arc;
-
 use crate::support::{
-    nodes::{FreshNodes, Nodes, RealPresence},
+    nodes::{RealPresence, relayed},
     postgres::{fresh, migrated},
 };
 use messenger_core::testkit;
@@ -19,7 +17,7 @@ mod bus {
     testkit::bus_cases!(async {
         // It needs no tables.
         let database = Database::empty(&server_url()).await;
-        (FreshNodes(Arc::new(Nodes::of(&database))), database)
+        (relayed(&database), database)
     });
 }
 

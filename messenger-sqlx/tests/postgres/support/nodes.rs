@@ -1,22 +1,17 @@
 //! Nodes that share a database, each by a way of its own.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use messenger_core::{
     Timestamp,
     context::{Clock as _, SystemClock},
-    ports::{Bus, BusError, BusMessage, NodeId, PresenceStore, Subscription, Topic},
-    testkit::{Carried, FreshBus, FreshPresence},
+    ports::PresenceStore,
+    testkit::{Carried, FreshPresence},
 };
-use messenger_sqlx::{PostgresBus, PostgresNodes};
-use messenger_testing::{Database, Relay};
+use messenger_sqlx::PostgresNodes;
+use messenger_testing::{Database, Relay, RelayedBus};
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::OnceCell;
 
 /// Longer than anything takes here on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,84 +24,21 @@ pub(crate) fn nodes(url: &str) -> PostgresNodes {
 pub(crate) async fn relay(url: &str) -> (Relay, String) {
     let target: PgConnectOptions = url.parse().unwrap();
     let relay = Relay::to(&format!("{}:{}", target.get_host(), target.get_port())).await;
-    let (user, database) = (target.get_username(), target.get_database().unwrap());
-    let url = format!("postgres://{user}@{}/{database}", relay.address());
+    let url = url_at(&target, &relay.address().to_string());
     (relay, url)
 }
 
-/// Nodes that reach the server each through a relay of its own.
-pub(crate) struct Nodes {
-    url: String,
-    nodes: Mutex<HashMap<NodeId, Arc<OnceCell<Reached>>>>,
+/// The URL of a database whose server is reached at this address.
+fn url_at(target: &PgConnectOptions, address: &str) -> String {
+    let (user, database) = (target.get_username(), target.get_database().unwrap());
+    format!("postgres://{user}@{address}/{database}")
 }
 
-struct Reached {
-    relay: Relay,
-    bus: PostgresBus,
-}
-
-impl Nodes {
-    pub(crate) fn of(database: &Database) -> Self {
-        Self { url: database.url(), nodes: Mutex::default() }
-    }
-
-    async fn with<T>(&self, node: NodeId, act: impl AsyncFnOnce(&Reached) -> T) -> T {
-        let cell = Arc::clone(self.nodes.lock().unwrap().entry(node).or_default());
-        let reached = cell.get_or_init(async || {
-            let (relay, url) = relay(&self.url).await;
-            Reached { relay, bus: nodes(&url).bus() }
-        });
-        act(reached.await).await
-    }
-}
-
-#[async_trait]
-impl Bus for Nodes {
-    async fn join(&self, node: NodeId) -> Result<Box<dyn Subscription>, BusError> {
-        self.with(node, async |reached| reached.bus.join(node).await).await
-    }
-
-    async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
-        self.with(from, async |reached| reached.bus.publish(from, messages).await).await
-    }
-
-    async fn subscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
-        self.with(node, async |reached| reached.bus.subscribe(node, topics).await).await
-    }
-
-    async fn unsubscribe(&self, node: NodeId, topics: &[Topic]) -> Result<(), BusError> {
-        self.with(node, async |reached| reached.bus.unsubscribe(node, topics).await).await
-    }
-}
-
-pub(crate) struct FreshNodes(pub(crate) Arc<Nodes>);
-
-#[async_trait]
-impl FreshBus for FreshNodes {
-    fn bus(&self) -> Arc<dyn Bus> {
-        Arc::clone(&self.0) as _
-    }
-
-    fn carried(&self) -> Carried {
-        Carried::NoContent
-    }
-
-    async fn cut(&self, node: NodeId) {
-        self.0
-            .with(node, async |reached| {
-                reached.relay.refuse(true);
-                reached.relay.cut();
-            })
-            .await;
-    }
-
-    async fn heal(&self, node: NodeId) {
-        self.0.with(node, async |reached| reached.relay.refuse(false)).await;
-    }
-
-    async fn end(&self, _: NodeId) -> bool {
-        false
-    }
+/// A bus whose nodes reach the server of a database each through a relay of its own.
+pub(crate) fn relayed(database: &Database) -> RelayedBus {
+    let target: PgConnectOptions = database.url().parse().unwrap();
+    let server = format!("{}:{}", target.get_host(), target.get_port());
+    RelayedBus::to(&server, Carried::NoContent, move |address| nodes(&url_at(&target, address)).bus())
 }
 
 /// Presence that lives by real time.
