@@ -13,7 +13,7 @@ use messenger_core::{
 };
 use messenger_redis::{Redis, RedisBus, RedisPresence};
 use messenger_testing::{RedisCluster, RedisServer, RelayedBus};
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::time::timeout;
 
 /// Longer than anything takes here on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
