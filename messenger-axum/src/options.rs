@@ -175,7 +175,7 @@ impl Options {
     }
 
     /// The rate limits of one caller; `None` for no limits. Every node counts separately; with a [rate
-    /// limiter](Self::rate_limiter), log-ins and wrong passwords are counted over all nodes.
+    /// limiter](Self::rate_limiter) they are counted over all nodes.
     #[must_use]
     pub fn rate_limits(mut self, limits: impl Into<Option<RateLimits>>) -> Self {
         self.rate_limits = limits.into();
@@ -183,6 +183,10 @@ impl Options {
     }
 
     /// The limiter that all nodes share (none). While it can't be reached, each node counts for itself.
+    ///
+    /// Log-ins and wrong passwords wait for its answer, up to seconds while it can't be reached. Requests don't: each node tells it once a second who has asked for
+    /// more than a tenth of what [`RateLimits::requests`] fills up in that time, and learns what they have asked of other
+    /// nodes.
     #[must_use]
     pub fn rate_limiter(mut self, limiter: Arc<dyn RateLimiter>) -> Self {
         self.rate_limiter = Some(SharedRateLimiter(limiter));

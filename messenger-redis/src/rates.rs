@@ -13,6 +13,7 @@ use crate::{
 };
 
 static TAKE: Code = Code::new(include_str!("scripts/take.lua"));
+static CHARGE: Code = Code::new(include_str!("scripts/charge.lua"));
 static GIVE_BACK: Code = Code::new(include_str!("scripts/give_back.lua"));
 
 /// A [`RateLimiter`] in Redis: buckets by the server's clock, changed by atomic scripts.
@@ -94,6 +95,16 @@ impl RateLimiter for RedisRateLimiter {
             call
         };
         self.run(&GIVE_BACK, bucket, call).await.map_err(failed)
+    }
+
+    async fn charge(&self, bucket: &str, quota: Quota, count: u32) -> Result<Duration, RateLimiterError> {
+        let call = |key: &str| {
+            let mut call = CHARGE.call(&[key]);
+            call.arg(micros(quota)).arg(quota.burst.get()).arg(count);
+            call
+        };
+        let full_in: u64 = self.run(&CHARGE, bucket, call).await.map_err(failed)?;
+        Ok(Duration::from_micros(full_in))
     }
 }
 

@@ -18,8 +18,11 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Starts to record. Once per process.
-    pub(crate) fn install() -> Result<Self, ServerError> {
-        let handle = PrometheusBuilder::new()
+    pub(crate) fn install(node: Option<&str>) -> Result<Self, ServerError> {
+        let builder = node
+            .into_iter()
+            .fold(PrometheusBuilder::new(), |builder, node| builder.add_global_label("node", node));
+        let handle = builder
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES))
             .and_then(PrometheusBuilder::install_recorder)

@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use governor::{
     NotUntil, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
+    clock::{Clock, DefaultClock, Reference as _},
     middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{
@@ -28,6 +29,8 @@ const SWEEP: usize = 1024;
 pub(super) struct Buckets<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
     limiter: RateLimiter<K, Shared<K>, C, NoOpMiddleware<C::Instant>>,
     states: Shared<K>,
+    /// From when states count.
+    start: C::Instant,
     interval: Nanos,
     until_sweep: AtomicUsize,
 }
@@ -46,6 +49,7 @@ impl<K: Hash + Eq + Clone, C: Clock> Buckets<K, C> {
             .allow_burst(rate.burst);
         let states = Shared(Arc::new(DashMapStateStore::default()));
         Self {
+            start: clock.now(),
             limiter: RateLimiter::new(quota, states.clone(), clock),
             states,
             interval: rate.interval.into(),
@@ -66,6 +70,15 @@ impl<K: Hash + Eq + Clone, C: Clock> Buckets<K, C> {
         let _ = self.states.measure_and_replace(key, |full_at| match full_at {
             Some(full_at) => Ok(((), full_at.saturating_sub(self.interval))),
             None => Err(()),
+        });
+    }
+
+    /// Takes what others have taken: the bucket is not full again before this time has passed.
+    pub(super) fn not_full_before(&self, key: &K, full_in: Duration) {
+        let full_at = self.limiter.clock().now().duration_since(self.start) + Nanos::from(full_in);
+        let _ = self.states.measure_and_replace(key, |here| match here {
+            Some(here) if here >= full_at => Err(()),
+            _ => Ok(((), full_at)),
         });
     }
 
@@ -121,8 +134,6 @@ impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for Shared<K> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use governor::clock::FakeRelativeClock;
 
     use super::*;
@@ -159,6 +170,22 @@ mod tests {
             assert!(buckets.take(&1).is_err());
             clock.advance(Duration::from_secs(20));
         }
+    }
+
+    #[test]
+    fn a_bucket_is_as_empty_as_others_left_it_and_no_fuller_than_it_was() {
+        let clock = FakeRelativeClock::default();
+        let buckets = buckets(&clock);
+        clock.advance(Duration::from_secs(100));
+        buckets.not_full_before(&1, Duration::from_secs(25));
+        let Err(Error::RateLimited(wait)) = buckets.take(&1) else { panic!() };
+        assert_eq!(wait, Duration::from_secs(15));
+        buckets.not_full_before(&1, Duration::from_secs(5));
+        clock.advance(Duration::from_secs(14));
+        assert!(buckets.take(&1).is_err());
+        clock.advance(Duration::from_secs(1));
+        assert!(buckets.take(&1).is_ok());
+        assert!(buckets.take(&1).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Limits the rate of requests of one caller.
 
 mod buckets;
-
+mod requests;
 mod shared;
 
 use std::net::IpAddr;
@@ -11,18 +11,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{client::network, options::RateLimits};
 use buckets::Buckets;
+use requests::Requests;
 pub(crate) use shared::SharedLimiter;
 
-/// The rate limits, shared by REST and sockets. Requests are counted by each node for itself; log-ins and passwords also
-/// over all nodes, where there is a limiter that they share.
+/// The rate limits, shared by REST and sockets. Each node counts for itself, and where there is a limiter that
+/// nodes share, over all of them: log-ins and passwords before they are tried, requests within a second.
 pub(crate) struct Limiter {
     buckets: Option<AllBuckets>,
     shared: Option<SharedLimiter>,
 }
 
 struct AllBuckets {
-    people: Buckets<UserId>,
-    addresses: Buckets<IpAddr>,
+    people: Requests<UserId>,
+    addresses: Requests<IpAddr>,
     logins: Buckets<IpAddr>,
     wrong_passwords: Buckets<Account>,
 }
@@ -52,9 +53,10 @@ impl Account {
 impl Limiter {
     pub(crate) fn new(limits: Option<RateLimits>, shared: Option<SharedLimiter>) -> Self {
         let shared = limits.and(shared);
+        let limiter = || shared.as_ref().map(SharedLimiter::limiter);
         let buckets = limits.map(|limits| AllBuckets {
-            people: Buckets::new(limits.requests),
-            addresses: Buckets::new(limits.requests),
+            people: Requests::new(limits.requests, limiter()),
+            addresses: Requests::new(limits.requests, limiter()),
             logins: Buckets::new(limits.logins),
             wrong_passwords: Buckets::new(limits.wrong_passwords),
         });
@@ -68,12 +70,12 @@ impl Limiter {
 
     /// Counts a request of an anonymous caller.
     pub(crate) fn address(&self, address: Option<IpAddr>) -> Result<()> {
-        self.by_address(address, |buckets| &buckets.addresses)
+        self.by_address(address, |buckets, network| buckets.addresses.take(network))
     }
 
     /// Counts a registration or log-in.
     pub(crate) async fn login(&self, address: Option<IpAddr>) -> Result<()> {
-        self.by_address(address, |buckets| &buckets.logins)?;
+        self.by_address(address, |buckets, network| buckets.logins.take(network))?;
         match (&self.shared, address) {
             (Some(shared), Some(address)) => shared.login(network(address)).await,
             _ => Ok(()),
@@ -105,7 +107,7 @@ impl Limiter {
     fn by_address(
         &self,
         address: Option<IpAddr>,
-        bucket: impl Fn(&AllBuckets) -> &Buckets<IpAddr>,
+        take: impl Fn(&AllBuckets, &IpAddr) -> Result<()>,
     ) -> Result<()> {
         let Some(buckets) = &self.buckets else { return Ok(()) };
         let Some(address) = address else {
@@ -118,7 +120,7 @@ impl Limiter {
             });
             return Ok(());
         };
-        bucket(buckets).take(&network(address))
+        take(buckets, &network(address))
     }
 }
 

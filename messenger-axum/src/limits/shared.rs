@@ -23,6 +23,10 @@ impl SharedLimiter {
         Some(Self { limiter, logins: quota(logins), wrong_passwords: quota(wrong_passwords) })
     }
 
+    pub(super) fn limiter(&self) -> Arc<dyn RateLimiter> {
+        Arc::clone(&self.limiter)
+    }
+
     pub(super) async fn login(&self, network: IpAddr) -> Result<()> {
         refused_if_so(self.limiter.take(&format!("login:{network}"), self.logins).await)
     }
@@ -40,7 +44,7 @@ fn password(account: &[u8; 16]) -> String {
     format!("password:{:032x}", u128::from_be_bytes(*account))
 }
 
-fn quota(rate: Rate) -> Quota {
+pub(super) fn quota(rate: Rate) -> Quota {
     Quota { burst: rate.burst, interval: rate.interval.max(Duration::from_micros(1)) }
 }
 
@@ -48,7 +52,7 @@ fn refused_if_so(taken: std::result::Result<Option<Duration>, RateLimiterError>)
     note(taken).flatten().map_or(Ok(()), |wait| Err(Error::RateLimited(wait)))
 }
 
-fn note<T>(answer: std::result::Result<T, RateLimiterError>) -> Option<T> {
+pub(super) fn note<T>(answer: std::result::Result<T, RateLimiterError>) -> Option<T> {
     let noted = answer.inspect_err(|error| {
         metrics::counter!("messenger_rate_limiter_failures_total").increment(1);
         tracing::debug!(error = error as &dyn std::error::Error, "limits were counted by this node alone");
@@ -93,6 +97,10 @@ mod tests {
             let buckets = buckets.as_mut().ok_or_else(|| RateLimiterError("out of reach".into()))?;
             *buckets.get_mut(bucket).unwrap() += 1;
             Ok(())
+        }
+
+        async fn charge(&self, _: &str, _: Quota, _: u32) -> std::result::Result<Duration, RateLimiterError> {
+            unreachable!("requests are not counted here")
         }
     }
 

@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use async_trait::async_trait;
 
-/// Counts what is limited over all nodes, such as wrong passwords: buckets by the generic cell rate algorithm (ITU-T I.371).
+/// Counts what is limited over all nodes, such as wrong passwords and requests: buckets by the generic cell rate algorithm (ITU-T I.371).
 ///
 /// Each node limits for itself as well, so where a limiter can't be reached, callers are slowed down by each node alone.
 ///
@@ -15,6 +15,10 @@ pub trait RateLimiter: Send + Sync + 'static {
 
     /// Puts one that was taken back into a bucket. A full bucket stays as it is.
     async fn give_back(&self, bucket: &str, quota: Quota) -> Result<(), RateLimiterError>;
+
+    /// Takes `count` from a bucket, whether it holds as many or not, and returns after which time it will be full again:
+    /// for what a node has let through by its own count. A bucket owes at most nine times what a full one holds.
+    async fn charge(&self, bucket: &str, quota: Quota, count: u32) -> Result<Duration, RateLimiterError>;
 }
 
 /// How much a bucket holds, and how fast it is filled.

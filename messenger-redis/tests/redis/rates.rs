@@ -74,6 +74,32 @@ async fn a_bucket_fills_again_by_the_servers_clock_and_no_further_than_full() {
 }
 
 #[tokio::test]
+async fn what_was_let_through_is_charged_also_where_the_bucket_does_not_hold_it() {
+    let server = RedisServer::start().await;
+    let [here, there] = [(); 2].map(|()| redis(&server.address()).rate_limiter());
+    let (minute, quota) = (Duration::from_secs(60), quota(10, Duration::from_secs(60)));
+    // The server's clock goes on meanwhile.
+    let about = |full_in: Duration, minutes: u32| {
+        assert!(
+            full_in <= minute * minutes && full_in > minute * minutes - Duration::from_secs(30),
+            "{full_in:?}"
+        );
+    };
+    about(here.charge("a", quota, 4).await.unwrap(), 4);
+    about(there.charge("a", quota, 5).await.unwrap(), 9);
+    assert_eq!(here.take("a", quota).await.unwrap(), None, "the last one");
+    about(here.take("a", quota).await.unwrap().unwrap(), 1);
+    about(here.charge("a", quota, 20).await.unwrap(), 30);
+    about(there.take("a", quota).await.unwrap().unwrap(), 21);
+    about(there.charge("a", quota, 1_000_000).await.unwrap(), 100);
+    about(there.charge("a", quota, u32::MAX).await.unwrap(), 100);
+    about(there.charge("another", quota, 1).await.unwrap(), 1);
+    let left: u64 =
+        server.command("PTTL test:rate:a").await.unwrap().trim_start_matches(':').parse().unwrap();
+    about(Duration::from_millis(left), 100);
+}
+
+#[tokio::test]
 async fn a_bucket_takes_no_room_once_it_is_full_and_works_after_a_loss() {
     let server = RedisServer::start().await;
     let limiter = redis(&server.address()).rate_limiter();

@@ -26,7 +26,7 @@ pub(crate) use store::StoreConfig;
 pub(crate) use store_url::StoreUrl;
 
 use self::{
-    parse::{address, count, duration, log_filter, log_format, on_or_off, origins, proxies},
+    parse::{address, count, duration, log_filter, log_format, node_name, on_or_off, origins, proxies},
     values::Values,
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) store: StoreConfig,
     pub(crate) nodes: NodesConfig,
+    pub(crate) node_name: Option<String>,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
@@ -58,6 +59,7 @@ impl Config {
             listen: values.read("listen", address)?,
             nodes: NodesConfig::of(&values, &store)?,
             store,
+            node_name: values.read("node-name", node_name)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             allow_origins: values.read("allow-origins", origins)?,

@@ -2,7 +2,8 @@ use messenger_redis::{OpenError, Redis, RedisBuilder};
 use messenger_sqlx::PostgresNodes;
 
 use super::{
-    error::ConfigError, postgres_url::PostgresUrl, store::StoreConfig, store_url::StoreUrl, values::Values,
+    error::ConfigError, parse::node_name, postgres_url::PostgresUrl, store::StoreConfig, store_url::StoreUrl,
+    values::Values,
 };
 
 /// How this node works together with others on the same database.
@@ -99,7 +100,8 @@ fn redis(url: &str, values: &Values<'_>) -> Result<Redis, ConfigError> {
         Some(pem) => builder.ca_certificates(pem.clone()),
         None => builder,
     };
-    let name = format!("messenger-server:{}", std::process::id());
+    let name = values.read("node-name", node_name)?.unwrap_or_else(|| std::process::id().to_string());
+    let name = format!("messenger-server:{name}");
     let builder = || Redis::builder(url).client_name(&name);
     let is_encrypted = url.starts_with("rediss");
     values.read("redis-url", |_| match builder().build() {

@@ -63,6 +63,15 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
+pub(super) fn node_name(text: &str) -> Result<Option<String>, String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    match text {
+        "" => Ok(None),
+        _ if text.len() <= 64 && text.chars().all(is_plain) => Ok(Some(text.to_owned())),
+        _ => Err("is not a name of 1 to 64 letters, digits, `.`, `_` and `-`".to_owned()),
+    }
+}
+
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse::<NonZeroUsize>()
         .ok()

@@ -112,6 +112,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
                the same database on the server itself; by default that of --store-url",
     },
     Setting {
+        name: "node-name",
+        value: "NAME",
+        default: "",
+        help: "What this node is called in its log, as the label `node` of its metrics, and in the list of clients of \
+               Redis: 1 to 64 letters, digits, `.`, `_` and `-`; by default it has no name there",
+    },
+    Setting {
         name: "rate-limits",
         value: "on|off",
         default: "on",

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
     let mut signals = Signals::install().map_err(ServerError::start)?;
     telemetry::init(config)?;
-    let metrics = Metrics::install()?;
+    let metrics = Metrics::install(config.node_name.as_deref())?;
     // Before the store is opened, so that a second start by mistake leaves the data alone.
     let (listener, address) = listen(&config.listen).await?;
     let store = tokio::select! {

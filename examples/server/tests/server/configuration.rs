@@ -95,6 +95,7 @@ fn values_that_make_no_sense_are_refused_wherever_they_come_from() {
         ("--redis-url", "redis+cluster://host/2"),
         ("--bus", "rabbit"),
         ("--presence", "redis"),
+        ("--node-name", "node 1"),
         ("--rate-limits", "maybe"),
         ("--log", "a=b=c"),
         ("--log-format", "xml"),

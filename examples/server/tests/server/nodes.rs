@@ -8,12 +8,16 @@ use std::{
 
 use messenger_testing::{Pooler, PrivateServer, RedisServer};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     live::{Ended, Group, Socket},
     stores::{TestStore, block_on},
-    support::{PATIENCE, Server, binary, refused},
+    support::{PATIENCE, Server, binary, file, refused},
 };
 
 /// Two servers, and the people of a group.
@@ -299,4 +303,70 @@ fn wrong_passwords_count_over_all_servers_and_each_counts_for_itself_without_red
         let answers: Vec<u16> = (0..12).map(|n| tries(&servers[n % 2], "bob")).collect();
         assert_eq!(answers, [401; 12]);
     });
+}
+
+#[test]
+fn requests_count_over_all_servers() {
+    block_on(async {
+        let redis = RedisServer::start().await;
+        let servers = [(); 2].map(|()| Server::in_memory(["--redis-url", &redis.url()]));
+        let request = "GET /api/v1/users/me HTTP/1.1\r\nHost: test\r\n\r\n";
+        let begun = Instant::now();
+        let mut owing = [false; 2];
+        while owing != [true; 2] {
+            assert!(begun.elapsed() < PATIENCE, "{owing:?}");
+            for (server, owes) in servers.iter().zip(&mut owing) {
+                let mut client = server.connect();
+                client.send(&request.repeat(100));
+                for _ in 0..100 {
+                    // By its own count a server always has the next one within a fiftieth of a second.
+                    let wait = client.answer().header("retry-after").map(|wait| wait.parse::<u64>().unwrap());
+                    *owes |= wait.is_some_and(|seconds| seconds > 1);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_node_that_has_a_name_is_known_by_it() {
+    block_on(async {
+        let redis = RedisServer::start().await;
+        for (format, begin) in [("json", r#"{"node":"east-1","timestamp""#), ("text", "east-1 20")] {
+            let (_folder, log) = file("log", "");
+            let mut command = binary();
+            command.args(["--store-url", "memory:", "--node-name", "east-1", "--log-format", format]);
+            command.args(["--redis-url", &redis.url()]);
+            let server = Server::start_logging(&mut command, &log);
+            let metrics = server.get("/metrics").text().to_owned();
+            let counted = metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+            assert!(
+                counted.clone().count() > 0 && counted.clone().all(|line| line.contains(r#"node="east-1""#)),
+                "{metrics}"
+            );
+            let has_name = async {
+                while !clients(&redis).await.contains(" name=messenger-server:east-1 ") {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, has_name).await.unwrap();
+            server.stop();
+            let log = std::fs::read_to_string(log).unwrap();
+            assert!(log.lines().count() > 1 && log.lines().all(|line| line.starts_with(begin)), "{log}");
+            if format == "json" {
+                for line in log.lines() {
+                    serde_json::from_str::<Value>(line).unwrap();
+                }
+            }
+        }
+    });
+}
+
+/// Who is connected to Redis, a line each.
+async fn clients(redis: &RedisServer) -> String {
+    let mut stream = TcpStream::connect(redis.address()).await.unwrap();
+    stream.write_all(b"CLIENT LIST\r\nQUIT\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

@@ -61,7 +61,17 @@ impl Server {
 
     /// At this address.
     pub(crate) fn start_at(command: &mut Command, address: &str) -> Self {
-        command.args(["--listen", address]).stdin(Stdio::null()).stdout(Stdio::null());
+        Self::spawn(command.stdout(Stdio::null()), address)
+    }
+
+    /// On a free port, with its log in this file.
+    pub(crate) fn start_logging(command: &mut Command, log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        Self::spawn(command.stdout(log), "127.0.0.1:0")
+    }
+
+    fn spawn(command: &mut Command, address: &str) -> Self {
+        command.args(["--listen", address]).stdin(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = lines(child.stderr.take().unwrap());
         let mut server = Self { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
