@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use messenger_core::{
     ChatId, UserId,
     context::Context,
-    ports::{Bus as _, BusEvent, BusMessage, Hint, Lease, PresenceStore as _, Subscription, Topic},
+    ports::{
+        Bus as _, BusEvent, BusMessage, Hint, Lease, PresenceState, PresenceStore as _, Subscription, Topic,
+    },
 };
 use messenger_redis::{Redis, RedisBus, RedisPresence};
 use messenger_testing::RedisCluster;
@@ -209,8 +211,8 @@ impl Divided {
     async fn states(&self, leases: &[Lease]) -> [Vec<UserId>; 2] {
         let users: Vec<UserId> = leases.iter().map(|lease| lease.user).collect();
         let states = self.scene.redis.presence().query(&users).await.unwrap();
-        let (online, offline): (Vec<_>, Vec<_>) = states.iter().partition(|state| state.online);
-        [online, offline].map(|states| sorted(states.iter().map(|state| state.user)))
+        let (online, offline) = states.into_iter().partition(|state| state.online);
+        [online, offline].map(|states: Vec<PresenceState>| sorted(states.iter().map(|state| state.user)))
     }
 }
 

@@ -19,8 +19,7 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
-        // Installed already if another test was first.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        install_provider();
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new([]).unwrap();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, "authority");
@@ -49,6 +48,11 @@ impl Authority {
         ];
         (folder, files)
     }
+}
+
+fn install_provider() {
+    // Installed already if another test was first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 fn arguments([certificate, key, authority]: &[String; 3]) -> [&str; 8] {
@@ -103,6 +107,7 @@ const URL: &str = "MESSENGER_TEST_REDISS_URL";
 #[tokio::test]
 async fn the_authorities_in_the_file_that_the_environment_names_are_trusted() {
     if let Ok(url) = std::env::var(URL) {
+        install_provider();
         assert_eq!(works(Redis::builder(&url)).await, Ok(()));
         return;
     }
