@@ -21,8 +21,6 @@ pub(crate) struct Leases {
     pub(crate) grace: Duration,
     /// Until when other nodes may still be restoring their leases.
     pub(crate) settles_at: Option<Instant>,
-    /// People who came, with a call that failed for others.
-    pub(crate) came: Vec<UserId>,
 }
 
 #[derive(Default)]

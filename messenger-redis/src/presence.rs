@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc,
@@ -68,13 +68,9 @@ impl RedisPresence {
     }
 
     async fn renew_all(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<UserId>, ServerError> {
-        let ready = self.partitions.ready(leases.iter().map(|lease| partition(lease.user))).await?;
-        let came = ready.into_iter().map(|ready| async move { self.renew_on(&ready?, leases, ttl).await });
-        let (came, failed) = divide(join_all(came).await);
-        let mut known = self.partitions.leases();
-        // Those who came where it has succeeded are told of with the next call that succeeds everywhere.
-        known.came.extend(came.into_iter().flatten());
-        failed.map_or_else(|| Ok(std::mem::take(&mut known.came)), Err)
+        let renew = |ready| async move { self.renew_on(&ready, leases, ttl).await };
+        let came = self.partitions.on_each(leases.iter().map(|lease| partition(lease.user)), renew).await?;
+        Ok(succeeded(came)?.concat())
     }
 
     async fn renew_on(
@@ -130,16 +126,15 @@ impl RedisPresence {
             }
             known.forget(now);
         }
-        let ready = self.partitions.ready(leases.iter().map(|lease| partition(lease.user))).await?;
-        let released = ready.into_iter().map(|ready| async move {
-            let ready = ready?;
+        let release = |ready: Ready| async move {
             let calls = by_partition(leases, |lease| lease.user)
                 .filter(|(partition, _)| ready.has(*partition))
                 .flat_map(|(partition, leases)| self.releases(partition, &leases));
             let _done: Vec<Value> = self.partitions.call(&ready, &RELEASE, calls.collect::<Vec<_>>()).await?;
             Ok(())
-        });
-        join_all(released).await.into_iter().collect()
+        };
+        let released = self.partitions.on_each(leases.iter().map(|lease| partition(lease.user)), release);
+        released.await?.into_iter().collect()
     }
 
     fn releases(&self, partition: usize, leases: &[&Lease]) -> Vec<Cmd> {
@@ -155,14 +150,12 @@ impl RedisPresence {
     }
 
     async fn sweep_all(&self, grace: Duration, limit: usize) -> Result<Vec<WentOffline>, ServerError> {
-        let servers = self.partitions.ready(0..PARTITIONS).await?;
         self.partitions.leases().grace = grace;
-        let counts = servers.into_iter().map(|ready| async move {
-            let ready = ready?;
+        let count = |ready| async move {
             let counts = self.count(&ready, grace).await?;
             Ok((ready, counts))
-        });
-        let (servers, mut failed) = divide(join_all(counts).await);
+        };
+        let (servers, mut failed) = divide(self.partitions.on_each(0..PARTITIONS, count).await?);
         let mut most = [0; PARTITIONS];
         for (partition, count) in servers.iter().flat_map(|(_, counts)| counts) {
             most[*partition] = *count;
@@ -239,15 +232,15 @@ impl RedisPresence {
     }
 
     async fn query_once(&self, users: &[UserId]) -> Result<Vec<PresenceState>, ServerError> {
-        let ready = self.partitions.ready(users.iter().copied().map(partition)).await?;
-        let online = ready.into_iter().map(|ready| async move { self.query_on(&ready?, users).await });
-        let online: Vec<HashSet<UserId>> = join_all(online).await.into_iter().collect::<Result<_, _>>()?;
-        let is_online = |user| online.iter().any(|online| online.contains(user));
-        Ok(users.iter().map(|user| PresenceState { user: *user, online: is_online(user) }).collect())
+        let query = |ready| async move { self.query_on(&ready, users).await };
+        let states = self.partitions.on_each(users.iter().copied().map(partition), query).await?;
+        let states: HashMap<UserId, bool> = succeeded(states)?.into_iter().flatten().collect();
+        let state = |user: &UserId| Some(PresenceState { user: *user, online: *states.get(user)? });
+        Ok(users.iter().filter_map(state).collect())
     }
 
-    /// Which of the people in partitions of a server are online.
-    async fn query_on(&self, ready: &Ready, users: &[UserId]) -> Result<HashSet<UserId>, ServerError> {
+    /// Whether the people in partitions of a server are online.
+    async fn query_on(&self, ready: &Ready, users: &[UserId]) -> Result<Vec<(UserId, bool)>, ServerError> {
         let groups = by_partition(users, |user| *user).filter(|(partition, _)| ready.has(*partition));
         let groups: Vec<_> = groups.collect();
         let mut commands = Pipeline::new();
@@ -263,7 +256,7 @@ impl RedisPresence {
         }
         let answers: Vec<Value> = self.partitions.run(ready, &commands).await?;
         let (mut answers, mut epochs) = (answers.into_iter(), Vec::new());
-        let mut online = HashSet::new();
+        let mut states = Vec::new();
         for (partition, users) in &groups {
             let epoch = answers.next().map(Option::<Vec<u8>>::from_redis_value).transpose();
             let epoch = epoch.map_err(redis::RedisError::from)?.flatten();
@@ -271,12 +264,11 @@ impl RedisPresence {
             for some in users.chunks(AT_ONCE) {
                 let scores = answers.next().map(Vec::<Option<f64>>::from_redis_value).transpose();
                 let scores = scores.map_err(redis::RedisError::from)?.unwrap_or_default();
-                let there = some.iter().zip(scores).filter(|(_, score)| score.is_some());
-                online.extend(there.map(|(user, _)| **user));
+                states.extend(some.iter().zip(scores).map(|(user, score)| (**user, score.is_some())));
             }
         }
         self.partitions.compare_epochs(ready, epochs).await?;
-        Ok(online)
+        Ok(states)
     }
 
     fn keys(&self, partition: usize) -> &Keys {
@@ -327,6 +319,12 @@ fn divide<T>(answers: Vec<Result<T, ServerError>>) -> (Vec<T>, Option<ServerErro
         }
     }
     (all, failed)
+}
+
+/// What has succeeded; an error if nothing has.
+fn succeeded<T>(answers: Vec<Result<T, ServerError>>) -> Result<Vec<T>, ServerError> {
+    let (all, failed) = divide(answers);
+    failed.filter(|_| all.is_empty()).map_or(Ok(all), Err)
 }
 
 fn user_of(bytes: &[u8]) -> Option<UserId> {

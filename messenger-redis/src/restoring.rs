@@ -91,18 +91,24 @@ impl Partitions {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The servers of these partitions. One that can't be reached does not hold up the others.
-    pub(crate) async fn ready(
+    /// Does something on each server of these partitions; what it came to on each. One that can't be reached does not hold up
+    /// what is done on the others.
+    pub(crate) async fn on_each<T, W>(
         &self,
         partitions: impl IntoIterator<Item = usize>,
-    ) -> Result<Vec<Result<Ready, ServerError>>, ServerError> {
+        work: impl Fn(Ready) -> W,
+    ) -> Result<Vec<Result<T, ServerError>>, ServerError>
+    where
+        W: Future<Output = Result<T, ServerError>>,
+    {
         let servers = self.servers(partitions).await?;
-        let ready = servers.into_iter().map(|server| async move {
+        let work = &work;
+        let done = servers.into_iter().map(|server| async move {
             let (requests, partitions) = server?;
             let ready = self.settle(requests, partitions).await;
-            self.note(ready)
+            work(self.note(ready)?).await
         });
-        Ok(join_all(ready).await)
+        Ok(join_all(done).await)
     }
 
     /// The servers of these partitions, each with all that it has.

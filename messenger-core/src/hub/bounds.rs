@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Maximum number of items in one call of the store, presence or the bus.
 pub(super) const AT_ONCE: usize = 500;
+/// How often in a row it is asked who has gone.
+pub(super) const SWEEPS: usize = 4;
 /// Delay before a failed operation is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// How many times the data for entering rooms is read before giving up, if it is outdated each time.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Ending, Hub,
-    bounds::{AT_ONCE, RETRY},
+    bounds::{AT_ONCE, RETRY, SWEEPS},
     link::{Link, leases},
     lock::lock,
     outage::Dependency,
@@ -201,9 +201,10 @@ impl Hub {
             // The failure may have lasted longer than a lease, and nobody must go offline because of it.
             let renewals = if outage.fails() { 1 } else { renewals };
             let done = async {
+                // Whoever could not be renewed must not be found to have gone.
                 self.renew_leases(turn, renewals).await?;
-                self.release_departed().await?;
-                self.announce_offline().await
+                let released = self.release_departed().await;
+                self.announce_all_offline().await.and(released)
             };
             let done = done.await;
             outage.note(&done);
@@ -224,15 +225,18 @@ impl Hub {
 
     async fn release_departed(&self) -> Result<()> {
         let departed = std::mem::take(&mut *lock(&self.departed));
-        for (index, some) in departed.chunks(AT_ONCE).enumerate() {
-            if let Err(error) = within(self.presence.release(some)).await {
-                // Their leases expire by themselves if the failure lasts.
-                lock(&self.departed).extend_from_slice(&departed[index * AT_ONCE..]);
-                return Err(unreachable(error));
+        let mut released = Ok(());
+        for some in departed.chunks(AT_ONCE) {
+            match within(self.presence.release(some)).await {
+                Ok(()) => self.remember_departed(some),
+                Err(error) => {
+                    // Their leases expire by themselves if the failure lasts.
+                    lock(&self.departed).extend_from_slice(some);
+                    released = Err(unreachable(error));
+                }
             }
-            self.remember_departed(some);
         }
-        Ok(())
+        released
     }
 
     fn remember_departed(&self, leases: &[Lease]) {
@@ -244,18 +248,30 @@ impl Hub {
         lately.extend(leases.iter().map(|lease| (now, lease.user)));
     }
 
-    async fn announce_offline(&self) -> Result<()> {
+    /// Until nobody has gone: only then it is known whether everybody was looked at.
+    async fn announce_all_offline(&self) -> Result<()> {
+        for _ in 0..SWEEPS {
+            if !self.announce_offline().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether anybody had gone.
+    async fn announce_offline(&self) -> Result<bool> {
         let swept = within(self.presence.sweep(self.settings.offline_grace, AT_ONCE)).await;
         let gone = swept.map_err(unreachable)?;
         if gone.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let seen: Vec<_> = gone.iter().map(|gone| (gone.user, gone.last_seen)).collect();
         let stored = self.store.set_last_seen(&seen).await;
         for (user, last_seen) in seen {
             self.announce_presence(Presence { user_id: user, online: false, last_seen_at: Some(last_seen) });
         }
-        Ok(stored?)
+        stored?;
+        Ok(true)
     }
 
     /// Returns all leases, after the tasks have ended and nobody renews them any more. The other nodes find out who is

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{Event, Presence, UserId},
     error::{Error, Result},
-    ports::{BusMessage, Hint, Lease, PresenceError, Topic},
+    ports::{BusMessage, Hint, Lease, PresenceError, PresenceState, Topic},
 };
 
 impl Hub {
@@ -104,11 +104,13 @@ impl Hub {
         self.watched.remove_if(&user, |_, watched| watched.links.is_empty()).is_some()
     }
 
-    /// Whether these people are online, in the same order; an unknown person is offline.
+    /// Whether these people are online, in the same order; an unknown person is offline. Where presence does not know at
+    /// present, it is what watchers here were last told; whoever nobody was told of is left out, and watchers are told later.
     pub(crate) async fn presence_of(&self, users: &[UserId]) -> Result<Vec<Presence>> {
         let heard = |user: &UserId| self.watched.get(user).map(|watched| watched.heard);
         let heard: HashMap<UserId, Option<u64>> = users.iter().map(|user| (*user, heard(user))).collect();
-        let present = within(self.presence.query(users)).await.map_err(unreachable)?;
+        let found = within(self.presence.query(users)).await.map_err(unreachable)?;
+        let present = if found.len() < users.len() { self.with_last_told(users, &found) } else { found };
         let offline: Vec<UserId> =
             present.iter().filter(|state| !state.online).map(|state| state.user).collect();
         let records = if offline.is_empty() { Vec::new() } else { self.store.users(&offline).await? };
@@ -120,6 +122,24 @@ impl Hub {
             self.deliver_found(found, heard.get(&state.user).copied().flatten())
         });
         Ok(states.collect())
+    }
+
+    /// Adds those who were not found as they were last told of.
+    fn with_last_told(&self, users: &[UserId], found: &[PresenceState]) -> Vec<PresenceState> {
+        let found: HashMap<UserId, bool> = found.iter().map(|state| (state.user, state.online)).collect();
+        let last_told = |user: &UserId| {
+            let mut watched = self.watched.get_mut(user)?;
+            if watched.online.is_none() {
+                watched.is_owed = true;
+                self.checks.presence_wanted.notify_one();
+            }
+            watched.online
+        };
+        let state = |user: &UserId| {
+            let online = found.get(user).copied().or_else(|| last_told(user))?;
+            Some(PresenceState { user: *user, online })
+        };
+        users.iter().filter_map(state).collect()
     }
 
     /// Tells the watchers of this person on this node what was announced, if it is news to them.
@@ -135,12 +155,12 @@ impl Hub {
         match watched.online {
             Some(online) if heard != Some(watched.heard) => known(found, online),
             Some(online) if online == found.online => found,
-            Some(_) => {
-                watched.tell(found);
+            None if !watched.is_owed => {
+                watched.online = Some(found.online);
                 found
             }
-            None => {
-                watched.online = Some(found.online);
+            _ => {
+                watched.tell(found);
                 found
             }
         }
@@ -154,16 +174,20 @@ impl Hub {
         link.mailbox.push(Item::of(&Arc::new(Delivery::new(Event::PresenceChanged(presence)))));
     }
 
-    /// Finds changes of presence that this node was not told of.
+    /// Finds changes of presence that this node was not told of. Fails if not all of them can be found at present.
     pub(super) async fn check_presence(&self) -> Result<()> {
         let mut users: Vec<UserId> = self.watched.iter().map(|watched| *watched.key()).collect();
         users.sort_unstable();
+        let mut compared = Ok(());
         for some in users.chunks(AT_ONCE) {
             let present = within(self.presence.query(some)).await.map_err(unreachable)?;
+            if present.len() < some.len() {
+                compared = Err(Error::Unavailable(None));
+            }
             let mut missed = Vec::new();
             for state in present {
                 let Some(mut watched) = self.watched.get_mut(&state.user) else { continue };
-                if *watched.online.get_or_insert(state.online) != state.online {
+                if watched.is_owed || *watched.online.get_or_insert(state.online) != state.online {
                     missed.push(state.user);
                 }
             }
@@ -171,7 +195,7 @@ impl Hub {
                 self.presence_of(&missed).await?;
             }
         }
-        Ok(())
+        compared
     }
 
     pub(super) fn announce_online(&self, users: &[UserId]) {
@@ -202,6 +226,7 @@ impl Hub {
 impl Watched {
     fn tell(&mut self, presence: Presence) {
         self.heard += 1;
+        self.is_owed = false;
         if self.online.replace(presence.online) != Some(presence.online) {
             let delivery = Arc::new(Delivery::new(Event::PresenceChanged(presence)));
             self.links.iter().for_each(|link| link.mailbox.push(Item::of(&delivery)));

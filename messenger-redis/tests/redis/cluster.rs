@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use messenger_core::{
-    ChatId,
+    ChatId, UserId,
     context::Context,
-    ports::{Bus as _, BusEvent, BusMessage, Hint, Lease, PresenceStore as _, Subscription, Topic},
+    ports::{
+        Bus as _, BusEvent, BusMessage, Hint, Lease, PresenceState, PresenceStore as _, Subscription, Topic,
+    },
 };
-use messenger_redis::{Redis, RedisBus};
+use messenger_redis::{Redis, RedisBus, RedisPresence};
 use messenger_testing::RedisCluster;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
     HERE, PATIENCE, People, THERE, TTL, about, is_heard_again, next, redis_at, run_everywhere,
@@ -176,30 +178,109 @@ async fn nobody_flaps_when_a_server_is_restarted_with_nothing_or_loses_its_data(
     people.first_go().await;
 }
 
+/// People by whether the first server has what is known of them.
+struct Divided {
+    scene: Scene,
+    presence: RedisPresence,
+    of_first: Vec<Lease>,
+    of_others: Vec<Lease>,
+}
+
+impl Divided {
+    async fn new() -> Self {
+        let scene = Scene::new().await;
+        // Otherwise no server answers while one is away.
+        run_everywhere(&scene.cluster, "CONFIG SET cluster-require-full-coverage no").await;
+        let (presence, context) = (scene.redis.presence(), Context::system());
+        let mut is_of_first = [false; 16];
+        for (partition, is_of_first) in is_of_first.iter_mut().enumerate() {
+            let slot = scene.cluster.slot(&format!("{{test:presence:{partition}}}")).await;
+            *is_of_first = RedisCluster::server_of(slot) == 0;
+        }
+        let leases = (0..96).map(|_| Lease { user: context.id(), connection: context.id() });
+        let is_of_first = |lease: &Lease| is_of_first[usize::from(lease.user.as_bytes()[15] % 16)];
+        let (of_first, of_others) = leases.partition(is_of_first);
+        Self { scene, presence, of_first, of_others }
+    }
+
+    fn all(&self) -> Vec<Lease> {
+        [&self.of_first[..], &self.of_others].concat()
+    }
+
+    /// Who of these people is known to be online, and who to be offline.
+    async fn states(&self, leases: &[Lease]) -> [Vec<UserId>; 2] {
+        let users: Vec<UserId> = leases.iter().map(|lease| lease.user).collect();
+        let states = self.scene.redis.presence().query(&users).await.unwrap();
+        let (online, offline) = states.into_iter().partition(|state| state.online);
+        [online, offline].map(|states: Vec<PresenceState>| sorted(states.iter().map(|state| state.user)))
+    }
+}
+
+fn sorted(users: impl IntoIterator<Item = UserId>) -> Vec<UserId> {
+    let mut users: Vec<UserId> = users.into_iter().collect();
+    users.sort_unstable();
+    users
+}
+
+fn users(leases: &[Lease]) -> Vec<UserId> {
+    sorted(leases.iter().map(|lease| lease.user))
+}
+
 #[tokio::test]
-async fn who_comes_where_it_works_is_told_of_when_it_works_everywhere() {
-    let mut scene = Scene::new().await;
-    // A partition's server is found by the keys that there are.
-    run_everywhere(&scene.cluster, "CONFIG SET cluster-require-full-coverage no").await;
-    let (presence, context) = (scene.redis.presence(), Context::system());
-    let leases: Vec<Lease> =
-        (0..64).map(|_| Lease { user: context.id(), connection: context.id() }).collect();
-    scene.cluster.servers[0].kill();
-    timeout(PATIENCE, presence.renew(&leases, TTL)).await.unwrap().expect_err("one is away");
-    scene.cluster.servers[0].go_on().await;
-    let again = async {
+async fn while_one_server_is_away_presence_works_on_the_others() {
+    let mut people = Divided::new().await;
+    people.scene.cluster.servers[0].kill();
+    let came = people.presence.renew(&people.all(), TTL).await.unwrap();
+    assert_eq!(sorted(came), users(&people.of_others));
+    assert_eq!(people.states(&people.all()).await, [users(&people.of_others), vec![]]);
+    people.presence.renew(&people.of_first, TTL).await.expect_err("nobody is renewed");
+    people.presence.query(&users(&people.of_first)).await.expect_err("nothing is known");
+    let (gone, of_first) = (people.of_others[0], people.of_first[0]);
+    people.presence.release(&[of_first, gone]).await.expect_err("one is not released");
+    let swept = people.presence.sweep(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(swept.iter().map(|gone| gone.user).collect::<Vec<_>>(), [gone.user]);
+    people.presence.sweep(Duration::ZERO, 500).await.expect_err("it did not look at everybody");
+
+    people.scene.cluster.servers[0].go_on().await;
+    let came = async {
         loop {
-            match presence.renew(&leases, TTL).await {
+            match people.presence.renew(&people.of_first, TTL).await {
                 Ok(came) => return came,
                 Err(_) => sleep(Duration::from_millis(50)).await,
             }
         }
     };
-    let mut came = timeout(PATIENCE, again).await.unwrap();
-    came.sort_unstable();
-    let mut all: Vec<_> = leases.iter().map(|lease| lease.user).collect();
-    all.sort_unstable();
-    assert_eq!(came, all);
+    assert_eq!(sorted(timeout(PATIENCE, came).await.unwrap()), users(&people.of_first));
+    let [online, offline] = people.states(&people.all()).await;
+    assert_eq!((online.len(), offline), (95, vec![gone.user]));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_makes_nobodys_lease_on_the_others_end() {
+    let people = Divided::new().await;
+    let (all, ttl) = (people.all(), Duration::from_secs(8));
+    people.presence.renew(&all, ttl).await.unwrap();
+    people.scene.cluster.servers[0].freeze();
+    let begun = Instant::now();
+    let node = async {
+        // As a node with many connections does: one call after the other.
+        while begun.elapsed() < 2 * ttl {
+            for _ in 0..10 {
+                let call = Instant::now();
+                assert_eq!(people.presence.renew(&all, ttl).await.unwrap(), [], "nobody has come");
+                assert!(call.elapsed() < ttl / 2, "it took {:?}", call.elapsed());
+            }
+        }
+    };
+    let other = async {
+        while begun.elapsed() < 2 * ttl {
+            let swept = people.scene.redis.presence().sweep(Duration::ZERO, 500).await;
+            assert_eq!(swept.unwrap_or_default(), [], "nobody has gone");
+            assert_eq!(people.states(&all).await, [users(&people.of_others), vec![]]);
+        }
+    };
+    tokio::join!(node, other);
+    people.scene.cluster.servers[0].thaw();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Encrypted connections to a server whose certificate is from an authority of its own.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, path::PathBuf, process::Command};
 
 use messenger_core::{
     context::Context,
@@ -19,8 +19,7 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
-        // Installed already if another test was first.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        install_provider();
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new([]).unwrap();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, "authority");
@@ -49,6 +48,11 @@ impl Authority {
         ];
         (folder, files)
     }
+}
+
+fn install_provider() {
+    // Installed already if another test was first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 fn arguments([certificate, key, authority]: &[String; 3]) -> [&str; 8] {
@@ -94,6 +98,29 @@ async fn a_server_is_believed_by_the_authority_that_is_named_and_by_no_other() {
     for builder in [builder.clone(), builder.ca_certificates(other.pem)] {
         let said = works(builder).await.unwrap_err();
         assert!(said.contains("invalid peer certificate"), "{said}");
+    }
+}
+
+/// Tells the test below that it is the process whose environment names a file.
+const URL: &str = "MESSENGER_TEST_REDISS_URL";
+
+#[tokio::test]
+async fn the_authorities_in_the_file_that_the_environment_names_are_trusted() {
+    if let Ok(url) = std::env::var(URL) {
+        install_provider();
+        assert_eq!(works(Redis::builder(&url)).await, Ok(()));
+        return;
+    }
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (_folder, files) = authority.files("localhost");
+    let (_server, address) = server(&files).await;
+    let (_other_folder, other_files) = other.files("localhost");
+    for ([.., file], is_trusted) in [(files, true), (other_files, false)] {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "tls::the_authorities_in_the_file_that_the_environment_names_are_trusted"]);
+        test.env("SSL_CERT_FILE", file).env(URL, format!("rediss://{address}"));
+        let run = test.output().unwrap();
+        assert_eq!(run.status.success(), is_trusted, "{}", String::from_utf8_lossy(&run.stdout));
     }
 }
 

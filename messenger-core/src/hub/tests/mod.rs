@@ -5,6 +5,7 @@ mod comparing;
 mod connecting;
 mod polling;
 mod resuming;
+mod watching;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -7,7 +7,8 @@ use crate::{
     operation::Query,
 };
 
-/// Whether people are online, in the order of `userIds`. An unknown person is offline.
+/// Whether people are online, in the order of `userIds`. An unknown person is offline; one whose presence is not known at present
+/// is left out.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
