@@ -16,8 +16,9 @@ use messenger_core::{
 use tokio::time::Instant;
 
 use crate::{
-    network::{Network, SimPresence},
+    network::Network,
     plan::Setup,
+    presence::SimPresence,
     record::Record,
     rng::{Rng, SeededRandom},
     store::SimStore,
@@ -61,7 +62,7 @@ impl Cluster {
         let (store, context) = (Arc::new(MemoryStore::new()), context(&clock, &mut rng));
         let people = (0..setup.people).map(|_| context.id()).collect();
         let cluster = Self {
-            network: Network::new(setup.nodes, record.clone()),
+            network: Network::new(setup.promise, setup.nodes, record.clone()),
             presence: Arc::new(MemoryPresence::new(Arc::clone(&clock) as _)),
             store,
             record,
