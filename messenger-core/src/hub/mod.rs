@@ -233,7 +233,7 @@ impl Hub {
         let mut made = false;
         let room = self.rooms.entry(chat).or_insert_with(|| {
             made = true;
-            Arc::new(Room::new(chat, delivered))
+            Arc::new(Room::new(chat, delivered, self.context.now()))
         });
         let done = act(&room);
         drop(room);
