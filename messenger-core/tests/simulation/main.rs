@@ -8,6 +8,7 @@ mod checker;
 mod cluster;
 mod device;
 mod end;
+mod hour;
 mod journal;
 mod network;
 mod plan;

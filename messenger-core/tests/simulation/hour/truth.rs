@@ -11,6 +11,8 @@ use super::{GRACE, LEASE};
 const TOLD: Duration = Duration::from_millis(2500);
 /// The same where it is slow.
 const TOLD_SLOWLY: Duration = Duration::from_secs(30);
+/// How long the answer to a sweep is under way, at most.
+const ANSWERED: Duration = Duration::from_secs(2);
 /// What a loss of all leases adds: those of people who have just gone are settled anew.
 const RESTORED: Duration = Duration::from_secs(8);
 
@@ -33,7 +35,7 @@ pub(crate) struct Told {
 
 #[derive(Default)]
 pub(crate) struct Truth {
-    pub(crate) spans: BTreeMap<UserId, Vec<Span>>,
+    spans: BTreeMap<UserId, Vec<Span>>,
     /// Times in which presence answered slowly.
     pub(crate) slow: Vec<(Instant, Instant)>,
     pub(crate) flushed: Vec<Instant>,
@@ -48,6 +50,15 @@ struct Absence {
     killed: bool,
 }
 
+impl Absence {
+    /// Whether somebody may be told to have gone then. Who has come back meanwhile is told so afterwards.
+    fn explains(&self, at: Instant) -> bool {
+        let since = self.from + GRACE;
+        since <= at && self.until.is_none_or(|until| since <= until && at <= until + ANSWERED)
+    }
+}
+
+/// What was found, over all people.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) wrong: Vec<String>,
@@ -60,6 +71,19 @@ pub(crate) struct Found {
 }
 
 impl Truth {
+    /// Somebody has a connection. Its number.
+    pub(crate) fn begins(&mut self, user: UserId, span: Span) -> usize {
+        let spans = self.spans.entry(user).or_default();
+        spans.push(span);
+        spans.len() - 1
+    }
+
+    pub(crate) fn ends(&mut self, user: UserId, number: usize, killed: bool) {
+        if let Some(span) = self.spans.get_mut(&user).and_then(|spans| spans.get_mut(number)) {
+            (span.until, span.killed) = (Some(Instant::now()), killed);
+        }
+    }
+
     /// Times without a connection, of somebody who has had one.
     fn absences(&self, user: UserId) -> Vec<Absence> {
         let mut spans = self.spans.get(&user).cloned().unwrap_or_default();
@@ -73,7 +97,8 @@ impl Truth {
             }
             let until = others().map(|other| other.from).filter(|from| *from > end).min();
             let ended = spans.iter().filter(|span| span.until.is_some_and(|until| until <= end));
-            let lease_ends = ended.map(|span| span.until.unwrap_or(end) + if span.killed { LEASE } else { Duration::ZERO });
+            let lease_ends = ended
+                .map(|span| span.until.unwrap_or(end) + if span.killed { LEASE } else { Duration::ZERO });
             let gone = lease_ends.max().unwrap_or(end) + GRACE;
             absences.push(Absence { from: end, until, gone, killed: span.killed });
         }
@@ -84,7 +109,8 @@ impl Truth {
     fn allowed(&self, absence: &Absence) -> Duration {
         let latest = absence.gone + TOLD_SLOWLY;
         let slow = self.slow.iter().any(|(from, until)| *from < latest && absence.from < *until);
-        let flushed = self.flushed.iter().any(|at| absence.from < *at + RESTORED && *at < absence.gone + TOLD);
+        let flushed =
+            self.flushed.iter().any(|at| absence.from < *at + RESTORED && *at < absence.gone + TOLD);
         let told = if slow { TOLD_SLOWLY } else { TOLD };
         if flushed { told + RESTORED } else { told }
     }
@@ -94,6 +120,7 @@ impl Truth {
         found.events += told.len();
         let no_spans = Vec::new();
         let spans = self.spans.get(&user).unwrap_or(&no_spans);
+        let absences = self.absences(user);
         let mut known = false;
         for event in told {
             let at = event.at;
@@ -104,13 +131,13 @@ impl Truth {
             if event.online && !spans.iter().any(|span| span.asked <= at) {
                 found.wrong.push(format!("{user} is told to be there and never came"));
             }
-            if !event.online && spans.iter().any(|span| was_there(span, at)) {
+            if !event.online && !absences.iter().any(|absence| absence.explains(at)) {
                 found.flaps += 1;
                 found.wrong.push(format!("{user} is told to have gone {:?} before the end", end - at));
             }
         }
-        for absence in self.absences(user) {
-            self.check_absence(user, &absence, told, end, found);
+        for absence in &absences {
+            self.check_absence(user, absence, told, end, found);
         }
         let there = spans.iter().any(|span| span.until.is_none());
         if known != there {
@@ -125,7 +152,8 @@ impl Truth {
         }
         found.absences += 1;
         found.killed += usize::from(absence.killed);
-        let is_in = |event: &&Told| absence.from < event.at && absence.until.is_none_or(|until| event.at < until);
+        let is_in =
+            |event: &&Told| absence.from < event.at && absence.until.is_none_or(|until| event.at < until);
         let gone: Vec<_> = told.iter().filter(is_in).filter(|event| !event.online).collect();
         let [event] = gone[..] else {
             return found.wrong.push(format!("{user} is told {} times to have gone", gone.len()));
@@ -145,13 +173,6 @@ impl Truth {
             found.wrong.push(format!("{user} was last seen {seen:?}, and not after {:?}", last.from));
         }
     }
-}
-
-/// Whether somebody had this connection at that time, or less than the grace period before.
-fn was_there(span: &Span, at: Instant) -> bool {
-    span.from <= at - GRACE && span.until.is_none_or(|until| until + GRACE > at)
-        // Who has come back meanwhile was told to have gone before they did.
-        || span.from <= at && span.until.is_none_or(|until| until > at) && false
 }
 
 const fn word(online: bool) -> &'static str {
