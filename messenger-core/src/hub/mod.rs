@@ -94,6 +94,8 @@ pub(crate) struct Hub {
     /// How many chats are named in the parts of incomplete resumes.
     named: AtomicUsize,
     checks: Checks,
+    /// Connections that presence did not record when they came.
+    unrecorded: Mutex<Vec<Arc<Link>>>,
     departed: Mutex<Vec<Lease>>,
     /// People whose leases were returned in the last [`HubSettings::offline_grace`].
     departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
@@ -140,6 +142,7 @@ impl Hub {
             open: AtomicUsize::new(0),
             named: AtomicUsize::new(0),
             checks: Checks::default(),
+            unrecorded: Mutex::default(),
             departed: Mutex::default(),
             departed_lately: Mutex::default(),
             outgoing,

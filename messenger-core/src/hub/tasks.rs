@@ -196,12 +196,16 @@ impl Hub {
         let mut ticks = each_second();
         let renewals = (self.settings.lease / 3).as_secs().max(1);
         let mut outage = self.outages.watch(Dependency::Presence, "renewing");
-        for turn in 0_u64.. {
+        let (begun, mut renewed) = (Instant::now(), 0);
+        loop {
             ticks.tick().await;
+            // Where presence answers slowly, a turn takes longer than a second, and has to renew as much more.
+            let turn = begun.elapsed().as_secs();
             // The failure may have lasted longer than a lease, and nobody must go offline because of it.
-            let renewals = if outage.fails() { 1 } else { renewals };
+            let missed = if outage.fails() { renewals } else { turn - renewed };
+            renewed = turn;
             let done = async {
-                self.renew_leases(turn, renewals).await?;
+                self.renew_leases(turn, missed, renewals).await?;
                 self.release_departed().await?;
                 self.announce_offline().await
             };

@@ -10,6 +10,7 @@ use super::{
     bounds::AT_ONCE,
     delivery::Delivery,
     link::{Link, LinkState, Watch, leases},
+    lock::lock,
     mailbox::Item,
     watched::Watched,
     within::within,
@@ -186,11 +187,14 @@ impl Hub {
         self.publish(vec![BusMessage { topics, hint }]);
     }
 
-    /// Renews every lease once in `renewals` turns.
-    pub(super) async fn renew_leases(&self, turn: u64, renewals: u64) -> Result<()> {
-        let groups = self.wheel.iter().enumerate();
-        let due = groups.filter(|(index, _)| *index as u64 % renewals == turn % renewals);
-        let due: Vec<Lease> = due.flat_map(|(_, group)| leases(group)).collect();
+    /// Renews the leases that are due in this turn and in those before it that were missed, so many in all. Every lease is
+    /// due once in `renewals` turns, and at once if it was not taken when its connection came.
+    pub(super) async fn renew_leases(&self, turn: u64, missed: u64, renewals: u64) -> Result<()> {
+        let is_due = |index: u64| (turn % renewals + renewals - index % renewals) % renewals < missed;
+        let due = self.wheel.iter().enumerate().filter(|(index, _)| is_due(*index as u64));
+        let mut due: Vec<Lease> = due.flat_map(|(_, group)| leases(group)).collect();
+        let unrecorded = std::mem::take(&mut *lock(&self.unrecorded));
+        due.extend(unrecorded.iter().filter(|link| !link.state().gone).map(|link| link.lease()));
         for some in due.chunks(AT_ONCE) {
             let online = within(self.presence.renew(some, self.settings.lease)).await.map_err(unreachable)?;
             self.announce_online(&online);

@@ -10,7 +10,11 @@ use async_trait::async_trait;
 use messenger_core::{ConnectionId, UserId, context::Clock, memory::MemoryPresence, ports::*};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::GRACE;
 use crate::rng::Rng;
+
+/// What an answer takes where nothing is wrong: from so many milliseconds to so many, each way.
+pub(crate) const QUICK: (u64, u64) = (0, 20);
 
 /// After a loss nobody goes offline for so long: each node makes a call each second, and so restores its leases.
 const SETTLING: Duration = Duration::from_millis(2500);
@@ -29,8 +33,8 @@ struct State {
     epoch: u64,
     settles_at: Option<Instant>,
     claimed: BTreeMap<UserId, (WentOffline, Instant)>,
-    /// The longest that an answer takes, each way.
-    slow: Duration,
+    /// The least and the most milliseconds that an answer takes, each way.
+    slow: (u64, u64),
     rng: Rng,
 }
 
@@ -41,7 +45,7 @@ impl Server {
             epoch: 0,
             settles_at: None,
             claimed: BTreeMap::new(),
-            slow: Duration::from_millis(20),
+            slow: QUICK,
             rng,
         };
         Arc::new(Self { clock, state: Mutex::new(state) })
@@ -60,8 +64,8 @@ impl Server {
         state.settles_at = None;
     }
 
-    pub(crate) fn is_slow(&self, most: Duration) {
-        self.state().slow = most;
+    pub(crate) fn answers_within(&self, slow: (u64, u64)) {
+        self.state().slow = slow;
     }
 }
 
@@ -96,8 +100,8 @@ impl NodeLeases {
     async fn travel(&self) {
         let time = {
             let mut state = self.server.state();
-            let most = u64::try_from(state.slow.as_millis()).unwrap_or(u64::MAX);
-            state.rng.millis(0, most)
+            let (least, most) = state.slow;
+            state.rng.millis(least, most)
         };
         sleep(time).await;
         if self.known().dead {
@@ -116,13 +120,14 @@ impl NodeLeases {
             if lost {
                 state.settles_at = Some(now + SETTLING);
             }
-            known.own.retain(|_, end| *end > now);
+            // Who has gone has a grace period, which they would lose with the rest.
+            known.own.retain(|_, end| *end + GRACE > now);
             (Arc::clone(&state.leases), lost.then(|| known.own.clone()))
         };
         let mut lost: Vec<_> = lost.unwrap_or_default().into_iter().collect();
         lost.sort_unstable();
         for ((user, connection), end) in lost {
-            leases.renew(&[Lease { user, connection }], end - now).await?;
+            leases.renew(&[Lease { user, connection }], end.saturating_duration_since(now)).await?;
         }
         Ok(leases)
     }
@@ -148,7 +153,9 @@ impl PresenceStore for NodeLeases {
         {
             let mut known = self.known();
             for lease in leases {
-                known.own.remove(&(lease.user, lease.connection));
+                if let Some(end) = known.own.get_mut(&(lease.user, lease.connection)) {
+                    *end = (*end).min(Instant::now());
+                }
             }
         }
         server.release(leases).await?;

@@ -26,8 +26,8 @@ enum Blow {
     Kill,
     /// All leases are lost.
     Flush,
-    /// Answers take up to so many milliseconds, each way, until the second named.
-    Slow(u64, u64),
+    /// Answers take from so many milliseconds to so many, each way, until the second named.
+    Slow((u64, u64), u64),
 }
 
 /// No loss comes within the time in which a killed node's leases end: with them it would be lost when people were last seen.
@@ -35,7 +35,7 @@ const BLOWS: [(u64, Blow); 10] = [
     (400, Blow::Flush),
     (903, Blow::Kill),
     (1204, Blow::Flush),
-    (1500, Blow::Slow(1500, 1800)),
+    (1500, Blow::Slow((500, 650), 1800)),
     (1907, Blow::Flush),
     (2111, Blow::Flush),
     (2402, Blow::Kill),
@@ -62,7 +62,7 @@ fn in_an_hour_nobody_flaps_and_who_is_gone_is_told_of() {
     );
     let first: Vec<_> = found.wrong.iter().take(10).collect();
     assert!(found.wrong.is_empty(), "{} findings: {first:#?}", found.wrong.len());
-    assert!(found.absences > 1000 && found.killed > 100, "there is hardly anything to see: {found:?}");
+    assert!(found.absences > 500 && found.killed > 30, "there is hardly anything to see: {found:?}");
 }
 
 async fn hour(mut rng: Rng) -> Found {
@@ -75,7 +75,7 @@ async fn hour(mut rng: Rng) -> Found {
             Blow::Flush => town.flush(),
             Blow::Kill => Arc::clone(&town).kill(NODES - 1),
             Blow::Slow(millis, until) => {
-                Arc::clone(&town).is_slow(Duration::from_millis(millis), began + Duration::from_secs(until));
+                Arc::clone(&town).is_slow(millis, began + Duration::from_secs(until));
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     GRACE, HOUR, LEASE, NODES, PEOPLE,
-    leases::{NodeLeases, Server},
+    leases::{NodeLeases, QUICK, Server},
     truth::{Found, Span, Told, Truth},
 };
 use crate::{
@@ -154,12 +154,12 @@ impl Town {
         self.state().truth.flushed.push(Instant::now());
     }
 
-    pub(crate) fn is_slow(self: Arc<Self>, most: Duration, until: Instant) {
-        self.server.is_slow(most);
+    pub(crate) fn is_slow(self: Arc<Self>, millis: (u64, u64), until: Instant) {
+        self.server.answers_within(millis);
         self.state().truth.slow.push((Instant::now(), until));
         tokio::spawn(async move {
             sleep_until(until).await;
-            self.server.is_slow(Duration::from_millis(20));
+            self.server.answers_within(QUICK);
         });
     }
 

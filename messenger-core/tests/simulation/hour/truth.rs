@@ -133,7 +133,13 @@ impl Truth {
             }
             if !event.online && !absences.iter().any(|absence| absence.explains(at)) {
                 found.flaps += 1;
-                found.wrong.push(format!("{user} is told to have gone {:?} before the end", end - at));
+                let last =
+                    absences.iter().filter(|absence| absence.from <= at).max_by_key(|absence| absence.from);
+                let absent = last.map(|last| (at - last.from, last.until.map(|until| until - last.from)));
+                found.wrong.push(format!(
+                    "{user} is told to have gone {:?} before the end: that long after they were absent for so long: {absent:?}",
+                    end - at
+                ));
             }
         }
         for absence in &absences {
@@ -161,8 +167,12 @@ impl Truth {
         if event.at > latest {
             found.wrong.push(format!("{user} is told to have gone {:?} late", event.at - latest));
         }
-        let longest = if absence.killed { &mut found.longest_killed } else { &mut found.longest };
-        *longest = (*longest).max(event.at - absence.from);
+        if absence.killed {
+            found.longest_killed = found.longest_killed.max(event.at - absence.from);
+        } else {
+            // Another of their connections may have gone with its node, and its lease have lasted longer.
+            found.longest = found.longest.max(event.at + GRACE - absence.gone);
+        }
     }
 
     /// What is wrong with when a person was last seen, where nothing hinders the one who stores it.
