@@ -1,5 +1,6 @@
-//! Several nodes on one store, on a bus that loses, with devices that come and go, in simulated time: what each
-//! connection is told is held to `docs/realtime.md`, whatever goes wrong. One seed decides everything.
+//! Several nodes on one store, on a bus that loses what it may by its promise, with devices that come and go, in simulated
+//! time: what each connection is told is held to `docs/realtime.md`, whatever goes wrong, and to the times of
+//! `docs/decisions/0025-delivery-is-simulated.md`, where nothing goes wrong but the bus. One seed decides everything.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
