@@ -50,7 +50,7 @@ fn in_an_hour_nobody_flaps_and_who_is_gone_is_told_of() {
     let runtime = runtime.expect("a runtime needs nothing but memory");
     let found = runtime.block_on(hour(Rng::new(1)));
     eprintln!(
-        "{PEOPLE} people on {NODES} nodes: {} events to two observers, {} of {} flaps; {} times gone, told after at most {:?}, \
+        "{PEOPLE} people on {NODES} nodes: {} events to two observers, {} flaps and {} findings in all; {} times gone, told after at most {:?}, \
          {} of them with their node, after at most {:?}",
         found.events,
         found.flaps,
