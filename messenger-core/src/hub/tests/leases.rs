@@ -59,18 +59,20 @@ impl PresenceStore for Slow {
     }
 }
 
-async fn connected(presence: &Arc<Slow>) -> Connection {
+/// A node, and a connection to it.
+async fn connected(presence: &Arc<Slow>) -> (Messenger, Connection) {
     let messenger = Messenger::builder(Arc::new(MemoryStore::new())).presence(Arc::clone(presence) as _);
     let messenger = messenger.build().unwrap();
     let actor = register(&messenger, "ada").await;
-    messenger.connect(&actor).await.unwrap()
+    let connection = messenger.connect(&actor).await.unwrap();
+    (messenger, connection)
 }
 
 #[tokio::test(start_paused = true)]
 async fn leases_are_renewed_in_time_however_slowly_presence_answers() {
     for millis in [0, 1200, 3000] {
         let presence = Arc::new(Slow { takes: Duration::from_millis(millis), ..Slow::default() });
-        let connection = connected(&presence).await;
+        let (_node, connection) = connected(&presence).await;
         sleep(Duration::from_secs(300)).await;
         let recorded = presence.recorded(connection.link.lease());
         let longest = recorded.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
@@ -84,14 +86,14 @@ async fn leases_are_renewed_in_time_however_slowly_presence_answers() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_not_taken_in_time_is_taken_in_the_next_turn() {
     let presence = Arc::new(Slow { lost: Mutex::new(1), ..Slow::default() });
-    let connection = connected(&presence).await;
+    let (_node, connection) = connected(&presence).await;
     let came = Instant::now();
     sleep(Duration::from_secs(60)).await;
     let recorded = presence.recorded(connection.link.lease());
     assert!(recorded[0] - came <= Duration::from_secs(1), "{:?}", recorded[0] - came);
     // Unless the connection has gone meanwhile: nobody would return the lease.
     *lock(&presence.lost) = 1;
-    let connection = connected(&presence).await;
+    let (_node, connection) = connected(&presence).await;
     let lease = connection.link.lease();
     drop(connection);
     sleep(Duration::from_secs(60)).await;

@@ -19,29 +19,29 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PEOPLE: usize = 300;
 const NODES: usize = 3;
 
-/// What happens to all, in seconds after the beginning.
+/// What happens to all.
 #[derive(Debug, Clone, Copy)]
 enum Blow {
     /// The last node is killed, and another process takes its place half a minute later.
     Kill,
     /// All leases are lost.
     Flush,
-    /// Answers take from so many milliseconds to so many, each way, until the second named.
+    /// Answers take from so many milliseconds to so many, each way, until so many seconds after the beginning.
     Slow((u64, u64), u64),
 }
 
-/// No loss comes within the time in which a killed node's leases end: with them it would be lost when people were last seen.
+/// In milliseconds after the beginning. Losses come shortly before nodes compare what was told with presence. None comes within the time in which a killed node's leases end: with them it would be lost when people were last seen.
 const BLOWS: [(u64, Blow); 10] = [
-    (400, Blow::Flush),
-    (903, Blow::Kill),
-    (1204, Blow::Flush),
-    (1500, Blow::Slow((500, 650), 1800)),
-    (1907, Blow::Flush),
-    (2111, Blow::Flush),
-    (2402, Blow::Kill),
-    (2619, Blow::Flush),
-    (2923, Blow::Kill),
-    (3128, Blow::Flush),
+    (399_500, Blow::Flush),
+    (903_000, Blow::Kill),
+    (1_209_500, Blow::Flush),
+    (1_500_000, Blow::Slow((500, 650), 1800)),
+    (1_909_500, Blow::Flush),
+    (2_109_500, Blow::Flush),
+    (2_402_000, Blow::Kill),
+    (2_619_500, Blow::Flush),
+    (2_923_000, Blow::Kill),
+    (3_129_500, Blow::Flush),
 ];
 
 #[test]
@@ -69,8 +69,8 @@ async fn hour(mut rng: Rng) -> Found {
     let town = Town::new(&mut rng).await;
     let began = Instant::now();
     let people = town.live(began, &mut rng);
-    for (second, blow) in BLOWS {
-        sleep_until(began + Duration::from_secs(second)).await;
+    for (at, blow) in BLOWS {
+        sleep_until(began + Duration::from_millis(at)).await;
         match blow {
             Blow::Flush => town.flush(),
             Blow::Kill => Arc::clone(&town).kill(NODES - 1),
