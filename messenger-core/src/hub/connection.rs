@@ -17,6 +17,7 @@ use super::{
     catch_up::{CatchUp, Plan, Unnamed},
     delivery::Delivery,
     link::{Link, LinkState},
+    lock::lock,
     mailbox::{Ending, Found, Item, Mailbox},
 };
 use crate::{
@@ -66,7 +67,11 @@ impl Hub {
             Ok(online) => self.announce_online(&online),
             // Presence must not fail the connection; the lease is taken with the next renewal.
             // What an outage means is logged once, by the task that renews.
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "presence was not taken"),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "presence was not taken");
+                // Not only when it is due: somebody who was away for a moment would be gone by then.
+                lock(&self.unrecorded).push(link);
+            }
         }
         connection.hold_back();
         Ok(connection)

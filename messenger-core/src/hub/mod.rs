@@ -13,6 +13,7 @@ mod checks;
 mod comparing;
 mod connection;
 mod delivery;
+mod leases;
 mod link;
 mod lock;
 mod mailbox;
@@ -94,6 +95,8 @@ pub(crate) struct Hub {
     /// How many chats are named in the parts of incomplete resumes.
     named: AtomicUsize,
     checks: Checks,
+    /// Connections that presence did not record when they came.
+    unrecorded: Mutex<Vec<Arc<Link>>>,
     departed: Mutex<Vec<Lease>>,
     /// People whose leases were returned in the last [`HubSettings::offline_grace`].
     departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
@@ -140,6 +143,7 @@ impl Hub {
             open: AtomicUsize::new(0),
             named: AtomicUsize::new(0),
             checks: Checks::default(),
+            unrecorded: Mutex::default(),
             departed: Mutex::default(),
             departed_lately: Mutex::default(),
             outgoing,
@@ -233,7 +237,7 @@ impl Hub {
         let mut made = false;
         let room = self.rooms.entry(chat).or_insert_with(|| {
             made = true;
-            Arc::new(Room::new(chat, delivered))
+            Arc::new(Room::new(chat, delivered, self.context.now()))
         });
         let done = act(&room);
         drop(room);

@@ -26,7 +26,7 @@ const ROSTERS: usize = 100;
 struct Polled {
     /// When the last question that was answered was asked.
     at: Timestamp,
-    /// Chats that no connection here was in, and that somebody may have joined.
+    /// Chats that no connection here was in, and that somebody may have joined since.
     strange: HashMap<ChatId, Revision>,
 }
 
@@ -64,22 +64,27 @@ impl Hub {
             self.compare_everything();
             return Ok(());
         }
-        let (here, elsewhere): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|changed| self.rooms.contains_key(&changed.chat));
         let is_behind = |changed: &&ChangedChat| {
             self.room(changed.chat).is_some_and(|room| room.delivered() != changed.revision)
         };
-        let behind: Vec<_> = here.iter().filter(is_behind).map(|changed| changed.chat).collect();
+        let behind: Vec<_> = changed.iter().filter(is_behind).map(|changed| changed.chat).collect();
         if !behind.is_empty() {
             self.checks.want(&behind, &[]);
         }
-        self.look_for_new_members(&elsewhere, polled).await
+        let was_here = |chat| self.room(chat).is_some_and(|room| room.made_at() < since);
+        let strange =
+            changed.iter().filter(|changed| changed.may_have_new_members && !was_here(changed.chat));
+        let strange = strange.map(|changed| (changed.chat, changed.revision)).collect();
+        self.look_for_new_members(strange, polled).await
     }
 
-    /// Finds people on this node who were added to chats that nobody on this node was in.
-    async fn look_for_new_members(&self, elsewhere: &[ChangedChat], polled: &mut Polled) -> Result<()> {
-        let joined = elsewhere.iter().filter(|changed| changed.may_have_new_members);
-        let joined: HashMap<_, _> = joined.map(|changed| (changed.chat, changed.revision)).collect();
+    /// Finds people on this node who were added to chats of which this node had no room then: if it has one now, that was
+    /// made for somebody else, and with the change that has added them given out.
+    async fn look_for_new_members(
+        &self,
+        joined: HashMap<ChatId, Revision>,
+        polled: &mut Polled,
+    ) -> Result<()> {
         let is_new = |(chat, revision): &(&ChatId, &Revision)| polled.strange.get(*chat) != Some(*revision);
         let new: Vec<ChatId> = joined.iter().filter(is_new).map(|(chat, _)| *chat).collect();
         if self.users.is_empty() {

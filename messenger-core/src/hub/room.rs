@@ -5,7 +5,7 @@ use std::{
 
 use super::{Delivery, Ending, Link, mailbox::Item};
 use crate::{
-    domain::{ChatId, Event, MessageKind, Revision, SystemEvent, SystemNote, UserId},
+    domain::{ChatId, Event, MessageKind, Revision, SystemEvent, SystemNote, Timestamp, UserId},
     ports::{Changes, ChatRecord, MessageRecord, Roster},
 };
 
@@ -23,6 +23,7 @@ const PARKED_AT_MOST: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Room {
     chat: ChatId,
+    made_at: Timestamp,
     state: Mutex<State>,
 }
 
@@ -72,7 +73,7 @@ pub(super) struct Outcome {
 }
 
 impl Room {
-    pub(super) fn new(chat: ChatId, delivered: Revision) -> Self {
+    pub(super) fn new(chat: ChatId, delivered: Revision, made_at: Timestamp) -> Self {
         let state = State {
             delivered,
             pushed: delivered,
@@ -82,7 +83,12 @@ impl Room {
             links: Vec::new(),
             closed: false,
         };
-        Self { chat, state: Mutex::new(state) }
+        Self { chat, made_at, state: Mutex::new(state) }
+    }
+
+    /// When it was made: it has let in nobody whom an earlier change has added, but those who asked.
+    pub(super) const fn made_at(&self) -> Timestamp {
+        self.made_at
     }
 
     /// The last change that was given to the connections.
@@ -347,13 +353,13 @@ mod tests {
     use crate::{
         Actor,
         context::Context,
-        domain::{ChatKind, Seq, Timestamp},
+        domain::{ChatKind, Seq},
         hub::mailbox::Mailbox,
         ports::MemberRecord,
     };
 
     fn room(delivered: u64) -> Room {
-        Room::new(Context::system().id(), Revision::new(delivered))
+        Room::new(Context::system().id(), Revision::new(delivered), Timestamp::from_micros(0))
     }
 
     fn link() -> Arc<Link> {

@@ -11,17 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Ending, Hub,
-    bounds::{AT_ONCE, RETRY, SWEEPS},
-    link::{Link, leases},
+    bounds::{AT_ONCE, RETRY},
+    link::Link,
     lock::lock,
     outage::Dependency,
-    watching::unreachable,
     within::within,
 };
 use crate::{
-    domain::Presence,
     error::Result,
-    ports::{BusError, BusEvent, BusMessage, Hint, Lease, Subscription, Topic},
+    ports::{BusError, BusEvent, BusMessage, Hint, Subscription, Topic},
     tasks::TaskGroup,
 };
 
@@ -191,26 +189,6 @@ impl Hub {
         }
     }
 
-    /// Each second, renews the leases of one group of connections, and announces who has gone offline.
-    async fn keep_leases(&self) {
-        let mut ticks = each_second();
-        let renewals = (self.settings.lease / 3).as_secs().max(1);
-        let mut outage = self.outages.watch(Dependency::Presence, "renewing");
-        for turn in 0_u64.. {
-            ticks.tick().await;
-            // The failure may have lasted longer than a lease, and nobody must go offline because of it.
-            let renewals = if outage.fails() { 1 } else { renewals };
-            let done = async {
-                // Whoever could not be renewed must not be found to have gone.
-                self.renew_leases(turn, renewals).await?;
-                let released = self.release_departed().await;
-                self.announce_all_offline().await.and(released)
-            };
-            let done = done.await;
-            outage.note(&done);
-        }
-    }
-
     fn ping_group(&self, turn: u64) {
         let now = self.context.now();
         let group = &self.wheel[(turn % self.wheel.len() as u64) as usize];
@@ -221,79 +199,6 @@ impl Hub {
                 link.mailbox.ping();
             }
         }
-    }
-
-    async fn release_departed(&self) -> Result<()> {
-        let departed = std::mem::take(&mut *lock(&self.departed));
-        let mut released = Ok(());
-        for some in departed.chunks(AT_ONCE) {
-            match within(self.presence.release(some)).await {
-                Ok(()) => self.remember_departed(some),
-                Err(error) => {
-                    // Their leases expire by themselves if the failure lasts.
-                    lock(&self.departed).extend_from_slice(some);
-                    released = Err(unreachable(error));
-                }
-            }
-        }
-        released
-    }
-
-    fn remember_departed(&self, leases: &[Lease]) {
-        let now = self.context.now();
-        let mut lately = lock(&self.departed_lately);
-        while lately.front().is_some_and(|(at, _)| now.since(*at) > self.settings.offline_grace) {
-            lately.pop_front();
-        }
-        lately.extend(leases.iter().map(|lease| (now, lease.user)));
-    }
-
-    /// Until nobody has gone: only then it is known whether everybody was looked at.
-    async fn announce_all_offline(&self) -> Result<()> {
-        for _ in 0..SWEEPS {
-            if !self.announce_offline().await? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns whether anybody had gone.
-    async fn announce_offline(&self) -> Result<bool> {
-        let swept = within(self.presence.sweep(self.settings.offline_grace, AT_ONCE)).await;
-        let gone = swept.map_err(unreachable)?;
-        if gone.is_empty() {
-            return Ok(false);
-        }
-        let seen: Vec<_> = gone.iter().map(|gone| (gone.user, gone.last_seen)).collect();
-        let stored = self.store.set_last_seen(&seen).await;
-        for (user, last_seen) in seen {
-            self.announce_presence(Presence { user_id: user, online: false, last_seen_at: Some(last_seen) });
-        }
-        stored?;
-        Ok(true)
-    }
-
-    /// Returns all leases, after the tasks have ended and nobody renews them any more. The other nodes find out who is
-    /// then offline; in case there are none, at least the last-seen time is stored.
-    pub(crate) async fn depart(&self) -> Result<()> {
-        let mut all: Vec<Lease> = self.wheel.iter().flat_map(leases).collect();
-        all.append(&mut lock(&self.departed));
-        let now = self.context.now();
-        let mut seen: Vec<_> = lock(&self.departed_lately).iter().map(|(at, user)| (*user, *at)).collect();
-        seen.extend(all.iter().map(|lease| (lease.user, now)));
-        let mut released = Ok(());
-        for some in all.chunks(AT_ONCE) {
-            released = within(self.presence.release(some)).await.map_err(unreachable);
-            if released.is_err() {
-                // The leases expire by themselves, and a stopping node does not wait for each of them in turn.
-                break;
-            }
-        }
-        for some in seen.chunks(AT_ONCE) {
-            self.store.set_last_seen(some).await?;
-        }
-        released
     }
 
     /// Publishes the queued messages on the bus, in order; once this node stops, to the end of the queue.
@@ -337,7 +242,7 @@ impl Hub {
     }
 }
 
-fn each_second() -> Interval {
+pub(super) fn each_second() -> Interval {
     let second = Duration::from_secs(1);
     let mut ticks = interval_at(Instant::now() + second, second);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -9,7 +9,7 @@ use super::{
     Hub,
     bounds::AT_ONCE,
     delivery::Delivery,
-    link::{Link, LinkState, Watch, leases},
+    link::{Link, LinkState, Watch},
     mailbox::Item,
     watched::Watched,
     within::within,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{Event, Presence, UserId},
     error::{Error, Result},
-    ports::{BusMessage, Hint, Lease, PresenceError, PresenceState, Topic},
+    ports::{BusMessage, Hint, PresenceError, PresenceState, Topic},
 };
 
 impl Hub {
@@ -208,18 +208,6 @@ impl Hub {
         let topics = vec![Topic::User(presence.user_id)];
         let hint = Arc::new(Hint::Event(Event::PresenceChanged(presence)));
         self.publish(vec![BusMessage { topics, hint }]);
-    }
-
-    /// Renews every lease once in `renewals` turns.
-    pub(super) async fn renew_leases(&self, turn: u64, renewals: u64) -> Result<()> {
-        let groups = self.wheel.iter().enumerate();
-        let due = groups.filter(|(index, _)| *index as u64 % renewals == turn % renewals);
-        let due: Vec<Lease> = due.flat_map(|(_, group)| leases(group)).collect();
-        for some in due.chunks(AT_ONCE) {
-            let online = within(self.presence.renew(some, self.settings.lease)).await.map_err(unreachable)?;
-            self.announce_online(&online);
-        }
-        Ok(())
     }
 }
 

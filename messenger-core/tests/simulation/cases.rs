@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use crate::{
-    plan::{Action, Action::*, How, Setup, Step},
+    plan::{Action, Action::*, How, Setup, Step, Trouble},
+    promise::Promise,
     run::{self, Outcome},
 };
 
@@ -22,7 +23,8 @@ fn setup(nodes: usize) -> Setup {
         mailbox: 512,
         catch_up: 200,
         ephemeral_members: 100,
-        calm: false,
+        trouble: Trouble::All,
+        promise: Promise::Hint,
         asked,
     }
 }

@@ -9,21 +9,34 @@ use std::{
 use messenger_core::{Chat, ChatId, ChatKind, Event, Revision, UserId};
 use tokio::time::Instant;
 
-use crate::{journal::History, plan::Setup, record::State};
+use crate::{
+    journal::History,
+    plan::{Setup, Trouble},
+    promise::Promise,
+    record::State,
+};
 
 /// No change at all.
 const SURE: RangeInclusive<Revision> = Revision::new(1)..=Revision::ZERO;
 
-/// What comes later has waited for a sweep. Longer than a connection holds back what it is told before its first request.
+/// What comes later has waited for a poll or a sweep. Longer than a connection holds back what it is told before its first
+/// request.
 const AT_ONCE: Duration = Duration::from_secs(2);
+/// When changes are told of that this node has not heard of: a poll comes every four seconds.
+const POLLED: Duration = Duration::from_secs(5);
+/// The same of direct chats without a message, and of presence, which are found by a sweep.
+const SWEPT: Duration = Duration::from_secs(12);
 
 /// One connection's side of the contract.
 pub(crate) struct Checker {
     user: UserId,
     /// Changes of one chat that a catch-up may have at most.
     catch_up: usize,
-    /// Whether everything is to be told at once.
-    calm: bool,
+    trouble: Trouble,
+    /// Whether everything is to be told at once, for as long as the node hears everything.
+    at_once: bool,
+    /// Since when the node has heard, or has been told that it has not heard, everything.
+    whole_since: Option<Instant>,
     /// Since when the client takes what it is told.
     awake: Instant,
     chats: BTreeMap<ChatId, Place>,
@@ -85,7 +98,11 @@ impl Checker {
         Self {
             user,
             catch_up: setup.catch_up,
-            calm: setup.calm,
+            trouble: setup.trouble,
+            at_once: setup.nodes == 1
+                || setup.promise.reports()
+                || setup.promise == Promise::Hint && setup.trouble == Trouble::Nothing,
+            whole_since: None,
             awake: Instant::now(),
             chats,
             unseen: BTreeMap::new(),
@@ -136,11 +153,27 @@ impl Checker {
         self.awake = Instant::now();
     }
 
-    /// Where nothing goes wrong, no sweep is needed.
-    fn in_time(&self, since: Instant, wait: Duration) -> Result<(), String> {
+    pub(crate) fn hears_all_since(&mut self, whole_since: Option<Instant>) {
+        self.whole_since = whole_since;
+    }
+
+    /// Where nothing is wrong but the bus, what happened is told at once, or where the bus can't tell of it, when it is `found`.
+    fn in_time(&self, since: Instant, found: Duration) -> Result<(), String> {
+        if self.trouble == Trouble::All {
+            return Ok(());
+        }
         let late = since.max(self.awake).elapsed();
-        if self.calm && late > wait + AT_ONCE {
-            return Err(format!("{} ms late", late.as_millis()));
+        if late > found {
+            return Err(format!(
+                "{} ms late, and should be found in {}",
+                late.as_millis(),
+                found.as_millis()
+            ));
+        }
+        let Some(whole_since) = self.whole_since.filter(|_| self.at_once) else { return Ok(()) };
+        let late = since.max(self.awake).max(whole_since).elapsed();
+        if late > AT_ONCE {
+            return Err(format!("{} ms late, though the bus tells of it", late.as_millis()));
         }
         Ok(())
     }
@@ -174,9 +207,9 @@ impl Checker {
                 Some(known) if *known == Some(presence.online) => Err("this is known already".into()),
                 Some(known) => {
                     *known = Some(presence.online);
-                    let grace = if presence.online { 0 } else { 6 };
+                    let grace = Duration::from_secs(if presence.online { 0 } else { 6 });
                     let turned = state.turned.get(&presence.user_id).copied().unwrap_or(self.awake);
-                    self.in_time(turned, Duration::from_secs(grace))
+                    self.in_time(turned + grace, SWEPT)
                 }
             },
             Event::CaughtUp { .. } => self.caught_up(state),
@@ -213,7 +246,7 @@ impl Checker {
         }
         self.has_told_changes = true;
         self.chats.insert(chat, Place::Has { revision, connected: revision });
-        if in_resume { Ok(()) } else { self.in_time(history.stored_at(revision), Duration::ZERO) }
+        if in_resume { Ok(()) } else { self.in_time(history.stored_at(revision), POLLED) }
     }
 
     fn added(&mut self, chat: &Chat, state: &State) -> Result<(), String> {
@@ -233,7 +266,8 @@ impl Checker {
         }
         let history = history(chat.id, state)?;
         let since = history.member_since(self.user, chat.revision).unwrap_or_default();
-        self.in_time(history.stored_at(since), Duration::ZERO)
+        let found = if history.kind == ChatKind::Direct { SWEPT } else { POLLED };
+        self.in_time(history.stored_at(since), found)
     }
 
     fn reset(&mut self, chat: &Chat, state: &State) -> Result<(), String> {
@@ -291,8 +325,11 @@ impl Checker {
             }
         };
         let Some(left) = left else { return Err("the person is a member all the time".into()) };
-        self.chats.insert(chat, Place::Left(left));
-        Ok(())
+        let before = self.chats.insert(chat, Place::Left(left));
+        if left == Revision::ZERO || !self.resumes.is_empty() || before == Some(Place::Open) {
+            return Ok(());
+        }
+        self.in_time(history.stored_at(left), POLLED)
     }
 
     fn hears_of(&self, chat: ChatId) -> Result<(), String> {

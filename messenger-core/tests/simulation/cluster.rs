@@ -16,8 +16,9 @@ use messenger_core::{
 use tokio::time::Instant;
 
 use crate::{
-    network::{Network, SimPresence},
+    network::Network,
     plan::Setup,
+    presence::SimPresence,
     record::Record,
     rng::{Rng, SeededRandom},
     store::SimStore,
@@ -42,14 +43,28 @@ struct Node {
     presence: Arc<SimPresence>,
 }
 
+/// 2026-01-01T00:00:00Z, in microseconds.
+const BEGINNING: i64 = 1_767_225_600_000_000;
+
 /// The time of the paused runtime.
-struct SimClock(Instant);
+pub(crate) struct SimClock(Instant);
+
+impl SimClock {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// When it was that time.
+    pub(crate) fn instant(&self, at: Timestamp) -> Instant {
+        let micros = u64::try_from(at.as_micros() - BEGINNING).unwrap_or(0);
+        self.0 + Duration::from_micros(micros)
+    }
+}
 
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
         let micros = i64::try_from(self.0.elapsed().as_micros()).unwrap_or(0);
-        // 2026-01-01T00:00:00Z
-        Timestamp::from_micros(1_767_225_600_000_000 + micros)
+        Timestamp::from_micros(BEGINNING + micros)
     }
 }
 
@@ -57,11 +72,11 @@ impl Cluster {
     pub(crate) async fn new(seed: u64, setup: Setup) -> Arc<Self> {
         let mut rng = Rng::new(seed ^ 0xc1a5_7e50);
         let record = Record::new(rng.fork());
-        let clock = Arc::new(SimClock(Instant::now()));
+        let clock = Arc::new(SimClock::new());
         let (store, context) = (Arc::new(MemoryStore::new()), context(&clock, &mut rng));
         let people = (0..setup.people).map(|_| context.id()).collect();
         let cluster = Self {
-            network: Network::new(setup.nodes, record.clone()),
+            network: Network::new(setup.promise, setup.nodes, record.clone()),
             presence: Arc::new(MemoryPresence::new(Arc::clone(&clock) as _)),
             store,
             record,
@@ -79,26 +94,8 @@ impl Cluster {
         Arc::new(cluster)
     }
 
-    /// Without a password, for nobody logs in here.
     async fn register(&self, id: UserId, name: &str, context: &Context) {
-        let email = format!("{name}@example.org");
-        let created_at = context.now();
-        let user = NewUser {
-            id,
-            username: Username::trusted(name),
-            display_name: StoredName::from(&DisplayName::trusted(name)),
-            email: StoredAddress { content: Content::from(&*email), key: email.into_bytes() },
-            password_hash: String::new(),
-            created_at,
-        };
-        let session = NewSession {
-            id: context.id(),
-            user_id: id,
-            token_hash: Token::from_random(&context.random()).hash(),
-            device: None,
-            created_at,
-            expires_at: created_at.after(Duration::from_secs(86_400)),
-        };
+        let (user, session) = somebody(id, name, context);
         self.store.create_user(user, session).await.expect("the store is empty");
         self.record.lock().names.insert(id, name.into());
     }
@@ -212,6 +209,29 @@ impl Cluster {
     }
 }
 
-fn context(clock: &Arc<SimClock>, rng: &mut Rng) -> Context {
+/// Without a password, for nobody logs in here.
+pub(crate) fn somebody(id: UserId, name: &str, context: &Context) -> (NewUser, NewSession) {
+    let email = format!("{name}@example.org");
+    let created_at = context.now();
+    let user = NewUser {
+        id,
+        username: Username::trusted(name),
+        display_name: StoredName::from(&DisplayName::trusted(name)),
+        email: StoredAddress { content: Content::from(&*email), key: email.into_bytes() },
+        password_hash: String::new(),
+        created_at,
+    };
+    let session = NewSession {
+        id: context.id(),
+        user_id: id,
+        token_hash: Token::from_random(&context.random()).hash(),
+        device: None,
+        created_at,
+        expires_at: created_at.after(Duration::from_secs(86_400)),
+    };
+    (user, session)
+}
+
+pub(crate) fn context(clock: &Arc<SimClock>, rng: &mut Rng) -> Context {
     Context::new(Arc::clone(clock) as _, Arc::new(SeededRandom::new(rng.fork())))
 }

@@ -272,6 +272,7 @@ impl Device {
         match signal {
             Signal::Event(delivery) => {
                 let event = delivery.event();
+                live.checker.hears_all_since(self.cluster.network.whole_since(live.node));
                 let mut state = self.cluster.record.lock();
                 state.told += 1;
                 state.log(&format!("{} is told {}", self.name, in_short(event)));

@@ -1,52 +1,37 @@
-//! What lies between the nodes: a bus that can be late, lose, end and be cut, and presence that can be out of reach.
+//! What lies between the nodes: a bus that can be late, lose, end and be cut, within what it [promises](Promise).
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use messenger_core::{memory::MemoryPresence, ports::*};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, sleep_until},
+use messenger_core::ports::*;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    end::{Arrival, End},
+    promise::Promise,
+    record::Record,
 };
 
-use crate::record::Record;
+/// What is not heard of a node that loses what it says, without knowing it, is found by a poll.
+const POLLED: Duration = Duration::from_secs(5);
+/// When a node that could say nothing tells the others so, at the latest.
+const OWNED_UP: Duration = Duration::from_millis(300);
 
 /// The bus, as all nodes together see it.
 pub(crate) struct Network {
+    promise: Promise,
     record: Record,
     ends: Mutex<Vec<End>>,
 }
 
-/// One node's end of it.
-#[derive(Default)]
-struct End {
-    id: Option<NodeId>,
-    topics: HashSet<Topic>,
-    /// By the moment of arrival.
-    inbox: BTreeMap<(Instant, u64), BusEvent>,
-    numbered: u64,
-    /// When the last message of a topic from a node arrives: the next one comes no earlier.
-    last: HashMap<(usize, Topic), Instant>,
-    arrived: Arc<Notify>,
-    /// Rises with each `join`, and when the subscription is ended.
-    subscription: u64,
-    ended: bool,
-    cut_until: Option<Instant>,
-    late_until: Option<Instant>,
-    /// So many messages are lost without a word.
-    lose: usize,
-    dead: bool,
-    /// Which of the processes that took this place one after the other it is.
-    life: u64,
-}
-
 impl Network {
-    pub(crate) fn new(nodes: usize, record: Record) -> Arc<Self> {
-        Arc::new(Self { record, ends: Mutex::new((0..nodes).map(|_| End::default()).collect()) })
+    pub(crate) fn new(promise: Promise, nodes: usize, record: Record) -> Arc<Self> {
+        let ends = (0..nodes).map(|_| End::new(0)).collect();
+        Arc::new(Self { promise, record, ends: Mutex::new(ends) })
     }
 
     /// The bus as this node reaches it.
@@ -59,27 +44,73 @@ impl Network {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The node's connections are lost, and can't be had again for so long.
     pub(crate) fn cut(self: &Arc<Self>, node: usize, time: Duration) {
+        if self.promise == Promise::None {
+            return;
+        }
         let until = Instant::now() + time;
-        self.ends()[node].cut_until = Some(until);
+        let (cut, life) = {
+            let mut ends = self.ends();
+            let cut = ends[node].cut(until, self.promise.reports());
+            for (other, end) in ends.iter_mut().enumerate() {
+                if other != node {
+                    end.lacks_until(until + OWNED_UP);
+                }
+            }
+            (cut, ends[node].life)
+        };
         let network = Arc::clone(self);
         tokio::spawn(async move {
-            sleep_until(until).await;
-            network.ends()[node].arrive(Instant::now(), BusEvent::Gap);
+            let reconnected = if network.promise.reports() { network.notice(node, cut).await } else { until };
+            sleep_until(reconnected.max(until)).await;
+            let end = &mut network.ends()[node];
+            if end.life == life {
+                end.hears_again(cut);
+            }
         });
     }
 
+    /// Says that the connection is lost when that is noticed. When it is reached again, if that is possible then.
+    async fn notice(&self, node: usize, cut: u64) -> Instant {
+        let slow = if self.promise == Promise::Memory { 0 } else { 1 };
+        sleep(self.record.millis(0, 2000 * slow)).await;
+        self.ends()[node].is_down(cut);
+        Instant::now() + self.record.millis(100 * slow, 1500 * slow)
+    }
+
+    /// So many messages are lost before the node has taken them.
     pub(crate) fn lose(&self, node: usize, messages: usize) {
         self.ends()[node].lose = messages;
     }
 
+    /// What the node says is lost for so long. On PostgreSQL it knows; elsewhere it does not.
+    pub(crate) fn mute(&self, node: usize, time: Duration) {
+        if matches!(self.promise, Promise::None | Promise::Memory) {
+            return;
+        }
+        let until = Instant::now() + time;
+        let found = until + if self.promise == Promise::Postgres { OWNED_UP } else { POLLED };
+        for (other, end) in self.ends().iter_mut().enumerate() {
+            if other == node {
+                end.mute_until = Some(until);
+            } else {
+                end.lacks_until(found);
+            }
+        }
+    }
+
     pub(crate) fn delay(&self, node: usize, time: Duration) {
-        self.ends()[node].late_until = Some(Instant::now() + time);
+        if self.promise != Promise::Memory {
+            self.ends()[node].delay(Instant::now() + time);
+        }
     }
 
     /// The node's subscription ends.
     pub(crate) fn end(&self, node: usize) {
-        self.ends()[node].end();
+        if self.promise != Promise::None {
+            self.ends()[node].end();
+        }
     }
 
     pub(crate) fn life(&self, node: usize) -> u64 {
@@ -100,7 +131,7 @@ impl Network {
     pub(crate) fn revive(&self, node: usize) {
         let mut ends = self.ends();
         let life = ends[node].life + 1;
-        ends[node] = End { life, ..End::default() };
+        ends[node] = End::new(life);
     }
 
     /// What each node wants to hear of.
@@ -108,30 +139,49 @@ impl Network {
         self.ends().iter().map(|end| end.topics.iter().copied().collect()).collect()
     }
 
+    /// Since when the node has heard, or has been told that it has not heard, everything; none if it does not at present.
+    pub(crate) fn whole_since(&self, node: usize) -> Option<Instant> {
+        self.ends()[node].whole_since()
+    }
+
     /// From now on nothing goes wrong.
     pub(crate) fn heal(&self) {
-        for end in self.ends().iter_mut() {
-            (end.lose, end.late_until) = (0, None);
+        self.ends().iter_mut().for_each(End::heal);
+    }
+
+    /// On its way to this node.
+    fn carry(&self, from: usize, message: &BusMessage, end: &mut End) {
+        // Who listens to everything decides when it comes.
+        let wanted = |topic: &&Topic| self.promise == Promise::Postgres || end.topics.contains(topic);
+        let topics: Vec<Topic> = message.topics.iter().filter(wanted).copied().collect();
+        if topics.is_empty() {
+            return;
         }
-    }
-}
-
-impl End {
-    fn is_cut(&self) -> bool {
-        self.cut_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    fn arrive(&mut self, at: Instant, event: BusEvent) {
-        self.numbered += 1;
-        self.inbox.insert((at, self.numbered), event);
-        self.arrived.notify_one();
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        self.subscription += 1;
-        self.inbox.clear();
-        self.arrived.notify_one();
+        let times = || match self.promise {
+            Promise::Memory => Duration::ZERO,
+            _ if end.is_late() => self.record.millis(0, 4000),
+            _ => self.record.millis(0, 8),
+        };
+        match self.promise {
+            Promise::None => {}
+            Promise::Memory | Promise::Postgres => {
+                let at = end.way(None, times());
+                end.carry(Arrival { at, message: message.clone() }, self.promise.reports());
+            }
+            // Topics are ways of their own: a message of several comes several times, and not at the same time.
+            Promise::Hint | Promise::Redis => {
+                let times: Vec<_> = topics.iter().map(|topic| (*topic, times())).collect();
+                let arrivals = times.into_iter().map(|(topic, time)| end.way(Some((from, topic)), time));
+                let mut arrivals: Vec<_> = arrivals.collect();
+                if self.promise == Promise::Redis {
+                    // It is known by its number the second time.
+                    arrivals = arrivals.into_iter().min().into_iter().collect();
+                }
+                for at in arrivals {
+                    end.carry(Arrival { at, message: written(message) }, self.promise.reports());
+                }
+            }
+        }
     }
 }
 
@@ -144,10 +194,13 @@ struct SimBus {
 impl SimBus {
     /// To the bus and back.
     async fn travel(&self) -> Result<(), BusError> {
-        let time = self.network.record.millis(0, 3);
-        sleep(time).await;
+        if !matches!(self.network.promise, Promise::Memory | Promise::None) {
+            let time = self.network.record.millis(0, 3);
+            sleep(time).await;
+        }
         let ends = self.network.ends();
-        if ends[self.node].is_cut() || ends[self.node].dead || ends[self.node].life != self.life {
+        let end = &ends[self.node];
+        if end.is_cut() || end.dead || end.life != self.life {
             return Err(BusError("the bus is out of reach".into()));
         }
         Ok(())
@@ -160,47 +213,32 @@ impl Bus for SimBus {
         self.travel().await?;
         let mut ends = self.network.ends();
         let end = &mut ends[self.node];
-        let again = end.id == Some(node);
-        end.subscription += 1;
-        end.ended = false;
-        end.id = Some(node);
-        end.inbox.clear();
-        if again {
-            end.arrive(Instant::now(), BusEvent::Gap);
+        if end.is_deaf() && self.network.promise.reports() {
+            return Err(BusError("the bus is out of reach".into()));
         }
-        let (network, number) = (Arc::clone(&self.network), end.subscription);
-        Ok(Box::new(SimSubscription { network, node: self.node, number }))
+        let number = end.join(node, self.network.promise);
+        Ok(Box::new(SimSubscription { network: Arc::clone(&self.network), node: self.node, number }))
     }
 
     async fn publish(&self, _: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
+        let network = &self.network;
+        if network.promise == Promise::None {
+            return Ok(());
+        }
         self.travel().await?;
-        let (record, now) = (&self.network.record, Instant::now());
-        let mut ends = self.network.ends();
-        for message in messages {
-            for (to, end) in ends.iter_mut().enumerate() {
-                if to == self.node || end.is_cut() || end.dead {
-                    continue;
-                }
-                // Topics are ways of their own: a message of several comes several times, and not at the same time.
-                for topic in message
-                    .topics
-                    .iter()
-                    .filter(|topic| end.topics.contains(topic))
-                    .copied()
-                    .collect::<Vec<_>>()
-                {
-                    if end.lose > 0 {
-                        end.lose -= 1;
-                        continue;
-                    }
-                    let late = end.late_until.is_some_and(|until| now < until);
-                    let time = if late { record.millis(0, 4000) } else { record.millis(0, 8) };
-                    let last = end.last.entry((self.node, topic)).or_insert(now);
-                    *last = (*last).max(now + time);
-                    let at = *last;
-                    end.arrive(at, BusEvent::Message(written(message)));
-                }
+        let mut ends = network.ends();
+        let is_mute = ends[self.node].is_mute();
+        // Whether it was done before the connection was lost is for the server to know.
+        let is_lost =
+            is_mute && (network.promise != Promise::Postgres || network.record.lock().rng.chance(50));
+        if !is_lost {
+            for message in network.promise.told(messages) {
+                let others = ends.iter_mut().enumerate().filter(|(to, end)| *to != self.node && end.takes());
+                others.for_each(|(_, end)| network.carry(self.node, &message, end));
             }
+        }
+        if is_mute && network.promise == Promise::Postgres {
+            return Err(BusError("no answer".into()));
         }
         Ok(())
     }
@@ -229,6 +267,15 @@ struct SimSubscription {
     number: u64,
 }
 
+impl SimSubscription {
+    fn is_wanted(event: &BusEvent, topics: &HashSet<Topic>) -> bool {
+        match event {
+            BusEvent::Message(message) => message.topics.iter().any(|topic| topics.contains(topic)),
+            _ => true,
+        }
+    }
+}
+
 #[async_trait]
 impl Subscription for SimSubscription {
     async fn next(&mut self) -> Option<BusEvent> {
@@ -239,12 +286,13 @@ impl Subscription for SimSubscription {
                 if end.subscription != self.number {
                     return None;
                 }
-                if let Some(entry) = end.inbox.first_entry()
-                    && entry.key().0 <= Instant::now()
-                {
-                    return Some(entry.remove());
+                if let Some(event) = end.take() {
+                    if self.network.promise != Promise::Postgres || Self::is_wanted(&event, &end.topics) {
+                        return Some(event);
+                    }
+                    continue;
                 }
-                (Arc::clone(&end.arrived), end.inbox.first_key_value().map(|(key, _)| key.0))
+                (Arc::clone(&end.arrived), end.first_comes_at())
             };
             tokio::select! {
                 biased;
@@ -252,68 +300,5 @@ impl Subscription for SimSubscription {
                 () = sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => {}
             }
         }
-    }
-}
-
-/// Presence as one node reaches it.
-pub(crate) struct SimPresence {
-    pub(crate) inner: Arc<MemoryPresence>,
-    pub(crate) record: Record,
-    pub(crate) cut_until: Mutex<Option<Instant>>,
-    pub(crate) dead: Mutex<bool>,
-}
-
-impl SimPresence {
-    pub(crate) fn new(inner: Arc<MemoryPresence>, record: Record) -> Self {
-        Self { inner, record, cut_until: Mutex::default(), dead: Mutex::default() }
-    }
-
-    pub(crate) fn cut(&self, time: Duration) {
-        *self.cut_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
-    }
-
-    pub(crate) fn kill(&self) {
-        *self.dead.lock().unwrap_or_else(PoisonError::into_inner) = true;
-    }
-
-    async fn travel(&self) -> Result<(), PresenceError> {
-        let time = self.record.millis(0, 3);
-        sleep(time).await;
-        if *self.dead.lock().unwrap_or_else(PoisonError::into_inner) {
-            std::future::pending::<()>().await;
-        }
-        let until = *self.cut_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.is_some_and(|until| Instant::now() < until) {
-            return Err(PresenceError("presence is out of reach".into()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl PresenceStore for SimPresence {
-    async fn renew(
-        &self,
-        leases: &[Lease],
-        ttl: Duration,
-    ) -> Result<Vec<messenger_core::UserId>, PresenceError> {
-        self.travel().await?;
-        let came = self.inner.renew(leases, ttl).await;
-        self.travel().await?;
-        came
-    }
-    async fn release(&self, leases: &[Lease]) -> Result<(), PresenceError> {
-        self.travel().await?;
-        self.inner.release(leases).await
-    }
-    async fn sweep(&self, grace: Duration, limit: usize) -> Result<Vec<WentOffline>, PresenceError> {
-        self.travel().await?;
-        let gone = self.inner.sweep(grace, limit).await;
-        self.travel().await?;
-        gone
-    }
-    async fn query(&self, users: &[messenger_core::UserId]) -> Result<Vec<PresenceState>, PresenceError> {
-        self.travel().await?;
-        self.inner.query(users).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rng::Rng;
+use crate::{promise::Promise, rng::Rng};
 
 /// How a run is set up.
 #[derive(Debug, Clone)]
@@ -15,10 +15,19 @@ pub(crate) struct Setup {
     /// Changes of one chat in a catch-up.
     pub(crate) catch_up: usize,
     pub(crate) ephemeral_members: usize,
-    /// Nothing goes wrong, so that everything is told at once.
-    pub(crate) calm: bool,
+    pub(crate) trouble: Trouble,
+    pub(crate) promise: Promise,
     /// The node of which everything is asked; a random one each time if it is none.
     pub(crate) asked: Option<usize>,
+}
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Nothing,
+    /// What the bus does, within what it promises.
+    Bus,
+    All,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +58,7 @@ pub(crate) enum Action {
     Vanish { device: usize },
     CutBus { node: usize, time: Duration },
     LoseOnBus { node: usize, messages: usize },
+    MuteBus { node: usize, time: Duration },
     DelayBus { node: usize, time: Duration },
     EndBus { node: usize },
     CutPresence { node: usize, time: Duration },
@@ -94,7 +104,18 @@ impl Setup {
             mailbox: if rng.chance(20) { 8 } else { 512 },
             catch_up: if rng.chance(30) { 5 } else { 200 },
             ephemeral_members: if rng.chance(20) { 2 } else { 100 },
-            calm: rng.chance(20),
+            trouble: match rng.below(10) {
+                0..=1 => Trouble::Nothing,
+                2..=4 => Trouble::Bus,
+                _ => Trouble::All,
+            },
+            promise: match rng.below(20) {
+                0..=4 => Promise::Hint,
+                5 => Promise::Memory,
+                6..=11 => Promise::Redis,
+                12..=17 => Promise::Postgres,
+                _ => Promise::None,
+            },
             asked: None,
         }
     }
@@ -113,7 +134,7 @@ pub(crate) fn steps(seed: u64, setup: &Setup) -> Vec<Step> {
         steps.push(soon(Action::Connect { device, node, how }));
     }
     let mix = Mix {
-        faults: if setup.calm { 0 } else { 10 + rng.below(30) },
+        faults: if setup.trouble == Trouble::Nothing { 0 } else { 10 + rng.below(30) },
         churn: if rng.chance(50) { 60 } else { 0 },
     };
     for _ in 0..20 + rng.below(80) {
@@ -157,7 +178,7 @@ fn action(rng: &mut Rng, setup: &Setup, mix: &Mix) -> Action {
     let (by, whom, chat) = (rng.below(people), rng.below(people), rng.below(8));
     let (device, node) = (rng.below(devices), rng.below(nodes));
     if rng.chance(mix.faults) {
-        return fault(rng, node);
+        return fault(rng, node, setup.trouble);
     }
     if rng.chance(mix.churn) {
         return churn(rng, setup);
@@ -197,12 +218,13 @@ fn churn(rng: &mut Rng, setup: &Setup) -> Action {
     }
 }
 
-fn fault(rng: &mut Rng, node: usize) -> Action {
+fn fault(rng: &mut Rng, node: usize, trouble: Trouble) -> Action {
     let time = rng.millis(1, 8000);
-    match rng.below(100) {
-        0..=14 => Action::CutBus { node, time },
-        15..=29 => Action::LoseOnBus { node, messages: [1, 1, 2, 5, 20, 1000][rng.below(6)] },
-        30..=41 => Action::DelayBus { node, time },
+    match rng.below(if trouble == Trouble::Bus { 50 } else { 100 }) {
+        0..=13 => Action::CutBus { node, time },
+        14..=20 => Action::MuteBus { node, time },
+        21..=30 => Action::LoseOnBus { node, messages: [1, 1, 2, 5, 20, 1000][rng.below(6)] },
+        31..=41 => Action::DelayBus { node, time },
         42..=49 => Action::EndBus { node },
         50..=54 => Action::CutPresence { node, time },
         55..=71 => Action::LoseAnswers { node, writes: 1 + rng.below(3) },

@@ -95,6 +95,7 @@ impl Run {
             Action::Vanish { device } => self.order(*device, Order::Vanish),
             Action::CutBus { node, time } => self.cluster.network.cut(*node, *time),
             Action::LoseOnBus { node, messages } => self.cluster.network.lose(*node, *messages),
+            Action::MuteBus { node, time } => self.cluster.network.mute(*node, *time),
             Action::DelayBus { node, time } => self.cluster.network.delay(*node, *time),
             Action::EndBus { node } => self.cluster.network.end(*node),
             Action::CutPresence { node, time } => self.cluster.presence_of(*node).cut(*time),

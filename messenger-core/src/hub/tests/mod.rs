@@ -3,6 +3,7 @@
 
 mod comparing;
 mod connecting;
+mod leases;
 mod polling;
 mod resuming;
 mod watching;

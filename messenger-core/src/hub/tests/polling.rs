@@ -157,3 +157,25 @@ async fn where_many_chats_are_new_people_are_compared_and_not_each_chat_read() {
     assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
     assert_eq!(scene.store.calls("roster"), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_added_is_told_within_five_seconds_though_another_member_connects_first() {
+    let scene = polling().await;
+    let mut stranger = scene.caught_up(Who::Stranger).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    scene.clock.advance(Duration::from_secs(30));
+    scene.elsewhere(&[Who::Stranger], &[]).await;
+    let begun = Instant::now();
+    // The room is made with that change given out.
+    let mut member = scene.caught_up(Who::Member).await;
+    assert!(matches!(event(&mut stranger).await, Event::ChatAdded { .. }));
+    assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
+    // From now on the room lets in whom a change adds, and its members are not read any more.
+    scene.clock.advance(Duration::from_secs(60));
+    tokio::time::sleep(BOUND).await;
+    let before = scene.store.calls("roster");
+    let added = scene.elsewhere(&[Who::Left], &[]).await;
+    while event(&mut member).await.change().is_none_or(|(_, revision)| revision != added) {}
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.store.calls("roster") - before, 1, "the scene itself has read it once");
+}
