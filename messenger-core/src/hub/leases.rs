@@ -1,5 +1,7 @@
 //! The leases by which this node's people are online: renewed, returned, and found to have ended.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 
 use super::{
@@ -54,19 +56,33 @@ impl Hub {
         Ok(())
     }
 
+    /// The lease of a connection that is gone is to be returned.
+    pub(super) fn has_departed(&self, lease: Lease) {
+        let now = Instant::now();
+        let mut departed = lock(&self.departed);
+        // Presence may be away for as long as it likes.
+        while departed.front().is_some_and(|(since, _)| now - *since > self.settings.lease) {
+            departed.pop_front();
+        }
+        departed.push_back((now, lease));
+    }
+
     async fn release_departed(&self) -> Result<()> {
-        let departed = std::mem::take(&mut *lock(&self.departed));
-        let mut released = Ok(());
-        for some in departed.chunks(AT_ONCE) {
-            match within(self.presence.release(some)).await {
-                Ok(()) => self.remember_departed(some),
+        let mut departed = std::mem::take(&mut *lock(&self.departed));
+        let (mut released, mut left) = (Ok(()), VecDeque::new());
+        for some in departed.make_contiguous().chunks(AT_ONCE) {
+            let leases: Vec<Lease> = some.iter().map(|(_, lease)| *lease).collect();
+            match within(self.presence.release(&leases)).await {
+                Ok(()) => self.remember_departed(&leases),
                 Err(error) => {
-                    // Their leases expire by themselves if the failure lasts.
-                    lock(&self.departed).extend_from_slice(some);
+                    left.extend(some.iter().copied());
                     released = Err(unreachable(error));
                 }
             }
         }
+        let mut departed = lock(&self.departed);
+        left.append(&mut departed);
+        *departed = left;
         released
     }
 
@@ -97,11 +113,15 @@ impl Hub {
             return Ok(false);
         }
         let seen: Vec<_> = gone.iter().map(|gone| (gone.user, gone.last_seen)).collect();
-        let stored = self.store.set_last_seen(&seen).await;
-        for (user, last_seen) in seen {
-            self.announce_presence(Presence { user_id: user, online: false, last_seen_at: Some(last_seen) });
+        // At once: whoever comes back meanwhile is announced by another node, and that must come later.
+        for (user, last_seen) in &seen {
+            self.announce_presence(Presence {
+                user_id: *user,
+                online: false,
+                last_seen_at: Some(*last_seen),
+            });
         }
-        stored?;
+        self.last_seen.store(&seen);
         Ok(true)
     }
 
@@ -109,10 +129,11 @@ impl Hub {
     /// then offline; in case there are none, at least the last-seen time is stored.
     pub(crate) async fn depart(&self) -> Result<()> {
         let mut all: Vec<Lease> = self.wheel.iter().flat_map(leases).collect();
-        all.append(&mut lock(&self.departed));
+        all.extend(std::mem::take(&mut *lock(&self.departed)).into_iter().map(|(_, lease)| lease));
         let now = self.context.now();
         let mut seen: Vec<_> = lock(&self.departed_lately).iter().map(|(at, user)| (*user, *at)).collect();
         seen.extend(all.iter().map(|lease| (lease.user, now)));
+        seen.extend(self.last_seen.take());
         let mut released = Ok(());
         for some in all.chunks(AT_ONCE) {
             released = within(self.presence.release(some)).await.map_err(unreachable);

@@ -13,6 +13,7 @@ mod checks;
 mod comparing;
 mod connection;
 mod delivery;
+mod last_seen;
 mod leases;
 mod link;
 mod lock;
@@ -39,7 +40,7 @@ use std::{
 };
 
 use dashmap::DashMap;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 pub use connection::{Connection, Resumed, Signal};
 pub use delivery::{Delivery, FrameEncoder};
@@ -50,6 +51,7 @@ pub use settings::HubSettings;
 use self::{
     bounds::ATTEMPTS,
     checks::Checks,
+    last_seen::LastSeen,
     link::{Link, LinkState},
     lock::lock,
     mailbox::Item,
@@ -97,9 +99,11 @@ pub(crate) struct Hub {
     checks: Checks,
     /// Connections that presence did not record when they came.
     unrecorded: Mutex<Vec<Arc<Link>>>,
-    departed: Mutex<Vec<Lease>>,
+    /// Leases to return, and since when: after their time they have ended by themselves.
+    departed: Mutex<VecDeque<(Instant, Lease)>>,
     /// People whose leases were returned in the last [`HubSettings::offline_grace`].
     departed_lately: Mutex<VecDeque<(Timestamp, UserId)>>,
+    last_seen: LastSeen,
     outgoing: Outgoing,
     outages: Arc<Outages>,
 }
@@ -146,6 +150,7 @@ impl Hub {
             unrecorded: Mutex::default(),
             departed: Mutex::default(),
             departed_lately: Mutex::default(),
+            last_seen: LastSeen::default(),
             outgoing,
             outages,
         };
@@ -297,7 +302,7 @@ impl Hub {
             self.topic_unwanted(Topic::User(link.user));
         }
         lock(self.group(link.id)).retain(|other| other.id != link.id);
-        lock(&self.departed).push(link.lease());
+        self.has_departed(link.lease());
         self.named.fetch_sub(link.has_named(0), Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("messenger_connections").decrement(1);

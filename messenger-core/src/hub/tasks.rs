@@ -26,7 +26,7 @@ use crate::{
 impl Hub {
     /// Starts the hub's tasks.
     pub(crate) fn start(self: &Arc<Self>, outgoing: mpsc::Receiver<Vec<BusMessage>>, tasks: &TaskGroup) {
-        let work: [fn(Arc<Self>) -> BoxFuture<'static, ()>; 8] = [
+        let work: [fn(Arc<Self>) -> BoxFuture<'static, ()>; 9] = [
             |hub| Box::pin(async move { hub.listen().await }),
             |hub| Box::pin(async move { hub.keep_topics().await }),
             |hub| Box::pin(async move { hub.check_what_is_wanted().await }),
@@ -35,6 +35,7 @@ impl Hub {
             |hub| Box::pin(async move { hub.keep_presence().await }),
             |hub| Box::pin(async move { hub.ping_at_intervals().await }),
             |hub| Box::pin(async move { hub.keep_leases().await }),
+            |hub| Box::pin(async move { hub.keep_last_seen().await }),
         ];
         for work in work {
             let hub = Arc::clone(self);
@@ -169,12 +170,17 @@ impl Hub {
     /// Compares what watchers were told with presence, at every sweep.
     async fn keep_presence(&self) {
         let mut outage = self.outages.watch(Dependency::Presence, "comparing");
+        let mut pause = RETRY;
         loop {
             self.checks.presence_wanted.notified().await;
             let checked = self.check_presence().await;
             outage.note(&checked);
-            if checked.is_err() {
-                sleep(RETRY).await;
+            if checked.is_ok() {
+                pause = RETRY;
+            } else {
+                // With a part of presence away, each time all of the rest is compared.
+                sleep(pause).await;
+                pause = (2 * pause).min(self.settings.sweep_interval.max(RETRY));
                 self.checks.presence_wanted.notify_one();
             }
         }

@@ -117,7 +117,8 @@ impl Hub {
         let last_seen: HashMap<_, _> =
             records.into_iter().filter_map(|record| Some((record.id, record.last_seen_at?))).collect();
         let states = present.iter().map(|state| {
-            let last_seen_at = last_seen.get(&state.user).filter(|_| !state.online).copied();
+            let stored = last_seen.get(&state.user).copied();
+            let last_seen_at = stored.max(self.last_seen.of(state.user)).filter(|_| !state.online);
             let found = Presence { user_id: state.user, online: state.online, last_seen_at };
             self.deliver_found(found, heard.get(&state.user).copied().flatten())
         });

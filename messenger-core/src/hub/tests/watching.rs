@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
@@ -21,12 +24,13 @@ use crate::{
 struct Parts {
     inner: MemoryPresence,
     away: Mutex<HashSet<UserId>>,
+    queries: AtomicUsize,
 }
 
 impl Parts {
     fn new() -> Arc<Self> {
         let inner = MemoryPresence::new(Arc::clone(Context::system().clock()));
-        Arc::new(Self { inner, away: Mutex::default() })
+        Arc::new(Self { inner, away: Mutex::default(), queries: AtomicUsize::new(0) })
     }
 
     fn takes_away(&self, users: impl IntoIterator<Item = UserId>) {
@@ -66,6 +70,7 @@ impl PresenceStore for Parts {
     }
 
     async fn query(&self, users: &[UserId]) -> Result<Vec<PresenceState>, PresenceError> {
+        self.queries.fetch_add(1, Relaxed);
         let here: Vec<UserId> = users.iter().filter(|user| self.has(**user)).copied().collect();
         if here.is_empty() { away() } else { self.inner.query(&here).await }
     }
@@ -151,4 +156,20 @@ async fn who_goes_is_told_of_while_the_server_of_others_is_away() {
     assert!(timeout(SOON / 2, next_change(&mut watcher)).await.is_err(), "nothing is known");
     presence.takes_away([]);
     assert_eq!(next_change(&mut watcher).await, (bob_id, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_whose_server_is_there_are_not_compared_without_pause() {
+    let presence = Parts::new();
+    let (messenger, [ada, bob, cleo]) = node(&presence).await;
+    let [bob_id, cleo_id] = [&bob, &cleo].map(|actor| actor.user().unwrap());
+    let mut watcher = messenger.connect(&ada).await.unwrap();
+    watcher.resume(None).await.unwrap();
+    watcher.watch(&[bob_id, cleo_id]).await.unwrap();
+    presence.takes_away([bob_id]);
+    let before = presence.queries.load(Relaxed);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let queries = presence.queries.load(Relaxed) - before;
+    // At each sweep, and some more in the beginning.
+    assert!((12..=35).contains(&queries), "{queries}");
 }
