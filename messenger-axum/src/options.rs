@@ -184,7 +184,7 @@ impl Options {
 
     /// The limiter that all nodes share (none). While it can't be reached, each node counts for itself.
     ///
-    /// Log-ins and wrong passwords wait for its answer, up to seconds while it can't be reached. Requests don't: each node tells it once a second who has asked for
+    /// Log-ins and passwords wait for its answer, for at most 200 ms each time. Requests don't: each node tells it once a second who has asked for
     /// more than a tenth of what [`RateLimits::requests`] fills up in that time, and learns what they have asked of other
     /// nodes.
     #[must_use]

@@ -97,10 +97,17 @@ impl RateLimiter for RedisRateLimiter {
         self.run(&GIVE_BACK, bucket, call).await.map_err(failed)
     }
 
-    async fn charge(&self, bucket: &str, quota: Quota, count: u32) -> Result<Duration, RateLimiterError> {
+    async fn charge(
+        &self,
+        bucket: &str,
+        quota: Quota,
+        count: u32,
+        last: Duration,
+    ) -> Result<Duration, RateLimiterError> {
+        let last = u64::try_from(last.as_micros()).unwrap_or(u64::MAX);
         let call = |key: &str| {
             let mut call = CHARGE.call(&[key]);
-            call.arg(micros(quota)).arg(quota.burst.get()).arg(count);
+            call.arg(micros(quota)).arg(quota.burst.get()).arg(count).arg(last);
             call
         };
         let full_in: u64 = self.run(&CHARGE, bucket, call).await.map_err(failed)?;

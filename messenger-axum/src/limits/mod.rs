@@ -95,12 +95,12 @@ impl Limiter {
     }
 
     /// Takes back an attempt whose password was not wrong.
-    pub(crate) async fn not_wrong(&self, account: Account) {
+    pub(crate) fn not_wrong(&self, account: Account) {
         if let Some(buckets) = &self.buckets {
             buckets.wrong_passwords.give_back(&account);
         }
         if let Some(shared) = &self.shared {
-            shared.not_wrong(&account.0).await;
+            shared.not_wrong(&account.0);
         }
     }
 

@@ -18,6 +18,8 @@ use messenger_core::{
     ports::{Quota, RateLimiter},
 };
 
+use tokio::time::Instant;
+
 use super::{
     buckets::Buckets,
     shared::{note, quota},
@@ -68,6 +70,8 @@ struct Shared<K> {
     limiter: Arc<dyn RateLimiter>,
     quota: Quota,
     counts: [Mutex<HashMap<K, u32>>; SHARDS],
+    /// Since when they are counted.
+    since: Mutex<Instant>,
     hasher: RandomState,
     /// Whether a task waits to tell what is being counted.
     awaited: AtomicBool,
@@ -81,6 +85,7 @@ impl<K: Caller> Requests<K> {
             limiter,
             quota: quota(rate),
             counts: std::array::from_fn(|_| Mutex::default()),
+            since: Mutex::new(Instant::now()),
             hasher: RandomState::new(),
             awaited: AtomicBool::new(false),
             telling: tokio::sync::Mutex::new(()),
@@ -94,6 +99,7 @@ impl<K: Caller> Requests<K> {
         if let Some(shared) = &self.0.shared {
             shared.count(caller);
             if !shared.awaited.swap(true, Ordering::AcqRel) {
+                shared.begin();
                 tokio::spawn(tell_later(Arc::downgrade(&self.0)));
             }
         }
@@ -109,12 +115,12 @@ async fn tell_later<K: Caller>(requests: Weak<Inner<K>>) {
     let _one_at_a_time = shared.telling.lock().await;
     // Before the counts are taken: who counts after that begins the next period.
     shared.awaited.store(false, Ordering::Release);
-    let busiest = shared.take_counts();
+    let (busiest, counted_for) = shared.take_counts();
     let told = stream::iter(busiest).for_each_concurrent(CALLS, |(caller, count)| {
         let inner = &inner;
         async move {
             let bucket = caller.bucket();
-            let charged = shared.limiter.charge(&bucket, shared.quota, count).await;
+            let charged = shared.limiter.charge(&bucket, shared.quota, count, counted_for).await;
             if let Some(full_in) = note(charged) {
                 inner.buckets.not_full_before(&caller, full_in);
             }
@@ -131,8 +137,14 @@ impl<K: Caller> Shared<K> {
         *counts.entry(caller.clone()).or_default() += 1;
     }
 
-    /// Who has used much of their bucket, the busiest first, and begins to count anew.
-    fn take_counts(&self) -> Vec<(K, u32)> {
+    /// A period begins.
+    fn begin(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Who has used much of their bucket, the busiest first, and for how long that was counted. Begins to count anew.
+    fn take_counts(&self) -> (Vec<(K, u32)>, Duration) {
+        let counted_for = self.since.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         let gained = PERIOD.as_secs_f64() / self.quota.interval.as_secs_f64();
         let mut busy = Vec::new();
         for shard in &self.counts {
@@ -141,7 +153,7 @@ impl<K: Caller> Shared<K> {
         }
         busy.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
         busy.truncate(CALLERS);
-        busy
+        (busy, counted_for)
     }
 }
 
@@ -168,7 +180,8 @@ mod tests {
             unreachable!("what was asked for is not given back")
         }
 
-        async fn charge(&self, bucket: &str, quota: Quota, count: u32) -> Answer<Duration> {
+        async fn charge(&self, bucket: &str, quota: Quota, count: u32, last: Duration) -> Answer<Duration> {
+            assert!((PERIOD..PERIOD + TIME_LIMIT).contains(&last), "{last:?}");
             let mut buckets = self.0.lock().unwrap();
             let buckets = buckets.as_mut().ok_or_else(|| RateLimiterError("out of reach".into()))?;
             let taken = buckets.entry(bucket.to_owned()).or_default();

@@ -9,6 +9,11 @@ use messenger_core::{
 
 use crate::options::{Options, Rate, RateLimits};
 
+/// How long somebody waits for the limiter: what this node has counted has to do then.
+const TAKING: Duration = Duration::from_millis(200);
+/// After this time what was taken stays taken.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
 /// The limiter that nodes share, and the limits that it keeps. Where it fails, the limits of this node have to do.
 pub(crate) struct SharedLimiter {
     limiter: Arc<dyn RateLimiter>,
@@ -28,15 +33,22 @@ impl SharedLimiter {
     }
 
     pub(super) async fn login(&self, network: IpAddr) -> Result<()> {
-        refused_if_so(self.limiter.take(&format!("login:{network}"), self.logins).await)
+        self.take(&format!("login:{network}"), self.logins).await
     }
 
     pub(super) async fn try_password(&self, account: &[u8; 16]) -> Result<()> {
-        refused_if_so(self.limiter.take(&password(account), self.wrong_passwords).await)
+        self.take(&password(account), self.wrong_passwords).await
     }
 
-    pub(super) async fn not_wrong(&self, account: &[u8; 16]) {
-        note(self.limiter.give_back(&password(account), self.wrong_passwords).await);
+    /// Nothing that has been done waits for it.
+    pub(super) fn not_wrong(&self, account: &[u8; 16]) {
+        let (limiter, bucket, quota) = (Arc::clone(&self.limiter), password(account), self.wrong_passwords);
+        tokio::spawn(async move { note(in_time(GIVING_BACK, limiter.give_back(&bucket, quota)).await) });
+    }
+
+    async fn take(&self, bucket: &str, quota: Quota) -> Result<()> {
+        let taken = in_time(TAKING, self.limiter.take(bucket, quota)).await;
+        note(taken).flatten().map_or(Ok(()), |wait| Err(Error::RateLimited(wait)))
     }
 }
 
@@ -48,8 +60,11 @@ pub(super) fn quota(rate: Rate) -> Quota {
     Quota { burst: rate.burst, interval: rate.interval.max(Duration::from_micros(1)) }
 }
 
-fn refused_if_so(taken: std::result::Result<Option<Duration>, RateLimiterError>) -> Result<()> {
-    note(taken).flatten().map_or(Ok(()), |wait| Err(Error::RateLimited(wait)))
+async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = std::result::Result<T, RateLimiterError>>,
+) -> std::result::Result<T, RateLimiterError> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|late| Err(RateLimiterError(late.into())))
 }
 
 pub(super) fn note<T>(answer: std::result::Result<T, RateLimiterError>) -> Option<T> {
@@ -99,7 +114,13 @@ mod tests {
             Ok(())
         }
 
-        async fn charge(&self, _: &str, _: Quota, _: u32) -> std::result::Result<Duration, RateLimiterError> {
+        async fn charge(
+            &self,
+            _: &str,
+            _: Quota,
+            _: u32,
+            _: Duration,
+        ) -> std::result::Result<Duration, RateLimiterError> {
             unreachable!("requests are not counted here")
         }
     }
@@ -129,9 +150,45 @@ mod tests {
             assert!(matches!(refused, Err(Error::RateLimited(wait)) if wait == Duration::from_secs(30)));
         }
         assert!(there.try_password(Account::named("bob")).await.is_ok());
-        here.not_wrong(account).await;
+        here.not_wrong(account);
+        tokio::task::yield_now().await;
         assert!(there.try_password(account).await.is_ok(), "one was right");
         assert!(there.try_password(account).await.is_err());
+    }
+
+    /// A limiter that never answers.
+    struct Frozen;
+
+    #[async_trait]
+    impl RateLimiter for Frozen {
+        async fn take(&self, _: &str, _: Quota) -> std::result::Result<Option<Duration>, RateLimiterError> {
+            std::future::pending().await
+        }
+
+        async fn give_back(&self, _: &str, _: Quota) -> std::result::Result<(), RateLimiterError> {
+            std::future::pending().await
+        }
+
+        async fn charge(
+            &self,
+            _: &str,
+            _: Quota,
+            _: u32,
+            _: Duration,
+        ) -> std::result::Result<Duration, RateLimiterError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_a_limiter_that_does_not_answer() {
+        let options = Options::new().rate_limits(three()).rate_limiter(Arc::new(Frozen));
+        let limiter = Limiter::new(Some(three()), SharedLimiter::of(&options));
+        let (account, began) = (Account::named("ada"), tokio::time::Instant::now());
+        limiter.login(Some("192.0.2.1".parse().unwrap())).await.unwrap();
+        limiter.try_password(account).await.unwrap();
+        assert!(began.elapsed() < 2 * TAKING + Duration::from_millis(10), "{:?}", began.elapsed());
+        limiter.not_wrong(account);
     }
 
     #[tokio::test]
@@ -143,7 +200,7 @@ mod tests {
                 assert!(node.try_password(account).await.is_ok());
             }
             assert!(node.try_password(account).await.is_err());
-            node.not_wrong(account).await;
+            node.not_wrong(account);
             assert!(node.try_password(account).await.is_ok());
         }
     }

@@ -64,7 +64,7 @@ where
         door.limits.try_password(account).await?;
         let output = in_turn(&door, actor, client, command).await;
         if !matches!(output, Err(Error::InvalidCredentials)) {
-            door.limits.not_wrong(account).await;
+            door.limits.not_wrong(account);
         }
         F::answer(output?, writing)
     }

@@ -16,9 +16,16 @@ pub trait RateLimiter: Send + Sync + 'static {
     /// Puts one that was taken back into a bucket. A full bucket stays as it is.
     async fn give_back(&self, bucket: &str, quota: Quota) -> Result<(), RateLimiterError>;
 
-    /// Takes `count` from a bucket, whether it holds as many or not, and returns after which time it will be full again:
-    /// for what a node has let through by its own count. A bucket owes at most nine times what a full one holds.
-    async fn charge(&self, bucket: &str, quota: Quota, count: u32) -> Result<Duration, RateLimiterError>;
+    /// Takes `count` that were let through in the `last` time, by a node's own count, whether the bucket holds as many or
+    /// not. Returns after which time it will be full again: zero if it is. A bucket owes at most nine times what a full
+    /// one holds.
+    async fn charge(
+        &self,
+        bucket: &str,
+        quota: Quota,
+        count: u32,
+        last: Duration,
+    ) -> Result<Duration, RateLimiterError>;
 }
 
 /// How much a bucket holds, and how fast it is filled.

@@ -85,15 +85,20 @@ async fn what_was_let_through_is_charged_also_where_the_bucket_does_not_hold_it(
             "{full_in:?}"
         );
     };
-    about(here.charge("a", quota, 4).await.unwrap(), 4);
-    about(there.charge("a", quota, 5).await.unwrap(), 9);
+    about(here.charge("a", quota, 4, Duration::ZERO).await.unwrap(), 4);
+    about(there.charge("a", quota, 5, Duration::ZERO).await.unwrap(), 9);
     assert_eq!(here.take("a", quota).await.unwrap(), None, "the last one");
     about(here.take("a", quota).await.unwrap().unwrap(), 1);
-    about(here.charge("a", quota, 20).await.unwrap(), 30);
+    about(here.charge("a", quota, 20, Duration::ZERO).await.unwrap(), 30);
     about(there.take("a", quota).await.unwrap().unwrap(), 21);
-    about(there.charge("a", quota, 1_000_000).await.unwrap(), 100);
-    about(there.charge("a", quota, u32::MAX).await.unwrap(), 100);
-    about(there.charge("another", quota, 1).await.unwrap(), 1);
+    about(there.charge("a", quota, 1_000_000, Duration::ZERO).await.unwrap(), 100);
+    about(there.charge("a", quota, u32::MAX, Duration::MAX).await.unwrap(), 100);
+    about(there.charge("another", quota, 1, Duration::ZERO).await.unwrap(), 1);
+    // What was let through over some time has been filled again for so long.
+    about(here.charge("over time", quota, 5, 2 * minute).await.unwrap(), 3);
+    about(there.charge("over time", quota, 5, 2 * minute).await.unwrap(), 8);
+    assert_eq!(here.charge("slowly", quota, 2, 3 * minute).await.unwrap(), Duration::ZERO);
+    assert_eq!(server.command("EXISTS test:rate:slowly").await.as_deref(), Some(":0"));
     let left: u64 =
         server.command("PTTL test:rate:a").await.unwrap().trim_start_matches(':').parse().unwrap();
     about(Duration::from_millis(left), 100);
