@@ -1,5 +1,5 @@
 //! Durable sends a second on SQL Server through the whole service, and pages of a long history, beside bare SQL on the
-//! same server in the same run.
+//! same server in the same run; and asking what has changed, beside very many chats.
 //!
 //! `cargo bench -p messenger-mssql --bench sends -- --help`
 
@@ -8,28 +8,31 @@ use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 use messenger_core::{context::Context, ports::Store};
 use messenger_mssql::{MssqlBuilder, MssqlStore};
 use messenger_testing::{
-    MssqlConnection, MssqlDatabase,
+    MssqlConnection, MssqlDatabase, ServerCpu,
     bench::{
-        BATCH, BODY, Bare, CHATS, Inserter, LongChat, Options, PAGE, PEOPLE, Result, Sends, Table, line,
-        plain, verdict,
+        BATCH, BODY, Bare, CHATS, Changes, IDLE, Inserter, LongChat, MESSAGES_OF_IDLE, Options, PAGE, PEOPLE,
+        Result, Sends, Table, line, plain, verdict,
     },
 };
 use tiberius::{Row, ToSql};
 
 const HELP: &str = "\
 Durable sends a second on SQL Server, through Messenger::execute, and pages of a history of 200,000 messages, beside bare
-SQL on the same server in the same run. The server is the one that MESSENGER_TEST_MSSQL_URL names, with its own settings;
-each part has a database of its own there, which is dropped at the end. The CPU of the server is not measured.
+SQL on the same server in the same run; and asking what has changed, beside 1,000 and 100,000 chats. The server is the one
+that MESSENGER_TEST_MSSQL_URL names, with its own settings; each part has databases of its own there, which are dropped at
+the end. The CPU of the server is not measured, but with --server.
 
 Usage: cargo bench -p messenger-mssql --bench sends -- [OPTION]... [PART]...
 
   sends             1, 8, 64 and 256 senders over 1, 64 and 1,000 chats
   history           a page of 50 from the middle
+  changes           the chats that have changed lately: none, 10 and 1,000
 
   --quick           three rounds of 0.5 s each instead of five of 1.5 s
   --lanes N         batches under way at the same time (default: that of the store)
   --connections N   connections of the store at most (default: that of the store)
   --senders N       so many senders only: for a profiler
+  --server PID      the first process of the server, where it runs on this machine, whose CPU is measured
   --help            this
 
 Plain: one row by one parameterised statement and one commit, over a connection for each client, encrypted as those of the
@@ -40,8 +43,8 @@ Rounds are interleaved. Each figure is the median of the rounds and the best of 
 ratios of each round, because what is measured next to each other has had the same server and the same neighbours.";
 
 fn main() -> Result<ExitCode> {
-    let numbers = ["--lanes", "--connections", "--senders"];
-    let Some(options) = Options::read(HELP, &["sends", "history"], &numbers)? else {
+    let numbers = ["--lanes", "--connections", "--senders", "--server"];
+    let Some(options) = Options::read(HELP, &["sends", "history", "changes"], &numbers)? else {
         return Ok(ExitCode::SUCCESS);
     };
     if env::var_os("MESSENGER_TEST_MSSQL_URL").is_none() {
@@ -58,6 +61,9 @@ fn main() -> Result<ExitCode> {
         if options.wants("sends") {
             sends(&options).await?;
         }
+        if options.wants("changes") {
+            changes(&options).await?;
+        }
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -73,13 +79,19 @@ fn store(database: &MssqlDatabase, options: &Options) -> Result<MssqlBuilder> {
     Ok(store)
 }
 
+/// Its CPU time, if its first process was named.
+fn server_cpu(options: &Options) -> Result<Option<ServerCpu>> {
+    let server = options.number("--server").map(u32::try_from).transpose()?;
+    Ok(server.map(ServerCpu::of))
+}
+
 const BATCHES: &str = "bare list, 128 rows, 2 writers";
 
 async fn sends(options: &Options) -> Result {
     let database = MssqlDatabase::create().await;
     let store = Arc::new(store(&database, options)?.open().await?);
     let bare = Connection::open_all(&database).await?;
-    let table = Sends::prepare(store, bare, options).await?.measure(BATCHES, None).await?;
+    let table = Sends::prepare(store, bare, options).await?.measure(BATCHES, server_cpu(options)?).await?;
     print_aims(&table);
     Ok(())
 }
@@ -235,4 +247,44 @@ FROM (
 fn literal(bytes: &[u8]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
     format!("0x{hex}")
+}
+
+async fn changes(options: &Options) -> Result {
+    let (mut databases, mut stores) = (vec![], vec![]);
+    for idle in IDLE {
+        let database = MssqlDatabase::create().await;
+        let store = store(&database, options)?.open().await?;
+        database.execute(&idle_chats(idle)).await;
+        stores.push(Changes::beside(idle, Arc::new(store)).await);
+        databases.push(database);
+    }
+    Changes::compare(&stores, server_cpu(options)?, options).await
+}
+
+fn idle_chats(chats: usize) -> String {
+    let six_bytes = |number: &str| format!("SUBSTRING(CAST(CAST({number} AS bigint) AS binary(8)), 3, 6)");
+    let id = |number: &str| {
+        let parts = [&six_bytes(&format!("1735689600000 + {number}")), "0x70008000", &six_bytes(number)];
+        format!("CAST({} AS binary(16))", parts.join(" + "))
+    };
+    let (chat, message) = (id("a.c"), id(&format!("({MESSAGES_OF_IDLE} * a.c + b.n)")));
+    let all = format!(
+        "(
+    SELECT TOP ({chats}) CAST(low.n AS bigint) + 65536 * (high.n - 1) AS c
+    FROM messenger.messenger_numbers AS high CROSS JOIN messenger.messenger_numbers AS low
+    WHERE high.n <= 2 ORDER BY high.n, low.n
+) AS a"
+    );
+    let body = literal(BODY.as_bytes());
+    format!(
+        "INSERT INTO messenger.messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts,
+    member_count, roster_version)
+SELECT {chat}, 1, a.c, a.c, 5, {MESSAGES_OF_IDLE}, 2, 2, 1 FROM {all};
+INSERT INTO messenger.messenger_messages (id, chat_id, seq, sender_id, kind, is_changed, created_revision, revision,
+    texts, created_at, edited_at, deleted_at, body)
+SELECT {message}, {chat}, b.n, {chat}, 0, CASE WHEN a.c % 10 = 0 AND b.n > 1 THEN 1 ELSE 0 END, b.n,
+    b.n + CASE WHEN a.c % 10 = 0 AND b.n > 1 THEN 2 ELSE 0 END, b.n, a.c,
+    CASE WHEN a.c % 10 = 0 AND b.n = 2 THEN a.c END, CASE WHEN a.c % 10 = 0 AND b.n = 3 THEN a.c END, {body}
+FROM {all} JOIN messenger.messenger_numbers AS b ON b.n <= {MESSAGES_OF_IDLE};"
+    )
 }

@@ -1,5 +1,5 @@
 //! Durable sends a second on PostgreSQL through the whole service, and pages of a long history, beside bare SQL on the
-//! same server in the same run.
+//! same server in the same run; and asking what has changed, beside very many chats.
 //!
 //! `cargo bench -p messenger-sqlx --features postgres --bench postgres -- --help`
 
@@ -8,10 +8,10 @@ use std::{hint::black_box, sync::Arc};
 use messenger_core::context::Context;
 use messenger_sqlx::PostgresStore;
 use messenger_testing::{
-    PrivateServer,
+    Database, PrivateServer,
     bench::{
-        BATCH, BODY, Bare, CHATS, Inserter, Line, LongChat, Options, PEOPLE, Result, Sends, Table, line,
-        plain, verdict,
+        BATCH, BODY, Bare, CHATS, Changes, IDLE, Inserter, Line, LongChat, MESSAGES_OF_IDLE, Options, PEOPLE,
+        Result, Sends, Table, line, plain, verdict,
     },
     connect, execute,
 };
@@ -19,13 +19,15 @@ use sqlx::{Decode, PgConnection, Postgres, Row as _, Type, postgres::PgRow, type
 
 const HELP: &str = "\
 Durable sends a second on PostgreSQL, through Messenger::execute, and pages of a history of 1,000,000 messages, beside
-bare SQL on the same server in the same run. The server is a private one with PostgreSQL's own settings (fsync = on),
-in the folder for temporary files: set TMPDIR to a folder on a disk where that is none.
+bare SQL on the same server in the same run; and asking what has changed, beside 1,000 and 100,000 chats. The server is
+a private one with PostgreSQL's own settings (fsync = on), in the folder for temporary files: set TMPDIR to a folder on a
+disk where that is none.
 
 Usage: cargo bench -p messenger-sqlx --features postgres --bench postgres -- [OPTION]... [PART]...
 
   sends        1, 8, 64 and 256 senders over 1, 64 and 1,000 chats
   history      a page of 50 from the middle
+  changes      the chats that have changed lately: none, 10 and 1,000
 
   --quick      three rounds of 0.5 s each instead of five of 1.5 s
   --lanes N    batches under way at the same time (default: that of the store)
@@ -36,7 +38,8 @@ Rounds are interleaved. Each figure is the median of the rounds and the best of 
 ratios of each round, because what is measured next to each other has had the same disk and the same neighbours.";
 
 fn main() -> Result {
-    let Some(options) = Options::read(HELP, &["sends", "history"], &["--lanes", "--senders"])? else {
+    let Some(options) = Options::read(HELP, &["sends", "history", "changes"], &["--lanes", "--senders"])?
+    else {
         return Ok(());
     };
     // Each part has a server of its own, so that none is slowed by what another has left to be cleaned up.
@@ -47,6 +50,9 @@ fn main() -> Result {
         }
         if options.wants("sends") {
             sends(&server(), &options).await?;
+        }
+        if options.wants("changes") {
+            changes(&server(), &options).await?;
         }
         Ok(())
     })
@@ -229,4 +235,37 @@ async fn fill(server: &PrivateServer) -> Result<LongChat> {
     execute(&mut conn, rows).await;
     tidy_up(&mut conn).await;
     Ok(LongChat { chat, user, messages: MESSAGES })
+}
+
+async fn changes(server: &PrivateServer, options: &Options) -> Result {
+    let (mut databases, mut stores) = (vec![], vec![]);
+    for idle in IDLE {
+        let database = Database::empty(server.url()).await;
+        let store = PostgresStore::connect(&database.url()).await?;
+        let mut conn = connect(&database.url()).await;
+        execute(&mut conn, idle_chats(idle)).await;
+        stores.push(Changes::beside(idle, Arc::new(store)).await);
+        tidy_up(&mut conn).await;
+        databases.push(database);
+    }
+    Changes::compare(&stores, Some(server.cpu()), options).await
+}
+
+fn idle_chats(chats: usize) -> String {
+    let id = |number: &str| {
+        format!(
+            "(lpad(to_hex(1735689600000 + {number}), 12, '0') || '70008000' || lpad(to_hex({number}), 12, '0'))::uuid"
+        )
+    };
+    let (chat, message) = (id("c"), id(&format!("({MESSAGES_OF_IDLE} * c + n)")));
+    format!(
+        "INSERT INTO messenger.messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts,
+            member_count, roster_version, commit_no)
+        SELECT {chat}, 1, c, c, 5, {MESSAGES_OF_IDLE}, 2, 2, 1, 1 FROM generate_series(1, {chats}) AS c;
+        INSERT INTO messenger.messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts,
+            created_at, edited_at, deleted_at, body)
+        SELECT {message}, {chat}, n, {chat}, 0, n, n + CASE WHEN c % 10 = 0 AND n > 1 THEN 2 ELSE 0 END, n, c,
+            CASE WHEN c % 10 = 0 AND n = 2 THEN c END, CASE WHEN c % 10 = 0 AND n = 3 THEN c END, '{BODY}'
+        FROM generate_series(1, {chats}) AS c, generate_series(1, {MESSAGES_OF_IDLE}) AS n"
+    )
 }

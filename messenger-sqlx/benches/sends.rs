@@ -1,4 +1,5 @@
-//! Durable sends a second through the whole service, beside bare inserts on the same disk in the same run.
+//! Durable sends a second through the whole service, beside bare inserts on the same disk in the same run; and asking what
+//! has changed, beside very many chats.
 //!
 //! `cargo bench -p messenger-sqlx --bench sends -- --help`
 
@@ -7,19 +8,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use messenger_core::{ChatId, context::Context};
+use messenger_core::{ChatId, context::Context, ports::Store as _};
 use messenger_sqlx::SqliteStore;
-use messenger_testing::bench::{BATCH, BODY, Options, Result, Service, Table, verdict};
+use messenger_testing::bench::{
+    BATCH, BODY, Changes, IDLE, MESSAGES_OF_IDLE, Options, Result, Service, Table, verdict,
+};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::TempDir;
 
 const HELP: &str = "\
-Durable sends a second on SQLite, through Messenger::execute, beside bare inserts on the same disk.
+Durable sends a second on SQLite, through Messenger::execute, beside bare inserts on the same disk; and asking what has
+changed, beside 1,000 and 100,000 chats.
 
-Usage: cargo bench -p messenger-sqlx --bench sends -- [--quick]
+Usage: cargo bench -p messenger-sqlx --bench sends -- [--quick] [PART]...
+
+  sends     1, 8 and 64 senders over one chat and ten
+  changes   the chats that have changed lately: none, 10 and 1,000
 
   --quick   three rounds of 0.3 s each instead of five of 1 s
   --help    this
@@ -28,15 +35,24 @@ Rounds are interleaved. Each figure is the median of the rounds and the best of 
 ratios of each round, because what is measured next to each other has had the same disk and the same neighbours.";
 
 fn main() -> Result {
-    let Some(options) = Options::read(HELP, &[], &[])? else { return Ok(()) };
-    let length = options.length(Duration::from_millis(300), Duration::from_secs(1));
-    tokio::runtime::Runtime::new()?.block_on(measure(options.rounds(), length))
-}
-
-async fn measure(rounds: usize, length: Duration) -> Result {
+    let Some(options) = Options::read(HELP, &["sends", "changes"], &[])? else { return Ok(()) };
     // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut bare = Bare::open(&folder).await?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        if options.wants("sends") {
+            sends(&folder, &options).await?;
+        }
+        if options.wants("changes") {
+            changes(&folder, &options).await?;
+        }
+        Ok(())
+    })
+}
+
+async fn sends(folder: &TempDir, options: &Options) -> Result {
+    let (rounds, length) =
+        (options.rounds(), options.length(Duration::from_millis(300), Duration::from_secs(1)));
+    let mut bare = Bare::open(folder).await?;
     let store = SqliteStore::open(folder.path().join("service.db")).await?;
     let service = Service::open(Arc::new(store), SENDERS).await?;
     let chats = Chats::make(&service).await?;
@@ -183,4 +199,48 @@ impl Chats {
         let senders = (0..senders).map(|number| (number, chats.clone())).collect();
         service.send_until(Instant::now() + length, senders).await
     }
+}
+
+async fn changes(folder: &TempDir, options: &Options) -> Result {
+    let mut stores = vec![];
+    for idle in IDLE {
+        let file = folder.path().join(format!("{idle}.db"));
+        // Makes the tables, and lets go of the file.
+        SqliteStore::open(&file).await?.close().await;
+        let mut conn = SqliteConnectOptions::new().filename(&file).connect().await?;
+        for statement in idle_chats(idle) {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut conn).await?;
+        }
+        conn.close().await?;
+        stores.push(Changes::beside(idle, Arc::new(SqliteStore::open(&file).await?)).await);
+    }
+    Changes::compare(&stores, None, options).await
+}
+
+fn idle_chats(chats: usize) -> [String; 2] {
+    let id =
+        |number: &str| format!("unhex(format('%012x70008000%012x', 1735689600000 + {number}, {number}))");
+    let (chat, message) = (id("c"), id(&format!("({MESSAGES_OF_IDLE} * c + n)")));
+    let series = |name: &str, last: usize| {
+        format!(
+            "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {last})
+                SELECT n AS {name} FROM s WHERE n <= {last})"
+        )
+    };
+    let (all, each) = (series("c", chats), series("n", MESSAGES_OF_IDLE));
+    [
+        format!(
+            "INSERT INTO messenger_chats (id, kind, created_at, activity_at, revision, last_seq, texts, member_count,
+                roster_version, commit_no)
+            SELECT {chat}, 1, c, c, 5, {MESSAGES_OF_IDLE}, 2, 2, 1, 1 FROM {all}"
+        ),
+        format!(
+            "INSERT INTO messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts,
+                created_at, edited_at, deleted_at, body)
+            SELECT {message}, {chat}, n, {chat}, 0, n, n + CASE WHEN c % 10 = 0 AND n > 1 THEN 2 ELSE 0 END, n, c,
+                CASE WHEN c % 10 = 0 AND n = 2 THEN c END, CASE WHEN c % 10 = 0 AND n = 3 THEN c END,
+                CAST('{BODY}' AS BLOB)
+            FROM {all} CROSS JOIN {each}"
+        ),
+    ]
 }

@@ -1,7 +1,8 @@
 //! What benchmarks of durable sends are made of: people who send through the whole service, clients that insert bare
-//! rows, and tables of what came out.
+//! rows, and tables of what came out. And stores with very many chats, which are asked what has changed.
 
 mod bare;
+mod changes;
 mod figures;
 mod history;
 mod options;
@@ -13,6 +14,7 @@ use std::error::Error;
 
 pub use self::{
     bare::{Bare, Inserter},
+    changes::{Changes, IDLE, MESSAGES_OF_IDLE},
     figures::{Figures, verdict},
     history::{LongChat, PAGE},
     options::Options,

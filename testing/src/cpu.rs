@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, time::Duration};
 #[derive(Debug)]
 pub struct ServerCpu {
     postmaster: u32,
-    /// By process, in nanoseconds.
+    /// By thread, in nanoseconds.
     used: HashMap<u32, u64>,
 }
 
@@ -23,11 +23,13 @@ impl ServerCpu {
 
     /// What was used until now.
     pub fn used(&mut self) -> Duration {
-        for process in self.processes() {
-            // To the nanosecond; `stat` has steps of 10 ms. Each process of PostgreSQL is one thread.
-            let Ok(text) = fs::read_to_string(format!("/proc/{process}/schedstat")) else { continue };
+        let threads =
+            self.processes().into_iter().flat_map(|process| numbers_in(&format!("/proc/{process}/task")));
+        for thread in threads {
+            // To the nanosecond; `stat` has steps of 10 ms.
+            let Ok(text) = fs::read_to_string(format!("/proc/{thread}/schedstat")) else { continue };
             if let Some(running) = text.split(' ').next().and_then(|running| running.parse().ok()) {
-                self.used.insert(process, running);
+                self.used.insert(thread, running);
             }
         }
         Duration::from_nanos(self.used.values().sum())
@@ -40,11 +42,31 @@ struct Process {
 }
 
 fn processes() -> impl Iterator<Item = Process> {
-    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
-        let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
+    numbers_in("/proc").filter_map(|id| {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // The name of the program is in parentheses and may have blanks in it.
         let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
         Some(Process { id, parent })
     })
+}
+
+/// The numbers that entries of this folder are named by.
+fn numbers_in(folder: &str) -> impl Iterator<Item = u32> + use<> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The CPU time of all threads of this process. Unix only: elsewhere it stays zero.
+#[cfg(all(unix, feature = "bench"))]
+pub(crate) fn cpu_of_this_process() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Elsewhere it is not measured.
+#[cfg(all(not(unix), feature = "bench"))]
+pub(crate) fn cpu_of_this_process() -> Duration {
+    Duration::ZERO
 }

@@ -135,6 +135,7 @@ pub trait ChatStore: Send + Sync + 'static {
     ///
     /// # Behavior
     /// - `changed_since_lists_chats_with_new_edited_and_deleted_messages`
+    /// - `changed_since_begins_with_that_time`: whatever is of an earlier millisecond is not listed.
     /// - `changed_since_says_where_somebody_may_have_joined`: where there is a system message, or a first message.
     /// - `changed_since_lists_no_more_than_the_limit`
     async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>>;

@@ -85,6 +85,7 @@ macro_rules! __messenger_store_cases {
                 membership_counts_rise_when_one_is_added
                 revisions_skips_unknown_chats
                 changed_since_lists_chats_with_new_edited_and_deleted_messages
+                changed_since_begins_with_that_time
                 changed_since_says_where_somebody_may_have_joined
                 changed_since_lists_no_more_than_the_limit
                 chats_ever_joined_includes_those_left

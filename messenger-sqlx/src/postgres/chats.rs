@@ -126,7 +126,7 @@ impl ChatStore for PostgresStore {
     async fn changed_since(&self, since: Timestamp, limit: usize) -> StoreResult<Vec<ChangedChat>> {
         let query = self.query(&self.sql().chats.changed_since);
         let query = query.id(MessageId::least_at(since)).time(since).bind(rows(limit));
-        self.all(query, |columns| columns.changed_chat()).await
+        self.all_planned(query, |columns| columns.changed_chat()).await
     }
 
     async fn chats_ever_joined(&self, user: UserId) -> StoreResult<Vec<ChatId>> {

@@ -137,6 +137,8 @@ impl Large {
         );
         done("membership", Sorts::Nothing, plans, store.membership(chat, person).await);
         done("revisions", Sorts::Nothing, plans, store.revisions(&self.others).await);
+        let changed = store.changed_since(self.context.now(), 10_000).await;
+        done("changed_since", Sorts::Few, plans, changed);
         done("chats_ever_joined", Sorts::Nothing, plans, store.chats_ever_joined(person).await);
         done("roster", Sorts::Few, plans, store.roster(chat).await);
         done("user", Sorts::Nothing, plans, store.user(person).await);
@@ -221,6 +223,7 @@ fn check(intent: &str, sorts: Sorts, plans: &Plans) {
         let plan: String =
             plan.lines().map(|line| line.chars().take(300).collect::<String>() + "\n").collect();
         assert!(!plan.contains("Seq Scan on messenger_"), "{intent} reads a whole table: {plan}");
+        assert!(!plan.contains("Workers Planned"), "{intent} starts processes: {plan}");
         let sorted = plan.contains("Sort Key");
         match sorts {
             Sorts::Nothing => assert!(!sorted, "{intent} sorts: {plan}"),

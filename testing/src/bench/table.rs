@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{Figures, Result};
-use crate::ServerCpu;
+use crate::{ServerCpu, cpu::cpu_of_this_process};
 
 /// Lines of figures beside those of plain inserts and of bare batches.
 #[derive(Debug)]
@@ -119,16 +119,4 @@ impl Table {
             if server { "; of the server, the lowest of the rounds" } else { "" }
         );
     }
-}
-
-#[cfg(unix)]
-fn cpu_of_this_process() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// Elsewhere it is not measured.
-#[cfg(not(unix))]
-fn cpu_of_this_process() -> Duration {
-    Duration::ZERO
 }

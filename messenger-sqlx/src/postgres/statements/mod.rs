@@ -19,11 +19,13 @@ pub(in crate::postgres) const IDLE_IN_TRANSACTION: u32 = 60_000;
 
 /// Makes plans the same for all values: by an index. A plan that seems best while the tables are small or not yet
 /// analysed would stay in use while they grow.
-pub(in crate::postgres) const PLANNER: [(&str, &str); 4] = [
+pub(in crate::postgres) const PLANNER: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("jit", "off"),
+    // A plan for all values expects many rows, for which the server would start processes.
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 /// Every statement, with the schema's name in it.

@@ -313,6 +313,23 @@ pub async fn changed_since_lists_chats_with_new_edited_and_deleted_messages(worl
     assert_eq!(changed_since(world, since).await.len(), 4, "what was told before is told again");
 }
 
+pub async fn changed_since_begins_with_that_time(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let chat = world.group([ada, bob]).await;
+    let sent = world.send(chat, ada, "one").await;
+    only_since(world, sent.created_at, (chat, sent.revision)).await;
+    let edited = world.edit(&sent, "changed").await;
+    only_since(world, edited.edited_at.unwrap(), (chat, edited.revision)).await;
+    let deleted = world.delete(&edited).await;
+    only_since(world, deleted.deleted_at.unwrap(), (chat, deleted.revision)).await;
+}
+
+/// The last change, at this time, is listed, and nothing is from the next millisecond on.
+async fn only_since(world: &World, at: Timestamp, (chat, revision): (ChatId, Revision)) {
+    assert_eq!(changed_since(world, at).await, HashMap::from([(chat, (revision, false))]));
+    assert_eq!(changed_since(world, at.after(Duration::from_millis(1))).await, HashMap::new());
+}
+
 pub async fn changed_since_says_where_somebody_may_have_joined(world: &World) {
     let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
     let (grown, direct) = (world.group([ada, bob]).await, world.direct(ada, bob).await);
@@ -322,10 +339,16 @@ pub async fn changed_since_says_where_somebody_may_have_joined(world: &World) {
 
     world.add(grown, ada, &[cleo]).await;
     let made = world.group([bob, cleo]).await;
-    world.send(direct, bob, "the first").await;
+    let first = world.send(direct, bob, "the first").await;
     let expected = [(grown, 3), (made, 1), (direct, 1)];
     let expected = expected.map(|(chat, revision)| (chat, (Revision::new(revision), true)));
     assert_eq!(changed_since(world, since).await, HashMap::from(expected));
+
+    let later = world.tick();
+    let edited = world.edit(&first, "nobody joins by this").await;
+    assert_eq!(changed_since(world, later).await, HashMap::from([(direct, (Revision::new(2), false))]));
+    world.delete(&edited).await;
+    assert_eq!(changed_since(world, later).await, HashMap::from([(direct, (Revision::new(3), false))]));
 }
 
 pub async fn changed_since_lists_no_more_than_the_limit(world: &World) {
