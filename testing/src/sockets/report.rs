@@ -41,6 +41,8 @@ pub enum Best {
     Highest,
     /// The highest of what is to be low.
     Worst,
+    /// The one in the middle: of differences, of which the lowest is too low.
+    Middle,
 }
 
 impl Row {
@@ -79,9 +81,12 @@ impl Row {
     }
 
     fn best_of(&self, values: &[f64]) -> Option<f64> {
+        if self.best == Best::Middle {
+            return median(values);
+        }
         let values = values.iter().copied();
         match self.best {
-            Best::Lowest => values.min_by(f64::total_cmp),
+            Best::Lowest | Best::Middle => values.min_by(f64::total_cmp),
             Best::Highest | Best::Worst => values.max_by(f64::total_cmp),
         }
     }
@@ -105,6 +110,11 @@ impl Report {
     /// Without rows.
     pub fn begin() -> Self {
         Self { began: Instant::now(), load: load_average(), rows: Vec::new() }
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Also says so at once, because the whole takes minutes.

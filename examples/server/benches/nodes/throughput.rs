@@ -1,0 +1,83 @@
+//! As many messages as go.
+
+use messenger_testing::sockets::{
+    crowd::{Load, Pace, Round},
+    report::{Best, Report, Row, Series},
+};
+
+use crate::{
+    Plan, Result,
+    set_up::{Kind, SetUp},
+    world::{RECEIVERS, SENDERS, World},
+};
+
+/// Who writes to the group, and messages that each of them has unanswered all the time.
+const WRITERS: usize = 4;
+const IN_FLIGHT: u64 = 8;
+
+pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result {
+    let pace = Pace::Steady { in_flight: IN_FLIGHT, length: plan.length(1, 3) };
+    let what = format!("{WRITERS} × {IN_FLIGHT} in flight to 100");
+    let to_group = |set_up: &SetUp| set_up.to_group(world.group, pace);
+    in_turn(plan, world, (WRITERS, RECEIVERS), &to_group, report, &what).await?;
+    let what = format!("{SENDERS} pairs × {IN_FLIGHT} in flight");
+    let to_pairs = |_: &SetUp| Load::new(world.pairs.iter().copied().enumerate().collect(), 2, pace);
+    in_turn(plan, world, (SENDERS, SENDERS), &to_pairs, report, &what).await
+}
+
+async fn in_turn(
+    plan: &Plan,
+    world: &World,
+    people: (usize, usize),
+    load: &dyn Fn(&SetUp) -> Load,
+    report: &mut Report,
+    what: &str,
+) -> Result {
+    let mut set_ups = Vec::new();
+    for kind in plan.kinds() {
+        set_ups.push((SetUp::start(plan, world, kind, people).await?, Vec::new()));
+    }
+    // The first one does not count.
+    for number in 0..=plan.rounds() {
+        for (set_up, rounds) in &mut set_ups {
+            let load = load(set_up);
+            let round = set_up.side.round(&load).await?;
+            if number > 0 {
+                rounds.push(round);
+            }
+        }
+    }
+    let all: Vec<_> = set_ups.into_iter().map(|(set_up, rounds)| (set_up.kind, rounds)).collect();
+    add_rows(&all, report, what);
+    Ok(())
+}
+
+fn add_rows(all: &[(Kind, Vec<Round>)], report: &mut Report, load: &str) {
+    let mut figure = |what: &str, unit, best, of: &dyn Fn(&Round) -> f64| {
+        for (kind, rounds) in all {
+            let row = Row::new("throughput", format!("{what}: {}, {load}", kind.name()), unit).best(best);
+            let series = |rounds: &[Round]| rounds.iter().map(of).collect();
+            let alone = all.iter().find(|(other, _)| Some(*other) == kind.alone());
+            let floor = alone.map(|(_, rounds)| series(rounds)).unwrap_or_default();
+            report.add(row, Series { measured: series(rounds), floor });
+        }
+    };
+    figure("messages a second", "1/s", Best::Highest, &|round| round.sent as f64 / round.took.as_secs_f64());
+    figure("messages per second of the servers' CPU", "1/s", Best::Highest, &|round| {
+        1.0 / round.cpu_per(round.sent)
+    });
+    figure("CPU of the servers per 1,000 messages", "ms", Best::Lowest, &|round| {
+        round.cpu_per(round.sent) * 1e6
+    });
+    figure("CPU of the servers per delivery", "µs", Best::Lowest, &|round| {
+        round.cpu_per(round.delivered) * 1e6
+    });
+    figure("CPU of PostgreSQL per 1,000 messages", "ms", Best::Lowest, &|round| {
+        round.store_cpu_per(round.sent) * 1e6
+    });
+    for (kind, rounds) in all.iter().filter(|(kind, _)| matches!(kind, Kind::Redis | Kind::Beside)) {
+        let row = Row::new("throughput", format!("CPU of Redis per message: {}, {load}", kind.name()), "µs");
+        let measured = rounds.iter().map(|round| round.bus_cpu_per(round.sent) * 1e6).collect();
+        report.add(row.aims(2.0, 2.0), Series { measured, floor: Vec::new() });
+    }
+}
