@@ -184,13 +184,7 @@ fn role(load: &Load, index: usize, wire: Wire) -> Role {
     if let Some(sender) = chat_of(&load.senders) {
         return Role::Sends(sender, load.pace);
     }
-    match (chat_of(&load.beside), load.pace) {
-        (
-            Some(sender),
-            Pace::Steady { length, .. } | Pace::Shared { length, .. } | Pace::Constant { length, .. },
-        ) => Role::SendsBeside(sender, length),
-        _ => Role::Listens,
-    }
+    chat_of(&load.beside).map_or(Role::Listens, |sender| Role::SendsBeside(sender, load.pace.length()))
 }
 
 /// What all sockets saw, in the order of time.

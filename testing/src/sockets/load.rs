@@ -61,6 +61,18 @@ pub enum Pace {
     },
 }
 
+impl Pace {
+    /// How long a round lasts at least; not known of lone messages.
+    pub const fn length(self) -> Duration {
+        match self {
+            Self::Steady { length, .. } | Self::Shared { length, .. } | Self::Constant { length, .. } => {
+                length
+            }
+            Self::Alone { .. } => Duration::ZERO,
+        }
+    }
+}
+
 /// Which sockets look at the times of what they get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sampled {

@@ -111,13 +111,8 @@ impl Meter {
     }
 
     pub(super) async fn wait_for_end(&self, load: &Load) -> Result {
-        let wanted = match load.pace {
-            Pace::Steady { length, .. } | Pace::Shared { length, .. } | Pace::Constant { length, .. } => {
-                tokio::time::sleep(length).await;
-                0
-            }
-            Pace::Alone { times, .. } => times,
-        };
+        tokio::time::sleep(load.pace.length()).await;
+        let wanted = if let Pace::Alone { times, .. } = load.pace { times } else { 0 };
         let end = Instant::now() + PATIENCE;
         while !(self.is_done() && self.sent.load(Ordering::SeqCst) >= wanted) {
             if Instant::now() > end {

@@ -24,7 +24,7 @@ use crate::{
     Plan, Result,
     flow::{Flow, Rate, both},
     set_up::{Kind, SetUp},
-    world::World,
+    world::{RECEIVERS, World},
 };
 
 /// Messages of one call.
@@ -71,7 +71,8 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
 
 /// What a node publishes when somebody writes to the group.
 async fn a_message(plan: &Plan, world: &World) -> Result<BusMessage> {
-    let mut set_up = SetUp::start(plan, world, Kind::Redis, (1, 100)).await?;
+    let mut set_up = SetUp::start(plan, world, Kind::Redis).await?;
+    set_up.connect(world, 1, RECEIVERS).await?;
     let url = set_up.redis.as_ref().ok_or("there is no Redis")?.url();
     let (_bus, mut listener) = listen(&url, world.group).await?;
     let once = Pace::Alone { times: 1, pause: Duration::from_millis(10) };

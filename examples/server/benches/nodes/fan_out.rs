@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use messenger_testing::sockets::{
-    crowd::{Pace, Round, Sampled},
+    crowd::{Load, Pace, Round, Sampled},
     report::{Best, Report, Row, Series},
 };
 
@@ -25,24 +25,19 @@ struct Rounds {
 }
 
 pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result {
-    let mut set_ups = Vec::new();
-    for kind in kinds(plan)? {
-        set_ups.push(SetUp::start(plan, world, kind, (1, RECEIVERS)).await?);
-    }
+    let mut set_ups = SetUp::start_all(plan, world, kinds(plan)?, (1, RECEIVERS)).await?;
     let rate = plan.rate.unwrap_or(100);
     let pace = Pace::Constant { period: Duration::from_secs(1) / rate, length: plan.length(3, 10) };
     let mut all: Vec<_> =
         set_ups.iter().map(|set_up| Rounds { kind: set_up.kind, rounds: Vec::new() }).collect();
     // The first one does not count.
     for number in 0..=plan.rounds() {
-        for (set_up, rounds) in set_ups.iter_mut().zip(&mut all) {
-            let mut load = set_up.to_group(world.group, pace);
-            load.sampled = Sampled::Listeners;
-            let round = set_up.side.round(&load).await?;
-            if number > 0 {
-                let delays = Delays::of(&round);
-                rounds.rounds.push((round, delays));
-            }
+        let load =
+            |set_up: &SetUp| Load { sampled: Sampled::Listeners, ..set_up.to_group(world.group, pace) };
+        let done = SetUp::round_of_each(&mut set_ups, load).await?;
+        for (round, rounds) in done.into_iter().zip(&mut all).filter(|_| number > 0) {
+            let delays = Delays::of(&round);
+            rounds.rounds.push((round, delays));
         }
     }
     add_rows(&all, rate, report);

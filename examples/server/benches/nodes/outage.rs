@@ -55,7 +55,8 @@ struct Said {
 pub(crate) async fn measure(plan: &Plan, world: &World) -> Result<Outage> {
     let length = Duration::from_secs(plan.outage.unwrap_or(if plan.quick { 20 } else { 60 }));
     let around = Duration::from_secs(if plan.quick { 15 } else { 30 });
-    let mut set_up = SetUp::start(plan, world, Kind::Redis, (1 + BESIDE, RECEIVERS)).await?;
+    let mut set_up = SetUp::start(plan, world, Kind::Redis).await?;
+    set_up.connect(world, 1 + BESIDE, RECEIVERS).await?;
     let mut redis = set_up.redis.take().ok_or("there is no Redis")?;
     let nodes: Vec<_> =
         [&set_up.side.process].into_iter().chain(&set_up.side.others).map(|node| node.address).collect();

@@ -1,10 +1,11 @@
 //! Servers that hear of each other in one of several ways, with their clients.
 
+use futures::future::try_join_all;
 use messenger_core::ChatId;
 use messenger_testing::{
     RedisServer,
     sockets::{
-        crowd::{Load, Pace, Side},
+        crowd::{Load, Pace, Round, Side},
         process::{Pages, Process},
         wire::Wire,
     },
@@ -75,13 +76,28 @@ pub(crate) struct SetUp {
 }
 
 impl SetUp {
-    /// Starts the nodes, and connects so many senders to the first one and so many of those who listen to the last one.
-    pub(crate) async fn start(
+    /// Starts the nodes of each kind, and connects so many senders to the first one and so many of those who listen to the
+    /// last one.
+    pub(crate) async fn start_all(
         plan: &Plan,
         world: &World,
-        kind: Kind,
+        kinds: impl IntoIterator<Item = Kind>,
         (senders, receivers): (usize, usize),
-    ) -> Result<Self> {
+    ) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for kind in kinds {
+            eprintln!("starting {}", kind.name());
+            all.push(Self::start(plan, world, kind).await?);
+        }
+        // Only then, because nobody answers pings while others start.
+        for set_up in &mut all {
+            set_up.connect(world, senders, receivers).await?;
+        }
+        Ok(all)
+    }
+
+    /// One without clients.
+    pub(crate) async fn start(plan: &Plan, world: &World, kind: Kind) -> Result<Self> {
         let redis = match kind {
             Kind::Redis | Kind::Beside | Kind::SocketIo => Some(RedisServer::start().await),
             Kind::OneNode | Kind::Postgres | Kind::OneSocketIo => None,
@@ -92,11 +108,31 @@ impl SetUp {
             socket_io::start(redis.as_ref())?
         };
         side.bus = redis.as_ref().map(RedisServer::cpu);
+        Ok(Self { kind, side, redis, senders: 0 })
+    }
+
+    pub(crate) async fn connect(&mut self, world: &World, senders: usize, receivers: usize) -> Result {
+        let Self { side, .. } = self;
         let last = side.others.last().unwrap_or(&side.process).address;
         side.connect(world.senders[..senders].iter().map(|person| (person, 0))).await?;
         side.connect_to(last, world.receivers[..receivers].iter().map(|person| (person, 0))).await?;
-        side.resume().await?;
-        Ok(Self { kind, side, redis, senders })
+        self.senders = senders;
+        side.resume().await
+    }
+
+    /// A round of each of these, one after the other. Those whose turn it is not answer pings.
+    pub(crate) async fn round_of_each(all: &mut [Self], load: impl Fn(&Self) -> Load) -> Result<Vec<Round>> {
+        let mut rounds = Vec::with_capacity(all.len());
+        for turn in 0..all.len() {
+            let (before, rest) = all.split_at_mut(turn);
+            let Some((set_up, after)) = rest.split_first_mut() else { break };
+            let load = load(set_up);
+            let idle = before.iter_mut().chain(after).map(|other| other.side.idle(load.pace.length()));
+            let (round, idle) = tokio::join!(set_up.side.round(&load), try_join_all(idle));
+            idle?;
+            rounds.push(round?);
+        }
+        Ok(rounds)
     }
 
     /// The senders write to the group.

@@ -33,21 +33,15 @@ async fn in_turn(
     report: &mut Report,
     what: &str,
 ) -> Result {
-    let mut set_ups = Vec::new();
-    for kind in plan.kinds() {
-        set_ups.push((SetUp::start(plan, world, kind, people).await?, Vec::new()));
-    }
+    let mut set_ups = SetUp::start_all(plan, world, plan.kinds(), people).await?;
+    let mut all: Vec<_> = set_ups.iter().map(|set_up| (set_up.kind, Vec::new())).collect();
     // The first one does not count.
     for number in 0..=plan.rounds() {
-        for (set_up, rounds) in &mut set_ups {
-            let load = load(set_up);
-            let round = set_up.side.round(&load).await?;
-            if number > 0 {
-                rounds.push(round);
-            }
+        let done = SetUp::round_of_each(&mut set_ups, load).await?;
+        for (round, (_, rounds)) in done.into_iter().zip(&mut all).filter(|_| number > 0) {
+            rounds.push(round);
         }
     }
-    let all: Vec<_> = set_ups.into_iter().map(|(set_up, rounds)| (set_up.kind, rounds)).collect();
     add_rows(&all, report, what);
     Ok(())
 }
