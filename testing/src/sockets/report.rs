@@ -45,6 +45,17 @@ pub enum Best {
     Middle,
 }
 
+impl Best {
+    /// The round of these that stands for all.
+    pub fn of(self, values: &[f64]) -> Option<f64> {
+        match self {
+            Self::Lowest => values.iter().copied().min_by(f64::total_cmp),
+            Self::Highest | Self::Worst => values.iter().copied().max_by(f64::total_cmp),
+            Self::Middle => median(values),
+        }
+    }
+}
+
 impl Row {
     /// Without aims, of which the lowest round is the best.
     pub fn new(aim: &'static str, what: impl Into<String>, unit: &'static str) -> Self {
@@ -80,17 +91,6 @@ impl Row {
         self.best(Best::Worst)
     }
 
-    fn best_of(&self, values: &[f64]) -> Option<f64> {
-        if self.best == Best::Middle {
-            return median(values);
-        }
-        let values = values.iter().copied();
-        match self.best {
-            Best::Lowest | Best::Middle => values.min_by(f64::total_cmp),
-            Best::Highest | Best::Worst => values.max_by(f64::total_cmp),
-        }
-    }
-
     fn verdict(&self, value: f64, ratio: Option<f64>) -> &'static str {
         if let Some((times, ratio)) = self.times.zip(ratio) {
             let is_met = if self.best == Best::Highest { ratio >= times } else { ratio <= times };
@@ -112,11 +112,6 @@ impl Report {
         Self { began: Instant::now(), load: load_average(), rows: Vec::new() }
     }
 
-    /// Whether nothing was added.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Also says so at once, because the whole takes minutes.
     pub fn add(&mut self, row: Row, series: Series) {
         let rounds = |values: &[f64]| {
@@ -136,12 +131,15 @@ impl Report {
             load_average(),
             self.began.elapsed().as_secs()
         );
+        if self.rows.is_empty() {
+            return;
+        }
         println!(
             "\n| | what | unit | measured | (median) | floor | (median) | ratio | (of medians) | goal | stretch | |"
         );
         println!("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|");
         for (row, series) in &self.rows {
-            let (measured, floor) = (row.best_of(&series.measured), row.best_of(&series.floor));
+            let (measured, floor) = (row.best.of(&series.measured), row.best.of(&series.floor));
             let (median, median_floor) = (median(&series.measured), median(&series.floor));
             let ratio = |of: Option<f64>, to: Option<f64>| of.zip(to).map(|(of, to)| of / to);
             let goal = match row.times {
@@ -166,14 +164,16 @@ impl Report {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The one in the middle; the upper one of two.
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
 /// A number with three digits that mean something.
-struct Figure(f64);
+#[derive(Debug, Clone, Copy)]
+pub struct Figure(pub f64);
 
 impl Figure {
     fn or_nothing(value: Option<f64>) -> String {

@@ -10,6 +10,7 @@ use messenger_testing::sockets::{
 use crate::{
     Plan, Result,
     delays::{Delays, millis},
+    grid::Grid,
     set_up::{Kind, SetUp},
     socket_io,
     world::{RECEIVERS, World},
@@ -24,7 +25,7 @@ struct Rounds {
     rounds: Vec<(Round, Delays)>,
 }
 
-pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result {
+pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> Result<Grid> {
     let mut set_ups = SetUp::start_all(plan, world, kinds(plan)?, (1, RECEIVERS)).await?;
     let rate = plan.rate.unwrap_or(100);
     let pace = Pace::Constant { period: Duration::from_secs(1) / rate, length: plan.length(3, 10) };
@@ -40,8 +41,8 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
             rounds.rounds.push((round, delays));
         }
     }
-    add_rows(&all, rate, report);
-    Ok(())
+    add_aims(&all, rate, report);
+    Ok(grid(&all, rate))
 }
 
 fn kinds(plan: &Plan) -> Result<Vec<Kind>> {
@@ -56,49 +57,51 @@ fn kinds(plan: &Plan) -> Result<Vec<Kind>> {
     Ok(kinds)
 }
 
-fn add_rows(all: &[Rounds], rate: u32, report: &mut Report) {
-    let mut figure =
-        |what: &str, unit, of: &dyn Fn(&(Round, Delays)) -> f64, is_of: &dyn Fn(Kind) -> bool| {
-            for rounds in all.iter().filter(|rounds| is_of(rounds.kind)) {
-                let what = format!("{what}: {}, {rate}/s", rounds.kind.name());
-                let alone = all.iter().find(|other| Some(other.kind) == rounds.kind.alone());
-                let series = |rounds: &Rounds| rounds.rounds.iter().map(of).collect();
-                let floor = alone.map(series).unwrap_or_default();
-                report.add(Row::new("fan-out", what, unit), Series { measured: series(rounds), floor });
-            }
-        };
-    let any = |_: Kind| true;
+fn grid(all: &[Rounds], rate: u32) -> Grid {
+    let title =
+        format!("{rate} messages a second of one person to 100, in ms, and CPU in µs: best round (median)");
+    let mut grid = Grid::new(title, all.iter().map(|rounds| rounds.kind));
+    let mut figure = |what: &str, of: &dyn Fn(&(Round, Delays)) -> f64| {
+        grid.add(what, Best::Lowest, all.iter().map(|rounds| rounds.rounds.iter().map(of).collect()));
+    };
     for percent in [50, 99] {
-        figure(
-            &format!("send to answer p{percent}"),
-            "ms",
-            &|(_, delays)| millis(&delays.answers, percent),
-            &any,
-        );
-        figure(
-            &format!("send to delivery p{percent}"),
-            "ms",
-            &|(_, delays)| millis(&delays.deliveries, percent),
-            &any,
-        );
+        figure(&format!("send to answer p{percent}"), &|(_, delays)| millis(&delays.answers, percent));
     }
-    figure("send to the first of 100 p50", "ms", &|(_, delays)| millis(&delays.first, 50), &any);
-    figure("send to the last of 100 p50", "ms", &|(_, delays)| millis(&delays.last, 50), &any);
-    figure("answer to delivery p50", "ms", &|(_, delays)| median(&delays.after_answer) * 1e3, &any);
-    figure("CPU of the servers per delivery", "µs", &|(round, _)| round.cpu_per(round.delivered) * 1e6, &any);
-    figure("CPU of Redis per message", "µs", &|(round, _)| round.bus_cpu_per(round.sent) * 1e6, &|kind| {
-        matches!(kind, Kind::Redis | Kind::Beside | Kind::SocketIo)
-    });
-    for rounds in all {
-        let Some(alone) = all.iter().find(|other| Some(other.kind) == rounds.kind.alone()) else { continue };
+    for percent in [50, 99] {
+        figure(&format!("send to delivery p{percent}"), &|(_, delays)| millis(&delays.deliveries, percent));
+    }
+    figure("answer to delivery p50", &|(_, delays)| median(&delays.after_answer) * 1e3);
+    figure("to the first of 100 p50", &|(_, delays)| millis(&delays.first, 50));
+    figure("to the last of 100 p50", &|(_, delays)| millis(&delays.last, 50));
+    figure("server CPU per delivery", &|(round, _)| round.cpu_per(round.delivered) * 1e6);
+    figure("PostgreSQL CPU per message", &|(round, _)| round.store_cpu_per(round.sent) * 1e6);
+    figure("Redis CPU per message", &|(round, _)| round.bus_cpu_per(round.sent) * 1e6);
+    for percent in [50, 99] {
+        let added = all.iter().map(|rounds| added(all, rounds, percent));
+        grid.add(&format!("added by the bus p{percent}"), Best::Middle, added);
+    }
+    grid
+}
+
+/// Milliseconds that each round takes longer than that of one node.
+fn added(all: &[Rounds], rounds: &Rounds, percent: usize) -> Vec<f64> {
+    let alone = all.iter().filter(|other| Some(other.kind) == rounds.kind.alone());
+    let of = |rounds: &Rounds| -> Vec<f64> {
+        rounds.rounds.iter().map(|(_, delays)| millis(&delays.deliveries, percent)).collect()
+    };
+    alone
+        .flat_map(|alone| of(rounds).into_iter().zip(of(alone)))
+        .map(|(with, without)| with - without)
+        .collect()
+}
+
+fn add_aims(all: &[Rounds], rate: u32, report: &mut Report) {
+    let ours = all.iter().filter(|rounds| matches!(rounds.kind, Kind::Redis | Kind::Beside));
+    for rounds in ours {
         for (percent, goal, stretch) in ADDED {
-            let row =
-                Row::new("fan-out", format!("added p{percent}: {}, {rate}/s", rounds.kind.name()), "ms");
-            let row = if rounds.kind == Kind::Redis { row.aims(goal, stretch) } else { row };
-            let of = |(_, delays): &(Round, Delays)| millis(&delays.deliveries, percent);
-            let pairs = rounds.rounds.iter().map(of).zip(alone.rounds.iter().map(of));
-            let measured = pairs.map(|(with, without)| with - without).collect();
-            report.add(row.best(Best::Middle), Series { measured, floor: Vec::new() });
+            let what = format!("added by the bus p{percent}: {}, {rate}/s", rounds.kind.name());
+            let row = Row::new("fan-out", what, "ms").aims(goal, stretch).best(Best::Middle);
+            report.add(row, Series { measured: added(all, rounds, percent), floor: Vec::new() });
         }
     }
 }

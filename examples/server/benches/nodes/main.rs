@@ -6,6 +6,7 @@ mod bare;
 mod delays;
 mod fan_out;
 mod flow;
+mod grid;
 mod outage;
 mod set_up;
 mod socket_io;
@@ -188,21 +189,23 @@ async fn measure(plan: &Plan) -> Result {
     let mut report = Report::begin();
     let world = world::World::make(plan).await?;
     let about = world.describe().await?;
+    let mut tables = Vec::new();
     if plan.wants("fan-out") || plan.wants("socket.io") {
-        fan_out::measure(plan, &world, &mut report).await?;
+        tables.push(fan_out::measure(plan, &world, &mut report).await?.to_string());
     }
     if plan.wants("throughput") {
-        throughput::measure(plan, &world, &mut report).await?;
+        let grids = throughput::measure(plan, &world, &mut report).await?;
+        tables.extend(grids.map(|grid| grid.to_string()));
     }
     if plan.wants("bus") {
         bare::measure(plan, &world, &mut report).await?;
     }
-    let outage = if plan.wants("outage") { Some(outage::measure(plan, &world).await?) } else { None };
-    if !report.is_empty() {
-        report.print(&about);
+    if plan.wants("outage") {
+        tables.push(outage::measure(plan, &world).await?.to_string());
     }
-    if let Some(outage) = outage {
-        println!("\n{about}\n{outage}");
+    report.print(&about);
+    for table in tables {
+        println!("\n{table}");
     }
     Ok(())
 }

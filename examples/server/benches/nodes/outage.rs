@@ -155,7 +155,7 @@ impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.is_frozen { "stood still" } else { "was killed" };
         let (gone, length) = (self.gone.as_secs(), (self.back - self.gone).as_secs());
-        writeln!(f, "\nRedis {how} at {gone} s, for {length} s.\n")?;
+        writeln!(f, "Redis {how} at {gone} s, for {length} s.\n")?;
         self.write_rates(f)?;
         self.write_delays(f)?;
         let (lost, doubled) = self.faults();
