@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use messenger_core::ChatId;
+use futures::future::try_join_all;
+use messenger_core::{ChatId, Messenger, commands::SendMessage};
 use messenger_sqlx::PostgresStore;
 use messenger_testing::sockets::{
     people::{Person, group, open, people},
@@ -15,6 +16,9 @@ use crate::{Plan, Result};
 pub(crate) const RECEIVERS: usize = 100;
 /// Who writes, at the most.
 pub(crate) const SENDERS: usize = 20;
+/// Messages of each sender that are there before. Else PostgreSQL would plan for an empty table until it is analysed, which
+/// may be after a minute.
+const HISTORY: usize = 500;
 /// The name of what the copies are made of.
 const WORLD: &str = "world";
 
@@ -45,6 +49,7 @@ impl World {
             own.push(group(&messenger, std::slice::from_ref(sender)).await?);
         }
         let group = group(&messenger, &everybody).await?;
+        try_join_all(senders.iter().zip(&own).map(|(sender, chat)| write(&messenger, sender, *chat))).await?;
         messenger.close().await;
         server.tidy(WORLD).await?;
         Ok(Self { server, senders, receivers, group, pairs, own })
@@ -65,4 +70,13 @@ impl World {
     pub(crate) fn cpu(&self) -> messenger_testing::ServerCpu {
         self.server.cpu()
     }
+}
+
+async fn write(messenger: &Messenger, sender: &Person, chat_id: ChatId) -> Result {
+    for number in 0..HISTORY {
+        let client_id = Some(format!("{}-{number}", sender.id));
+        let send = SendMessage { chat_id, body: format!("{:.<100}", ""), client_id, reply_to: None };
+        messenger.execute(&sender.actor, send).await?;
+    }
+    Ok(())
 }
