@@ -22,6 +22,8 @@ mod relay;
 #[cfg(feature = "kit")]
 mod relayed_bus;
 mod server;
+#[cfg(feature = "bench")]
+pub mod sockets;
 
 pub use cpu::ServerCpu;
 pub use database::{Database, connect, execute, server_url, with_database};

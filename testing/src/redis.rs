@@ -11,6 +11,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::ServerCpu;
+
 /// A Redis server of one's own, on a free port of the loopback device, that keeps nothing; ends with this.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -105,6 +107,14 @@ impl RedisServer {
             assert!(Instant::now() < until, "Redis answers in time");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// What it has used of the CPU so far, where the system tells.
+    ///
+    /// # Panics
+    /// If it was ended.
+    pub fn cpu(&self) -> ServerCpu {
+        ServerCpu::of(self.process.as_ref().expect("it runs").id())
     }
 
     /// Stops it from doing anything, while its connections stay; [`thaw`](Self::thaw) lets it go on.

@@ -83,10 +83,10 @@ async fn pairs(plan: &Plan, world: &World, count: usize, in_flight: u64) -> Resu
         .flat_map(|(room, (two, _))| two.iter().map(move |person| (person, room)))
         .collect();
     sides.connect(&people).await?;
-    let load = Load {
-        senders: pairs.iter().enumerate().map(|(room, (_, chat))| (2 * room, *chat)).collect(),
-        audience: 2,
-        pace: Pace::Steady { in_flight, length: plan.length },
-    };
+    let load = Load::new(
+        pairs.iter().enumerate().map(|(room, (_, chat))| (2 * room, *chat)).collect(),
+        2,
+        Pace::Steady { in_flight, length: plan.length },
+    );
     sides.rounds(plan.rounds, &load).await
 }

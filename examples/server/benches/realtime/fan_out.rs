@@ -19,14 +19,12 @@ const IN_FLIGHT: u64 = 8;
 /// G5 and G6.
 pub(crate) async fn under_load(plan: &Plan, world: &World, report: &mut Report) -> Result {
     for (size, goal, stretch) in [(100, 1.2, 0.8), (500, 1.5, 1.0)] {
-        let load = Load {
+        let load = Load::new(
             // Spread over the members.
-            senders: (0..SENDERS)
-                .map(|n| Ok((n * size / SENDERS, world.group(size)?)))
-                .collect::<Result<_>>()?,
-            audience: size as u64,
-            pace: Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
-        };
+            (0..SENDERS).map(|n| Ok((n * size / SENDERS, world.group(size)?))).collect::<Result<_>>()?,
+            size as u64,
+            Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
+        );
         let rounds = group(plan, world, size).await?.rounds(plan.rounds, &load).await?;
         report.add(
             Row::new("G5", format!("server CPU per delivery, group of {size}"), "µs").aims(goal, stretch),
@@ -59,11 +57,11 @@ pub(crate) async fn under_load(plan: &Plan, world: &World, report: &mut Report) 
 pub(crate) async fn one_at_a_time(plan: &Plan, world: &World, report: &mut Report) -> Result {
     let size = 1000;
     let times = if plan.quick { 40 } else { 60 * plan.length.as_secs() };
-    let load = Load {
-        senders: vec![(size / 2, world.group(size)?)],
-        audience: size as u64,
-        pace: Pace::Alone { times, pause: Duration::from_millis(5) },
-    };
+    let load = Load::new(
+        vec![(size / 2, world.group(size)?)],
+        size as u64,
+        Pace::Alone { times, pause: Duration::from_millis(5) },
+    );
     let rounds = group(plan, world, size).await?.rounds(plan.rounds, &load).await?;
     report.add(
         Row::new("G7", "server CPU per delivery, lone message to 1,000", "µs").aims(4.2, 3.6),

@@ -4,19 +4,11 @@
 
 mod bare;
 mod burst;
-mod client;
-mod crowd;
 mod direct;
 mod fan_out;
 mod floor;
-mod http;
 mod idle;
-mod keeper;
 mod many;
-mod order;
-mod postgres;
-mod process;
-mod report;
 mod sides;
 mod signalr;
 mod slow;
@@ -27,11 +19,11 @@ mod store;
 mod talk;
 mod unread;
 mod used;
-mod wire;
 mod world;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{error::Error, path::Path, process::ExitCode, time::Duration};
 
+use messenger_testing::sockets::{client, crowd, http, keeper, people, postgres, process, report, wire};
 use report::Report;
 use sides::Floor;
 use store::{Backend, Store};
@@ -193,7 +185,11 @@ fn run(task: Task) -> Result {
         }
         Task::Server(arguments) => Err(process::become_server(&arguments).into()),
         Task::Floor => runtime()?.block_on(floor::serve()),
-        Task::Keeper { prefix, url } => runtime()?.block_on(keeper::keep(&prefix, url)),
+        Task::Keeper { prefix, url } => {
+            // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
+            let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            runtime()?.block_on(keeper::keep(&prefix, url, place))
+        }
         Task::Measure(plan) => runtime()?.block_on(measure(&plan)),
     }
 }

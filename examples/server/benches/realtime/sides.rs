@@ -91,7 +91,9 @@ pub(crate) async fn serve(
     wire: Wire,
 ) -> Result<Side> {
     let data = world.store.copy(copy).await?;
-    Ok(Side::server(Process::server(&data.url, pages, other)?, data.cpu, wire))
+    let binary = other.unwrap_or(Path::new(env!("CARGO_BIN_EXE_messenger-server")));
+    let process = Process::server(binary, &["--store-url", &data.url], pages)?;
+    Ok(Side::server(process, data.cpu, wire))
 }
 
 impl Rounds {

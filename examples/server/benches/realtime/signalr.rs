@@ -33,11 +33,11 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
 async fn fan_out(plan: &Plan, world: &World, report: &mut Report) -> Result {
     let chat = world.group(MEMBERS)?;
     let people: Vec<_> = world.crowd[..MEMBERS].iter().collect();
-    let load = Load {
-        senders: (0..WRITERS).map(|n| (n * MEMBERS / WRITERS, chat)).collect(),
-        audience: MEMBERS as u64,
-        pace: Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
-    };
+    let load = Load::new(
+        (0..WRITERS).map(|n| (n * MEMBERS / WRITERS, chat)).collect(),
+        MEMBERS as u64,
+        Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
+    );
     let rounds = in_turn(plan, world, &people, &load).await?;
     let what = format!("CPU per delivery, group of {MEMBERS}");
     rounds.cpu(world, report, (&what, "µs", 1e6), |round| round.delivered);
@@ -55,11 +55,11 @@ async fn fan_out(plan: &Plan, world: &World, report: &mut Report) -> Result {
 async fn sends(plan: &Plan, world: &World, report: &mut Report) -> Result {
     let pairs = &world.pairs[..SENDERS];
     let people: Vec<_> = pairs.iter().map(|(two, _)| &two[0]).collect();
-    let load = Load {
-        senders: pairs.iter().enumerate().map(|(index, (_, chat))| (index, *chat)).collect(),
-        audience: 1,
-        pace: Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
-    };
+    let load = Load::new(
+        pairs.iter().enumerate().map(|(index, (_, chat))| (index, *chat)).collect(),
+        1,
+        Pace::Steady { in_flight: IN_FLIGHT, length: plan.length },
+    );
     let rounds = in_turn(plan, world, &people, &load).await?;
     let what = format!("CPU per 1,000 sends, {SENDERS} senders × {IN_FLIGHT} in flight");
     rounds.cpu(world, report, (&what, "s", 1e3), |round| round.sent);

@@ -105,11 +105,11 @@ async fn rounds(plan: &Plan, world: &World, chats: usize) -> Result<(Rounds, f64
         side.connect(world.crowd[..chats].iter().map(|person| (person, 0))).await?;
         side.resume().await?;
     }
-    let load = Load {
-        senders: world.own[..chats].iter().copied().enumerate().collect(),
-        audience: 1,
-        pace: Pace::Shared { in_flight: IN_FLIGHT, length: plan.length },
-    };
+    let load = Load::new(
+        world.own[..chats].iter().copied().enumerate().collect(),
+        1,
+        Pace::Shared { in_flight: IN_FLIGHT, length: plan.length },
+    );
     let mut done = Rounds::default();
     for number in 0..=if plan.quick { plan.rounds } else { ROUNDS } {
         for (place, side) in &mut sides {

@@ -10,7 +10,7 @@ use messenger_core::{
 
 use crate::{
     Plan, Result,
-    world::{Person, people},
+    people::{Person, people},
 };
 
 /// Commands under way at once.

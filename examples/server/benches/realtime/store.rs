@@ -42,7 +42,7 @@ impl Store {
         Ok(match backend {
             // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
             Backend::Sqlite => Self::Sqlite(TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?),
-            Backend::Postgres { url } => Self::Postgres(Server::start(url.as_deref()).await?),
+            Backend::Postgres { url } => Self::Postgres(Server::start("realtime", url.as_deref())?),
         })
     }
 

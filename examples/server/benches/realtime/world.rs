@@ -1,19 +1,15 @@
 //! People and chats, in a store that each server under test gets a copy of.
 
-use messenger_core::{
-    Actor, ChatId, Messenger, Password, PasswordCost, Settings, UserId,
-    commands::{CreateGroupChat, OpenDirectChat, RegisterUser},
+use messenger_core::{ChatId, Messenger, commands::OpenDirectChat};
+
+use crate::{
+    Plan, Result,
+    people::{group, open, people},
+    stock::Stock,
+    store::Store,
 };
 
-use crate::{Plan, Result, stock::Stock, store::Store};
-
-/// Somebody with a session.
-#[derive(Clone)]
-pub(crate) struct Person {
-    pub(crate) token: String,
-    pub(crate) actor: Actor,
-    pub(crate) id: UserId,
-}
+pub(crate) use crate::people::Person;
 
 /// Everybody and everything.
 pub(crate) struct World {
@@ -41,7 +37,7 @@ pub(crate) const PAIRS: usize = 100;
 impl World {
     /// With what this plan needs.
     pub(crate) async fn make(store: Store, plan: &Plan) -> Result<Self> {
-        let messenger = open(&store).await?;
+        let messenger = open(store.open().await?)?;
         let crowd = people(&messenger, "crowd", GROUPS[GROUPS.len() - 1]).await?;
         let mut groups = Vec::new();
         for size in GROUPS {
@@ -71,37 +67,6 @@ impl World {
         let found = self.groups.iter().find(|group| group.0 == size);
         Ok(found.ok_or("there is no group of this size")?.1)
     }
-}
-
-async fn open(store: &Store) -> Result<Messenger> {
-    // Nobody logs in with a password here, and registering thousands would take minutes.
-    let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
-    let settings = Settings { password_cost: cost, ..Settings::default() };
-    Ok(Messenger::builder(store.open().await?).settings(settings).build()?)
-}
-
-pub(crate) async fn people(messenger: &Messenger, kind: &str, count: usize) -> Result<Vec<Person>> {
-    let mut people = Vec::with_capacity(count);
-    for number in 0..count {
-        let register = RegisterUser {
-            username: format!("{kind}{number}"),
-            email: format!("{kind}{number}@example.org"),
-            password: Password::new("correct horse battery"),
-            display_name: None,
-            device: None,
-        };
-        let registered = messenger.execute(&Actor::anonymous(), register).await?;
-        let token = registered.token.expose().to_owned();
-        let actor = messenger.authenticate(&token).await?;
-        people.push(Person { token, actor, id: actor.user()? });
-    }
-    Ok(people)
-}
-
-async fn group(messenger: &Messenger, members: &[Person]) -> Result<ChatId> {
-    let member_ids = members.iter().map(|person| person.id).collect();
-    let create = CreateGroupChat { title: "Tea".into(), member_ids, client_id: None };
-    Ok(messenger.execute(&members[0].actor, create).await?.value.id)
 }
 
 /// Every person is in one chat of each pass, with others in each.

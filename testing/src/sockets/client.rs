@@ -7,14 +7,15 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Result, http::connect_small};
+use super::{Result, http::connect_small};
 
 /// The buffer of a client, and what it does not keep after it was needed.
 const SMALL: usize = 4096;
 const LARGE: usize = 64 * 1024;
 
 /// One connected socket.
-pub(crate) struct Client {
+#[derive(Debug)]
+pub struct Client {
     stream: TcpStream,
     /// What was read and is not yet a whole frame, then room.
     buffer: Vec<u8>,
@@ -25,14 +26,21 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(address: SocketAddr, path: &str, token: &str) -> Result<Self> {
+    /// Opens a socket at this path, for the session with this token.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn connect(address: SocketAddr, path: &str, token: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Self::shake_hands(stream, address, path, token).await
     }
 
-    /// For which the system takes only little that is not read.
-    pub(crate) async fn connect_small(address: SocketAddr, path: &str, token: &str) -> Result<Self> {
+    /// One for which the system takes only little that is not read.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn connect_small(address: SocketAddr, path: &str, token: &str) -> Result<Self> {
         Self::shake_hands(connect_small(address).await?, address, path, token).await
     }
 
@@ -56,12 +64,13 @@ impl Client {
         Err(format!("the handshake was refused: {}", String::from_utf8_lossy(&head)).into())
     }
 
-    pub(crate) const fn stream(&self) -> &TcpStream {
+    /// What is below.
+    pub const fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
     /// Bytes read and written since the handshake.
-    pub(crate) const fn traffic(&self) -> (u64, u64) {
+    pub const fn traffic(&self) -> (u64, u64) {
         (self.read, self.written)
     }
 
@@ -78,7 +87,10 @@ impl Client {
     }
 
     /// Writes frames with one call of the system.
-    pub(crate) async fn send(&mut self, payloads: &[Vec<u8>], binary: bool) -> Result {
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn send(&mut self, payloads: &[Vec<u8>], binary: bool) -> Result {
         self.out.clear();
         for payload in payloads {
             frame(&mut self.out, if binary { BINARY } else { TEXT }, payload);
@@ -89,7 +101,10 @@ impl Client {
 
     /// Waits for frames and gives the payloads of all that are there to `take`; answers pings. Dropping the future
     /// loses nothing.
-    pub(crate) async fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result {
+    ///
+    /// # Errors
+    /// If the server has closed the socket, or says what no server says.
+    pub async fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result {
         let mut at = 0;
         self.out.clear();
         if self.filled == 0 || next_frame(&self.buffer[..self.filled])?.is_none() {

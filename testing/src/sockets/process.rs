@@ -10,23 +10,28 @@ use std::{
     time::Duration,
 };
 
-use crate::Result;
+use super::Result;
 
-/// First arguments of this program that make it something else.
-pub(crate) const FLOOR: &str = "--be-the-floor";
-pub(crate) const SERVER: &str = "--be-the-server";
-pub(crate) const KEEPER: &str = "--be-the-keeper";
+/// First argument of a bench that makes it the floor server.
+pub const FLOOR: &str = "--be-the-floor";
+/// First argument of a bench that makes it a server, which [`become_server`] does with what follows.
+pub const SERVER: &str = "--be-the-server";
+/// First argument of a bench that makes it the [keeper](super::keeper) of a PostgreSQL server.
+pub const KEEPER: &str = "--be-the-keeper";
 
 /// A server in a process of its own. Killed when dropped, and by the system when this process ends in another way.
-pub(crate) struct Process {
+#[derive(Debug)]
+pub struct Process {
     child: Child,
     /// Kept open: a program that can't write to its standard error fails.
     says: BufReader<ChildStderr>,
-    pub(crate) address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// Each thread, also those that have ended.
     threads: HashMap<u32, Thread>,
 }
 
+#[derive(Debug)]
 struct Thread {
     of_store: bool,
     nanoseconds: u64,
@@ -34,25 +39,29 @@ struct Thread {
 
 /// CPU time.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cpu {
+pub struct Cpu {
     /// Of the server's process.
-    pub(crate) process: Duration,
+    pub process: Duration,
     /// Of the store: of the threads of that process in which SQLite works, or of all processes of PostgreSQL.
-    pub(crate) store: Duration,
+    pub store: Duration,
+    /// Of what nodes hear of each other over, where it is looked at.
+    pub bus: Duration,
 }
 
 impl Cpu {
-    pub(crate) fn since(self, before: Self) -> Self {
+    /// What was used since then.
+    pub fn since(self, before: Self) -> Self {
         Self {
             process: self.process.saturating_sub(before.process),
             store: self.store.saturating_sub(before.store),
+            bus: self.bus.saturating_sub(before.bus),
         }
     }
 }
 
 /// What the system may give a process to keep its memory in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pages {
+pub enum Pages {
     /// As it comes: 2 MiB at once, where the system does that.
     Any,
     /// 4 KiB, so that a page that is there is one that is used.
@@ -60,8 +69,12 @@ pub(crate) enum Pages {
 }
 
 impl Process {
-    /// The server as it ships, on the store of this URL; that of this build, or another one.
-    pub(crate) fn server(store: &str, pages: Pages, other: Option<&Path>) -> Result<Self> {
+    /// The server as it ships, without limits of rates. `binary` is that of this build, or another one; `arguments` say
+    /// what it works on.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn server(binary: &Path, arguments: &[&str], pages: Pages) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MESSENGER_") {
@@ -69,12 +82,23 @@ impl Process {
             }
         }
         command.env("MESSENGER_RATE_LIMITS", "off").env("MESSENGER_LISTEN", "127.0.0.1:0");
-        let binary = other.unwrap_or(Path::new(env!("CARGO_BIN_EXE_messenger-server")));
-        Self::start(command.arg(SERVER).arg(binary).args(["--store-url", store]), pages)
+        Self::start(command.arg(SERVER).arg(binary).args(arguments), pages)
+    }
+
+    /// Another program that says where it listens, as ours does.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn program(program: &str, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Self::start(command.arg(SERVER).arg(program).args(arguments), Pages::Any)
     }
 
     /// The least that a server can do.
-    pub(crate) fn floor(pages: Pages) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn floor(pages: Pages) -> Result<Self> {
         Self::start(Command::new(std::env::current_exe()?).arg(FLOOR), pages)
     }
 
@@ -100,12 +124,16 @@ impl Process {
         Err(format!("the server ended before it served: {}", said.trim_end()).into())
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Of the process.
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// CPU time taken so far, to the nanosecond: that of `/proc/PID/stat` has steps of 10 ms.
-    pub(crate) fn cpu(&mut self) -> Result<Cpu> {
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn cpu(&mut self) -> Result<Cpu> {
         for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
             let task = task?;
             let Ok(id) = task.file_name().to_string_lossy().parse() else { continue };
@@ -124,12 +152,16 @@ impl Process {
         Ok(Cpu {
             process: sum(&mut self.threads.values()),
             store: sum(&mut self.threads.values().filter(|thread| thread.of_store)),
+            bus: Duration::ZERO,
         })
     }
 
     /// Bytes of memory of its own: neither what it shares with its file on the disk, nor what the system keeps for
     /// its sockets.
-    pub(crate) fn memory(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn memory(&self) -> Result<u64> {
         let all = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id()))?;
         let line = all.lines().find_map(|line| line.strip_prefix("Anonymous:"));
         let kib: u64 =
@@ -138,21 +170,34 @@ impl Process {
     }
 
     /// Bytes of memory of its own, looked up more quickly and less exactly.
-    pub(crate) fn anonymous(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn anonymous(&self) -> Result<u64> {
         self.status("RssAnon:")
     }
 
     /// Bytes of memory, with what it has of files.
-    pub(crate) fn resident(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn resident(&self) -> Result<u64> {
         self.status("VmRSS:")
     }
 
     /// The most that that ever was, or since it was forgotten.
-    pub(crate) fn largest(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn largest(&self) -> Result<u64> {
         self.status("VmHWM:")
     }
 
-    pub(crate) fn forget_largest(&self) -> Result {
+    /// Lets the largest count from here on.
+    ///
+    /// # Errors
+    /// If the system does not let it.
+    pub fn forget_largest(&self) -> Result {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.id()), "5")?)
     }
 
@@ -178,7 +223,7 @@ impl Drop for Process {
 
 /// Turns this process into the server: a program and its arguments. Returns only if that fails.
 #[cfg(target_os = "linux")]
-pub(crate) fn become_server(command: &[String]) -> io::Error {
+pub fn become_server(command: &[String]) -> io::Error {
     use std::os::unix::process::CommandExt as _;
     let Some((program, arguments)) = command.split_first() else { return io::ErrorKind::NotFound.into() };
     match end_with_parent() {
@@ -188,22 +233,25 @@ pub(crate) fn become_server(command: &[String]) -> io::Error {
 }
 
 /// The system kills this process when the one that started it ends, however that ends.
+///
+/// # Errors
+/// If the system can't.
 #[cfg(target_os = "linux")]
-pub(crate) fn end_with_parent() -> io::Result<()> {
+pub fn end_with_parent() -> io::Result<()> {
     use rustix::process::{Signal, set_parent_process_death_signal};
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
 /// Lets a Ctrl-C, which the terminal tells all processes of a bench, pass this one by.
 #[cfg(target_os = "linux")]
-pub(crate) fn apart_from_the_terminal(command: &mut Command) -> &mut Command {
+pub fn apart_from_the_terminal(command: &mut Command) -> &mut Command {
     use std::os::unix::process::CommandExt as _;
     command.process_group(0)
 }
 
 /// Lets this process open as many files as the system grants it. What it starts inherits that.
 #[cfg(target_os = "linux")]
-pub(crate) fn raise_limit_of_files() {
+pub fn raise_limit_of_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Without it a larger number of connections fails, and says so.
@@ -214,23 +262,30 @@ pub(crate) fn raise_limit_of_files() {
 mod elsewhere {
     use std::{io, process::Command};
 
-    pub(crate) fn become_server(_: &[String]) -> io::Error {
+    /// Not here.
+    pub fn become_server(_: &[String]) -> io::Error {
         unsupported()
     }
 
-    pub(crate) fn end_with_parent() -> io::Result<()> {
+    /// Not here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn end_with_parent() -> io::Result<()> {
         Err(unsupported())
     }
 
-    pub(crate) fn apart_from_the_terminal(command: &mut Command) -> &mut Command {
+    /// Does nothing here.
+    pub fn apart_from_the_terminal(command: &mut Command) -> &mut Command {
         command
     }
 
-    pub(crate) fn raise_limit_of_files() {}
+    /// Does nothing here.
+    pub fn raise_limit_of_files() {}
 
     fn unsupported() -> io::Error {
         io::Error::new(io::ErrorKind::Unsupported, "this bench reads /proc, which only Linux has")
     }
 }
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{apart_from_the_terminal, become_server, end_with_parent, raise_limit_of_files};
+pub use elsewhere::{apart_from_the_terminal, become_server, end_with_parent, raise_limit_of_files};

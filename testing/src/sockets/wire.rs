@@ -1,31 +1,42 @@
-//! What clients and server say over a socket: JSON-RPC in texts, or SignalR in one of its two encodings.
+//! What clients and server say over a socket: JSON-RPC in texts, SignalR in one of its two encodings, or Socket.IO.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, time::Duration};
 
 use messenger_core::ChatId;
 
-use crate::{Result, client::Client};
+use super::{Result, client::Client};
 
 /// How a socket is spoken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub enum Wire {
     /// To the server's WebSocket.
     WebSocket,
+    /// To the hub.
     SignalRJson,
+    /// To the hub.
     SignalRMessagePack,
     /// To the bare server, which gives each frame to a room.
     Floor,
     /// To the bare server, which gives each frame back to who sent it, in what the server would say.
     Echo,
+    /// To a Socket.IO server that gives what is sent to a room.
+    SocketIo,
 }
 
 /// What a record is to a client of the bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Record {
+pub enum Record {
+    /// An event: a message in a chat.
     Message,
+    /// An event: nothing is missing.
     CaughtUp,
+    /// What was asked for.
     Answer,
+    /// Or was refused.
     Refusal,
+    /// It is to be answered with [`Wire::pong`].
+    Ping,
+    /// Anything else.
     Other,
 }
 
@@ -34,25 +45,31 @@ const END: u8 = 0x1e;
 
 impl Wire {
     /// Those of the server, side by side.
-    pub(crate) const OF_SERVER: [Self; 3] = [Self::WebSocket, Self::SignalRJson, Self::SignalRMessagePack];
+    pub const OF_SERVER: [Self; 3] = [Self::WebSocket, Self::SignalRJson, Self::SignalRMessagePack];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// What tables call it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "WebSocket",
             Self::SignalRJson => "JSON",
             Self::SignalRMessagePack => "MessagePack",
             Self::Floor => "floor",
             Self::Echo => "echo",
+            Self::SocketIo => "Socket.IO",
         }
     }
 
     /// A socket in this room.
-    pub(crate) async fn open(self, address: SocketAddr, token: &str, room: usize) -> Result<Client> {
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn open(self, address: SocketAddr, token: &str, room: usize) -> Result<Client> {
         let path = match self {
             Self::WebSocket => "/api/v1/ws",
             Self::SignalRJson | Self::SignalRMessagePack => "/api/v1/hub",
             Self::Floor => &format!("/ws?room={room}"),
             Self::Echo => "/echo",
+            Self::SocketIo => &format!("/socket.io/?EIO=4&transport=websocket&room={room}"),
         };
         let mut client = Client::connect(address, path, token).await?;
         self.shake_hands(&mut client).await?;
@@ -60,8 +77,13 @@ impl Wire {
     }
 
     /// Whether there is no store behind it.
-    pub(crate) const fn is_floor(self) -> bool {
+    pub const fn is_floor(self) -> bool {
         matches!(self, Self::Floor | Self::Echo)
+    }
+
+    /// Whether its messages have numbers that tell their order.
+    pub(super) const fn has_order(self) -> bool {
+        !matches!(self, Self::Floor | Self::Echo | Self::SocketIo)
     }
 
     const fn is_binary(self) -> bool {
@@ -73,6 +95,11 @@ impl Wire {
     async fn shake_hands(self, client: &mut Client) -> Result {
         let protocol = match self {
             Self::WebSocket | Self::Floor | Self::Echo => return Ok(()),
+            Self::SocketIo => {
+                expect(client, b"0{").await?;
+                client.send(&[b"40".to_vec()], false).await?;
+                return expect(client, b"40{").await;
+            }
             Self::SignalRJson => "json",
             Self::SignalRMessagePack => "messagepack",
         };
@@ -88,10 +115,13 @@ impl Wire {
         }
     }
 
-    /// Asks for what was missed, and waits until it is there. The bare server has nothing.
-    pub(crate) async fn resume(self, client: &mut Client) -> Result {
+    /// Asks for what was missed, and waits until it is there. What stores nothing has nothing.
+    ///
+    /// # Errors
+    /// If the socket has ended.
+    pub async fn resume(self, client: &mut Client) -> Result {
         let resume = match self {
-            Self::Floor | Self::Echo => return Ok(()),
+            Self::Floor | Self::Echo | Self::SocketIo => return Ok(()),
             Self::WebSocket => br#"{"jsonrpc":"2.0","id":0,"method":"Resume","params":{}}"#.to_vec(),
             Self::SignalRJson => {
                 b"{\"type\":1,\"invocationId\":\"0\",\"target\":\"Resume\",\"arguments\":[{}]}\x1e".to_vec()
@@ -111,7 +141,10 @@ impl Wire {
     }
 
     /// Says what it has, in parts if there is much of it, and waits until it has what it missed.
-    pub(crate) async fn resume_with(self, client: &mut Client, chats: &[(ChatId, u64)]) -> Result {
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn resume_with(self, client: &mut Client, chats: &[(ChatId, u64)]) -> Result {
         const PART: usize = 500;
         let mut rest = chats;
         while rest.len() > PART {
@@ -125,7 +158,10 @@ impl Wire {
 
     /// Says at which position it is, or that it has none yet, waits until it has what it missed, and answers with the
     /// position it is at then. Nothing may have changed since.
-    pub(crate) async fn resume_by(self, client: &mut Client, position: Option<&str>) -> Result<String> {
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn resume_by(self, client: &mut Client, position: Option<&str>) -> Result<String> {
         let params = serde_json::json!({ "position": position }).to_string();
         self.send(client, &[self.request("Resume", &params)?]).await?;
         let (mut last, mut asked) = (None, None);
@@ -149,7 +185,10 @@ impl Wire {
     }
 
     /// Asks, and waits for the answer.
-    pub(crate) async fn ask(self, client: &mut Client, method: &str, params: &str) -> Result {
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn ask(self, client: &mut Client, method: &str, params: &str) -> Result {
         self.send(client, &[self.request(method, params)?]).await?;
         self.wait_for(client, Record::Answer).await
     }
@@ -181,18 +220,24 @@ impl Wire {
                 "{{\"type\":1,\"invocationId\":\"0\",\"target\":\"{method}\",\"arguments\":[{params}]}}\u{1e}"
             )
             .into_bytes()),
-            Self::SignalRMessagePack | Self::Floor | Self::Echo => Err("this is asked for in texts".into()),
+            Self::SignalRMessagePack | Self::Floor | Self::Echo | Self::SocketIo => {
+                Err("this is asked for in texts".into())
+            }
         }
     }
 
-    pub(crate) async fn send(self, client: &mut Client, records: &[Vec<u8>]) -> Result {
+    /// Writes records with one call of the system.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn send(self, client: &mut Client, records: &[Vec<u8>]) -> Result {
         client.send(records, self.is_binary()).await
     }
 
     /// Gives each record of a frame to `take`. The server splits none over two.
-    pub(crate) fn records<'b>(self, mut frame: &'b [u8], mut take: impl FnMut(&'b [u8])) {
+    pub fn records<'b>(self, mut frame: &'b [u8], mut take: impl FnMut(&'b [u8])) {
         match self {
-            Self::WebSocket | Self::Floor | Self::Echo => take(frame),
+            Self::WebSocket | Self::Floor | Self::Echo | Self::SocketIo => take(frame),
             Self::SignalRJson => match frame.split_last() {
                 // Quicker than to split what is one record, as most are.
                 Some((&END, record)) if !record.contains(&END) => take(record),
@@ -208,16 +253,33 @@ impl Wire {
         }
     }
 
-    pub(crate) fn read(self, record: &[u8]) -> Record {
+    /// What this record is.
+    pub fn read(self, record: &[u8]) -> Record {
         match self {
             Self::WebSocket | Self::Floor | Self::Echo => read_rpc(record),
             Self::SignalRJson => read_json(record),
             Self::SignalRMessagePack => read_message_pack(record),
+            Self::SocketIo => read_socket_io(record),
         }
     }
 
+    /// The number of the request that this record answers, where that is quickly found.
+    pub fn answered(self, record: &[u8]) -> Option<usize> {
+        let number = match self {
+            Self::WebSocket | Self::Echo => record.strip_prefix(ANSWER_OF_RPC)?,
+            Self::SocketIo => record.strip_prefix(ANSWER_OF_SOCKET_IO)?,
+            Self::SignalRJson | Self::SignalRMessagePack | Self::Floor => return None,
+        };
+        usize::try_from(Self::WebSocket.number(number)?).ok()
+    }
+
+    /// What a ping is answered with.
+    pub fn pong(self) -> Vec<u8> {
+        b"3".to_vec()
+    }
+
     /// What is before the seq of a message in an event.
-    pub(crate) const fn seq_key(self) -> &'static [u8] {
+    pub const fn seq_key(self) -> &'static [u8] {
         match self {
             Self::SignalRMessagePack => b"\xa3seq",
             _ => br#""seq":"#,
@@ -225,7 +287,7 @@ impl Wire {
     }
 
     /// The number that these bytes begin with.
-    pub(crate) fn number(self, bytes: &[u8]) -> Option<u64> {
+    pub fn number(self, bytes: &[u8]) -> Option<u64> {
         if !self.is_binary() {
             let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
             return Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
@@ -246,16 +308,43 @@ fn named(chats: &[(ChatId, u64)], more: &str) -> String {
     format!(r#"{{{more}"chats":{{{}}}}}"#, chats.join(","))
 }
 
+/// Waits for a frame that begins like this.
+async fn expect(client: &mut Client, wanted: &[u8]) -> Result {
+    let mut came = None;
+    while came.is_none() {
+        client.receive(|bytes| came = Some(bytes.to_vec())).await?;
+    }
+    match came {
+        Some(frame) if frame.starts_with(wanted) => Ok(()),
+        frame => Err(format!("Socket.IO's handshake was answered with {frame:?}").into()),
+    }
+}
+
+const ANSWER_OF_RPC: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+const ANSWER_OF_SOCKET_IO: &[u8] = b"43";
+
 fn read_rpc(text: &[u8]) -> Record {
     const EVENT: &[u8] = br#"{"jsonrpc":"2.0","method":"messageCreated""#;
-    const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
     const CAUGHT_UP: &[u8] = br#"{"jsonrpc":"2.0","method":"caughtUp","#;
     if text.starts_with(EVENT) {
         Record::Message
-    } else if text.starts_with(ANSWER) {
+    } else if text.starts_with(ANSWER_OF_RPC) {
         answer(text[..64.min(text.len())].windows(8).any(|some| some == br#""error":"#))
     } else if text.starts_with(CAUGHT_UP) {
         Record::CaughtUp
+    } else {
+        Record::Other
+    }
+}
+
+/// Engine.IO 4: a digit for the kind of packet, within which Socket.IO 5 has one of its own.
+fn read_socket_io(frame: &[u8]) -> Record {
+    if frame.starts_with(b"42[\"message\"") {
+        Record::Message
+    } else if frame.starts_with(ANSWER_OF_SOCKET_IO) {
+        Record::Answer
+    } else if frame == b"2" {
+        Record::Ping
     } else {
         Record::Other
     }
@@ -313,25 +402,34 @@ fn binary_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Writes what one socket sends.
-pub(crate) struct Sender {
-    pub(crate) wire: Wire,
-    pub(crate) chat: ChatId,
-    pub(crate) index: usize,
-    pub(crate) number: u64,
+#[derive(Debug)]
+pub struct Sender {
+    /// How the socket is spoken over.
+    pub wire: Wire,
+    /// Where it writes to.
+    pub chat: ChatId,
+    /// The number of the socket.
+    pub index: usize,
+    /// Messages so far.
+    pub number: u64,
 }
 
 impl Sender {
     /// A message of 100 bytes for the server; for the floor, the frame of 200 bytes that it gives to all. The time
-    /// is in it.
-    pub(crate) fn record(&mut self, began: Instant) -> Vec<u8> {
+    /// is in it, since the round began.
+    pub fn record(&mut self, time: Duration) -> Vec<u8> {
         self.number += 1;
-        let (number, chat, time) = (self.number, self.chat, began.elapsed().as_nanos());
+        let (number, chat, time) = (self.number, self.chat, time.as_nanos());
         // Rises with time, as a UUIDv7 does, whoever sends.
         let client_id = format!("{time:012x}-{}-{number}", self.index);
         let body = format!("@{time:016x}{:.<83}", "");
         match self.wire {
             Wire::WebSocket | Wire::Echo => format!(
                 r#"{{"jsonrpc":"2.0","id":{number},"method":"SendMessage","params":{{"chatId":"{chat}","clientId":"{client_id}","body":"{body}"}}}}"#
+            )
+            .into_bytes(),
+            Wire::SocketIo => format!(
+                r#"42{number}["send",{{"chatId":"{chat}","clientId":"{client_id}","body":"{body}"}}]"#
             )
             .into_bytes(),
             Wire::SignalRJson => format!(

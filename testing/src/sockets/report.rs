@@ -3,76 +3,98 @@
 use std::{fmt, fs, time::Instant};
 
 /// Rows of figures with their floor and their aims.
-pub(crate) struct Report {
+#[derive(Debug)]
+pub struct Report {
     began: Instant,
     load: String,
     rows: Vec<(Row, Series)>,
 }
 
 /// The rounds of one row.
-#[derive(Default)]
-pub(crate) struct Series {
-    pub(crate) measured: Vec<f64>,
-    pub(crate) floor: Vec<f64>,
+#[derive(Debug, Default)]
+pub struct Series {
+    /// What it is about.
+    pub measured: Vec<f64>,
+    /// What it stands beside.
+    pub floor: Vec<f64>,
 }
 
 /// What a row is about.
-pub(crate) struct Row {
+#[derive(Debug)]
+pub struct Row {
     aim: &'static str,
     what: String,
     unit: &'static str,
     best: Best,
     /// Goal and stretch.
     aims: Option<(f64, f64)>,
-    /// The most that it may be of the floor.
-    most_times: Option<f64>,
+    /// The most that it may be of the floor, or the least of what is to be high.
+    times: Option<f64>,
 }
 
 /// Which round stands for all: the one that neighbours disturbed the least, unless it is about what must never be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Best {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Best {
+    /// The lowest.
     Lowest,
+    /// The highest.
     Highest,
     /// The highest of what is to be low.
     Worst,
+    /// The one in the middle: of differences, of which the lowest is too low.
+    Middle,
+}
+
+impl Best {
+    /// The round of these that stands for all.
+    pub fn of(self, values: &[f64]) -> Option<f64> {
+        match self {
+            Self::Lowest => values.iter().copied().min_by(f64::total_cmp),
+            Self::Highest | Self::Worst => values.iter().copied().max_by(f64::total_cmp),
+            Self::Middle => median(values),
+        }
+    }
 }
 
 impl Row {
-    pub(crate) fn new(aim: &'static str, what: impl Into<String>, unit: &'static str) -> Self {
-        Self { aim, what: what.into(), unit, best: Best::Lowest, aims: None, most_times: None }
+    /// Without aims, of which the lowest round is the best.
+    pub fn new(aim: &'static str, what: impl Into<String>, unit: &'static str) -> Self {
+        Self { aim, what: what.into(), unit, best: Best::Lowest, aims: None, times: None }
     }
 
-    pub(crate) fn aims(mut self, goal: f64, stretch: f64) -> Self {
+    /// A goal and what would be better still.
+    pub fn aims(mut self, goal: f64, stretch: f64) -> Self {
         self.aims = Some((goal, stretch));
         self
     }
 
-    pub(crate) fn at_most_times(mut self, floor: f64) -> Self {
-        self.most_times = Some(floor);
+    /// It may be so many times the floor.
+    pub fn at_most_times(mut self, floor: f64) -> Self {
+        self.times = Some(floor);
         self
     }
 
-    pub(crate) fn best(mut self, best: Best) -> Self {
+    /// It is to be high, and at least so many times the floor.
+    pub fn at_least_times(mut self, floor: f64) -> Self {
+        self.times = Some(floor);
+        self.best(Best::Highest)
+    }
+
+    /// Which round stands for all.
+    pub fn best(mut self, best: Best) -> Self {
         self.best = best;
         self
     }
 
     /// It must not be in any round.
-    pub(crate) fn worst(self) -> Self {
+    pub fn worst(self) -> Self {
         self.best(Best::Worst)
     }
 
-    fn best_of(&self, values: &[f64]) -> Option<f64> {
-        let values = values.iter().copied();
-        match self.best {
-            Best::Lowest => values.min_by(f64::total_cmp),
-            Best::Highest | Best::Worst => values.max_by(f64::total_cmp),
-        }
-    }
-
     fn verdict(&self, value: f64, ratio: Option<f64>) -> &'static str {
-        if let Some((most, ratio)) = self.most_times.zip(ratio) {
-            return if ratio <= most { "met" } else { "MISSED" };
+        if let Some((times, ratio)) = self.times.zip(ratio) {
+            let is_met = if self.best == Best::Highest { ratio >= times } else { ratio <= times };
+            return if is_met { "met" } else { "MISSED" };
         }
         let reaches = |aim: f64| if self.best == Best::Highest { value >= aim } else { value <= aim };
         match self.aims {
@@ -85,12 +107,13 @@ impl Row {
 }
 
 impl Report {
-    pub(crate) fn begin() -> Self {
+    /// Without rows.
+    pub fn begin() -> Self {
         Self { began: Instant::now(), load: load_average(), rows: Vec::new() }
     }
 
     /// Also says so at once, because the whole takes minutes.
-    pub(crate) fn add(&mut self, row: Row, series: Series) {
+    pub fn add(&mut self, row: Row, series: Series) {
         let rounds = |values: &[f64]| {
             values.iter().map(|value| Figure(*value).to_string()).collect::<Vec<_>>().join(" ")
         };
@@ -99,7 +122,8 @@ impl Report {
         self.rows.push((row, series));
     }
 
-    pub(crate) fn print(&self, store: &str) {
+    /// Prints the table, below what the figures depend on.
+    pub fn print(&self, store: &str) {
         println!("\n{}\n{store}", machine());
         println!(
             "load average {} before, {} after; {} s; the best of the rounds, then their median",
@@ -107,15 +131,18 @@ impl Report {
             load_average(),
             self.began.elapsed().as_secs()
         );
+        if self.rows.is_empty() {
+            return;
+        }
         println!(
             "\n| | what | unit | measured | (median) | floor | (median) | ratio | (of medians) | goal | stretch | |"
         );
         println!("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|");
         for (row, series) in &self.rows {
-            let (measured, floor) = (row.best_of(&series.measured), row.best_of(&series.floor));
+            let (measured, floor) = (row.best.of(&series.measured), row.best.of(&series.floor));
             let (median, median_floor) = (median(&series.measured), median(&series.floor));
             let ratio = |of: Option<f64>, to: Option<f64>| of.zip(to).map(|(of, to)| of / to);
-            let goal = match row.most_times {
+            let goal = match row.times {
                 Some(most) => format!("× {most}"),
                 None => Figure::or_nothing(row.aims.map(|aims| aims.0)),
             };
@@ -137,14 +164,16 @@ impl Report {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The one in the middle; the upper one of two.
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
 /// A number with three digits that mean something.
-struct Figure(f64);
+#[derive(Debug, Clone, Copy)]
+pub struct Figure(pub f64);
 
 impl Figure {
     fn or_nothing(value: Option<f64>) -> String {

@@ -7,16 +7,17 @@ use std::{
     time::Duration,
 };
 
-use messenger_testing::{ServerCpu, with_database};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 
-use crate::{
+use super::{
     Result,
     process::{KEEPER, apart_from_the_terminal},
 };
+use crate::{ServerCpu, with_database};
 
-/// A server, with a [keeper](crate::keeper) that clears up after this.
-pub(crate) struct Server {
+/// A server, with a [keeper](super::keeper) that clears up after this.
+#[derive(Debug)]
+pub struct Server {
     keeper: Child,
     url: String,
     /// The first of its processes, whose children the others are.
@@ -26,9 +27,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A new one, with PostgreSQL's own settings, or the one of a URL.
-    pub(crate) async fn start(url: Option<&str>) -> Result<Self> {
-        let prefix = format!("messenger_realtime_{}_", std::process::id());
+    /// A new one, with PostgreSQL's own settings, or the one of a URL. This program becomes the keeper when it is started with
+    /// [`KEEPER`]; `bench` is in the names of the databases.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn start(bench: &str, url: Option<&str>) -> Result<Self> {
+        let prefix = format!("messenger_{bench}_{}_", std::process::id());
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(KEEPER).arg(&prefix).args(url).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = apart_from_the_terminal(&mut command).spawn()?;
@@ -43,21 +48,28 @@ impl Server {
     }
 
     /// The URL of a database of this bench.
-    pub(crate) fn url(&self, name: &str) -> String {
+    pub fn url(&self, name: &str) -> String {
         with_database(&self.url, &self.database(name))
     }
 
     /// All processes of the server.
-    pub(crate) fn cpu(&self) -> ServerCpu {
+    pub fn cpu(&self) -> ServerCpu {
         ServerCpu::of(self.postmaster)
     }
 
-    pub(crate) async fn create(&self, name: &str) -> Result {
+    /// Makes an empty database.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn create(&self, name: &str) -> Result {
         execute(&mut connect(&self.url).await?, format!("CREATE DATABASE {}", self.database(name))).await
     }
 
     /// A copy of a database that nobody is connected to, on disks that have nothing else left to write.
-    pub(crate) async fn copy(&self, template: &str, name: &str) -> Result {
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn copy(&self, template: &str, name: &str) -> Result {
         self.drop(name).await?;
         let (template, name) = (self.database(template), self.database(name));
         let mut conn = connect(&self.url).await?;
@@ -67,18 +79,27 @@ impl Server {
     }
 
     /// Removes a database, if it is there, and whoever is still connected to it.
-    pub(crate) async fn drop(&self, name: &str) -> Result {
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn drop(&self, name: &str) -> Result {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database(name));
         execute(&mut connect(&self.url).await?, drop).await
     }
 
     /// Does what the server would soon do by itself, in the middle of a measurement.
-    pub(crate) async fn tidy(&self, name: &str) -> Result {
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn tidy(&self, name: &str) -> Result {
         execute(&mut connect(&self.url(name)).await?, "VACUUM ANALYZE".to_owned()).await
     }
 
     /// Its version and the settings that decide what a commit costs.
-    pub(crate) async fn describe(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn describe(&self) -> Result<String> {
         let query = "SELECT 'PostgreSQL ' || current_setting('server_version') || string_agg(', ' || name || ' '
                 || current_setting(name), '' ORDER BY name)
             FROM pg_settings
@@ -87,7 +108,10 @@ impl Server {
     }
 
     /// Rows that were read one after the other, and entries of indexes, in a database since it was made.
-    pub(crate) async fn rows_read(&self, name: &str) -> Result<f64> {
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn rows_read(&self, name: &str) -> Result<f64> {
         let query = "SELECT (SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables)::float8
             + (SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes)::float8";
         Ok(sqlx::query_scalar(query).fetch_one(&mut connect(&self.url(name)).await?).await?)
@@ -105,12 +129,19 @@ impl Drop for Server {
     }
 }
 
-pub(crate) async fn connect(url: &str) -> Result<PgConnection> {
+/// A connection that logs no statements.
+///
+/// # Errors
+/// If the server refuses.
+pub async fn connect(url: &str) -> Result<PgConnection> {
     Ok(url.parse::<PgConnectOptions>()?.disable_statement_logging().connect().await?)
 }
 
 /// Runs a statement without parameters.
-pub(crate) async fn execute(conn: &mut PgConnection, statement: String) -> Result {
+///
+/// # Errors
+/// If the server refuses.
+pub async fn execute(conn: &mut PgConnection, statement: String) -> Result {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await?;
     Ok(())
 }
@@ -129,9 +160,7 @@ async fn settle() -> Result {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    eprintln!(
-        "realtime: somebody else keeps on writing to the disks of this machine, so a commit takes longer"
-    );
+    eprintln!("somebody else keeps on writing to the disks of this machine, so a commit takes longer");
     Ok(())
 }
 

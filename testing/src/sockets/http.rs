@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::Result;
+use super::Result;
 
 /// Who waits longer has not been answered.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -16,19 +16,24 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const SMALL: u32 = 4096;
 
 /// One connection that is used again and again.
-pub(crate) struct Http {
+#[derive(Debug)]
+pub struct Http {
     address: SocketAddr,
     token: String,
     stream: Option<TcpStream>,
 }
 
 impl Http {
-    pub(crate) fn new(address: SocketAddr, token: &str) -> Self {
+    /// Of the session with this token. The connection is opened when it is needed.
+    pub fn new(address: SocketAddr, token: &str) -> Self {
         Self { address, token: token.to_owned(), stream: None }
     }
 
     /// The status and the body of an answer that is there in time.
-    pub(crate) async fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         let answer = timeout(PATIENCE, self.exchange(method, path, body)).await;
         // Where an answer is not whole, nothing more can be asked on the same connection.
         if !matches!(answer, Ok(Ok(_))) {
@@ -60,7 +65,7 @@ impl Http {
 }
 
 /// A request with a body of JSON.
-pub(crate) fn request(address: SocketAddr, token: &str, method: &str, path: &str, body: &str) -> Vec<u8> {
+pub fn request(address: SocketAddr, token: &str, method: &str, path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "{method} /api/v1{path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
@@ -70,7 +75,10 @@ pub(crate) fn request(address: SocketAddr, token: &str, method: &str, path: &str
 }
 
 /// The head of an answer, and what came with it.
-pub(crate) async fn head(stream: &mut TcpStream) -> Result<(String, Vec<u8>)> {
+///
+/// # Errors
+/// If the connection ends before.
+pub async fn head(stream: &mut TcpStream) -> Result<(String, Vec<u8>)> {
     let mut read = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut read).await? == 0 {
@@ -93,7 +101,10 @@ fn status(head: &str) -> Result<u16> {
 }
 
 /// A connection of somebody who is about to read nothing.
-pub(crate) async fn connect_small(address: SocketAddr) -> Result<TcpStream> {
+///
+/// # Errors
+/// If it is refused.
+pub async fn connect_small(address: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(SMALL)?;
     let stream = socket.connect(address).await?;
@@ -102,7 +113,7 @@ pub(crate) async fn connect_small(address: SocketAddr) -> Result<TcpStream> {
 }
 
 /// Waits until the other side has ended a connection on which nothing is read, as far as that shows, or for so long.
-pub(crate) async fn until_ended(stream: &TcpStream, length: Duration) {
+pub async fn until_ended(stream: &TcpStream, length: Duration) {
     const LOOK: Duration = Duration::from_millis(250);
     let ended = async {
         // Told only as an error, or as the end of reading, because there is always something to read.

@@ -10,14 +10,18 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{
+use super::{
     Result,
     postgres::{connect, execute},
 };
+use crate::script as postgres_script;
 
 /// On the server of a URL, or a new one. Says its URL and its first process on standard output, and waits until
-/// standard input ends.
-pub(crate) async fn keep(prefix: &str, url: Option<String>) -> Result {
+/// standard input ends. A new one lies in `place`, or else in the folder `TMPDIR`.
+///
+/// # Errors
+/// If there is no server.
+pub async fn keep(prefix: &str, url: Option<String>, place: &Path) -> Result {
     match url {
         Some(url) => {
             let postmaster = postmaster(&url).await?;
@@ -25,9 +29,7 @@ pub(crate) async fn keep(prefix: &str, url: Option<String>) -> Result {
             drop_databases(&url, prefix).await
         }
         None => {
-            // Where the build is, which is on a disk; the system's folder for temporary files may be in memory.
-            let place =
-                env::var_os("TMPDIR").map_or(PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+            let place = env::var_os("TMPDIR").map_or(place.to_owned(), PathBuf::from);
             let folder = TempDir::new_in(place)?;
             let started =
                 script("start", folder.path()).and_then(|url| Ok((url, script("pid", folder.path())?)));
@@ -48,7 +50,7 @@ fn serve(url: &str, postmaster: &str) {
 }
 
 fn script(command: &str, folder: &Path) -> Result<String> {
-    let said = Command::new(messenger_testing::script())
+    let said = Command::new(postgres_script())
         .arg(command)
         .arg(folder)
         .stdin(Stdio::null())

@@ -1,10 +1,10 @@
 //! Whether the messages of a chat come to a socket in their order, and each of them once.
 
-use crate::wire::Wire;
+use super::wire::Wire;
 
 /// What came to one socket, which hears of one chat.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub struct Order {
     wire: Wire,
     last: Option<u64>,
     /// Where the number was in the last event, which is where it mostly is: a search would cost the clients, who share
@@ -13,12 +13,13 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn new(wire: Wire) -> Self {
+    /// To which nothing has come yet.
+    pub fn new(wire: Wire) -> Self {
         Self { wire, last: None, place: 0 }
     }
 
     /// Whether this event has the message that follows the one before.
-    pub(crate) fn follows(&mut self, event: &[u8]) -> bool {
+    pub fn follows(&mut self, event: &[u8]) -> bool {
         let Some(seq) = self.seq(event) else { return false };
         let last = self.last.replace(seq);
         last.is_none_or(|last| seq == last + 1)
