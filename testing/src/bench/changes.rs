@@ -204,7 +204,9 @@ fn print(lines: &[Line<'_>], server: bool) {
     }
 }
 
+type Figure = fn(&Cost) -> f64;
+
 /// Figures, and whether each is known.
-fn columns(server: bool) -> [(fn(&Cost) -> f64, bool); 3] {
+fn columns(server: bool) -> [(Figure, bool); 3] {
     [(|cost| cost.time, true), (|cost| cost.server, server), (|cost| cost.own, true)]
 }
