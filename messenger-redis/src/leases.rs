@@ -30,6 +30,8 @@ pub(crate) struct Partition {
     /// Where it was last used.
     pub(crate) home: Option<Home>,
     pub(crate) answered_at: Option<Instant>,
+    /// Since when leases could not be renewed.
+    pub(crate) unrenewed_since: Option<Instant>,
     /// What the server has lost and this node has not restored yet.
     pub(crate) loss: Loss,
 }
@@ -67,6 +69,23 @@ impl Leases {
                 at.checked_sub(self.grace + SWEEPS).map_or(now, |since| since.min(now))
             }
             _ => now,
+        }
+    }
+
+    /// Renews those that are known, whether or not their server can be told now: it is as soon as it is reached.
+    pub(crate) fn prolong(&mut self, leases: &[Lease], end: Instant) {
+        for lease in leases {
+            if let Some(known) = self.all.get_mut(&key(lease)) {
+                *known = end;
+            }
+        }
+    }
+
+    /// Notes which of these people's partitions could not be renewed.
+    pub(crate) fn note_unrenewed(&mut self, leases: &[Lease], is_renewed: impl Fn(usize) -> bool) {
+        let now = Instant::now();
+        for partition in leases.iter().map(|lease| partition(lease.user)).filter(|at| !is_renewed(*at)) {
+            self.partitions[partition].unrenewed_since.get_or_insert(now);
         }
     }
 

@@ -68,9 +68,16 @@ impl RedisPresence {
     }
 
     async fn renew_all(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<UserId>, ServerError> {
-        let renew = |ready| async move { self.renew_on(&ready, leases, ttl).await };
-        let came = self.partitions.on_each(leases.iter().map(|lease| partition(lease.user)), renew).await?;
-        Ok(succeeded(came)?.concat())
+        self.partitions.leases().prolong(leases, Instant::now() + ttl);
+        let renew = |ready: Ready| async move {
+            let came = self.renew_on(&ready, leases, ttl).await?;
+            Ok((ready, came))
+        };
+        let renewed = self.partitions.on_each(leases.iter().map(|lease| partition(lease.user)), renew).await;
+        let renewed = renewed.and_then(succeeded);
+        let is_renewed = |partition| renewed.iter().flatten().any(|(ready, _)| ready.has(partition));
+        self.partitions.leases().note_unrenewed(leases, is_renewed);
+        Ok(renewed?.into_iter().flat_map(|(_, came)| came).collect())
     }
 
     async fn renew_on(
@@ -93,7 +100,7 @@ impl RedisPresence {
         for (partition, leases) in by_partition(&leases, |lease| lease.user) {
             for some in leases.chunks(AT_ONCE) {
                 let mut call = RENEW.call(&self.keys(partition).all());
-                call.arg(ttl.as_micros() as u64).arg(&epoch).arg("");
+                call.arg(ttl.as_micros() as u64).arg(&epoch).arg("").arg("1");
                 for lease in some {
                     call.arg(lease.user.as_bytes()).arg(lease.connection.as_bytes());
                 }

@@ -156,12 +156,14 @@ impl Partitions {
         Ok(ready)
     }
 
-    /// The partitions that were last used over another connection.
+    /// The partitions that were last used over another connection, or whose leases could not be renewed: nobody of them is found
+    /// to have gone before all are.
     fn strange(&self, ready: &Ready) -> Vec<usize> {
         let leases = self.leases();
         let is_strange = |partition: &usize| {
-            let home = leases.partitions[*partition].home.as_ref();
-            ready.has(*partition) && home.is_none_or(|home| home.number != ready.open.number)
+            let part = &leases.partitions[*partition];
+            let is_here = part.home.as_ref().is_some_and(|home| home.number == ready.open.number);
+            ready.has(*partition) && (!is_here || part.unrenewed_since.is_some())
         };
         (0..PARTITIONS).filter(is_strange).collect()
     }
@@ -177,7 +179,7 @@ impl Partitions {
                 let part = &mut leases.partitions[partition];
                 if part.home.is_none() {
                     // Nothing of it is known yet.
-                    part.home = Some(home.clone());
+                    (part.home, part.unrenewed_since) = (Some(home.clone()), None);
                     return None;
                 }
                 // Kept until it is made good: an attempt that fails half-way has answers of its own.
@@ -190,7 +192,7 @@ impl Partitions {
         let mut leases = self.leases();
         for (partition, _) in losses {
             let part = &mut leases.partitions[partition];
-            (part.loss, part.home) = (Loss::Nothing, Some(home.clone()));
+            (part.loss, part.home, part.unrenewed_since) = (Loss::Nothing, Some(home.clone()), None);
         }
         Ok(())
     }
@@ -212,23 +214,39 @@ impl Partitions {
     /// Gives the server this node's leases of these partitions. After a loss nobody goes offline until the other nodes have had
     /// time to do the same.
     async fn restore(&self, ready: &Ready, losses: &[(usize, Loss)]) -> Result<(), ServerError> {
+        let unnoticed = self.restore_once(ready, losses).await?;
+        self.restore_once(ready, &unnoticed).await?;
+        Ok(())
+    }
+
+    /// The same; returns the losses that were found to be worse.
+    async fn restore_once(
+        &self,
+        ready: &Ready,
+        losses: &[(usize, Loss)],
+    ) -> Result<Vec<(usize, Loss)>, ServerError> {
         let own = self.own(losses);
-        let epoch = new_epoch();
+        let (epoch, mut worse) = (new_epoch(), vec![]);
         for ((partition, loss), leases) in losses.iter().zip(own) {
             let settling = if *loss == Loss::Nothing { Duration::ZERO } else { SETTLING };
+            // Of a server that has its data, who is not online there has been reported as gone, and comes with the next renewal.
+            let may_come = matches!(loss, Loss::OfData { .. });
             // Also without leases: the other nodes need the time to restore theirs.
             for some in chunks_or_one(&leases) {
                 let mut call = RENEW.call(&self.keys[*partition].all());
-                call.arg(0).arg(&epoch).arg(settling.as_millis() as u64);
+                call.arg(0).arg(&epoch).arg(settling.as_millis() as u64).arg(u8::from(may_come));
                 for (user, connection, left) in some {
                     call.arg(user.as_bytes()).arg(connection.as_bytes()).arg(*left);
                 }
                 let answer: Vec<Vec<Vec<u8>>> = self.call(ready, &RENEW, [call]).await?;
                 let epoch = answer.into_iter().flatten().next();
-                self.leases().partitions[*partition].epoch = epoch;
+                let known = std::mem::replace(&mut self.leases().partitions[*partition].epoch, epoch.clone());
+                if !may_come && known.is_some() && known != epoch {
+                    worse.push((*partition, Loss::OfData { intact_at: Some(Instant::now()) }));
+                }
             }
         }
-        Ok(())
+        Ok(worse)
     }
 
     /// This node's leases of each of these partitions, and the microseconds that are left of them.
@@ -310,9 +328,15 @@ impl Partitions {
         commands: &Pipeline,
     ) -> Result<T, ServerError> {
         let answer = self.note(ready.requests.run(&ready.open, commands).await);
+        let mut leases = self.leases();
+        if answer.as_ref().is_err_and(is_full) {
+            // Nobody can renew leases meanwhile.
+            let partitions = leases.partitions.iter_mut().enumerate();
+            let here = partitions.filter(|(partition, _)| ready.has(*partition));
+            here.for_each(|(_, part)| part.loss = part.loss.max(Loss::OfTime));
+        }
         if answer.is_ok() {
             let (now, address) = (Instant::now(), ready.requests.address());
-            let mut leases = self.leases();
             let is_here = |partition: &&mut Partition| {
                 partition.home.as_ref().is_some_and(|home| home.address == *address)
             };
@@ -335,8 +359,21 @@ fn loss_of(partition: &Partition, home: &Home) -> Loss {
     if !is_same {
         return Loss::OfData { intact_at: partition.answered_at };
     }
-    let was_away = partition.answered_at.is_none_or(|at| at.elapsed() > AWAY);
-    if was_away { Loss::OfTime } else { Loss::Nothing }
+    let is_long = |at: Instant| at.elapsed() > AWAY;
+    let was_away =
+        partition.answered_at.is_none_or(is_long) || partition.unrenewed_since.is_some_and(is_long);
+    match was_away {
+        false => Loss::Nothing,
+        // Without a `run_id` it may have been restarted meanwhile.
+        true if home.run.is_none() => Loss::OfData { intact_at: partition.answered_at },
+        true => Loss::OfTime,
+    }
+}
+
+/// Whether the server has no memory for what was to be written.
+fn is_full(error: &ServerError) -> bool {
+    // Before Redis 7 the code is that of a script's error.
+    matches!(error, ServerError::Redis(error) if error.to_string().contains("OOM"))
 }
 
 fn chunks_or_one<T>(items: &[T]) -> impl Iterator<Item = &[T]> {

@@ -2,7 +2,7 @@
 -- how many at most, microseconds after which who has claimed somebody and has not confirmed it counts as lost.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local gone = {}
+local gone, unknown = {}, {}
 if redis.call('EXISTS', KEYS[5]) == 1 then
     return gone
 end
@@ -16,17 +16,21 @@ for _, user in ipairs(lost) do
         gone[#gone + 1] = user
         gone[#gone + 1] = string.format('%.0f', struct.unpack('<d', record))
     else
-        redis.call('ZREM', KEYS[3], user)
+        unknown[#unknown + 1] = user
     end
 end
 local since = string.format('%.0f', now - tonumber(ARGV[1]))
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', since, 'WITHSCORES', 'LIMIT', 0, most - #lost)
 for at = 1, #due, 2 do
     local user, seen = due[at], tonumber(due[at + 1])
-    redis.call('ZREM', KEYS[1], user)
+    -- A server without memory refuses only a script's first write, and only one that takes more.
     redis.call('HSET', KEYS[2], user, struct.pack('<d', seen))
     redis.call('ZADD', KEYS[3], claim, user)
+    redis.call('ZREM', KEYS[1], user)
     gone[#gone + 1] = user
     gone[#gone + 1] = string.format('%.0f', seen)
+end
+for _, user in ipairs(unknown) do
+    redis.call('ZREM', KEYS[3], user)
 end
 return gone

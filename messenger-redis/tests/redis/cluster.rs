@@ -284,6 +284,56 @@ async fn a_server_that_does_not_answer_makes_nobodys_lease_on_the_others_end() {
 }
 
 #[tokio::test]
+async fn who_was_renewed_while_a_server_did_not_answer_has_not_gone_when_it_does() {
+    let people = Divided::new().await;
+    let (all, ttl) = (people.all(), Duration::from_secs(3));
+    people.presence.renew(&all, ttl).await.unwrap();
+    people.scene.cluster.servers[0].freeze();
+    let begun = Instant::now();
+    while begun.elapsed() < 3 * ttl {
+        assert_eq!(people.presence.renew(&all, ttl).await.unwrap(), []);
+    }
+    people.presence.renew(&all, TTL).await.unwrap();
+    people.scene.cluster.servers[0].thaw();
+    let looked = async {
+        while people.presence.sweep(Duration::ZERO, 500).await.map(|gone| assert_eq!(gone, [])).is_err() {}
+    };
+    timeout(PATIENCE, looked).await.expect("it answers again");
+    // Longer than nobody goes after that.
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(people.presence.sweep(Duration::ZERO, 500).await.unwrap(), []);
+    assert_eq!(people.states(&all).await, [users(&all), vec![]]);
+}
+
+#[tokio::test]
+async fn whom_a_server_does_not_renew_it_does_not_find_gone() {
+    let people = Divided::new().await;
+    let (all, ttl) = (people.all(), Duration::from_millis(500));
+    people.presence.renew(&people.of_others, TTL).await.unwrap();
+    people.presence.renew(&people.of_first, ttl).await.unwrap();
+    // Renewals need it, and nothing else does.
+    let forbid = "ACL SETUSER default -zscore";
+    assert_eq!(people.scene.cluster.servers[0].command(forbid).await.as_deref(), Some("+OK"));
+    assert_eq!(people.presence.renew(&all, TTL).await.unwrap(), [], "the others are renewed");
+    sleep(ttl).await;
+    for _ in 0..3 {
+        people.presence.sweep(Duration::ZERO, 500).await.expect_err("it does not look at everybody");
+    }
+    let gone = people.of_others[0];
+    people.presence.release(&[gone]).await.unwrap();
+    let swept = people.presence.sweep(Duration::ZERO, 500).await.unwrap();
+    assert_eq!(swept.iter().map(|gone| gone.user).collect::<Vec<_>>(), [gone.user]);
+
+    let allow = "ACL SETUSER default +@all";
+    assert_eq!(people.scene.cluster.servers[0].command(allow).await.as_deref(), Some("+OK"));
+    assert_eq!(people.presence.sweep(Duration::ZERO, 500).await.unwrap(), [], "they are renewed first");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(people.presence.sweep(Duration::ZERO, 500).await.unwrap(), []);
+    let [online, offline] = people.states(&all).await;
+    assert_eq!((online.len(), offline), (95, vec![gone.user]));
+}
+
+#[tokio::test]
 async fn presence_follows_its_slots_and_nobody_flaps() {
     let scene = Scene::new().await;
     let people = People::new(&scene.redis).await;

@@ -222,6 +222,29 @@ async fn nobody_flaps_when_the_server_was_frozen_for_longer_than_a_lease() {
 }
 
 #[tokio::test]
+async fn who_was_reported_as_gone_by_a_server_that_has_its_data_comes_again() {
+    let server = RedisServer::start().await;
+    let relay = Relay::to(&server.address()).await;
+    let (here, there) = (redis(&relay.address().to_string()).presence(), redis(&server.address()).presence());
+    let context = Context::system();
+    let lease = Lease { user: context.id(), connection: context.id() };
+    assert_eq!(here.renew(&[lease], TTL).await.unwrap(), [lease.user]);
+    // As a clock of the server does that is set forward.
+    there.release(&[lease]).await.unwrap();
+    assert_eq!(there.sweep(Duration::ZERO, 10).await.unwrap().len(), 1);
+    relay.cut();
+    let came = async {
+        loop {
+            match here.renew(&[lease], TTL).await {
+                Ok(came) => return came,
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, came).await.unwrap(), [lease.user]);
+}
+
+#[tokio::test]
 async fn who_has_gone_is_told_of_wherever_an_answer_is_lost() {
     let server = RedisServer::start().await;
     let relay = Relay::to(&server.address()).await;

@@ -6,6 +6,7 @@ mod claims;
 mod cluster;
 mod kit;
 mod losses;
+mod memory;
 mod rates;
 mod sentinel;
 mod support;
