@@ -5,11 +5,13 @@ use std::{collections::HashMap, sync::Mutex};
 use tokio::{sync::Notify, time::sleep};
 
 use super::{
-    Hub,
     bounds::{AT_ONCE, RETRY},
     lock::lock,
 };
-use crate::domain::{Timestamp, UserId};
+use crate::{
+    domain::{Timestamp, UserId},
+    ports::Store,
+};
 
 /// Maximum number of people of whom it waits to be stored. Beyond it, while the store is away, it is not stored.
 const MOST: usize = 100_000;
@@ -59,21 +61,19 @@ impl LastSeen {
         }
         waiting.shrink_to(AT_ONCE);
     }
-}
 
-impl Hub {
-    /// Stores when people were last seen, and tries again until it is stored.
-    pub(super) async fn keep_last_seen(&self) {
+    /// Stores what waits, and tries again until it is stored; does not end.
+    pub(super) async fn keep(&self, store: &dyn Store) {
         let mut fails = false;
         loop {
-            let seen = self.last_seen.some();
+            let seen = self.some();
             if seen.is_empty() {
-                self.last_seen.wanted.notified().await;
+                self.wanted.notified().await;
                 continue;
             }
-            match self.store.set_last_seen(&seen).await {
+            match store.set_last_seen(&seen).await {
                 Ok(()) => {
-                    self.last_seen.stored(&seen);
+                    self.stored(&seen);
                     fails = false;
                 }
                 Err(error) => {

@@ -35,7 +35,7 @@ impl Hub {
             |hub| Box::pin(async move { hub.keep_presence().await }),
             |hub| Box::pin(async move { hub.ping_at_intervals().await }),
             |hub| Box::pin(async move { hub.keep_leases().await }),
-            |hub| Box::pin(async move { hub.keep_last_seen().await }),
+            |hub| Box::pin(async move { hub.last_seen.keep(&*hub.store).await }),
         ];
         for work in work {
             let hub = Arc::clone(self);
