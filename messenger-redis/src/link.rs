@@ -38,8 +38,18 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1
 /// The subscribing connection of a node to a server, kept open by a task that ends with this.
 pub(crate) struct Link {
     pub(crate) changes: mpsc::Sender<Change>,
-    pub(crate) up: watch::Receiver<bool>,
+    pub(crate) state: watch::Receiver<LinkState>,
     _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    /// For the first time, or once there is a connection: what is remembered from now on may not be subscribed with it.
+    Trying,
+    /// Subscribed to all topics.
+    Up,
+    /// Out of reach. Once there is a connection again, all topics that are remembered by then are subscribed, and a gap follows.
+    Away,
 }
 
 /// Topics to subscribe to or to unsubscribe from, according to what is wanted at the time when this is processed.
@@ -52,11 +62,15 @@ impl Link {
     /// Must be called within a Tokio runtime.
     pub(crate) fn start(member: Member, listener: Arc<Listener>, layout: Arc<Layout>) -> Self {
         let (changes, waiting) = mpsc::channel(CHANGES);
-        let (is_up, up) = watch::channel(false);
+        let (told, link) = watch::channel(LinkState::Trying);
         let layouts = listener.topology.layouts();
         let state = Arc::new(State::default());
         let work = Work { member, listener, layouts, layout, state };
-        Self { changes, up, _task: AbortOnDropHandle::new(tokio::spawn(work.keep_up(waiting, is_up))) }
+        Self {
+            changes,
+            state: link,
+            _task: AbortOnDropHandle::new(tokio::spawn(work.keep_up(waiting, told))),
+        }
     }
 }
 
@@ -89,21 +103,20 @@ impl State {
 
 impl Work {
     /// Connects, and reconnects for as long as the link exists.
-    async fn keep_up(mut self, mut changes: mpsc::Receiver<Change>, up: watch::Sender<bool>) {
+    async fn keep_up(mut self, mut changes: mpsc::Receiver<Change>, told: watch::Sender<LinkState>) {
         let (mut away, mut pause) = (None, PAUSES[0]);
         for number in 1.. {
             let lost = Arc::new(Notify::new());
-            let error = match self.connect(number, &lost).await {
+            let error = match self.connect(number, &lost, &told).await {
                 Ok(connection) => {
                     if let Some(since) = away.take() {
                         let seconds = Instant::elapsed(&since).as_secs_f32();
                         tracing::info!(address = &*self.member.address, seconds, "Redis is reached again");
                     }
                     pause = PAUSES[0];
-                    up.send_replace(true);
+                    told.send_replace(LinkState::Up);
                     let error = self.attend(connection, &lost, &mut changes).await;
                     self.state.live.store(0, Ordering::Release);
-                    up.send_replace(false);
                     error
                 }
                 Err(error) => error,
@@ -116,6 +129,7 @@ impl Work {
                     "Redis is out of reach: what other nodes do is seen in the store, some seconds later"
                 );
             }
+            told.send_replace(LinkState::Away);
             self.listener.inbox().down();
             self.listener.topology.doubt();
             refuse_all(&mut changes);
@@ -129,6 +143,7 @@ impl Work {
         &mut self,
         number: u64,
         lost: &Arc<Notify>,
+        told: &watch::Sender<LinkState>,
     ) -> Result<MultiplexedConnection, ServerError> {
         let (state, listener, lost) = (Arc::clone(&self.state), Arc::clone(&self.listener), Arc::clone(lost));
         let config = AsyncConnectionConfig::new().set_push_sender(move |info: PushInfo| {
@@ -136,6 +151,8 @@ impl Work {
             Ok::<(), std::convert::Infallible>(())
         });
         let mut connection = self.listener.topology.server.connect(&self.member, config).await?;
+        // Before the layout and the topics are read, so that whoever finds it away is among what is read.
+        told.send_replace(LinkState::Trying);
         if let Some(layout) = self.layouts.borrow_and_update().layout() {
             self.layout = Arc::clone(layout);
         }

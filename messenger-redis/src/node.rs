@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::future::{join_all, select_ok};
 use messenger_core::ports::{NodeId, Subscription, Topic};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     layout::Layout,
-    link::{Change, Link},
+    link::{Change, Link, LinkState},
     listener::Listener,
     server::ServerError,
     topology::Topology,
@@ -54,34 +54,57 @@ impl Node {
         self.listener.begin()
     }
 
-    /// Waits until the connections are subscribed to all topics, within a time limit.
+    /// Waits until the connections are subscribed to all topics, within a time limit: those to servers that can be reached.
+    /// What the others bring follows a gap of their own.
     pub(crate) async fn is_up(&self) -> Result<(), ServerError> {
-        let all_up = async {
+        let up = async {
             self.layout().await?;
-            let ups: Vec<_> = self.links.lock().values().map(|link| link.up.clone()).collect();
-            for mut up in ups {
+            let mut links = self.states();
+            for link in &mut links {
                 // A link that is gone is none that is waited for.
-                let _ = up.wait_for(|up| *up).await;
+                let _ = link.wait_for(|state| *state != LinkState::Trying).await;
+            }
+            let first = links.iter_mut().map(|link| Box::pin(link.wait_for(|state| *state == LinkState::Up)));
+            if first.len() > 0 {
+                let _ = select_ok(first).await;
             }
             Ok(())
         };
-        timeout(self.patience(), all_up).await.unwrap_or(Err(ServerError::Away))
+        match timeout(self.patience(), up).await {
+            Ok(Err(error)) => Err(error),
+            _ if self.is_one_up() => Ok(()),
+            _ => Err(ServerError::Away),
+        }
+    }
+
+    fn states(&self) -> Vec<watch::Receiver<LinkState>> {
+        self.links.lock().values().map(|link| link.state.clone()).collect()
     }
 
     /// Adds or removes topics, and waits for the servers' confirmation, within a time limit. The change is remembered even if
-    /// the servers can't be reached.
+    /// the servers can't be reached. Where some can be, those that can't are not waited for: they are subscribed to what is
+    /// remembered when they are there again, and a gap follows.
     pub(crate) async fn change(&self, topics: &[Topic], wanted: bool) -> Result<(), ServerError> {
         self.listener.remember(topics, wanted);
         let changed = async {
-            let layout = self.layout().await?;
+            let layout = &self.layout().await?;
             let mut parts: HashMap<Option<Arc<str>>, Vec<Topic>> = HashMap::new();
             for topic in topics {
                 let member = layout.of(&self.listener.channel(topic));
                 parts.entry(member.map(|member| Arc::clone(&member.address))).or_default().push(*topic);
             }
             let parts = parts.into_iter().map(|(address, topics)| async move {
-                let link = address.and_then(|address| Some(self.links.lock().get(&address)?.changes.clone()));
-                make(link.ok_or(ServerError::Slot)?, topics).await
+                let link = address.and_then(|address| {
+                    let links = self.links.lock();
+                    let link = links.get(&address)?;
+                    Some((link.changes.clone(), *link.state.borrow() == LinkState::Away))
+                });
+                let (link, is_away) = link.ok_or(ServerError::Slot)?;
+                if is_away && self.is_one_up() {
+                    // Another server may have the topics by now, and it may not have known of them when it took them over.
+                    return if self.is_known(layout) { Ok(()) } else { Err(ServerError::Slot) };
+                }
+                make(link, topics).await
             });
             join_all(parts).await.into_iter().collect()
         };
@@ -93,6 +116,16 @@ impl Node {
         let known = self.listener.topology.layout().await?;
         let followed = self.layouts.clone().wait_for(Option::is_some).await.map(|layout| layout.clone());
         Ok(followed.ok().flatten().unwrap_or(known))
+    }
+
+    fn is_one_up(&self) -> bool {
+        self.states().iter().any(|state| *state.borrow() == LinkState::Up)
+    }
+
+    /// Whether no later layout is known.
+    fn is_known(&self, layout: &Arc<Layout>) -> bool {
+        let layouts = self.listener.topology.layouts();
+        layouts.borrow().layout().is_some_and(|known| Arc::ptr_eq(known, layout))
     }
 
     /// Time to connect and to get an answer.

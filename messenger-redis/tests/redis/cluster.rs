@@ -227,6 +227,33 @@ fn users(leases: &[Lease]) -> Vec<UserId> {
 }
 
 #[tokio::test]
+async fn a_node_that_starts_while_one_server_is_away_hears_the_others() {
+    let mut scene = Scene::new().await;
+    run_everywhere(&scene.cluster, "CONFIG SET cluster-require-full-coverage no").await;
+    scene.cluster.servers[0].kill();
+    // It is known to be away, and a new node finds the others by one that is there.
+    let newcomer = redis_at(&format!("redis+cluster://{}", scene.cluster.servers[1].address())).bus();
+    let mut subscription = newcomer.join(HERE).await.expect("two of three are there");
+    let context = Context::system();
+    let topics: Vec<_> =
+        (0..500).map(|_| Topic::Chat(context.id())).chain(scene.chats.map(Topic::Chat)).collect();
+    for some in topics.chunks(50) {
+        let begun = Instant::now();
+        newcomer.subscribe(HERE, some).await.expect("what is away is subscribed to later");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+    let speaker = scene.redis.bus();
+    for chat in &scene.chats[1..] {
+        speaker.publish(THERE, &[about(*chat)]).await.unwrap();
+        let heard = async { while subscription.next().await != Some(BusEvent::Message(about(*chat))) {} };
+        timeout(PATIENCE, heard).await.expect("it is heard");
+    }
+    scene.cluster.servers[0].go_on().await;
+    scene.subscription = subscription;
+    scene.all_are_heard_again().await;
+}
+
+#[tokio::test]
 async fn while_one_server_is_away_presence_works_on_the_others() {
     let mut people = Divided::new().await;
     people.scene.cluster.servers[0].kill();
