@@ -13,7 +13,7 @@ use messenger_core::{
 use super::{BODY, Figures, Options, Result, verdict};
 use crate::{ServerCpu, cpu::cpu_of_this_process};
 
-/// How many idle chats there are in the stores that are compared, beside [`ACTIVE`] others.
+/// How many idle chats there are in the stores that are compared, beside those that are active.
 pub const IDLE: [usize; 2] = [0, 99_000];
 /// Messages of each idle chat, written in 2025. In a tenth of the chats the second was edited, and the third deleted.
 pub const MESSAGES_OF_IDLE: usize = 3;
