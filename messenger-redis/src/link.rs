@@ -48,6 +48,8 @@ pub(crate) enum LinkState {
     Trying,
     /// Subscribed to all topics.
     Up,
+    /// Of a server that does not know what it is asked for, such as sharded channels.
+    Unusable,
     /// Out of reach. Once there is a connection again, all topics that are remembered by then are subscribed, and a gap follows.
     Away,
 }
@@ -129,7 +131,8 @@ impl Work {
                     "Redis is out of reach: what other nodes do is seen in the store, some seconds later"
                 );
             }
-            told.send_replace(LinkState::Away);
+            let is_old = matches!(error, ServerError::Old(_));
+            told.send_replace(if is_old { LinkState::Unusable } else { LinkState::Away });
             self.listener.inbox().down();
             self.listener.topology.doubt();
             refuse_all(&mut changes);

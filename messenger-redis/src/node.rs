@@ -64,6 +64,9 @@ impl Node {
                 // A link that is gone is none that is waited for.
                 let _ = link.wait_for(|state| *state != LinkState::Trying).await;
             }
+            if links.iter().any(|link| *link.borrow() == LinkState::Unusable) {
+                return Err(ServerError::Away);
+            }
             let first = links.iter_mut().map(|link| Box::pin(link.wait_for(|state| *state == LinkState::Up)));
             if first.len() > 0 {
                 let _ = select_ok(first).await;
