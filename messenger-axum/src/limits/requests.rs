@@ -6,7 +6,7 @@ use std::{
     mem,
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -113,9 +113,10 @@ async fn tell_later<K: Caller>(requests: Weak<Inner<K>>) {
     let Some(inner) = requests.upgrade() else { return };
     let Some(shared) = &inner.shared else { return };
     let _one_at_a_time = shared.telling.lock().await;
-    // Before the counts are taken: who counts after that begins the next period.
+    // Who counts after this begins the next period; what is counted before the counts are taken is told with this one.
+    let counted_for = shared.since().elapsed();
     shared.awaited.store(false, Ordering::Release);
-    let (busiest, counted_for) = shared.take_counts();
+    let busiest = shared.take_counts();
     let told = stream::iter(busiest).for_each_concurrent(CALLS, |(caller, count)| {
         let inner = &inner;
         async move {
@@ -139,12 +140,15 @@ impl<K: Caller> Shared<K> {
 
     /// A period begins.
     fn begin(&self) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.since() = Instant::now();
     }
 
-    /// Who has used much of their bucket, the busiest first, and for how long that was counted. Begins to count anew.
-    fn take_counts(&self) -> (Vec<(K, u32)>, Duration) {
-        let counted_for = self.since.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+    fn since(&self) -> MutexGuard<'_, Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who has used much of their bucket, the busiest first. Begins to count anew.
+    fn take_counts(&self) -> Vec<(K, u32)> {
         let gained = PERIOD.as_secs_f64() / self.quota.interval.as_secs_f64();
         let mut busy = Vec::new();
         for shard in &self.counts {
@@ -153,7 +157,7 @@ impl<K: Caller> Shared<K> {
         }
         busy.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
         busy.truncate(CALLERS);
-        (busy, counted_for)
+        busy
     }
 }
 
