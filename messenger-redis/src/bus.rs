@@ -14,7 +14,7 @@ use redis::{Pipeline, Value};
 
 use crate::{
     connections::Connections,
-    inbox::HEADER,
+    inbox::{self, HEADER},
     layout::{Layout, Member},
     listener::channel,
     node::Node,
@@ -29,7 +29,7 @@ const BYTES: usize = 1 << 20;
 /// A [`Bus`] on Redis channels: one for each chat and each person, so that a node receives what concerns its connections and
 /// little else.
 ///
-/// A message is published once for each of its topics, a batch of messages in one exchange. Redis keeps nothing for a subscriber
+/// Messages in a row about the same topics are published together, once for each of these topics, and a batch in one exchange. Redis keeps nothing for a subscriber
 /// that is away, so every loss of a connection becomes a [`BusEvent::Gap`](messenger_core::ports::BusEvent::Gap). A loss is
 /// noticed when the server closes the connection, or when it does not answer a `PING`, sent each second, within
 /// [`RedisBuilder::timeout`](crate::RedisBuilder::timeout).
@@ -51,7 +51,7 @@ pub struct RedisBus {
     connections: Connections,
     /// One in a host, several in tests.
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
-    /// The number of messages published so far.
+    /// The number of payloads published so far.
     published: AtomicU64,
 }
 
@@ -69,6 +69,11 @@ impl RedisBus {
         // No holder leaves the map half changed.
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(nodes.entry(id).or_insert_with(|| Arc::new(Node::start(id, Arc::clone(self.topology())))))
+    }
+
+    fn header(&self, from: NodeId) -> [u8; HEADER] {
+        let number = self.published.fetch_add(1, Ordering::Relaxed) + 1;
+        ((u128::from(from.0) << 64) | u128::from(number)).to_be_bytes()
     }
 
     async fn send(&self, commands: Vec<Command>) -> Result<(), ServerError> {
@@ -134,7 +139,7 @@ impl fmt::Debug for RedisBus {
     }
 }
 
-/// A message to be published to one of its topics.
+/// A payload to be published to one of its topics.
 struct Command {
     channel: String,
     payload: Arc<Vec<u8>>,
@@ -151,22 +156,21 @@ impl Bus for RedisBus {
 
     async fn publish(&self, from: NodeId, messages: &[BusMessage]) -> Result<(), BusError> {
         let (mut commands, mut bytes) = (vec![], 0);
-        for message in messages {
-            let number = self.published.fetch_add(1, Ordering::Relaxed) + 1;
-            let text = message.to_bytes();
-            let mut payload = Vec::with_capacity(HEADER + text.len());
-            payload.extend(from.0.to_be_bytes());
-            payload.extend(number.to_be_bytes());
-            payload.extend(text);
-            let payload = Arc::new(payload);
-            for topic in &message.topics {
-                let channel = channel(&self.topology().server.prefix, topic);
-                commands.push(Command { channel, payload: Arc::clone(&payload) });
-                bytes += payload.len();
-            }
-            if commands.len() >= COMMANDS || bytes >= BYTES {
-                bytes = 0;
-                self.send(std::mem::take(&mut commands)).await.map_err(failed)?;
+        for alike in messages.chunk_by(|one, next| one.topics == next.topics) {
+            let mut left = alike;
+            while !left.is_empty() {
+                let payload;
+                (payload, left) = inbox::payload(self.header(from), left);
+                let payload = Arc::new(payload);
+                for topic in &alike[0].topics {
+                    let channel = channel(&self.topology().server.prefix, topic);
+                    commands.push(Command { channel, payload: Arc::clone(&payload) });
+                    bytes += payload.len();
+                }
+                if commands.len() >= COMMANDS || bytes >= BYTES {
+                    bytes = 0;
+                    self.send(std::mem::take(&mut commands)).await.map_err(failed)?;
+                }
             }
         }
         if commands.is_empty() {

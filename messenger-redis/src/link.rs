@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    inbox::{HEADER, Payload},
+    inbox::{HEADER, lines},
     layout::{Layout, Member},
     listener::{Listener, topic},
     server::{ServerError, is_elsewhere},
@@ -346,10 +346,9 @@ fn take_in(state: &State, listener: &Listener, number: u64, info: PushInfo, lost
             }
             let inbox = listener.inbox();
             let Some(header) = payload.first_chunk::<HEADER>().copied() else { return inbox.gap() };
-            let bytes = payload.len();
             // Only in a cluster the topics of a message may have several connections.
             let is_new = || kind != PushKind::SMessage || listener.is_new(header);
-            inbox.push_if(Payload(payload), bytes, || {
+            inbox.push_if(lines(payload), || {
                 state.live.load(Ordering::Acquire) == number && listener.is_another(header) && is_new()
             });
         }

@@ -6,11 +6,11 @@ use std::{
 use messenger_core::ports::{Inbox, NodeId, Subscription, Topic};
 
 use crate::{
-    inbox::{self, HEADER, Last, Payload},
+    inbox::{self, HEADER, Last, Line},
     topology::Topology,
 };
 
-/// How many messages are remembered, so that one that comes over several connections is taken once.
+/// How many payloads are remembered, so that one that comes over several connections is taken once.
 const REMEMBERED: usize = 4096;
 
 /// What the connections of a node have in common.
@@ -19,12 +19,12 @@ pub(crate) struct Listener {
     pub(crate) topology: Arc<Topology>,
     topics: Mutex<HashSet<Topic>>,
     /// The queue of the latest subscription.
-    inbox: Mutex<Arc<Inbox<Payload>>>,
+    inbox: Mutex<Arc<Inbox<Line>>>,
     last: Last,
     recent: Mutex<Recent>,
 }
 
-/// The headers of the last messages.
+/// The headers of the last payloads.
 #[derive(Default)]
 struct Recent {
     known: HashSet<[u8; HEADER]>,
@@ -51,7 +51,7 @@ impl Listener {
         Inbox::subscription(&inbox)
     }
 
-    pub(crate) fn inbox(&self) -> Arc<Inbox<Payload>> {
+    pub(crate) fn inbox(&self) -> Arc<Inbox<Line>> {
         Arc::clone(&lock(&self.inbox))
     }
 
@@ -79,12 +79,12 @@ impl Listener {
         lock(&self.topics).iter().copied().filter(|topic| holds(topic)).collect()
     }
 
-    /// Whether a message with this header is another one than the last.
+    /// Whether a payload with this header is another one than the last.
     pub(crate) fn is_another(&self, header: [u8; HEADER]) -> bool {
         self.last.is_another(header)
     }
 
-    /// Whether a message with this header has not come over another connection.
+    /// Whether a payload with this header has not come over another connection.
     pub(crate) fn is_new(&self, header: [u8; HEADER]) -> bool {
         let mut recent = lock(&self.recent);
         if !recent.known.insert(header) {

@@ -157,9 +157,19 @@ impl BusMessage {
     /// Encodes the message for the wire:
     /// `{ "v": 1, "topics": [{ "chat": ID }, { "user": ID }, "nodes"], "hint": { … } }`.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes);
+        bytes
+    }
+
+    /// Appends what [`to_bytes`](Self::to_bytes) gives, in which there is no line break: lines of it can be taken apart.
+    pub fn append_to(&self, bytes: &mut Vec<u8>) {
         let written = Written { v: VERSION, topics: &self.topics, hint: &self.hint };
+        let before = bytes.len();
         // Ids, numbers and texts always serialise.
-        serde_json::to_vec(&written).unwrap_or_default()
+        if serde_json::to_writer(&mut *bytes, &written).is_err() {
+            bytes.truncate(before);
+        }
     }
 
     /// Decodes what [`to_bytes`](Self::to_bytes) of this or of another release has written.
@@ -167,6 +177,10 @@ impl BusMessage {
     /// # Errors
     /// [`BusError`] if the bytes are not such a message.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BusError> {
+        // One pass suffices for what this release has written.
+        if let Ok(Known { v: VERSION, topics, hint }) = serde_json::from_slice(bytes) {
+            return Ok(Self { topics, hint: Arc::new(hint) });
+        }
         let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| BusError(error.into()))?;
         let topics = read.topics.iter().filter_map(|topic| serde_json::from_str(topic.get()).ok()).collect();
         let hint = if read.v == VERSION { serde_json::from_str(read.hint.get()).ok() } else { None };
@@ -181,6 +195,14 @@ struct Written<'m> {
     hint: &'m Hint,
 }
 
+#[derive(Deserialize)]
+struct Known {
+    v: u32,
+    topics: Vec<Topic>,
+    hint: Hint,
+}
+
+/// What a later release has written, as far as it can be read.
 #[derive(Deserialize)]
 struct Read<'b> {
     v: u32,

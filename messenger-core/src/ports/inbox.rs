@@ -73,20 +73,23 @@ impl<T> Inbox<T> {
 
     /// Lets a message of so many bytes wait.
     pub fn push(&self, item: T, bytes: usize) {
-        self.push_if(item, bytes, || true);
+        self.push_if([(item, bytes)], || true);
     }
 
-    /// The same, if `is_wanted` holds. Nothing else gets into the queue between that question and the message.
-    pub fn push_if(&self, item: T, bytes: usize, is_wanted: impl FnOnce() -> bool) {
+    /// The same with several, if `is_wanted` holds. Nothing else gets into the queue between that question and the last
+    /// of them.
+    pub fn push_if(&self, items: impl IntoIterator<Item = (T, usize)>, is_wanted: impl FnOnce() -> bool) {
         let mut queue = self.queue();
         if queue.ended || !is_wanted() {
             return;
         }
-        if queue.waiting.len() >= self.messages || queue.bytes.saturating_add(bytes) > self.bytes {
-            queue.gap();
-        } else {
-            queue.bytes += bytes;
-            queue.waiting.push_back(Waiting::Message { item, bytes });
+        for (item, bytes) in items {
+            if queue.waiting.len() >= self.messages || queue.bytes.saturating_add(bytes) > self.bytes {
+                queue.gap();
+            } else {
+                queue.bytes += bytes;
+                queue.waiting.push_back(Waiting::Message { item, bytes });
+            }
         }
         drop(queue);
         self.changed.notify_one();
