@@ -45,6 +45,41 @@ async fn a_read_costs_what_it_answers_however_much_is_stored() {
     check("of a host that counts its rows", &small_shared, &scene.pages(&shared, &plans).await);
 }
 
+#[tokio::test]
+async fn a_write_to_a_new_database_costs_the_same_however_much_has_been_written() {
+    let plans = Plans::default();
+    tracing::subscriber::set_global_default(plans.clone()).unwrap();
+    // Nobody counts the rows.
+    let server = PrivateServer::start(&[&SETTINGS[..], &["autovacuum=off"]].concat());
+    execute(&mut connect(server.url()).await, TELL).await;
+    let world = World::new(std::sync::Arc::new(PostgresStore::connect(server.url()).await.unwrap()));
+    let people = world.people(["ada", "bob", "cleo", "dan"]).await;
+    let chats = [world.group(people).await, world.group(people).await];
+    // The server keeps a plan from the sixth time on.
+    append(&world, &chats, &people, 10).await;
+    plans.take();
+    append(&world, &chats, &people, 10).await;
+    let few: u64 = plans.take().iter().map(|plan| pages(plan)).sum();
+    append(&world, &chats, &people, 400).await;
+    plans.take();
+    append(&world, &chats, &people, 10).await;
+    let all = plans.take();
+    let many: u64 = all.iter().map(|plan| pages(plan)).sum();
+    assert!(many < 2 * few, "pages that were looked at: {few}, then {many}: {all:#?}");
+}
+
+/// So many batches of 16.
+async fn append(world: &World, chats: &[ChatId], people: &[UserId], batches: usize) {
+    for _ in 0..batches {
+        let texts = (0..16).map(|n| {
+            let (chat, sender) = (chats[n % chats.len()], people[n % people.len()]);
+            let id = world.id::<()>().to_string();
+            world.named(chat, sender, "hello", &id)
+        });
+        world.store.append_messages(&texts.collect::<Vec<_>>()).await.unwrap();
+    }
+}
+
 fn only(counts: &[Count], is_meant: impl Fn(&Count) -> bool) -> Vec<Count> {
     counts.iter().copied().filter(is_meant).collect()
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use messenger_core::{
-    ChatId,
-    ports::{Bus as _, BusEvent, BusMessage, NodeId, Subscription, Topic},
+    context::Context,
+    ports::{Bus as _, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic},
 };
 use messenger_redis::{Redis, RedisBus};
 use messenger_testing::{
@@ -27,8 +27,10 @@ use crate::{
     world::{RECEIVERS, World},
 };
 
-/// Messages of one call.
-const BATCHES: [usize; 4] = [1, 16, 64, 512];
+/// Messages of one call, and of how many chats they are: those in a row of one chat go together.
+const BATCHES: [(usize, usize); 6] = [(1, 1), (16, 1), (64, 1), (512, 1), (16, 16), (64, CHATS)];
+/// How many chats there are.
+const CHATS: usize = 64;
 /// Ours may have this part of the bare rate.
 const LEAST: f64 = 0.5;
 /// What one message may take.
@@ -42,12 +44,12 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
     let (mut ours, mut bare) =
         (Ours::open(&redis, message.clone()).await?, Bare::open(&redis, &message).await?);
     let length = plan.length(1, 3);
-    for batch in BATCHES {
+    for (batch, chats) in BATCHES {
         let (mut measured, mut floor) = (Vec::new(), Vec::new());
         // The first one does not count.
         for number in 0..=plan.rounds() {
             let rates = (
-                ours.round(batch, length, redis.cpu()).await?,
+                ours.round(batch, chats, length, redis.cpu()).await?,
                 bare.round(batch, length, redis.cpu()).await?,
             );
             if number > 0 {
@@ -60,10 +62,15 @@ pub(crate) async fn measure(plan: &Plan, world: &World, report: &mut Report) -> 
             floor: floor.iter().map(of).collect(),
         };
         let bytes = bare.payload;
-        let row = Row::new("bus", format!("messages a second, {batch} in a call, {bytes} bytes"), "1/s");
+        let call = if chats == 1 {
+            format!("{batch} in a call")
+        } else {
+            format!("{batch} of {chats} chats in a call")
+        };
+        let row = Row::new("bus", format!("messages a second, {call}, {bytes} bytes"), "1/s");
         let row = if batch == 1 { row.best(Best::Highest) } else { row.at_least_times(LEAST) };
         report.add(row, series(|rate| rate.a_second));
-        let row = Row::new("bus", format!("CPU of Redis per message, {batch} in a call"), "µs");
+        let row = Row::new("bus", format!("CPU of Redis per message, {call}"), "µs");
         report.add(row, series(|rate| rate.redis * 1e6));
     }
     Ok(())
@@ -74,18 +81,18 @@ async fn a_message(plan: &Plan, world: &World) -> Result<BusMessage> {
     let mut set_up = SetUp::start(plan, world, Kind::Redis).await?;
     set_up.connect(world, 1, RECEIVERS).await?;
     let url = set_up.redis.as_ref().ok_or("there is no Redis")?.url();
-    let (_bus, mut listener) = listen(&url, world.group).await?;
+    let (_bus, mut listener) = listen(&url, &[Topic::Chat(world.group)]).await?;
     let once = Pace::Alone { times: 1, pause: Duration::from_millis(10) };
     let load = set_up.to_group(world.group, once);
     set_up.side.round(&load).await?;
     next(&mut *listener).await
 }
 
-/// As one more node that has somebody of the chat.
-async fn listen(url: &str, chat: ChatId) -> Result<(RedisBus, Box<dyn Subscription>)> {
+/// As one more node that has somebody of the chats.
+async fn listen(url: &str, chats: &[Topic]) -> Result<(RedisBus, Box<dyn Subscription>)> {
     let bus = Redis::open(url)?.bus();
     let listener = bus.join(NodeId(2)).await?;
-    bus.subscribe(NodeId(2), &[Topic::Chat(chat)]).await?;
+    bus.subscribe(NodeId(2), chats).await?;
     Ok((bus, listener))
 }
 
@@ -104,22 +111,23 @@ struct Ours {
     from: Arc<RedisBus>,
     _to: RedisBus,
     listener: Option<Box<dyn Subscription>>,
-    message: BusMessage,
+    chats: Vec<Topic>,
+    hint: Arc<Hint>,
 }
 
 impl Ours {
     async fn open(redis: &RedisServer, message: BusMessage) -> Result<Self> {
-        let chat = message.topics.iter().find_map(|topic| match topic {
-            Topic::Chat(chat) => Some(*chat),
-            _ => None,
-        });
-        let (to, listener) = listen(&redis.url(), chat.ok_or("the message is about no chat")?).await?;
+        let context = Context::system();
+        let chats: Vec<_> = (0..CHATS).map(|_| Topic::Chat(context.id())).collect();
+        let (to, listener) = listen(&redis.url(), &chats).await?;
         let from = Arc::new(Redis::open(&redis.url())?.bus());
-        Ok(Self { from, _to: to, listener: Some(listener), message })
+        Ok(Self { from, _to: to, listener: Some(listener), chats, hint: message.hint })
     }
 
-    async fn round(&mut self, batch: usize, length: Duration, cpu: ServerCpu) -> Result<Rate> {
-        let (from, messages) = (Arc::clone(&self.from), vec![self.message.clone(); batch]);
+    async fn round(&mut self, batch: usize, chats: usize, length: Duration, cpu: ServerCpu) -> Result<Rate> {
+        let topics = self.chats.iter().take(chats).cycle().take(batch);
+        let message = |topic: &Topic| BusMessage { topics: vec![*topic], hint: Arc::clone(&self.hint) };
+        let (from, messages) = (Arc::clone(&self.from), topics.map(message).collect::<Vec<_>>());
         let mut listener = self.listener.take().ok_or("a round has failed")?;
         let flow = Flow::new(length);
         let (publishing, receiving) = (Arc::clone(&flow), Arc::clone(&flow));
