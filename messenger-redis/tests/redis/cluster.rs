@@ -386,6 +386,19 @@ async fn whom_a_cluster_that_was_down_did_not_renew_has_not_gone_when_it_is_up()
 }
 
 #[tokio::test]
+async fn while_a_cluster_is_down_nobody_waits_for_long() {
+    let mut scene = Scene::new().await;
+    scene.cluster.servers[0].kill();
+    scene.cluster.servers[1].until("CLUSTER INFO", |info| info.contains("cluster_state:fail")).await;
+    // Also the servers that are there refuse everything, and no other layout is known.
+    let chat = scene.chats[1];
+    let published = timeout(PATIENCE, scene.bus.publish(THERE, &[about(chat)])).await;
+    published.expect("it does not wait for long").expect_err("it is down");
+    scene.cluster.servers[0].go_on().await;
+    scene.all_are_heard_again().await;
+}
+
+#[tokio::test]
 async fn whom_no_node_could_renew_while_a_slot_was_on_its_way_has_not_gone_when_it_stays() {
     let Divided { scene, presence, of_first, .. } = Divided::new().await;
     let partition = |lease: &Lease| lease.user.as_bytes()[15] % 16;
