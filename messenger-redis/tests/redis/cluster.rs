@@ -388,6 +388,7 @@ async fn whom_a_cluster_that_was_down_did_not_renew_has_not_gone_when_it_is_up()
 #[tokio::test]
 async fn while_a_cluster_is_down_nobody_waits_for_long() {
     let mut scene = Scene::new().await;
+    run_everywhere(&scene.cluster, "CONFIG SET cluster-allow-pubsubshard-when-down no").await;
     scene.cluster.servers[0].kill();
     scene.cluster.servers[1].until("CLUSTER INFO", |info| info.contains("cluster_state:fail")).await;
     // Also the servers that are there refuse everything, and no other layout is known.
