@@ -30,8 +30,8 @@ pub(crate) struct Partition {
     /// Where it was last used.
     pub(crate) home: Option<Home>,
     pub(crate) answered_at: Option<Instant>,
-    /// Since when leases could not be renewed.
-    pub(crate) unrenewed_since: Option<Instant>,
+    /// Since when nothing that was asked of it was done, although its server may have answered.
+    pub(crate) unreached_since: Option<Instant>,
     /// What the server has lost and this node has not restored yet.
     pub(crate) loss: Loss,
 }
@@ -81,11 +81,11 @@ impl Leases {
         }
     }
 
-    /// Notes which of these people's partitions could not be renewed.
-    pub(crate) fn note_unrenewed(&mut self, leases: &[Lease], is_renewed: impl Fn(usize) -> bool) {
+    /// Notes that these partitions were asked for something, and that nothing came of it.
+    pub(crate) fn note_unreached(&mut self, partitions: impl IntoIterator<Item = usize>) {
         let now = Instant::now();
-        for partition in leases.iter().map(|lease| partition(lease.user)).filter(|at| !is_renewed(*at)) {
-            self.partitions[partition].unrenewed_since.get_or_insert(now);
+        for partition in partitions {
+            self.partitions[partition].unreached_since.get_or_insert(now);
         }
     }
 

@@ -69,15 +69,9 @@ impl RedisPresence {
 
     async fn renew_all(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<UserId>, ServerError> {
         self.partitions.leases().prolong(leases, Instant::now() + ttl);
-        let renew = |ready: Ready| async move {
-            let came = self.renew_on(&ready, leases, ttl).await?;
-            Ok((ready, came))
-        };
-        let renewed = self.partitions.on_each(leases.iter().map(|lease| partition(lease.user)), renew).await;
-        let renewed = renewed.and_then(succeeded);
-        let is_renewed = |partition| renewed.iter().flatten().any(|(ready, _)| ready.has(partition));
-        self.partitions.leases().note_unrenewed(leases, is_renewed);
-        Ok(renewed?.into_iter().flat_map(|(_, came)| came).collect())
+        let renew = |ready: Ready| async move { self.renew_on(&ready, leases, ttl).await };
+        let came = self.partitions.on_each(leases.iter().map(|lease| partition(lease.user)), renew).await?;
+        Ok(succeeded(came)?.into_iter().flatten().collect())
     }
 
     async fn renew_on(

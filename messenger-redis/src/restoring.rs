@@ -101,12 +101,28 @@ impl Partitions {
     where
         W: Future<Output = Result<T, ServerError>>,
     {
+        let asked: Vec<usize> = partitions.into_iter().collect();
+        let done = self.done_on_each(&asked, work).await;
+        let is_done = |partition: usize| done.iter().flatten().flatten().any(|(had, _)| had[partition]);
+        self.leases().note_unreached(asked.into_iter().filter(|partition| !is_done(*partition)));
+        Ok(done?.into_iter().map(|done| done.map(|(_, done)| done)).collect())
+    }
+
+    /// The same, with the partitions of each server.
+    async fn done_on_each<T, W>(
+        &self,
+        partitions: &[usize],
+        work: impl Fn(Ready) -> W,
+    ) -> Result<Vec<Result<([bool; PARTITIONS], T), ServerError>>, ServerError>
+    where
+        W: Future<Output = Result<T, ServerError>>,
+    {
         let servers = self.servers(partitions).await?;
         let work = &work;
         let done = servers.into_iter().map(|server| async move {
             let (requests, partitions) = server?;
             let ready = self.settle(requests, partitions).await;
-            work(self.note(ready)?).await
+            Ok((partitions, work(self.note(ready)?).await?))
         });
         Ok(join_all(done).await)
     }
@@ -114,15 +130,15 @@ impl Partitions {
     /// The servers of these partitions, each with all that it has.
     async fn servers(
         &self,
-        partitions: impl IntoIterator<Item = usize>,
+        partitions: &[usize],
     ) -> Result<Vec<Result<(Arc<Requests>, [bool; PARTITIONS]), ServerError>>, ServerError> {
         let layout = self.topology().layout().await?;
         let place = |partition: usize| layout.of(&self.keys[partition].due);
         let address = |partition: usize| place(partition).map(|member| &member.address);
         let mut places: Vec<usize> = vec![];
         for partition in partitions {
-            if !places.iter().any(|known| address(*known) == address(partition)) {
-                places.push(partition);
+            if !places.iter().any(|known| address(*known) == address(*partition)) {
+                places.push(*partition);
             }
         }
         let servers = places.into_iter().map(|place_of| {
@@ -156,14 +172,14 @@ impl Partitions {
         Ok(ready)
     }
 
-    /// The partitions that were last used over another connection, or whose leases could not be renewed: nobody of them is found
-    /// to have gone before all are.
+    /// The partitions that were last used over another connection, or were not reached: leases may have ended that nobody could
+    /// renew, and nobody of them is found to have gone before all are.
     fn strange(&self, ready: &Ready) -> Vec<usize> {
         let leases = self.leases();
         let is_strange = |partition: &usize| {
             let part = &leases.partitions[*partition];
             let is_here = part.home.as_ref().is_some_and(|home| home.number == ready.open.number);
-            ready.has(*partition) && (!is_here || part.unrenewed_since.is_some())
+            ready.has(*partition) && (!is_here || part.unreached_since.is_some())
         };
         (0..PARTITIONS).filter(is_strange).collect()
     }
@@ -179,7 +195,7 @@ impl Partitions {
                 let part = &mut leases.partitions[partition];
                 if part.home.is_none() {
                     // Nothing of it is known yet.
-                    (part.home, part.unrenewed_since) = (Some(home.clone()), None);
+                    (part.home, part.unreached_since) = (Some(home.clone()), None);
                     return None;
                 }
                 // Kept until it is made good: an attempt that fails half-way has answers of its own.
@@ -192,7 +208,7 @@ impl Partitions {
         let mut leases = self.leases();
         for (partition, _) in losses {
             let part = &mut leases.partitions[partition];
-            (part.loss, part.home, part.unrenewed_since) = (Loss::Nothing, Some(home.clone()), None);
+            (part.loss, part.home, part.unreached_since) = (Loss::Nothing, Some(home.clone()), None);
         }
         Ok(())
     }
@@ -361,7 +377,7 @@ fn loss_of(partition: &Partition, home: &Home) -> Loss {
     }
     let is_long = |at: Instant| at.elapsed() > AWAY;
     let was_away =
-        partition.answered_at.is_none_or(is_long) || partition.unrenewed_since.is_some_and(is_long);
+        partition.answered_at.is_none_or(is_long) || partition.unreached_since.is_some_and(is_long);
     match was_away {
         false => Loss::Nothing,
         // Without a `run_id` it may have been restarted meanwhile.

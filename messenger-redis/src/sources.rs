@@ -187,3 +187,65 @@ fn host_of(client: &Client) -> String {
         address => address.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use messenger_testing::{RedisCluster, RedisServer};
+
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            login: RedisConnectionInfo::default(),
+            is_encrypted: false,
+            authorities: None,
+            has_role: false,
+            prefix: "test".to_owned(),
+            client_name: "test".to_owned(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    async fn ask(
+        hosts: &[&RedisServer],
+        known: Option<&Layout>,
+    ) -> (Result<Layout, ServerError>, Option<Asked>) {
+        let (server, mut last) = (server(), None);
+        let hosts = hosts.iter().map(|host| server.member("127.0.0.1", host.port()).unwrap()).collect();
+        let answer = Source::Cluster { hosts }.ask(&server, known, &mut last).await;
+        (answer, last)
+    }
+
+    fn addresses(layout: &Layout) -> Vec<String> {
+        let mut addresses: Vec<_> =
+            layout.members().iter().map(|member| member.address.to_string()).collect();
+        addresses.sort();
+        addresses
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_cluster_is_not_well_is_believed_only_where_nothing_better_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["--cluster-enabled", "yes", "--dir", folder.path().to_str().unwrap()];
+        let lonely = RedisServer::start_with(&arguments).await;
+        // It does not know who has the others.
+        assert_eq!(lonely.command("CLUSTER ADDSLOTSRANGE 0 99").await.as_deref(), Some("+OK"));
+        let (answer, last) = ask(&[&lonely], None).await;
+        let alone = answer.unwrap();
+        assert_eq!(addresses(&alone), [lonely.address()]);
+        assert!(last.is_none(), "a better one is looked for the next time");
+        assert!(ask(&[&lonely], Some(&alone)).await.0.is_err());
+
+        let cluster = RedisCluster::start().await;
+        let (answer, last) = ask(&[&lonely, &cluster.servers[0]], Some(&alone)).await;
+        let layout = answer.unwrap();
+        assert!(last.is_some(), "it is asked the next time");
+        let mut all = cluster.servers.each_ref().map(RedisServer::address);
+        all.sort();
+        assert_eq!(addresses(&layout), all);
+        // None of those that are named has to be there.
+        assert!(ask(&[], Some(&layout)).await.0.unwrap().is_same_as(&layout));
+    }
+}

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -19,6 +20,8 @@ pub struct RedisServer {
     process: Option<Child>,
     port: u16,
     arguments: Vec<String>,
+    /// Of its own, because a replica leaves a file that another server would begin with.
+    folder: TempDir,
 }
 
 impl RedisServer {
@@ -60,7 +63,7 @@ impl RedisServer {
 
     async fn run(port: u16, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { process: None, port, arguments };
+        let mut server = Self { process: None, port, arguments, folder: tempfile::tempdir().unwrap() };
         server.go_on().await;
         server
     }
@@ -96,7 +99,7 @@ impl RedisServer {
         if self.process.is_none() {
             let process = Command::new(binary())
                 .args(&self.arguments)
-                .current_dir(env::temp_dir())
+                .current_dir(self.folder.path())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn();

@@ -1,6 +1,7 @@
 //! Limits the rate of requests of one caller.
 
 mod buckets;
+mod period;
 mod requests;
 mod shared;
 

@@ -5,10 +5,7 @@ use std::{
     hash::{BuildHasher as _, Hash, RandomState},
     mem,
     net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -18,10 +15,9 @@ use messenger_core::{
     ports::{Quota, RateLimiter},
 };
 
-use tokio::time::Instant;
-
 use super::{
     buckets::Buckets,
+    period::Period,
     shared::{note, quota},
 };
 use crate::options::Rate;
@@ -70,11 +66,9 @@ struct Shared<K> {
     limiter: Arc<dyn RateLimiter>,
     quota: Quota,
     counts: [Mutex<HashMap<K, u32>>; SHARDS],
-    /// Since when they are counted.
-    since: Mutex<Instant>,
+    /// While they are counted, a task waits to tell of it.
+    period: Period,
     hasher: RandomState,
-    /// Whether a task waits to tell what is being counted.
-    awaited: AtomicBool,
     /// Held while the limiter is told, so that at most one task more waits.
     telling: tokio::sync::Mutex<()>,
 }
@@ -85,9 +79,8 @@ impl<K: Caller> Requests<K> {
             limiter,
             quota: quota(rate),
             counts: std::array::from_fn(|_| Mutex::default()),
-            since: Mutex::new(Instant::now()),
+            period: Period::new(),
             hasher: RandomState::new(),
-            awaited: AtomicBool::new(false),
             telling: tokio::sync::Mutex::new(()),
         });
         Self(Arc::new(Inner { buckets: Buckets::new(rate), shared }))
@@ -98,8 +91,7 @@ impl<K: Caller> Requests<K> {
         self.0.buckets.take(caller)?;
         if let Some(shared) = &self.0.shared {
             shared.count(caller);
-            if !shared.awaited.swap(true, Ordering::AcqRel) {
-                shared.begin();
+            if shared.period.begin() {
                 tokio::spawn(tell_later(Arc::downgrade(&self.0)));
             }
         }
@@ -114,8 +106,7 @@ async fn tell_later<K: Caller>(requests: Weak<Inner<K>>) {
     let Some(shared) = &inner.shared else { return };
     let _one_at_a_time = shared.telling.lock().await;
     // Who counts after this begins the next period; what is counted before the counts are taken is told with this one.
-    let counted_for = shared.since().elapsed();
-    shared.awaited.store(false, Ordering::Release);
+    let counted_for = shared.period.end();
     let busiest = shared.take_counts();
     let told = stream::iter(busiest).for_each_concurrent(CALLS, |(caller, count)| {
         let inner = &inner;
@@ -136,15 +127,6 @@ impl<K: Caller> Shared<K> {
         let shard = usize::try_from(self.hasher.hash_one(caller) % SHARDS as u64).unwrap_or(0);
         let mut counts = self.counts[shard].lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(caller.clone()).or_default() += 1;
-    }
-
-    /// A period begins.
-    fn begin(&self) {
-        *self.since() = Instant::now();
-    }
-
-    fn since(&self) -> MutexGuard<'_, Instant> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who has used much of their bucket, the busiest first. Begins to count anew.

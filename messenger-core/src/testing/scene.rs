@@ -73,6 +73,8 @@ pub(crate) struct Setup {
     /// Whether the host has a [policy](HostPolicy).
     pub(crate) policy: bool,
     pub(crate) settings: Settings,
+    /// Whether no other process may write to the store.
+    pub(crate) is_alone: bool,
 }
 
 /// An announced change of members, roles or title.
@@ -90,10 +92,10 @@ impl Scene {
     }
 
     pub(crate) async fn with(setup: Setup) -> Self {
-        let Setup { limits, policy: has_policy, mut settings } = setup;
+        let Setup { limits, policy: has_policy, mut settings, is_alone } = setup;
         // As cheap as possible: the cost of a hash does not matter here.
         settings.password_cost = PasswordCost { memory_kib: 8, passes: 1, ..settings.password_cost };
-        let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(TestStore::default()));
+        let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(TestStore::of(is_alone)));
         let (bus, policy) = (Arc::new(RecordingBus::default()), Arc::new(HostPolicy::default()));
         let context = Context::new(Arc::clone(&clock) as _, Arc::new(CountingRandom::default()));
         let nobody = Actor::on_behalf_of(context.id());

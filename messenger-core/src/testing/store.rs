@@ -18,6 +18,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct TestStore {
     inner: MemoryStore,
+    is_alone: bool,
     plan: Mutex<Plan>,
 }
 
@@ -37,6 +38,11 @@ struct Fault {
 }
 
 impl TestStore {
+    /// One to which no other process may write, or one that is shared.
+    pub(crate) fn of(is_alone: bool) -> Self {
+        Self { is_alone, ..Self::default() }
+    }
+
     /// Makes the next `times` calls of a method fail with this error, without being carried out.
     pub(crate) fn fail(&self, method: &'static str, kind: StoreErrorKind, times: usize) {
         self.plan().faults.insert(method, Fault { kind, after: 0, times });
@@ -95,7 +101,8 @@ impl TestStore {
 #[async_trait]
 impl Store for TestStore {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let capabilities = self.inner.capabilities();
+        if self.is_alone { capabilities.with_shared(false) } else { capabilities }
     }
 
     async fn ping(&self) -> StoreResult<()> {

@@ -7,6 +7,7 @@ use messenger_core::{
     context::Context,
     ports::{
         Bus as _, BusEvent, BusMessage, Hint, Lease, PresenceState, PresenceStore as _, Subscription, Topic,
+        WentOffline,
     },
 };
 use messenger_redis::{Redis, RedisBus, RedisPresence};
@@ -358,6 +359,101 @@ async fn whom_a_server_does_not_renew_it_does_not_find_gone() {
     assert_eq!(people.presence.sweep(Duration::ZERO, 500).await.unwrap(), []);
     let [online, offline] = people.states(&all).await;
     assert_eq!((online.len(), offline), (95, vec![gone.user]));
+}
+
+#[tokio::test]
+async fn whom_a_cluster_that_was_down_did_not_renew_has_not_gone_when_it_is_up() {
+    let Divided { mut scene, presence, of_others, .. } = Divided::new().await;
+    // The others refuse everything while a server is away, over connections that stay.
+    run_everywhere(&scene.cluster, "CONFIG SET cluster-require-full-coverage yes").await;
+    // Its node has no connections.
+    let other = scene.redis.presence();
+    other.sweep(Duration::ZERO, 500).await.unwrap();
+    scene.cluster.servers[0].kill();
+    let short = Duration::from_millis(500);
+    let down = async { while presence.renew(&of_others, short).await.is_ok() {} };
+    timeout(PATIENCE, down).await.expect("it is noticed");
+    sleep(short).await;
+    for presence in [&other, &presence] {
+        presence.sweep(Duration::ZERO, 500).await.expect_err("it is down");
+    }
+    scene.cluster.servers[0].go_on().await;
+    scene.cluster.is_well().await;
+    for presence in [&other, &presence] {
+        assert_eq!(swept_again(presence).await, [], "nobody has gone");
+    }
+    assert_eq!(presence.renew(&of_others, TTL).await.unwrap(), [], "nobody has come");
+}
+
+#[tokio::test]
+async fn while_a_cluster_is_down_nobody_waits_for_long() {
+    let mut scene = Scene::new().await;
+    run_everywhere(&scene.cluster, "CONFIG SET cluster-allow-pubsubshard-when-down no").await;
+    scene.cluster.servers[0].kill();
+    scene.cluster.servers[1].until("CLUSTER INFO", |info| info.contains("cluster_state:fail")).await;
+    // Also the servers that are there refuse everything, and no other layout is known.
+    let chat = scene.chats[1];
+    let published = timeout(PATIENCE, scene.bus.publish(THERE, &[about(chat)])).await;
+    published.expect("it does not wait for long").expect_err("it is down");
+    scene.cluster.servers[0].go_on().await;
+    scene.all_are_heard_again().await;
+}
+
+#[tokio::test]
+async fn whom_no_node_could_renew_while_a_slot_was_on_its_way_has_not_gone_when_it_stays() {
+    let Divided { scene, presence, of_first, .. } = Divided::new().await;
+    let partition = |lease: &Lease| lease.user.as_bytes()[15] % 16;
+    // Of those that a node gives to the server again, the last one.
+    let moved = of_first.iter().map(partition).max().unwrap();
+    let (of_moved, of_same_server): (Vec<Lease>, _) =
+        of_first.into_iter().partition(|lease| partition(lease) == moved);
+    let (other, short) = (scene.redis.presence(), Duration::from_millis(500));
+    let of_other = [Lease { user: same_partition(of_moved[0].user), connection: Context::system().id() }];
+    presence.renew(&of_same_server, TTL).await.unwrap();
+    presence.renew(&of_moved, short).await.unwrap();
+    other.renew(&of_other, short).await.unwrap();
+
+    // While its keys are neither all here nor all there, no script works on them.
+    let slot = scene.cluster.slot(&format!("{{test:presence:{moved}}}")).await;
+    let server = &scene.cluster.servers[0];
+    let target = scene.cluster.servers[1].bulk("CLUSTER MYID").await.unwrap();
+    let set_slot = async |state: String| {
+        let command = format!("CLUSTER SETSLOT {slot} {state}");
+        assert_eq!(server.command(&command).await.as_deref(), Some("+OK"), "{command}");
+    };
+    set_slot(format!("MIGRATING {target}")).await;
+    // Longer than a server that answers none is taken for one that was not away.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        presence.renew(&of_moved, TTL).await.expect_err("it is on its way");
+        other.renew(&of_other, TTL).await.expect_err("it is on its way");
+        // The server answers what it is asked of the others.
+        let _ = presence.renew(&of_same_server, TTL).await;
+    }
+    set_slot("STABLE".to_owned()).await;
+    assert_eq!(swept_again(&presence).await, [], "the other node had no time to renew");
+    assert_eq!(other.renew(&of_other, TTL).await.unwrap(), [], "nobody has come");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(presence.sweep(Duration::ZERO, 500).await.unwrap(), []);
+}
+
+fn same_partition(user: UserId) -> UserId {
+    let mut bytes = *user.as_bytes();
+    bytes[14] ^= 1;
+    UserId::from_bytes(bytes)
+}
+
+/// The first answer to a sweep.
+async fn swept_again(presence: &RedisPresence) -> Vec<WentOffline> {
+    let swept = async {
+        loop {
+            match presence.sweep(Duration::ZERO, 500).await {
+                Ok(gone) => return gone,
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    timeout(PATIENCE, swept).await.expect("it answers again")
 }
 
 #[tokio::test]

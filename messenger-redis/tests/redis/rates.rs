@@ -105,6 +105,25 @@ async fn what_was_let_through_is_charged_also_where_the_bucket_does_not_hold_it(
 }
 
 #[tokio::test]
+async fn times_of_any_length_do() {
+    let server = RedisServer::start().await;
+    let limiter = redis(&server.address()).rate_limiter();
+    for _ in 0..3 {
+        assert_eq!(limiter.take("at once", quota(1, Duration::ZERO)).await.unwrap(), None);
+    }
+    let for_ever = quota(2, Duration::MAX);
+    for _ in 0..2 {
+        assert_eq!(limiter.take("for ever", for_ever).await.unwrap(), None);
+    }
+    let wait = limiter.take("for ever", for_ever).await.unwrap().unwrap();
+    let full_in = limiter.charge("for ever and ever", for_ever, 20, Duration::ZERO).await.unwrap();
+    for time in [wait, full_in] {
+        assert!(time > 24 * 360 * HOUR, "{time:?}");
+    }
+    assert_eq!(limiter.charge("long ago", quota(2, HOUR), 1, Duration::MAX).await.unwrap(), Duration::ZERO);
+}
+
+#[tokio::test]
 async fn a_bucket_takes_no_room_once_it_is_full_and_works_after_a_loss() {
     let server = RedisServer::start().await;
     let limiter = redis(&server.address()).rate_limiter();

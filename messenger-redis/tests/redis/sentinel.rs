@@ -3,10 +3,11 @@
 use std::{error::Error as _, time::Duration};
 
 use messenger_core::{
+    ChatId,
     context::Context,
-    ports::{Bus as _, BusEvent, PresenceStore as _, Topic},
+    ports::{Bus as _, BusEvent, PresenceStore as _, Subscription, Topic},
 };
-use messenger_redis::Redis;
+use messenger_redis::{Redis, RedisBus};
 use messenger_testing::RedisServer;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -38,16 +39,30 @@ impl Scene {
     }
 }
 
+/// A node that hears of a chat.
+struct Node {
+    bus: RedisBus,
+    subscription: Box<dyn Subscription>,
+    chat: ChatId,
+}
+
+impl Node {
+    async fn on(redis: &Redis) -> Self {
+        let (bus, chat) = (redis.bus(), Context::system().id());
+        let mut subscription = bus.join(HERE).await.unwrap();
+        bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+        assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
+        Self { bus, subscription, chat }
+    }
+}
+
 #[tokio::test]
 async fn after_a_failover_messages_flow_and_nobody_has_flapped() {
     let mut scene = Scene::new().await;
     let redis = scene.redis();
-    let (bus, chat) = (redis.bus(), Context::system().id());
-    let mut subscription = bus.join(HERE).await.unwrap();
-    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+    let Node { bus, mut subscription, chat } = Node::on(&redis).await;
     let people = People::new(&redis).await;
     bus.publish(THERE, &[about(chat)]).await.unwrap();
-    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
     assert_eq!(next(&mut subscription).await, Some(BusEvent::Message(about(chat))));
     scene.primary.kill();
     is_heard_again(&redis, &mut subscription, chat).await;
@@ -61,11 +76,8 @@ async fn after_a_failover_messages_flow_and_nobody_has_flapped() {
 async fn a_failover_that_somebody_asks_for_is_followed_too() {
     let scene = Scene::new().await;
     let redis = scene.redis();
-    let (bus, chat) = (redis.bus(), Context::system().id());
-    let mut subscription = bus.join(HERE).await.unwrap();
-    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+    let Node { bus: _bus, mut subscription, chat } = Node::on(&redis).await;
     let people = People::new(&redis).await;
-    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
     // It takes the replica for a good one only after it has heard of it.
     scene.sentinel.until("SENTINEL FAILOVER main", |answer| answer.starts_with("+OK")).await;
     scene.replica.until("ROLE", |role| role.contains("master")).await;
@@ -77,12 +89,10 @@ async fn a_failover_that_somebody_asks_for_is_followed_too() {
 async fn a_primary_that_has_become_a_replica_is_lost_though_its_connections_stay() {
     let scene = Scene::new().await;
     let redis = scene.redis();
-    let (bus, presence, chat) = (redis.bus(), redis.presence(), Context::system().id());
-    let mut subscription = bus.join(HERE).await.unwrap();
-    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+    let Node { bus, mut subscription, chat } = Node::on(&redis).await;
+    let presence = redis.presence();
     presence.query(&[Context::system().id()]).await.unwrap();
     bus.publish(THERE, &[about(chat)]).await.unwrap();
-    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
     // Of a server that is not there, so that nothing else happens.
     assert_eq!(scene.primary.command("REPLICAOF 127.0.0.1 1").await.as_deref(), Some("+OK"));
     bus.publish(THERE, &[about(chat)]).await.expect_err("only those would hear it who have not left yet");
@@ -100,11 +110,8 @@ async fn a_primary_that_has_become_a_replica_is_lost_though_its_connections_stay
 async fn a_former_primary_that_works_on_by_itself_is_left() {
     let scene = Scene::new().await;
     let redis = scene.redis();
-    let (bus, chat) = (redis.bus(), Context::system().id());
-    let mut subscription = bus.join(HERE).await.unwrap();
-    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
+    let Node { bus: _bus, mut subscription, chat } = Node::on(&redis).await;
     let people = People::new(&redis).await;
-    assert_eq!(next(&mut subscription).await, Some(BusEvent::Gap));
     let other = RedisServer::start().await;
     for command in
         ["SENTINEL REMOVE main".to_owned(), format!("SENTINEL MONITOR main 127.0.0.1 {} 1", other.port())]
@@ -177,9 +184,8 @@ async fn a_user_with_the_rights_that_are_named_does() {
     assert_eq!(scene.primary.command(&format!("{acl} +role")).await.as_deref(), Some("+OK"));
     let url = format!("redis+sentinel://chat:secret@{}/main", scene.sentinel.address());
     let redis = Redis::open(&url).unwrap();
-    let (bus, chat) = (redis.bus(), Context::system().id());
-    let mut subscription = bus.join(HERE).await.unwrap();
-    bus.subscribe(HERE, &[Topic::Chat(chat)]).await.unwrap();
-    is_heard_again(&redis, &mut subscription, chat).await;
+    let Node { bus, mut subscription, chat } = Node::on(&redis).await;
+    bus.publish(THERE, &[about(chat)]).await.unwrap();
+    assert_eq!(next(&mut subscription).await, Some(BusEvent::Message(about(chat))));
     People::new(&redis).await.first_go().await;
 }

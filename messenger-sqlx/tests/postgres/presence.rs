@@ -10,7 +10,7 @@ use crate::support::{
 };
 use messenger_core::{
     UserId,
-    context::Context,
+    context::{Clock as _, Context, SystemClock},
     ports::{Lease, PresenceStore},
     testkit::race,
 };
@@ -180,12 +180,139 @@ async fn nobody_flaps_when_the_server_was_frozen_for_longer_than_a_lease() {
 
 #[tokio::test]
 async fn who_went_in_the_grace_period_goes_also_if_the_tables_are_emptied_meanwhile() {
+    // The longer one is not over when the tables are emptied, and longer than it takes to announce somebody.
+    for grace in [Duration::ZERO, 4 * SECOND] {
+        let database = migrated(&server_url()).await;
+        let nodes = Nodes::new(&database.url()).await;
+        let [presence, _] = &nodes.presence;
+        assert_eq!(presence.sweep(grace, 500).await.unwrap(), []);
+        let person = nodes.people[0][0];
+        presence.release(&[person]).await.unwrap();
+        let went = SystemClock.now();
+        sleep(grace.saturating_sub(SECOND)).await;
+        assert!(presence.query(&[person.user]).await.unwrap()[0].online);
+        execute(&mut connect(&database.url()).await, EMPTY).await;
+        let gone = async {
+            loop {
+                if let [gone] = &presence.sweep(grace, 500).await.unwrap()[..] {
+                    return *gone;
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let gone = timeout(PATIENCE, gone).await.expect("it is reported");
+        assert_eq!(gone.user, person.user);
+        assert!(gone.last_seen <= went.after(SECOND / 2), "{gone:?}, {went:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_released_out_of_reach_is_not_given_again() {
     let database = migrated(&server_url()).await;
-    let nodes = Nodes::new(&database.url()).await;
-    nodes.tick().await;
-    nodes.presence[0].release(&nodes.people[0][..1]).await.unwrap();
+    let (relay, url) = relay(&database.url()).await;
+    let presence = nodes(&url).presence();
+    let context = Context::system();
+    let lease = Lease { user: context.id(), connection: context.id() };
+    presence.renew(&[lease], TTL).await.unwrap();
+    relay.refuse(true);
+    relay.cut();
+    presence.release(&[lease]).await.expect_err("it is cut off");
     execute(&mut connect(&database.url()).await, EMPTY).await;
-    assert_eq!(nodes.gone().await, [nodes.people[0][0].user]);
+    relay.refuse(false);
+    goes(&presence, lease.user).await;
+}
+
+#[tokio::test]
+async fn who_was_renewed_while_the_release_waited_for_its_turn_is_not_given_again() {
+    let database = migrated(&server_url()).await;
+    let mut admin = connect(&database.url()).await;
+    let presence = nodes(&database.url()).presence();
+    let context = Context::system();
+    let lease = [Lease { user: context.id(), connection: context.id() }];
+    presence.renew(&lease, TTL).await.unwrap();
+    // The renewal has the connection, and waits for somebody.
+    execute(&mut admin, "BEGIN; SELECT FROM messenger.messenger_presence FOR UPDATE").await;
+    let (mut renewal, mut release) = (presence.renew(&lease, TTL), presence.release(&lease));
+    assert!(timeout(SECOND / 10, &mut renewal).await.is_err(), "it waits");
+    assert!(timeout(Duration::ZERO, &mut release).await.is_err(), "it waits for its turn");
+    execute(&mut admin, "COMMIT").await;
+    assert_eq!(renewal.await.unwrap(), []);
+    release.await.unwrap();
+    execute(&mut admin, EMPTY).await;
+    goes(&presence, lease[0].user).await;
+}
+
+/// Waits until somebody has gone, if they were there at all, and not for so long that their lease would end.
+async fn goes(presence: &PostgresPresence, user: UserId) {
+    let gone = async {
+        while presence.query(&[user]).await.map_or(true, |states| states[0].online) {
+            let _ = presence.sweep(Duration::ZERO, 10).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("nobody holds the lease");
+}
+
+#[tokio::test]
+async fn a_node_that_begins_with_emptied_tables_notices_the_next_loss() {
+    let database = migrated(&server_url()).await;
+    let mut admin = connect(&database.url()).await;
+    execute(&mut admin, EMPTY).await;
+    let nodes = Nodes::new(&database.url()).await;
+    execute(&mut admin, EMPTY).await;
+    for node in 0..2 {
+        assert_eq!(nodes.renew(node, TTL).await, [], "they are new to the server only");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_lost_for_a_moment_keeps_nobody_online() {
+    let database = migrated(&server_url()).await;
+    let (relay, url) = relay(&database.url()).await;
+    let presence = nodes(&url).presence();
+    let context = Context::system();
+    let lease = Lease { user: context.id(), connection: context.id() };
+    presence.renew(&[lease], TTL).await.unwrap();
+    presence.release(&[lease]).await.unwrap();
+    relay.cut();
+    let first = async {
+        loop {
+            match presence.sweep(Duration::ZERO, 10).await {
+                Ok(gone) => return gone,
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, first).await.unwrap().len(), 1, "the first answer tells of it");
+}
+
+#[tokio::test]
+async fn a_node_with_many_people_gives_all_of_them_again() {
+    let database = migrated(&server_url()).await;
+    let presence = nodes(&database.url()).presence();
+    let context = Context::system();
+    let leases: Vec<Lease> =
+        (0..2500).map(|_| Lease { user: context.id(), connection: context.id() }).collect();
+    assert_eq!(presence.renew(&leases, TTL).await.unwrap().len(), leases.len());
+    execute(&mut connect(&database.url()).await, EMPTY).await;
+    let users: Vec<UserId> = leases.iter().map(|lease| lease.user).collect();
+    let states = presence.query(&users).await.unwrap();
+    assert!(states.iter().all(|state| state.online));
+}
+
+#[tokio::test]
+async fn a_lease_may_be_for_ever() {
+    let database = migrated(&server_url()).await;
+    let presence = nodes(&database.url()).presence();
+    let context = Context::system();
+    let lease = Lease { user: context.id(), connection: context.id() };
+    // As long as a clock can count.
+    let ttl = Duration::from_secs(1 << 55);
+    assert_eq!(presence.renew(&[lease], ttl).await.unwrap(), [lease.user]);
+    assert_eq!(presence.sweep(Duration::MAX, 10).await.unwrap(), []);
+    assert_eq!(presence.sweep(Duration::ZERO, usize::MAX).await.unwrap(), []);
+    presence.release(&[lease]).await.unwrap();
+    assert_eq!(presence.sweep(Duration::ZERO, usize::MAX).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

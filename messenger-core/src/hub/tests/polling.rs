@@ -36,6 +36,26 @@ async fn what_another_node_stores_is_told_within_five_seconds_and_no_idle_chat_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_to_which_nobody_else_writes_is_not_asked_and_everything_is_compared_after_a_loss() {
+    for is_alone in [true, false] {
+        let hub = HubSettings { sweep_interval: Duration::from_secs(1_000_000), ..HubSettings::default() };
+        let settings = Settings { hub, ..Settings::default() };
+        let scene = Scene::with(Setup { settings, is_alone, ..Setup::default() }).await;
+        let _member = scene.caught_up(Who::Member).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(scene.store.calls("changed_since") == 0, is_alone);
+        let before = scene.store.calls("revisions");
+        scene.messenger.service().hub.compare_all();
+        tokio::time::sleep(BOUND).await;
+        assert_eq!(
+            scene.store.calls("revisions") > before,
+            is_alone,
+            "a shared one is asked what has changed"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_added_to_a_chat_that_nobody_here_was_in_is_told_within_five_seconds() {
     let scene = polling().await;
     let mut stranger = scene.caught_up(Who::Stranger).await;
