@@ -204,7 +204,7 @@ impl Inner {
         let subject = language.render(&format!("{name}.subject.txt"), &Value::from(Serde(&view)))?;
         view.subject = one_line(&subject, SUBJECT);
         let values = Value::from(Serde(&view));
-        let text = language.render(&format!("{name}.txt"), &values)?;
+        let text = format!("{}\n", language.render(&format!("{name}.txt"), &values)?.trim());
         let html = language.render(&format!("{name}.html"), &values)?;
         Ok(Written { subject: view.subject, text, html })
     }
@@ -274,7 +274,7 @@ fn ascii(domain: &str) -> Option<String> {
     if domain.starts_with('[') {
         return domain.is_ascii().then(|| domain.to_owned());
     }
-    url::Host::parse(domain).ok().map(|host| host.to_string())
+    ::url::Host::parse(domain).ok().map(|host| host.to_string())
 }
 
 impl fmt::Debug for Composer {
