@@ -18,7 +18,7 @@ use crate::{
     mail::Mail,
     samples,
     templates::{Language, Replacements, Templates},
-    text::one_line,
+    text::{self, one_line},
     view::View,
 };
 
@@ -147,9 +147,8 @@ impl ComposerBuilder {
     /// # Errors
     /// [`ComposerError`] says what can't be used.
     pub fn build(self) -> Result<Composer, ComposerError> {
-        let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|_| ComposerError::Sender);
-        let sender = mailbox(&self.sender)?;
-        let domain = ascii(sender.email.domain()).ok_or(ComposerError::Sender)?;
+        let sender = mailbox(&self.sender).ok_or(ComposerError::Sender)?;
+        let domain = sender.email.domain().to_owned();
         let list_id = self.list_id.unwrap_or_else(|| format!("unread.{domain}"));
         if !headers::is_list_id(&list_id) {
             return Err(ComposerError::ListId);
@@ -165,8 +164,12 @@ impl ComposerBuilder {
         for (language, json) in self.words {
             replacements.words(&language, json);
         }
+        let reply_to = match self.reply_to {
+            Some(address) => Some(mailbox(&address).ok_or(ComposerError::Sender)?),
+            None => None,
+        };
         let inner = Inner {
-            reply_to: self.reply_to.as_deref().map(mailbox).transpose()?,
+            reply_to,
             product: one_line(&product, 80),
             templates: Templates::new(&replacements)?,
             texts: self.texts,
@@ -202,7 +205,7 @@ impl Inner {
         let mut view = View::new(notification, (&language.tag, language.is_rtl), &self.product, texts)?;
         let name = template(&notification.notice)?;
         let subject = language.render(&format!("{name}.subject.txt"), &Value::from(Serde(&view)))?;
-        view.subject = one_line(&subject, SUBJECT);
+        view.subject = text::subject(&subject, SUBJECT);
         let values = Value::from(Serde(&view));
         let text = format!("{}\n", language.render(&format!("{name}.txt"), &values)?.trim());
         let html = language.render(&format!("{name}.html"), &values)?;
@@ -267,6 +270,13 @@ fn recipient(notification: &Notification) -> Result<Mailbox, ComposerError> {
     let address = Address::new(local, domain).map_err(|_| ComposerError::Recipient)?;
     let name = one_line(notification.to.display_name.as_str(), 80);
     Ok(Mailbox::new(Some(name).filter(|name| !name.is_empty()), address))
+}
+
+/// An address of the host's, with a name if it has one.
+fn mailbox(text: &str) -> Option<Mailbox> {
+    let Mailbox { name, email } = text.parse().ok()?;
+    let email = Address::new(email.user(), ascii(email.domain())?).ok()?;
+    Some(Mailbox::new(name.map(|name| one_line(&name, 80)), email))
 }
 
 /// A domain as the protocol has it (RFC 5890): not every server takes another.

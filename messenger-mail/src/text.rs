@@ -2,6 +2,10 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 /// What stands in the place of what was cut off.
 const ELLIPSIS: char = '…';
+/// Begins a part that goes in the direction of its own first letter (UAX #9).
+const ISOLATE: char = '\u{2068}';
+/// Ends it.
+const END: char = '\u{2069}';
 /// A letter with its marks has hardly more; one with a hundred marks is there to spoil the page.
 const BYTES_PER_GRAPHEME: usize = 40;
 
@@ -12,6 +16,20 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
         text.chars().map(|c| if is_break(c) { ' ' } else { c }).filter(|&c| !is_hidden(c)).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
     cut(&words.join(" "), limit)
+}
+
+/// One line of what a template has made, in which isolates stay, and are closed if they are cut open.
+pub(crate) fn subject(text: &str, limit: usize) -> String {
+    let plain: String = text
+        .chars()
+        .map(|c| if is_break(c) { ' ' } else { c })
+        .filter(|c| !c.is_control() || *c == '\t')
+        .collect();
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let mut cut = cut(&words.join(" "), limit);
+    let open = cut.matches(ISOLATE).count().saturating_sub(cut.matches(END).count());
+    cut.extend(std::iter::repeat_n(END, open));
+    cut
 }
 
 /// Lines without control characters, each without blanks at its end, at most `lines` and `limit` graphemes in all.
@@ -56,7 +74,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
 pub(crate) fn isolate(text: &str, sentence_is_rtl: bool) -> String {
     let differs =
         if sentence_is_rtl { text.chars().any(char::is_alphabetic) } else { text.chars().any(is_rtl) };
-    if differs { format!("\u{2068}{text}\u{2069}") } else { text.to_owned() }
+    if differs { format!("{ISOLATE}{text}{END}") } else { text.to_owned() }
 }
 
 /// Whether a language is written from right to left.
@@ -65,6 +83,28 @@ pub(crate) fn is_rtl_language(language: &str) -> bool {
     let first = parts.next().unwrap_or_default();
     ["ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur", "yi"].contains(&first)
         && !parts.any(|part| part == "latn")
+}
+
+/// What the other side said, on one line, without the address of the person.
+#[cfg(any(feature = "smtp", feature = "webhook"))]
+pub(crate) fn without(text: &str, address: &str) -> String {
+    /// Graphemes.
+    const LIMIT: usize = 300;
+    let text = one_line(text, LIMIT);
+    if address.is_empty() {
+        return text;
+    }
+    // Lengths of other letters may change with their case, so only ASCII is compared without it.
+    let (lower, address) = (text.to_ascii_lowercase(), address.to_ascii_lowercase());
+    let mut kept = String::with_capacity(text.len());
+    let mut end = 0;
+    for (at, found) in lower.match_indices(&address) {
+        kept.push_str(&text[end..at]);
+        kept.push(ELLIPSIS);
+        end = at + found.len();
+    }
+    kept.push_str(&text[end..]);
+    kept
 }
 
 /// `a•••@example.org` of `ada@example.org`: enough to know one's own by.
@@ -107,6 +147,13 @@ mod tests {
         ] {
             assert_eq!(one_line(text, 40), line, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_subject_is_one_line_whose_isolates_are_closed() {
+        assert_eq!(subject(" a\r\nBcc: b\0 \n", 40), "a Bcc: b");
+        assert_eq!(subject("From \u{2068}abcdef\u{2069}", 20), "From \u{2068}abcdef\u{2069}");
+        assert_eq!(subject("From \u{2068}abcdef\u{2069}", 9), "From \u{2068}ab…\u{2069}");
     }
 
     #[test]
@@ -156,6 +203,16 @@ mod tests {
         }
         assert!(is_rtl_language("ar-eg") && is_rtl_language("he"));
         assert!(!is_rtl_language("en") && !is_rtl_language("ku-latn") && !is_rtl_language("arn"));
+    }
+
+    #[cfg(any(feature = "smtp", feature = "webhook"))]
+    #[test]
+    fn what_a_server_said_is_kept_without_the_address() {
+        let text = "5.1.1 <Ada@Example.org>:\r\n ada@example.org is unknown";
+        assert_eq!(without(text, "ada@example.org"), "5.1.1 <…>: … is unknown");
+        assert_eq!(without("nothing", "ada@example.org"), "nothing");
+        assert_eq!(without("a", ""), "a");
+        assert!(without(&"x".repeat(1000), "y").len() < 310);
     }
 
     #[test]

@@ -2,10 +2,7 @@ use std::fmt;
 
 use messenger_core::ports::{NotifyError, Refusal, Refused};
 
-use crate::text::one_line;
-
-/// Graphemes of what a server said.
-const TEXT: usize = 300;
+use crate::text::without;
 
 /// What went wrong with a mail server, and where. It shows what the server said, and no address.
 #[derive(Debug)]
@@ -120,25 +117,6 @@ fn enhanced(text: &str) -> Option<(u16, u16)> {
     (class == "5").then_some((subject, detail))
 }
 
-/// What a server said, on one line, without the address of the person.
-fn without(text: &str, address: &str) -> String {
-    let text = one_line(text, TEXT);
-    if address.is_empty() {
-        return text;
-    }
-    // Lengths of other letters may change with their case, so only ASCII is compared without it.
-    let (lower, address) = (text.to_ascii_lowercase(), address.to_ascii_lowercase());
-    let mut kept = String::with_capacity(text.len());
-    let mut end = 0;
-    for (at, found) in lower.match_indices(&address) {
-        kept.push_str(&text[end..at]);
-        kept.push('…');
-        end = at + found.len();
-    }
-    kept.push_str(&text[end..]);
-    kept
-}
-
 impl From<SmtpError> for NotifyError {
     fn from(error: SmtpError) -> Self {
         let Some(what) = error.refused() else { return Self::Unavailable(Box::new(error)) };
@@ -229,15 +207,6 @@ mod tests {
         for cause in [Cause::TimedOut, Cause::NotSmtp, Cause::Lost("gone".into())] {
             assert_eq!(SmtpError::new(Stage::To, cause).refused(), None);
         }
-    }
-
-    #[test]
-    fn what_a_server_said_is_kept_without_the_address() {
-        let text = "5.1.1 <Ada@Example.org>:\r\n ada@example.org is unknown";
-        assert_eq!(without(text, "ada@example.org"), "5.1.1 <…>: … is unknown");
-        assert_eq!(without("nothing", "ada@example.org"), "nothing");
-        assert_eq!(without("a", ""), "a");
-        assert!(without(&"x".repeat(1000), "y").len() < 310);
     }
 
     #[test]
