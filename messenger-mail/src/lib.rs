@@ -17,6 +17,8 @@ mod templates;
 mod text;
 mod url;
 mod view;
+#[cfg(feature = "webhook")]
+mod webhook;
 mod words;
 
 pub use composer::{Composer, ComposerBuilder};
@@ -28,3 +30,7 @@ pub use open::{CheckError, MailNotifier, OpenError};
 #[cfg(feature = "smtp")]
 pub use smtp::{SmtpBuildError, SmtpBuilder, SmtpError, SmtpNotifier, TokenSource};
 pub use url::{MailUrl, MailUrlError, SmtpAddress};
+#[cfg(feature = "webhook")]
+pub use webhook::{
+    InvalidWebhookKey, WebhookBuilder, WebhookError, WebhookKey, WebhookNotifier, WebhookUrlError,
+};

@@ -7,3 +7,5 @@ mod scenes;
 mod smtp;
 #[cfg(feature = "smtp")]
 mod smtp_server;
+#[cfg(feature = "webhook")]
+mod webhook;
