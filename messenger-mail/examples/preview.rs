@@ -2,6 +2,7 @@
 //! `cargo run -p messenger-mail --example preview -- OUT [TEMPLATES]`.
 
 #[path = "../tests/mail/scenes.rs"]
+#[expect(clippy::unwrap_used, reason = "what is parsed is written beside it")]
 mod scenes;
 
 use std::{env, error::Error, fs, path::Path};

@@ -9,6 +9,7 @@ pub struct Mail {
     pub(crate) subject: String,
     pub(crate) text: String,
     pub(crate) html: String,
+    #[cfg_attr(not(feature = "smtp"), expect(dead_code, reason = "only SMTP has an envelope"))]
     pub(crate) envelope: Envelope,
     pub(crate) bytes: Vec<u8>,
 }

@@ -114,11 +114,11 @@ impl Notifier for WebhookNotifier {
             Ok(answered) => answered.map_err(unavailable)?,
             Err(_) => return Err(unavailable(io::Error::from(io::ErrorKind::TimedOut).into())),
         };
-        judge(answer, notification.to.email.as_str())
+        judge(&answer, notification.to.email.as_str())
     }
 }
 
-fn judge(answer: Answer, address: &str) -> Result<(), NotifyError> {
+fn judge(answer: &Answer, address: &str) -> Result<(), NotifyError> {
     let code = answer.status.as_u16();
     let what = match answer.status {
         status if status.is_success() => return Ok(()),
