@@ -7,6 +7,7 @@ mod chat;
 mod event;
 mod id;
 mod limits;
+mod link;
 mod message;
 mod number;
 mod page;
@@ -15,12 +16,14 @@ mod presence;
 mod session;
 mod text;
 mod time;
+mod unsubscribe;
 mod user;
 
 pub use chat::{Chat, ChatKind, Member, MyMembership, Role};
 pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
 pub use id::{ChatId, ConnectionId, Id, LiveConnection, MessageId, SessionId, UserId};
 pub use limits::{Limits, PageLimits};
+pub use link::{ChatLink, InvalidLink, Link, PublicUrl};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
@@ -29,7 +32,9 @@ pub use position::{Position, Since};
 pub use presence::Presence;
 pub use session::{Authenticated, Session, Token, TokenHash};
 pub use text::{
-    ClientId, Device, DisplayName, EmailAddress, MessageBody, Password, Text, TextKind, Title, Username, kind,
+    ClientId, Device, DisplayName, EmailAddress, Language, MessageBody, Password, Text, TextKind, Title,
+    Username, kind,
 };
 pub use time::{InvalidTimestamp, Timestamp};
+pub use unsubscribe::{InvalidUnsubscribeToken, Unsubscribe, UnsubscribeKeys, UnsubscribeScope, WeakKey};
 pub use user::{Me, Notifications, User};

@@ -4,6 +4,7 @@ mod bus;
 mod chats;
 mod markers;
 mod messages;
+mod notifier;
 mod presence;
 mod sessions;
 mod users;
@@ -25,7 +26,7 @@ use crate::{
     ports::{Capabilities, Fingerprint, Store, StoreErrorKind, StoreResult},
 };
 
-pub use self::{bus::MemoryBus, presence::MemoryPresence};
+pub use self::{bus::MemoryBus, notifier::MemoryNotifier, presence::MemoryPresence};
 
 /// A [`Store`] that forgets everything when the process ends.
 ///

@@ -12,6 +12,7 @@ mod inbox;
 mod markers;
 mod message;
 mod messages;
+mod notifier;
 mod presence;
 mod rates;
 mod sessions;
@@ -30,6 +31,10 @@ pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
 pub use message::{Budget, Fingerprint, MessageRecord};
 pub use messages::{
     Anchor, Appended, Changes, DeleteMessage, EditMessage, HistoryRange, MessageStore, NewMessage,
+};
+pub use notifier::{
+    AddressChanged, AddressConfirmation, ChatName, Claim, ClaimId, Notice, Notification, Notifier,
+    NotifyError, PasswordReset, Recipient, Refusal, Refused, UnreadChat, UnreadDigest, UnreadLine,
 };
 pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
 pub use rates::{Quota, RateLimiter, RateLimiterError};
