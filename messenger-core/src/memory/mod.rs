@@ -2,6 +2,7 @@
 
 mod bus;
 mod chats;
+mod jobs;
 mod markers;
 mod messages;
 mod presence;
@@ -19,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{chats::ChatState, sessions::Sessions, users::Users};
+use self::{chats::ChatState, jobs::Jobs, sessions::Sessions, users::Users};
 use crate::{
     domain::{ChatId, ClientId, MessageId, Seq, UserId},
     ports::{Capabilities, Fingerprint, Store, StoreErrorKind, StoreResult},
@@ -81,6 +82,7 @@ impl Store for MemoryStore {
 struct State {
     users: Users,
     sessions: Sessions,
+    jobs: Jobs,
     chats: HashMap<ChatId, ChatState>,
     /// Direct chats by their [pair key](crate::ports::DirectChat::pair_key).
     pairs: HashMap<[u8; 32], ChatId>,

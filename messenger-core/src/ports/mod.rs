@@ -9,6 +9,7 @@ mod chats;
 mod content;
 mod error;
 mod inbox;
+mod jobs;
 mod markers;
 mod message;
 mod messages;
@@ -26,6 +27,10 @@ pub use chats::{
 pub use content::Content;
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
 pub use inbox::Inbox;
+pub use jobs::{
+    ClaimJobs, ClaimedJob, Enqueued, FinishedJob, InvalidJobKind, JobChange, JobClaim, JobCounts, JobFilter,
+    JobKind, JobOutcome, JobPriority, JobRecord, JobState, JobStore, NewJob, UniqueJob,
+};
 pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
 pub use message::{Budget, Fingerprint, MessageRecord};
 pub use messages::{

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{ChatId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{ChatId, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
     memory::MemoryStore,
     ports::*,
 };
@@ -312,5 +312,53 @@ impl MessageStore for TestStore {
 impl MarkerStore for TestStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.enter("move_markers").await?.move_markers(batch).await
+    }
+}
+
+#[async_trait]
+impl JobStore for TestStore {
+    async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
+        self.enter("enqueue_jobs").await?.enqueue_jobs(jobs).await
+    }
+
+    async fn claim_jobs(&self, claim: &ClaimJobs) -> StoreResult<Vec<ClaimedJob>> {
+        self.enter("claim_jobs").await?.claim_jobs(claim).await
+    }
+
+    async fn renew_jobs(&self, claims: &[JobClaim], until: Timestamp) -> StoreResult<Vec<JobId>> {
+        self.enter("renew_jobs").await?.renew_jobs(claims, until).await
+    }
+
+    async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>> {
+        self.enter("finish_jobs").await?.finish_jobs(finished, now).await
+    }
+
+    async fn job(&self, id: JobId) -> StoreResult<JobRecord> {
+        self.enter("job").await?.job(id).await
+    }
+
+    async fn jobs(
+        &self,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> StoreResult<Vec<JobRecord>> {
+        self.enter("jobs").await?.jobs(filter, before, limit).await
+    }
+
+    async fn change_job(&self, id: JobId, change: JobChange, now: Timestamp) -> StoreResult<JobRecord> {
+        self.enter("change_job").await?.change_job(id, change, now).await
+    }
+
+    async fn pause_jobs(&self, kind: &JobKind, paused: bool) -> StoreResult<()> {
+        self.enter("pause_jobs").await?.pause_jobs(kind, paused).await
+    }
+
+    async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
+        self.enter("job_counts").await?.job_counts(now).await
+    }
+
+    async fn prune_jobs(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.enter("prune_jobs").await?.prune_jobs(before, limit).await
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod chats;
+pub mod jobs;
 pub mod lifecycle;
 pub mod markers;
 pub mod messages;
