@@ -123,7 +123,7 @@ struct Stored {
 }
 
 impl Jobs {
-    fn enqueue(&mut self, job: &NewJob) -> Enqueued {
+    pub(super) fn enqueue(&mut self, job: &NewJob) -> Enqueued {
         if self.by_id.contains_key(&job.id) {
             return Enqueued::Existing(job.id);
         }

@@ -129,13 +129,14 @@ impl std::str::FromStr for JobKind {
     type Err = InvalidJobKind;
 
     fn from_str(text: &str) -> Result<Self, InvalidJobKind> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-        if (1..=Self::MAX).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidJobKind)
-        }
+        if is_name(text) { Ok(Self(text.to_owned())) } else { Err(InvalidJobKind) }
     }
+}
+
+/// Whether this is a name of a kind or of a schedule.
+pub(super) fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    (1..=JobKind::MAX).contains(&text.len()) && text.bytes().all(fits)
 }
 
 impl fmt::Display for JobKind {

@@ -15,6 +15,7 @@ mod message;
 mod messages;
 mod presence;
 mod rates;
+mod schedules;
 mod sessions;
 mod store;
 mod users;
@@ -38,6 +39,7 @@ pub use messages::{
 };
 pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
 pub use rates::{Quota, RateLimiter, RateLimiterError};
+pub use schedules::{InvalidScheduleName, MoveSchedule, ScheduleName, ScheduleRecord, ScheduleStore};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};
 pub use users::{

@@ -362,3 +362,18 @@ impl JobStore for TestStore {
         self.enter("prune_jobs").await?.prune_jobs(before, limit).await
     }
 }
+
+#[async_trait]
+impl ScheduleStore for TestStore {
+    async fn move_schedule(&self, moved: &MoveSchedule) -> StoreResult<bool> {
+        self.enter("move_schedule").await?.move_schedule(moved).await
+    }
+
+    async fn schedules(&self) -> StoreResult<Vec<ScheduleRecord>> {
+        self.enter("schedules").await?.schedules().await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> StoreResult<bool> {
+        self.enter("remove_schedule").await?.remove_schedule(name).await
+    }
+}

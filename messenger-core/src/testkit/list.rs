@@ -155,6 +155,15 @@ macro_rules! __messenger_store_cases {
                 job_counts_tells_the_states_apart
                 prune_jobs_keeps_the_dead_and_those_that_have_not_ended
             }
+            schedules {
+                move_schedule_enqueues_its_job
+                move_schedule_without_a_job_sets_its_time
+                move_schedule_from_another_time_is_nothing
+                move_schedule_passes_over_a_job_whose_key_is_in_use
+                move_schedule_of_many_racers_is_done_by_one
+                schedules_lists_by_name
+                remove_schedule_forgets_it
+            }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
                 intents_left_alone_keep_nobody_waiting

@@ -375,3 +375,18 @@ impl JobStore for SimStore {
         self.write(self.inner.prune_jobs(before, limit), none).await
     }
 }
+
+#[async_trait]
+impl ScheduleStore for SimStore {
+    async fn move_schedule(&self, moved: &MoveSchedule) -> StoreResult<bool> {
+        self.write(self.inner.move_schedule(moved), none).await
+    }
+
+    async fn schedules(&self) -> StoreResult<Vec<ScheduleRecord>> {
+        self.read(self.inner.schedules()).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> StoreResult<bool> {
+        self.write(self.inner.remove_schedule(name), none).await
+    }
+}

@@ -9,5 +9,6 @@ pub mod lifecycle;
 pub mod markers;
 pub mod messages;
 pub mod presence;
+pub mod schedules;
 pub mod sessions;
 pub mod users;
