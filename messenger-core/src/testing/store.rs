@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -17,8 +17,10 @@ use crate::{
 /// A store in memory that counts its calls, fails on request, and lets other work run before or after a call.
 #[derive(Default)]
 pub(crate) struct TestStore {
-    inner: MemoryStore,
+    inner: Arc<MemoryStore>,
     plan: Mutex<Plan>,
+    /// Others use it, too.
+    is_shared: bool,
 }
 
 #[derive(Default)]
@@ -27,6 +29,8 @@ struct Plan {
     faults: HashMap<&'static str, Fault>,
     meanwhile: HashMap<&'static str, BoxFuture<'static, ()>>,
     afterwards: HashMap<&'static str, BoxFuture<'static, ()>>,
+    lost: HashMap<&'static str, usize>,
+    hangs: bool,
 }
 
 struct Fault {
@@ -37,6 +41,31 @@ struct Fault {
 }
 
 impl TestStore {
+    /// One node's way to a store that several nodes use.
+    pub(crate) fn on(inner: &Arc<MemoryStore>) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), plan: Mutex::default(), is_shared: true })
+    }
+
+    /// Carries out the next `times` calls of a method of jobs, and answers as if it could not be reached.
+    pub(crate) fn lose(&self, method: &'static str, times: usize) {
+        self.plan().lost.insert(method, times);
+    }
+
+    /// From now on no call comes back, and none is carried out: the node is as good as dead.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.plan().hangs = hangs;
+    }
+
+    fn heard<T>(&self, method: &'static str, answer: StoreResult<T>) -> StoreResult<T> {
+        match self.plan().lost.get_mut(method) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                Err(StoreErrorKind::Unavailable.into())
+            }
+            _ => answer,
+        }
+    }
+
     /// Makes the next `times` calls of a method fail with this error, without being carried out.
     pub(crate) fn fail(&self, method: &'static str, kind: StoreErrorKind, times: usize) {
         self.plan().faults.insert(method, Fault { kind, after: 0, times });
@@ -70,6 +99,9 @@ impl TestStore {
     }
 
     async fn enter(&self, method: &'static str) -> StoreResult<&MemoryStore> {
+        if self.plan().hangs {
+            std::future::pending::<()>().await;
+        }
         let meanwhile = self.plan().meanwhile.remove(method);
         if let Some(work) = meanwhile {
             work.await;
@@ -103,7 +135,9 @@ impl Store for TestStore {
     }
 
     async fn close(&self) {
-        self.inner.close().await;
+        if !self.is_shared {
+            self.inner.close().await;
+        }
     }
 }
 
@@ -318,19 +352,23 @@ impl MarkerStore for TestStore {
 #[async_trait]
 impl JobStore for TestStore {
     async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
-        self.enter("enqueue_jobs").await?.enqueue_jobs(jobs).await
+        let answer = self.enter("enqueue_jobs").await?.enqueue_jobs(jobs).await;
+        self.heard("enqueue_jobs", answer)
     }
 
     async fn claim_jobs(&self, claim: &ClaimJobs) -> StoreResult<Vec<ClaimedJob>> {
-        self.enter("claim_jobs").await?.claim_jobs(claim).await
+        let answer = self.enter("claim_jobs").await?.claim_jobs(claim).await;
+        self.heard("claim_jobs", answer)
     }
 
     async fn renew_jobs(&self, claims: &[JobClaim], until: Timestamp) -> StoreResult<Vec<JobId>> {
-        self.enter("renew_jobs").await?.renew_jobs(claims, until).await
+        let answer = self.enter("renew_jobs").await?.renew_jobs(claims, until).await;
+        self.heard("renew_jobs", answer)
     }
 
     async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>> {
-        self.enter("finish_jobs").await?.finish_jobs(finished, now).await
+        let answer = self.enter("finish_jobs").await?.finish_jobs(finished, now).await;
+        self.heard("finish_jobs", answer)
     }
 
     async fn job(&self, id: JobId) -> StoreResult<JobRecord> {
@@ -366,7 +404,8 @@ impl JobStore for TestStore {
 #[async_trait]
 impl ScheduleStore for TestStore {
     async fn move_schedule(&self, moved: &MoveSchedule) -> StoreResult<bool> {
-        self.enter("move_schedule").await?.move_schedule(moved).await
+        let answer = self.enter("move_schedule").await?.move_schedule(moved).await;
+        self.heard("move_schedule", answer)
     }
 
     async fn schedules(&self) -> StoreResult<Vec<ScheduleRecord>> {
