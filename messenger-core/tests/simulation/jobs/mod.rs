@@ -21,6 +21,7 @@ fn run(seed: u64) -> Outcome {
 
 /// Fails with the fewest steps that show what is wrong with this seed.
 fn fail(seed: u64, outcome: &Outcome) -> ! {
+    eprintln!("seed {seed}: {}", outcome.violation.as_deref().unwrap_or_default());
     let setup = Setup::of(seed);
     let mut steps = plan::steps(seed, &setup);
     let all = steps.len();
