@@ -204,6 +204,15 @@ impl JobState {
         matches!(self, Self::Done | Self::Dead | Self::Cancelled)
     }
 
+    /// The state of a new job that is to be done after one that is in this state, or after one that is not known.
+    pub const fn after(other: Option<Self>) -> Self {
+        match other {
+            None | Some(Self::Done) => Self::Waiting,
+            Some(Self::Cancelled) => Self::Cancelled,
+            Some(_) => Self::Blocked,
+        }
+    }
+
     /// As it is stored: 0 to 5, of which 0 to 2 have not ended.
     pub const fn as_number(self) -> i16 {
         self as i16
@@ -389,6 +398,17 @@ pub enum JobChange {
     Drop,
 }
 
+impl JobChange {
+    /// Whether this can be done with a job that is in this state, unless its unique key is in use.
+    pub fn is_possible(self, job: &JobRecord, now: Timestamp) -> bool {
+        match self {
+            Self::Retry => !matches!(job.state, JobState::Running | JobState::Blocked),
+            Self::Cancel => !job.state.has_ended(),
+            Self::Drop => job.leased_until.is_none_or(|until| until < now),
+        }
+    }
+}
+
 /// How many jobs of a kind there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobCounts {
@@ -412,4 +432,22 @@ pub struct JobCounts {
     pub cancelled: u64,
     /// Since when the one that is due longest has been due.
     pub oldest_due: Option<Timestamp>,
+}
+
+impl JobCounts {
+    /// No jobs of a kind that is not paused.
+    pub const fn none(kind: JobKind) -> Self {
+        Self {
+            kind,
+            paused: false,
+            due: 0,
+            scheduled: 0,
+            blocked: 0,
+            running: 0,
+            done: 0,
+            dead: 0,
+            cancelled: 0,
+            oldest_due: None,
+        }
+    }
 }
