@@ -37,7 +37,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
             created_at: self.time()?,
             leased_until: self.optional_time()?,
             ended_at: self.optional_time()?,
-            reason: self.optional_text()?.map(str::to_owned),
+            reason: self.optional_utf8()?.map(str::to_owned),
         })
     }
 
@@ -105,6 +105,11 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
 
     fn ascii(&mut self) -> StoreResult<&'r str> {
         self.optional_ascii()?.ok_or_else(|| corrupt("NULL where a name is needed"))
+    }
+
+    fn optional_utf8(&mut self) -> StoreResult<Option<&'r str>> {
+        let (row, column) = self.next_column();
+        row.utf8(column)
     }
 
     fn optional_ascii(&mut self) -> StoreResult<Option<&'r str>> {

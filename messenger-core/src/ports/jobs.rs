@@ -19,6 +19,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// - `enqueue_jobs_again_changes_nothing`: a job whose id is known is passed over.
     /// - `enqueue_jobs_passes_over_what_is_there_already`
     /// - `enqueue_jobs_of_many_racers_keeps_one_of_a_key`
+    /// - `enqueue_jobs_of_a_key_that_is_given_back_keeps_one`
+    /// - `enqueue_jobs_after_one_that_is_ending_leaves_none_behind`: neither blocked by what is done, nor waiting for what
+    ///   was cancelled.
     async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>>;
 
     /// Claims jobs that are due: those whose time has come, and those of workers whose lease has ended. Gives them by
@@ -51,6 +54,7 @@ pub trait JobStore: Send + Sync + 'static {
     /// - `finish_jobs_counts_no_attempt_for_a_snooze`
     /// - `finish_jobs_frees_the_key`
     /// - `finish_jobs_lets_those_go_on_that_waited_for_it`
+    /// - `finish_jobs_of_racing_workers_ends_each_once`: also while they renew leases and others cancel, without a deadlock.
     async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>>;
 
     /// A job by its id.
