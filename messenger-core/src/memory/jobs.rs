@@ -67,13 +67,12 @@ impl JobStore for MemoryStore {
         let mut state = self.lock()?;
         let jobs = &mut state.jobs;
         let before = jobs.by_id.get(&id).ok_or(StoreErrorKind::NotFound)?.record.clone();
+        if !change.is_possible(&before, now) {
+            return Err(StoreErrorKind::Conflict.into());
+        }
         match change {
             JobChange::Retry => jobs.retry(&before, now)?,
-            JobChange::Cancel if before.state.has_ended() => return Err(StoreErrorKind::Conflict.into()),
             JobChange::Cancel => jobs.cancel(id, now),
-            JobChange::Drop if before.leased_until >= Some(now) => {
-                return Err(StoreErrorKind::Conflict.into());
-            }
             JobChange::Drop => {
                 jobs.cancel_those_after(id, now);
                 jobs.by_id.remove(&id);
@@ -166,11 +165,7 @@ impl Jobs {
 
     /// The state of a job that waits for this one.
     fn state_after(&self, other: Option<JobId>) -> JobState {
-        match other.and_then(|other| self.by_id.get(&other)).map(|other| other.record.state) {
-            None | Some(JobState::Done) => JobState::Waiting,
-            Some(JobState::Cancelled) => JobState::Cancelled,
-            Some(_) => JobState::Blocked,
-        }
+        JobState::after(other.and_then(|other| self.by_id.get(&other)).map(|other| other.record.state))
     }
 
     fn claim(&mut self, kind: &JobKind, limit: usize, claim: &ClaimJobs) -> Vec<ClaimedJob> {
@@ -229,9 +224,6 @@ impl Jobs {
     }
 
     fn retry(&mut self, before: &JobRecord, now: Timestamp) -> StoreResult<()> {
-        if matches!(before.state, JobState::Running | JobState::Blocked) {
-            return Err(StoreErrorKind::Conflict.into());
-        }
         if let Some(key) = before.unique_key.as_deref().filter(|_| before.state.has_ended())
             && self.of_key(&before.kind, key, |_| false).is_some()
         {
@@ -262,10 +254,10 @@ impl Jobs {
     fn counts(&self, now: Timestamp) -> Vec<JobCounts> {
         let mut counts: BTreeMap<&JobKind, JobCounts> = BTreeMap::new();
         for kind in &self.paused {
-            counts.insert(kind, none_of(kind, true));
+            counts.insert(kind, JobCounts { paused: true, ..JobCounts::none(kind.clone()) });
         }
         for job in self.by_id.values().map(|job| &job.record) {
-            let of_kind = counts.entry(&job.kind).or_insert_with(|| none_of(&job.kind, false));
+            let of_kind = counts.entry(&job.kind).or_insert_with(|| JobCounts::none(job.kind.clone()));
             let is_due = job.state == JobState::Waiting && job.run_at <= now;
             let count = match job.state {
                 JobState::Waiting if is_due => &mut of_kind.due,
@@ -283,21 +275,6 @@ impl Jobs {
             }
         }
         counts.into_values().collect()
-    }
-}
-
-fn none_of(kind: &JobKind, paused: bool) -> JobCounts {
-    JobCounts {
-        kind: kind.clone(),
-        paused,
-        due: 0,
-        scheduled: 0,
-        blocked: 0,
-        running: 0,
-        done: 0,
-        dead: 0,
-        cancelled: 0,
-        oldest_due: None,
     }
 }
 

@@ -19,6 +19,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// - `enqueue_jobs_again_changes_nothing`: a job whose id is known is passed over.
     /// - `enqueue_jobs_passes_over_what_is_there_already`
     /// - `enqueue_jobs_of_many_racers_keeps_one_of_a_key`
+    /// - `enqueue_jobs_of_a_key_that_is_given_back_keeps_one`
+    /// - `enqueue_jobs_after_one_that_is_ending_leaves_none_behind`: neither blocked by what is done, nor waiting for what
+    ///   was cancelled.
     async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>>;
 
     /// Claims jobs that are due: those whose time has come, and those of workers whose lease has ended. Gives them by
@@ -51,6 +54,7 @@ pub trait JobStore: Send + Sync + 'static {
     /// - `finish_jobs_counts_no_attempt_for_a_snooze`
     /// - `finish_jobs_frees_the_key`
     /// - `finish_jobs_lets_those_go_on_that_waited_for_it`
+    /// - `finish_jobs_of_racing_workers_ends_each_once`: also while they renew leases and others cancel, without a deadlock.
     async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>>;
 
     /// A job by its id.
@@ -202,6 +206,15 @@ impl JobState {
     /// Whether nothing more happens to it by itself.
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Done | Self::Dead | Self::Cancelled)
+    }
+
+    /// The state of a new job that is to be done after one that is in this state, or after one that is not known.
+    pub const fn after(other: Option<Self>) -> Self {
+        match other {
+            None | Some(Self::Done) => Self::Waiting,
+            Some(Self::Cancelled) => Self::Cancelled,
+            Some(_) => Self::Blocked,
+        }
     }
 
     /// As it is stored: 0 to 5, of which 0 to 2 have not ended.
@@ -389,6 +402,17 @@ pub enum JobChange {
     Drop,
 }
 
+impl JobChange {
+    /// Whether this can be done with a job that is in this state, unless its unique key is in use.
+    pub fn is_possible(self, job: &JobRecord, now: Timestamp) -> bool {
+        match self {
+            Self::Retry => !matches!(job.state, JobState::Running | JobState::Blocked),
+            Self::Cancel => !job.state.has_ended(),
+            Self::Drop => job.leased_until.is_none_or(|until| until < now),
+        }
+    }
+}
+
 /// How many jobs of a kind there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobCounts {
@@ -412,4 +436,22 @@ pub struct JobCounts {
     pub cancelled: u64,
     /// Since when the one that is due longest has been due.
     pub oldest_due: Option<Timestamp>,
+}
+
+impl JobCounts {
+    /// No jobs of a kind that is not paused.
+    pub const fn none(kind: JobKind) -> Self {
+        Self {
+            kind,
+            paused: false,
+            due: 0,
+            scheduled: 0,
+            blocked: 0,
+            running: 0,
+            done: 0,
+            dead: 0,
+            cancelled: 0,
+            oldest_due: None,
+        }
+    }
 }

@@ -155,6 +155,11 @@ macro_rules! __messenger_store_cases {
                 job_counts_tells_the_states_apart
                 prune_jobs_keeps_the_dead_and_those_that_have_not_ended
             }
+            racing_jobs {
+                enqueue_jobs_after_one_that_is_ending_leaves_none_behind
+                enqueue_jobs_of_a_key_that_is_given_back_keeps_one
+                finish_jobs_of_racing_workers_ends_each_once
+            }
             schedules {
                 move_schedule_enqueues_its_job
                 move_schedule_without_a_job_sets_its_time

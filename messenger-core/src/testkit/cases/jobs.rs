@@ -605,18 +605,7 @@ pub async fn job_counts_tells_the_states_apart(world: &World) {
     world.store.change_job(jobs[3].id, JobChange::Cancel, world.tick()).await.unwrap();
     world.store.pause_jobs(&kind("b"), true).await.unwrap();
     enqueued(world, "c").await;
-    let none = JobCounts {
-        kind: kind("b"),
-        paused: true,
-        due: 0,
-        scheduled: 0,
-        blocked: 0,
-        running: 0,
-        done: 0,
-        dead: 0,
-        cancelled: 0,
-        oldest_due: None,
-    };
+    let none = JobCounts { paused: true, ..JobCounts::none(kind("b")) };
     let counts = world.store.job_counts(now.after(HOUR)).await.unwrap();
     let of_a = JobCounts {
         kind: kind("a"),

@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub mod markers;
 pub mod messages;
 pub mod presence;
+pub mod racing_jobs;
 pub mod schedules;
 pub mod sessions;
 pub mod users;
