@@ -4,12 +4,13 @@ use crate::{
     context::Context,
     domain::Limits,
     error::{Error, Result},
+    jobs::{self, Home, Job, JobCx, JobResult, Recurring, Registration, Schedule},
     memory::{MemoryBus, MemoryPresence, MemoryStore},
     messenger::Messenger,
     passwords::PasswordCost,
     policy::{Policy, PolicyGate},
     ports::{Bus, PresenceStore, Store},
-    service::{Parts, Service},
+    service::{Parts, Service, Work},
     settings::Settings,
     stores::InstrumentedStore,
 };
@@ -36,6 +37,10 @@ pub struct Builder {
     limits: Limits,
     settings: Settings,
     instrument_store: bool,
+    workers: bool,
+    home: Home,
+    jobs: Vec<Result<Registration>>,
+    recurring: Vec<Result<Recurring>>,
 }
 
 impl Messenger {
@@ -69,6 +74,10 @@ impl Builder {
             limits: Limits::default(),
             settings: Settings::default(),
             instrument_store: false,
+            workers: true,
+            home: Home::default(),
+            jobs: Vec::new(),
+            recurring: Vec::new(),
         }
     }
 
@@ -121,15 +130,86 @@ impl Builder {
         self
     }
 
+    /// Does jobs of a kind: `handler` is called for each attempt.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use messenger_core::{Messenger, jobs::{Job, JobCx}, memory::MemoryStore};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Resize {
+    ///     picture: u64,
+    /// }
+    /// impl Job for Resize {
+    ///     const KIND: &'static str = "pictures.resize";
+    /// }
+    /// async fn resize(job: Resize, cx: JobCx) -> messenger_core::jobs::JobResult {
+    ///     Ok(println!("{} is resized by {}", job.picture, cx.id))
+    /// }
+    ///
+    /// let messenger = Messenger::builder(Arc::new(MemoryStore::new())).job(resize).build()?;
+    /// messenger.jobs().enqueue(Resize { picture: 7 }).await?;
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn job<J, F, Fut>(mut self, handler: F) -> Self
+    where
+        J: Job,
+        F: Fn(J, JobCx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = JobResult> + Send + 'static,
+    {
+        self.jobs.push(jobs::registration(handler, &self.home));
+        self
+    }
+
+    /// Enqueues this job at each time of a schedule: over all nodes once, and once for all times that were missed. While
+    /// one has not ended, no other is enqueued. The schedule is kept in the store by its name, of 1 to 64 of the
+    /// characters `a` to `z`, `0` to `9`, `.`, `-` and `_`.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use messenger_core::{Messenger, jobs::{Job, JobCx, Schedule}, memory::MemoryStore};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Report {}
+    /// impl Job for Report {
+    ///     const KIND: &'static str = "report";
+    /// }
+    ///
+    /// let messenger = Messenger::builder(Arc::new(MemoryStore::new()))
+    ///     .job(|_: Report, cx: JobCx| async move { Ok(println!("the report of {}", cx.due_at)) })
+    ///     .recurring("nightly", Schedule::cron("0 3 * * *", "Europe/Berlin")?, &Report {})
+    ///     .build()?;
+    /// # messenger.close().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn recurring<J: Job>(mut self, name: &str, schedule: Schedule, job: &J) -> Self {
+        self.recurring.push(jobs::recurring(name, schedule, job));
+        self
+    }
+
+    /// Whether this node does background jobs, its own and the host's; without, it only enqueues them, and another node
+    /// on the same store must do them. On by default.
+    #[must_use]
+    pub const fn workers(mut self, on: bool) -> Self {
+        self.workers = on;
+        self
+    }
+
     /// Starts the service.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a password cost that Argon2 does not allow, and for a bus without a presence.
+    /// [`Error::Internal`] for a password cost that Argon2 does not allow, for a bus without a presence, and for kinds
+    /// of jobs and schedules that have a name that is none, or the same name.
     ///
     /// # Panics
     /// Panics outside a tokio runtime, which runs the service's tasks until [`Messenger::close`].
     pub fn build(self) -> Result<Messenger> {
-        let Self { store, presence, bus, policy, context, limits, settings, instrument_store } = self;
+        let Self { store, presence, bus, policy, context, limits, settings, instrument_store, .. } = self;
+        let Self { workers, home, jobs, recurring, .. } = self;
         let store = if instrument_store { Arc::new(InstrumentedStore::new(store)) } else { store };
         if bus.is_some() && presence.is_none() {
             return Err(Error::internal("nodes on a bus need a presence that they share"));
@@ -137,8 +217,13 @@ impl Builder {
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(Arc::clone(context.clock()))));
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let policy = PolicyGate::new(policy);
-        let service = Service::start(Parts { store, presence, bus, policy, context, limits, settings })?;
-        Ok(Messenger::of(service))
+        let (jobs, recurring) = (jobs.into_iter().collect::<Result<_>>()?, recurring.into_iter().collect::<Result<_>>()?);
+        let work = Work { on: workers, jobs, recurring };
+        let service = Service::start(Parts { store, presence, bus, policy, context, limits, settings, work })?;
+        let messenger = Messenger::of(service);
+        // Jobs that this finds waiting may have begun: they are told that it is there in a moment, or tried again.
+        let _ = home.set(messenger.downgrade());
+        Ok(messenger)
     }
 }
 

@@ -204,7 +204,9 @@ impl From<StoreError> for Error {
             StoreErrorKind::AlreadyExists(Unique::Username) => Self::UsernameTaken,
             StoreErrorKind::AlreadyExists(Unique::Email) => Self::EmailTaken,
             StoreErrorKind::AlreadyExists(Unique::ClientId) => Self::ClientIdReused,
-            StoreErrorKind::AlreadyExists(Unique::Id) | StoreErrorKind::Conflict => Self::Conflict,
+            StoreErrorKind::AlreadyExists(Unique::Id | Unique::Job) | StoreErrorKind::Conflict => {
+                Self::Conflict
+            }
             StoreErrorKind::Unavailable => Self::Unavailable(Some(Box::new(error))),
             StoreErrorKind::Corrupt | StoreErrorKind::Other => Self::Internal(Box::new(error)),
         }

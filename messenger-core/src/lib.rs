@@ -14,6 +14,7 @@ pub mod doc;
 pub mod domain;
 mod error;
 pub mod hub;
+pub mod jobs;
 mod lanes;
 pub mod memory;
 mod messenger;

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use crate::{
     actor::Actor,
@@ -7,6 +11,7 @@ use crate::{
     domain::{Limits, TokenHash},
     error::{Error, OrNotFound as _, Result},
     hub::{Connection, Outage},
+    jobs::Jobs,
     operation::{self, Command, Query},
     service::Service,
     tasks,
@@ -40,6 +45,11 @@ pub struct Messenger {
 impl Messenger {
     pub(crate) fn of(service: Service) -> Self {
         Self { service: Arc::new(service) }
+    }
+
+    /// A way to this service that does not keep it.
+    pub(crate) fn downgrade(&self) -> WeakMessenger {
+        WeakMessenger(Arc::downgrade(&self.service))
     }
 
     /// Runs a command: asks the policy, runs the command itself, publishes its announcements, measures.
@@ -114,6 +124,18 @@ impl Messenger {
         Ok(Actor::in_session(session.user_id, session.id, expires_at))
     }
 
+    /// The background jobs.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let messenger = messenger_core::Messenger::in_memory();
+    /// assert_eq!(messenger.jobs().list(&Default::default(), None, 10).await?, []);
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    pub fn jobs(&self) -> Jobs {
+        self.service.jobs.clone()
+    }
+
     /// Opens a live connection for a person, which receives the events for a socket.
     ///
     /// # Errors
@@ -167,12 +189,13 @@ impl Messenger {
         self.service.tasks.draining.cancelled().await;
     }
 
-    /// Tells all connections to go to another node and refuses new ones. Commands are still run.
+    /// Tells all connections to go to another node, refuses new ones, and begins no more jobs. Commands are still run.
     pub fn drain(&self) {
         self.service.drain();
     }
 
-    /// Drains, finishes running work, and closes the store. Later calls answer [`Error::Unavailable`].
+    /// Drains, finishes running work, and closes the store. Later calls answer [`Error::Unavailable`]. Jobs that take
+    /// longer than [`stop_wait`](crate::jobs::JobSettings::stop_wait) are given back.
     pub async fn close(&self) {
         self.service.close().await;
     }
@@ -184,6 +207,22 @@ impl Messenger {
 
     fn cx(&self, actor: &Actor) -> Cx {
         Cx::new(*actor, Arc::clone(&self.service))
+    }
+}
+
+/// A way to a service that ends with its last [`Messenger`].
+#[derive(Clone)]
+pub(crate) struct WeakMessenger(Weak<Service>);
+
+impl WeakMessenger {
+    pub(crate) fn upgrade(&self) -> Option<Messenger> {
+        Some(Messenger { service: self.0.upgrade()? })
+    }
+}
+
+impl fmt::Debug for WeakMessenger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakMessenger").finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{hub::HubSettings, passwords::PasswordCost};
+use crate::{hub::HubSettings, jobs::JobSettings, passwords::PasswordCost};
 
 /// Durations and queue lengths.
 ///
@@ -26,6 +26,8 @@ pub struct Settings {
     pub password_cost: PasswordCost,
     /// Times and bounds of live connections. Default: those of [`HubSettings`].
     pub hub: HubSettings,
+    /// Times and bounds of background jobs. Default: those of [`JobSettings`].
+    pub jobs: JobSettings,
 }
 
 impl Default for Settings {
@@ -37,6 +39,7 @@ impl Default for Settings {
             queue: 4096,
             password_cost: PasswordCost::default(),
             hub: HubSettings::default(),
+            jobs: JobSettings::default(),
         }
     }
 }

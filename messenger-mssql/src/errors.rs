@@ -199,6 +199,8 @@ fn unique(message: &str) -> Option<Unique> {
             Some(Unique::Email)
         } else if is("_messages_by_client_id") || is("_chats_by_client_id") {
             Some(Unique::ClientId)
+        } else if is("_jobs_by_key") {
+            Some(Unique::Job)
         } else if is("_pkey") || is("_by_id") {
             Some(Unique::Id)
         } else {

@@ -6,14 +6,17 @@ mod call;
 mod chats;
 mod connect;
 mod connections;
+mod enqueue;
 mod errors;
 #[cfg(test)]
 mod fake;
+mod jobs;
 mod markers;
 mod messages;
 mod migrate;
 mod open;
 mod row;
+mod schedules;
 mod schema;
 mod sessions;
 mod sql;

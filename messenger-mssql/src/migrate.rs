@@ -30,8 +30,14 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0002_changed_lately.sql"),
         },
+        Migration {
+            version: 3,
+            name: "jobs",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0003_jobs.sql"),
+        },
     ],
-    routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 2, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The table that records the steps.

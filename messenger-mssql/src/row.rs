@@ -47,6 +47,12 @@ impl Row for SqlRow {
             .transpose()
     }
 
+    /// Stored as bytes, because lists of texts can't be told apart by the server otherwise.
+    fn utf8(&self, column: usize) -> StoreResult<Option<&str>> {
+        let utf8 = |bytes| std::str::from_utf8(bytes).map_err(|_| other(column, "a text"));
+        self.bytes(column)?.map(utf8).transpose()
+    }
+
     fn bytes(&self, column: usize) -> StoreResult<Option<&[u8]>> {
         match self.get(column)? {
             ColumnData::Binary(value) => Ok(value.as_deref()),

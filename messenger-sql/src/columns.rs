@@ -60,6 +60,11 @@ pub trait Row {
         self.text(column)
     }
 
+    /// A text that came in a list: an engine may store it as bytes.
+    fn utf8(&self, column: usize) -> StoreResult<Option<&str>> {
+        self.text(column)
+    }
+
     /// Bytes, including the 16 bytes of an id.
     fn bytes(&self, column: usize) -> StoreResult<Option<&[u8]>>;
 }

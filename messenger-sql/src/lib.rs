@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod columns;
+pub mod jobs;
 pub mod marks;
 pub mod memberships;
 pub mod migrations;

@@ -33,8 +33,14 @@ pub type ChatId = Id<Chat>;
 pub type MessageId = Id<Message>;
 /// The id of a session (not its token).
 pub type SessionId = Id<Session>;
+/// The id of a background job.
+pub type JobId = Id<BackgroundJob>;
 /// The id of one live connection to one node.
 pub type ConnectionId = Id<LiveConnection>;
+
+/// The kind of a [`JobId`]; has no values.
+#[derive(Debug)]
+pub enum BackgroundJob {}
 
 /// The kind of a [`ConnectionId`]; has no values.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ mod user;
 
 pub use chat::{Chat, ChatKind, Member, MyMembership, Role};
 pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
-pub use id::{ChatId, ConnectionId, Id, LiveConnection, MessageId, SessionId, UserId};
+pub use id::{BackgroundJob, ChatId, ConnectionId, Id, JobId, LiveConnection, MessageId, SessionId, UserId};
 pub use limits::{Limits, PageLimits};
 pub use link::{ChatLink, InvalidLink, Link, PublicUrl};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};

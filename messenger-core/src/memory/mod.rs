@@ -2,15 +2,17 @@
 
 mod bus;
 mod chats;
+mod jobs;
 mod markers;
 mod messages;
 mod notifier;
 mod presence;
+mod schedules;
 mod sessions;
 mod users;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher as _, RandomState},
     sync::{
         Mutex, MutexGuard,
@@ -20,10 +22,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{chats::ChatState, sessions::Sessions, users::Users};
+use self::{chats::ChatState, jobs::Jobs, schedules::Schedule, sessions::Sessions, users::Users};
 use crate::{
     domain::{ChatId, ClientId, MessageId, Seq, UserId},
-    ports::{Capabilities, Fingerprint, Store, StoreErrorKind, StoreResult},
+    ports::{Capabilities, Fingerprint, ScheduleName, Store, StoreErrorKind, StoreResult},
 };
 
 pub use self::{bus::MemoryBus, notifier::MemoryNotifier, presence::MemoryPresence};
@@ -82,6 +84,8 @@ impl Store for MemoryStore {
 struct State {
     users: Users,
     sessions: Sessions,
+    jobs: Jobs,
+    schedules: BTreeMap<ScheduleName, Schedule>,
     chats: HashMap<ChatId, ChatState>,
     /// Direct chats by their [pair key](crate::ports::DirectChat::pair_key).
     pairs: HashMap<[u8; 32], ChatId>,

@@ -49,6 +49,8 @@ pub enum Unique {
     ClientId,
     /// An id.
     Id,
+    /// The unique key of a job.
+    Job,
 }
 
 impl StoreErrorKind {

@@ -241,9 +241,9 @@ mod tests {
         let inbox = Inbox::begin(10, 100);
         let mut subscription = Inbox::subscription(&inbox);
         inbox.gap();
-        inbox.push_if(message(1), 1, || false);
+        inbox.push_if([(message(1), 1)], || false);
         inbox.gap();
-        inbox.push_if(message(2), 1, || true);
+        inbox.push_if([(message(2), 1)], || true);
         inbox.gap();
         inbox.gap();
         assert_eq!(taken(&inbox, &mut subscription).await, "-2-");

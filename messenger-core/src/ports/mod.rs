@@ -9,12 +9,14 @@ mod chats;
 mod content;
 mod error;
 mod inbox;
+mod jobs;
 mod markers;
 mod message;
 mod messages;
 mod notifier;
 mod presence;
 mod rates;
+mod schedules;
 mod sessions;
 mod store;
 mod users;
@@ -27,6 +29,10 @@ pub use chats::{
 pub use content::Content;
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
 pub use inbox::Inbox;
+pub use jobs::{
+    ClaimJobs, ClaimedJob, Enqueued, FinishedJob, InvalidJobKind, JobChange, JobClaim, JobCounts, JobFilter,
+    JobKind, JobOutcome, JobPriority, JobRecord, JobState, JobStore, NewJob, UniqueJob,
+};
 pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
 pub use message::{Budget, Fingerprint, MessageRecord};
 pub use messages::{
@@ -38,6 +44,7 @@ pub use notifier::{
 };
 pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
 pub use rates::{Quota, RateLimiter, RateLimiterError};
+pub use schedules::{InvalidScheduleName, MoveSchedule, ScheduleName, ScheduleRecord, ScheduleStore};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};
 pub use users::{

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 
 use super::{
-    chats::ChatStore, error::StoreResult, markers::MarkerStore, messages::MessageStore,
-    sessions::SessionStore, users::UserStore,
+    chats::ChatStore, error::StoreResult, jobs::JobStore, markers::MarkerStore, messages::MessageStore,
+    schedules::ScheduleStore, sessions::SessionStore, users::UserStore,
 };
 
 /// The whole store.
@@ -18,7 +18,9 @@ use super::{
 /// - `intents_dropped_half_way_keep_nobody_waiting`
 /// - `racing_writers_of_all_kinds_get_along`: each gets an outcome that the ports define, never a deadlock.
 #[async_trait]
-pub trait Store: UserStore + SessionStore + ChatStore + MessageStore + MarkerStore {
+pub trait Store:
+    UserStore + SessionStore + ChatStore + MessageStore + MarkerStore + JobStore + ScheduleStore
+{
     /// The capabilities of this store. They stay the same for as long as the store is open.
     fn capabilities(&self) -> Capabilities;
 

@@ -3,11 +3,13 @@
 mod dispatch;
 mod lanes;
 mod recurring;
+mod work;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::work::Work;
 use self::dispatch::Dispatcher;
 use crate::{
     announcements::SentMessage,
@@ -15,6 +17,7 @@ use crate::{
     domain::{ChatId, Limits},
     error::Result,
     hub::{Hub, HubParts},
+    jobs::Jobs,
     lanes::{LaneLimits, Lanes},
     meters::Meters,
     passwords::Passwords,
@@ -36,6 +39,7 @@ pub(crate) struct Service {
     pub(crate) marks: Lanes<MoveMarker, MarkerMoved>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) meters: Meters,
+    pub(crate) jobs: Jobs,
     pub(crate) tasks: Tasks,
     dispatcher: Dispatcher,
 }
@@ -49,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: Settings,
+    pub(crate) work: Work,
 }
 
 /// The tasks, in the order in which they are ended.
@@ -56,6 +61,8 @@ pub(crate) struct Parts {
 pub(crate) struct Tasks {
     /// Cancelled when new connections are refused and the open ones are ended.
     pub(crate) draining: CancellationToken,
+    /// Workers of background jobs, which run commands.
+    jobs: TaskGroup,
     /// Commands that run in tasks of their own.
     pub(crate) commands: TaskGroup,
     /// Tasks that commit batches.
@@ -70,7 +77,7 @@ impl Drop for Tasks {
     /// A service that was not closed ends with its last clone, and releases its store.
     fn drop(&mut self) {
         self.draining.cancel();
-        for group in [&self.lanes, &self.dispatch, &self.hub] {
+        for group in [&self.jobs, &self.lanes, &self.dispatch, &self.hub] {
             group.stop();
         }
     }
@@ -79,7 +86,7 @@ impl Drop for Tasks {
 impl Service {
     /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
-        let Parts { store, presence, bus, policy, context, limits, settings } = parts;
+        let Parts { store, presence, bus, policy, context, limits, settings, work } = parts;
         let passwords = Passwords::new(settings.password_cost)?;
         let tasks = Tasks::default();
 
@@ -96,7 +103,6 @@ impl Service {
         });
         let hub = Arc::new(hub);
         hub.start(outgoing, &tasks.hub);
-        tasks.hub.spawn_until_stop(recurring::remove_expired_sessions(Arc::clone(&store), context.clone()));
 
         let lane_limits = LaneLimits {
             lanes: store.capabilities().append_lanes,
@@ -108,6 +114,8 @@ impl Service {
         let sends = lanes::start_sends(lane_limits, &store, &dispatcher, &tasks.lanes);
         let ephemeral_members = limits.ephemeral_members;
         let marks = lanes::start_marks(lane_limits, ephemeral_members, &store, &dispatcher, &tasks.lanes);
+        let jobs = Jobs::new(Arc::clone(&store), context.clone());
+        work.start(&jobs, &store, &context, &settings.jobs, &tasks)?;
         Ok(Self {
             store,
             policy,
@@ -119,6 +127,7 @@ impl Service {
             marks,
             hub,
             meters: Meters::new("messenger_operation_duration_seconds"),
+            jobs,
             tasks,
             dispatcher,
         })
@@ -138,8 +147,8 @@ impl Service {
     /// Drains, finishes running work, and closes the store.
     pub(crate) async fn close(&self) {
         self.drain();
-        let Tasks { commands, lanes, dispatch, hub, .. } = &self.tasks;
-        for group in [commands, lanes, dispatch, hub] {
+        let Tasks { jobs, commands, lanes, dispatch, hub, .. } = &self.tasks;
+        for group in [jobs, commands, lanes, dispatch, hub] {
             group.end().await;
         }
         if let Err(error) = self.hub.depart().await {

@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 
 use crate::{
-    domain::{ChatId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{ChatId, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, Budget, Capabilities, ChangedChat, Changes, ChatStore, ChatView, Content,
-        DeleteMessage, DirectChat, EditMessage, FoundUser, HistoryRange, LoginKey, MarkerMoved, MarkerStore,
-        Membership, Memberships, MessageRecord, MessageStore, MoveMarker, NamePlace, NewGroup, NewMessage,
-        NewSession, NewUser, Opened, Roster, RosterChange, RosterChanged, SessionRecord, SessionStore, Store,
-        StoreResult, UpdateUser, UserRecord, UserStore,
+        Activity, Anchor, Appended, Budget, Capabilities, ChangedChat, Changes, ChatStore, ChatView,
+        ClaimJobs, ClaimedJob, Content, DeleteMessage, DirectChat, EditMessage, Enqueued, FinishedJob,
+        FoundUser, HistoryRange, JobChange, JobClaim, JobCounts, JobFilter, JobKind, JobRecord, JobStore,
+        LoginKey, MarkerMoved, MarkerStore, Membership, Memberships, MessageRecord, MessageStore, MoveMarker,
+        MoveSchedule, NamePlace, NewGroup, NewJob, NewMessage, NewSession, NewUser, Opened, Roster,
+        RosterChange, RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SessionRecord,
+        SessionStore, Store, StoreResult, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -293,6 +295,69 @@ impl MessageStore for InstrumentedStore {
 impl MarkerStore for InstrumentedStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.observe("move_markers", self.inner.move_markers(batch)).await
+    }
+}
+
+#[async_trait]
+impl JobStore for InstrumentedStore {
+    async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
+        self.observe("enqueue_jobs", self.inner.enqueue_jobs(jobs)).await
+    }
+
+    async fn claim_jobs(&self, claim: &ClaimJobs) -> StoreResult<Vec<ClaimedJob>> {
+        self.observe("claim_jobs", self.inner.claim_jobs(claim)).await
+    }
+
+    async fn renew_jobs(&self, claims: &[JobClaim], until: Timestamp) -> StoreResult<Vec<JobId>> {
+        self.observe("renew_jobs", self.inner.renew_jobs(claims, until)).await
+    }
+
+    async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>> {
+        self.observe("finish_jobs", self.inner.finish_jobs(finished, now)).await
+    }
+
+    async fn job(&self, id: JobId) -> StoreResult<JobRecord> {
+        self.observe("job", self.inner.job(id)).await
+    }
+
+    async fn jobs(
+        &self,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> StoreResult<Vec<JobRecord>> {
+        self.observe("jobs", self.inner.jobs(filter, before, limit)).await
+    }
+
+    async fn change_job(&self, id: JobId, change: JobChange, now: Timestamp) -> StoreResult<JobRecord> {
+        self.observe("change_job", self.inner.change_job(id, change, now)).await
+    }
+
+    async fn pause_jobs(&self, kind: &JobKind, paused: bool) -> StoreResult<()> {
+        self.observe("pause_jobs", self.inner.pause_jobs(kind, paused)).await
+    }
+
+    async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
+        self.observe("job_counts", self.inner.job_counts(now)).await
+    }
+
+    async fn prune_jobs(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.observe("prune_jobs", self.inner.prune_jobs(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for InstrumentedStore {
+    async fn move_schedule(&self, moved: &MoveSchedule) -> StoreResult<bool> {
+        self.observe("move_schedule", self.inner.move_schedule(moved)).await
+    }
+
+    async fn schedules(&self) -> StoreResult<Vec<ScheduleRecord>> {
+        self.observe("schedules", self.inner.schedules()).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> StoreResult<bool> {
+        self.observe("remove_schedule", self.inner.remove_schedule(name)).await
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{ChatId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{ChatId, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
     memory::MemoryStore,
     ports::*,
 };
@@ -17,9 +17,12 @@ use crate::{
 /// A store in memory that counts its calls, fails on request, and lets other work run before or after a call.
 #[derive(Default)]
 pub(crate) struct TestStore {
-    inner: MemoryStore,
-    is_alone: bool,
+    inner: Arc<MemoryStore>,
     plan: Mutex<Plan>,
+    /// It says that no other process writes to it.
+    is_alone: bool,
+    /// Other nodes of the test go on with what is in it.
+    outlives: bool,
 }
 
 #[derive(Default)]
@@ -28,6 +31,8 @@ struct Plan {
     faults: HashMap<&'static str, Fault>,
     meanwhile: HashMap<&'static str, BoxFuture<'static, ()>>,
     afterwards: HashMap<&'static str, BoxFuture<'static, ()>>,
+    lost: HashMap<&'static str, usize>,
+    hangs: bool,
 }
 
 struct Fault {
@@ -41,6 +46,31 @@ impl TestStore {
     /// One to which no other process may write, or one that is shared.
     pub(crate) fn of(is_alone: bool) -> Self {
         Self { is_alone, ..Self::default() }
+    }
+
+    /// One node's way to a store that several nodes use.
+    pub(crate) fn on(inner: &Arc<MemoryStore>) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), plan: Mutex::default(), is_alone: false, outlives: true })
+    }
+
+    /// Carries out the next `times` calls of a method of jobs, and answers as if it could not be reached.
+    pub(crate) fn lose(&self, method: &'static str, times: usize) {
+        self.plan().lost.insert(method, times);
+    }
+
+    /// From now on no call comes back, and none is carried out: the node is as good as dead.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.plan().hangs = hangs;
+    }
+
+    fn heard<T>(&self, method: &'static str, answer: StoreResult<T>) -> StoreResult<T> {
+        match self.plan().lost.get_mut(method) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                Err(StoreErrorKind::Unavailable.into())
+            }
+            _ => answer,
+        }
     }
 
     /// Makes the next `times` calls of a method fail with this error, without being carried out.
@@ -76,6 +106,9 @@ impl TestStore {
     }
 
     async fn enter(&self, method: &'static str) -> StoreResult<&MemoryStore> {
+        if self.plan().hangs {
+            std::future::pending::<()>().await;
+        }
         let meanwhile = self.plan().meanwhile.remove(method);
         if let Some(work) = meanwhile {
             work.await;
@@ -110,7 +143,9 @@ impl Store for TestStore {
     }
 
     async fn close(&self) {
-        self.inner.close().await;
+        if !self.outlives {
+            self.inner.close().await;
+        }
     }
 }
 
@@ -319,5 +354,73 @@ impl MessageStore for TestStore {
 impl MarkerStore for TestStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.enter("move_markers").await?.move_markers(batch).await
+    }
+}
+
+#[async_trait]
+impl JobStore for TestStore {
+    async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
+        let answer = self.enter("enqueue_jobs").await?.enqueue_jobs(jobs).await;
+        self.heard("enqueue_jobs", answer)
+    }
+
+    async fn claim_jobs(&self, claim: &ClaimJobs) -> StoreResult<Vec<ClaimedJob>> {
+        let answer = self.enter("claim_jobs").await?.claim_jobs(claim).await;
+        self.heard("claim_jobs", answer)
+    }
+
+    async fn renew_jobs(&self, claims: &[JobClaim], until: Timestamp) -> StoreResult<Vec<JobId>> {
+        let answer = self.enter("renew_jobs").await?.renew_jobs(claims, until).await;
+        self.heard("renew_jobs", answer)
+    }
+
+    async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>> {
+        let answer = self.enter("finish_jobs").await?.finish_jobs(finished, now).await;
+        self.heard("finish_jobs", answer)
+    }
+
+    async fn job(&self, id: JobId) -> StoreResult<JobRecord> {
+        self.enter("job").await?.job(id).await
+    }
+
+    async fn jobs(
+        &self,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> StoreResult<Vec<JobRecord>> {
+        self.enter("jobs").await?.jobs(filter, before, limit).await
+    }
+
+    async fn change_job(&self, id: JobId, change: JobChange, now: Timestamp) -> StoreResult<JobRecord> {
+        self.enter("change_job").await?.change_job(id, change, now).await
+    }
+
+    async fn pause_jobs(&self, kind: &JobKind, paused: bool) -> StoreResult<()> {
+        self.enter("pause_jobs").await?.pause_jobs(kind, paused).await
+    }
+
+    async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
+        self.enter("job_counts").await?.job_counts(now).await
+    }
+
+    async fn prune_jobs(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.enter("prune_jobs").await?.prune_jobs(before, limit).await
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for TestStore {
+    async fn move_schedule(&self, moved: &MoveSchedule) -> StoreResult<bool> {
+        let answer = self.enter("move_schedule").await?.move_schedule(moved).await;
+        self.heard("move_schedule", answer)
+    }
+
+    async fn schedules(&self) -> StoreResult<Vec<ScheduleRecord>> {
+        self.enter("schedules").await?.schedules().await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> StoreResult<bool> {
+        self.enter("remove_schedule").await?.remove_schedule(name).await
     }
 }

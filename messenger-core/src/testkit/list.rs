@@ -122,6 +122,53 @@ macro_rules! __messenger_store_cases {
                 move_markers_counts_only_texts_as_unread
                 move_markers_by_a_stranger_is_not_member
             }
+            jobs {
+                enqueue_jobs_can_be_read_back
+                enqueue_jobs_of_an_empty_batch_is_nothing
+                enqueue_jobs_again_changes_nothing
+                enqueue_jobs_passes_over_what_is_there_already
+                enqueue_jobs_of_many_racers_keeps_one_of_a_key
+                claim_jobs_takes_the_urgent_first_and_then_the_longest_due
+                claim_jobs_takes_no_more_than_asked_for_of_each_kind
+                claim_jobs_leaves_what_is_not_due_yet
+                claim_jobs_leaves_kinds_that_were_not_asked_for
+                claim_jobs_of_racing_workers_takes_each_once
+                claim_jobs_takes_over_what_a_dead_worker_had
+                claim_jobs_gives_up_what_killed_its_worker_each_time
+                claim_jobs_leaves_paused_kinds
+                renew_jobs_keeps_others_away
+                renew_jobs_of_lost_claims_is_nothing
+                finish_jobs_ends_a_job_as_its_worker_says
+                finish_jobs_of_lost_claims_is_nothing
+                finish_jobs_lets_a_job_be_tried_again_until_its_last_attempt
+                finish_jobs_counts_no_attempt_for_a_snooze
+                finish_jobs_frees_the_key
+                finish_jobs_lets_those_go_on_that_waited_for_it
+                job_of_unknown_id_is_not_found
+                jobs_lists_by_kind_and_state_and_page
+                change_job_puts_back_what_has_ended
+                change_job_does_not_put_back_what_has_been_enqueued_again
+                change_job_cancels_what_has_not_ended
+                change_job_drops_what_is_not_at_work
+                change_job_of_unknown_id_is_not_found
+                pause_jobs_can_be_taken_back
+                job_counts_tells_the_states_apart
+                prune_jobs_keeps_the_dead_and_those_that_have_not_ended
+            }
+            racing_jobs {
+                enqueue_jobs_after_one_that_is_ending_leaves_none_behind
+                enqueue_jobs_of_a_key_that_is_given_back_keeps_one
+                finish_jobs_of_racing_workers_ends_each_once
+            }
+            schedules {
+                move_schedule_enqueues_its_job
+                move_schedule_without_a_job_sets_its_time
+                move_schedule_from_another_time_is_nothing
+                move_schedule_passes_over_a_job_whose_key_is_in_use
+                move_schedule_of_many_racers_is_done_by_one
+                schedules_lists_by_name
+                remove_schedule_forgets_it
+            }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
                 intents_left_alone_keep_nobody_waiting

@@ -53,6 +53,11 @@ impl World {
         self.context.now()
     }
 
+    /// Lets time pass.
+    pub fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
     /// Makes a new id.
     pub fn id<K>(&self) -> Id<K> {
         self.context.id()

@@ -117,6 +117,7 @@ impl Cluster {
             .bus(self.network.bus(node))
             .context(context(&self.clock, &mut rng))
             .limits(limits)
+            .workers(false)
             .settings(Settings { hub, password_cost, ..Settings::default() })
             .build()
             .expect("the settings are possible");

@@ -10,6 +10,7 @@ mod cluster;
 mod device;
 mod end;
 mod hour;
+mod jobs;
 mod journal;
 mod network;
 mod plan;

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
+    ChatId, ChatKind, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
     memory::MemoryStore, ports::*,
 };
 use tokio::time::{Instant, sleep};
@@ -325,5 +325,68 @@ impl MessageStore for SimStore {
 impl MarkerStore for SimStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.write(self.inner.move_markers(batch), none).await
+    }
+}
+
+#[async_trait]
+impl JobStore for SimStore {
+    async fn enqueue_jobs(&self, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
+        self.write(self.inner.enqueue_jobs(jobs), none).await
+    }
+
+    async fn claim_jobs(&self, claim: &ClaimJobs) -> StoreResult<Vec<ClaimedJob>> {
+        self.write(self.inner.claim_jobs(claim), none).await
+    }
+
+    async fn renew_jobs(&self, claims: &[JobClaim], until: Timestamp) -> StoreResult<Vec<JobId>> {
+        self.write(self.inner.renew_jobs(claims, until), none).await
+    }
+
+    async fn finish_jobs(&self, finished: &[FinishedJob], now: Timestamp) -> StoreResult<Vec<bool>> {
+        self.write(self.inner.finish_jobs(finished, now), none).await
+    }
+
+    async fn job(&self, id: JobId) -> StoreResult<JobRecord> {
+        self.read(self.inner.job(id)).await
+    }
+
+    async fn jobs(
+        &self,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> StoreResult<Vec<JobRecord>> {
+        self.read(self.inner.jobs(filter, before, limit)).await
+    }
+
+    async fn change_job(&self, id: JobId, change: JobChange, now: Timestamp) -> StoreResult<JobRecord> {
+        self.write(self.inner.change_job(id, change, now), none).await
+    }
+
+    async fn pause_jobs(&self, kind: &JobKind, paused: bool) -> StoreResult<()> {
+        self.write(self.inner.pause_jobs(kind, paused), none).await
+    }
+
+    async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
+        self.read(self.inner.job_counts(now)).await
+    }
+
+    async fn prune_jobs(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.write(self.inner.prune_jobs(before, limit), none).await
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for SimStore {
+    async fn move_schedule(&self, moved: &MoveSchedule) -> StoreResult<bool> {
+        self.write(self.inner.move_schedule(moved), none).await
+    }
+
+    async fn schedules(&self) -> StoreResult<Vec<ScheduleRecord>> {
+        self.read(self.inner.schedules()).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> StoreResult<bool> {
+        self.write(self.inner.remove_schedule(name), none).await
     }
 }

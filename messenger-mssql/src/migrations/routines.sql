@@ -773,3 +773,352 @@ BEGIN
         IF @erased > 0 RETURN 0;
     END;
 END;
+GO
+
+-- Jobs: the id, 16 bytes; where in @bytes, from 1, the kind is, 4, and its length, 4; the priority, 1; when it is due, 8; how
+-- often it is tried, 8; where its unique key is, 4, and its length, 4; whether the key counts since a moment, 1, and since
+-- which, 8; where the id of the job is that it waits for, 4; when it was enqueued, 8; where the payload is, 4, and its length,
+-- 4. A place 0 stands for null.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_jobs (@jobs varbinary(max), @bytes varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT r.place, r.id, SUBSTRING(@bytes, r.kind, r.kind_length) AS kind, r.priority, r.run_at, r.max_attempts,
+        SUBSTRING(@bytes, r.name, r.name_length) AS unique_key, CASE r.has_since WHEN 1 THEN r.since END AS since,
+        SUBSTRING(@bytes, r.after, 16) AS after_id, r.created_at, SUBSTRING(@bytes, r.payload, r.payload_length) AS payload
+    FROM (
+        SELECT TOP (DATALENGTH(@jobs) / 78) t.n AS place,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 77, 16) AS binary(16)) AS id,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 61, 4) AS int) AS kind,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 57, 4) AS int) AS kind_length,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 53, 1) AS tinyint) AS priority,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 52, 8) AS bigint) AS run_at,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 44, 8) AS bigint) AS max_attempts,
+            NULLIF(CAST(SUBSTRING(@jobs, 78 * t.n - 36, 4) AS int), 0) AS name,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 32, 4) AS int) AS name_length,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 28, 1) AS tinyint) AS has_since,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 27, 8) AS bigint) AS since,
+            NULLIF(CAST(SUBSTRING(@jobs, 78 * t.n - 19, 4) AS int), 0) AS after,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 15, 8) AS bigint) AS created_at,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 7, 4) AS int) AS payload,
+            CAST(SUBSTRING(@jobs, 78 * t.n - 3, 4) AS int) AS payload_length
+        FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@jobs) / 78 ORDER BY t.n
+    ) AS r
+);
+GO
+
+-- Kinds of which jobs are asked for: where in @bytes, from 1, the kind is, 4 bytes; its length, 4; how many jobs, 8.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_kinds (@kinds varbinary(max), @bytes varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@kinds) / 16) t.n AS place,
+        SUBSTRING(@bytes, CAST(SUBSTRING(@kinds, 16 * t.n - 15, 4) AS int), CAST(SUBSTRING(@kinds, 16 * t.n - 11, 4) AS int))
+            AS kind,
+        CAST(SUBSTRING(@kinds, 16 * t.n - 7, 8) AS bigint) AS most
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@kinds) / 16 ORDER BY t.n
+);
+GO
+
+-- Ends of claims: the job, 16 bytes; the number of the claim, 8; the outcome, 1, which is 0 done, 1 failed, 2 dead, 3 snoozed;
+-- when it is due again, 8; where in @bytes, from 1, the reason is, 4, and its length, 4. A place 0 stands for null.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_ends (@ends varbinary(max), @bytes varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@ends) / 41) t.n AS place,
+        CAST(SUBSTRING(@ends, 41 * t.n - 40, 16) AS binary(16)) AS id,
+        CAST(SUBSTRING(@ends, 41 * t.n - 24, 8) AS bigint) AS claims,
+        CAST(SUBSTRING(@ends, 41 * t.n - 16, 1) AS tinyint) AS outcome,
+        CAST(SUBSTRING(@ends, 41 * t.n - 15, 8) AS bigint) AS run_at,
+        SUBSTRING(@bytes, NULLIF(CAST(SUBSTRING(@ends, 41 * t.n - 7, 4) AS int), 0), CAST(SUBSTRING(@ends, 41 * t.n - 3, 4) AS int))
+            AS reason
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@ends) / 41 ORDER BY t.n
+);
+GO
+
+-- Stores jobs that have no unique key and wait for no other, and answers with the ids of those that were not there.
+CREATE OR ALTER PROCEDURE {schema}.messenger_insert_jobs @jobs varbinary(max), @bytes varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @new TABLE (place int NOT NULL PRIMARY KEY, id binary(16) NOT NULL);
+    BEGIN TRANSACTION;
+    INSERT INTO @new (place, id)
+    SELECT a.place, a.id FROM {schema}.messenger_unpack_jobs(@jobs, @bytes) AS a
+    WHERE NOT EXISTS (SELECT 1 FROM {schema}.messenger_jobs AS j WHERE j.id = a.id);
+    INSERT INTO {schema}.messenger_jobs (id, run_at, created_at, attempt, max_attempts, claims, priority, state, kind, payload)
+    SELECT a.id, a.run_at, a.created_at, 0, a.max_attempts, 0, a.priority, 0, a.kind, a.payload
+    FROM {schema}.messenger_unpack_jobs(@jobs, @bytes) AS a JOIN @new AS n ON n.place = a.place;
+    SELECT id FROM @new;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Stores jobs, each of which sees those before it, and answers for each that was passed over with its place and the job that
+-- is there already or has its key. That others have stored the same key meanwhile is found by the index, and an error.
+CREATE OR ALTER PROCEDURE {schema}.messenger_enqueue_jobs @jobs varbinary(max), @bytes varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @asked TABLE (place int NOT NULL PRIMARY KEY, id binary(16) NOT NULL, kind varbinary(64) NOT NULL,
+        priority tinyint NOT NULL, run_at bigint NOT NULL, max_attempts bigint NOT NULL, unique_key varbinary(200) NULL,
+        since bigint NULL, after_id binary(16) NULL, created_at bigint NOT NULL, payload varbinary(max) NOT NULL);
+    DECLARE @said TABLE (place int NOT NULL PRIMARY KEY, existing binary(16) NOT NULL);
+    DECLARE @place int, @last int, @id binary(16), @kind varbinary(64), @key varbinary(200), @since bigint,
+        @after binary(16), @existing binary(16), @parent tinyint;
+    INSERT INTO @asked (place, id, kind, priority, run_at, max_attempts, unique_key, since, after_id, created_at, payload)
+    SELECT a.place, a.id, a.kind, a.priority, a.run_at, a.max_attempts, a.unique_key, a.since, a.after_id, a.created_at,
+        a.payload
+    FROM {schema}.messenger_unpack_jobs(@jobs, @bytes) AS a;
+    SELECT @place = 1, @last = DATALENGTH(@jobs) / 78;
+
+    BEGIN TRANSACTION;
+    -- From here on none of those ends that others wait for.
+    UPDATE j SET claims = j.claims
+    FROM (
+        SELECT DISTINCT TOP (2147483647) a.after_id FROM @asked AS a WHERE a.after_id IS NOT NULL ORDER BY a.after_id
+    ) AS p
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = p.after_id
+    OPTION (FORCE ORDER);
+    WHILE @place <= @last
+    BEGIN
+        SELECT @id = id, @kind = kind, @key = unique_key, @since = since, @after = after_id, @existing = NULL, @parent = NULL
+        FROM @asked WHERE place = @place;
+        SELECT @existing = id FROM {schema}.messenger_jobs WHERE id = @id;
+        IF @existing IS NULL AND @key IS NOT NULL
+            SELECT @existing = id FROM {schema}.messenger_jobs
+            WHERE state < 3 AND unique_key IS NOT NULL AND kind = @kind AND unique_key = @key;
+        IF @existing IS NULL AND @since IS NOT NULL
+            SELECT TOP (1) @existing = id FROM {schema}.messenger_jobs
+            WHERE state = 3 AND unique_key IS NOT NULL AND kind = @kind AND unique_key = @key AND created_at >= @since
+            ORDER BY created_at;
+        IF @existing IS NULL
+        BEGIN
+            IF @after IS NOT NULL SELECT @parent = state FROM {schema}.messenger_jobs WHERE id = @after;
+            INSERT INTO {schema}.messenger_jobs (id, run_at, created_at, ended_at, attempt, max_attempts, claims, priority,
+                state, after_id, kind, unique_key, payload)
+            SELECT a.id, a.run_at, a.created_at, CASE @parent WHEN 5 THEN a.created_at END, 0, a.max_attempts, 0, a.priority,
+                CASE WHEN @parent IS NULL OR @parent = 3 THEN 0 WHEN @parent = 5 THEN 5 ELSE 1 END,
+                a.after_id, a.kind, a.unique_key, a.payload
+            FROM @asked AS a WHERE a.place = @place;
+            -- The one that had the key when it was looked for may have been done since.
+            IF @since IS NOT NULL
+            BEGIN
+                SELECT TOP (1) @existing = id FROM {schema}.messenger_jobs
+                WHERE state = 3 AND unique_key IS NOT NULL AND kind = @kind AND unique_key = @key AND created_at >= @since
+                ORDER BY created_at;
+                IF @existing IS NOT NULL DELETE FROM {schema}.messenger_jobs WHERE id = @id;
+            END;
+        END;
+        IF @existing IS NOT NULL INSERT INTO @said (place, existing) VALUES (@place, @existing);
+        SET @place = @place + 1;
+    END;
+    SELECT place, existing FROM @said;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Claims what is due of each kind, up to its limit, and answers with it: those that wait, by priority, and those whose worker
+-- has died. What others have locked is left to them; what they have claimed where there are no such locks is seen when it is
+-- claimed. A job that had its last attempt is dead.
+CREATE OR ALTER PROCEDURE {schema}.messenger_claim_jobs
+    @kinds varbinary(max), @bytes varbinary(max), @now bigint, @until bigint, @abandoned varbinary(8000)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @kind_asked TABLE (place int NOT NULL PRIMARY KEY, kind varbinary(64) NOT NULL, most bigint NOT NULL);
+    DECLARE @due TABLE (id binary(16) NOT NULL PRIMARY KEY, priority tinyint NOT NULL, run_at bigint NOT NULL);
+    DECLARE @taken TABLE (id binary(16) NOT NULL PRIMARY KEY);
+    DECLARE @place int, @last int, @kind varbinary(64), @most bigint, @left bigint, @priority tinyint;
+    INSERT INTO @kind_asked (place, kind, most)
+    SELECT a.place, a.kind, a.most FROM {schema}.messenger_unpack_kinds(@kinds, @bytes) AS a;
+    SELECT @place = 1, @last = DATALENGTH(@kinds) / 16;
+
+    BEGIN TRANSACTION;
+    WHILE @place <= @last
+    BEGIN
+        SELECT @kind = kind, @most = most, @left = most, @priority = 0 FROM @kind_asked WHERE place = @place;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_job_pauses WHERE kind = @kind) SET @left = 0;
+        IF @left > 0
+            INSERT INTO @due (id, priority, run_at)
+            SELECT TOP (@most) j.id, j.priority, j.run_at
+            FROM {schema}.messenger_jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK)
+            WHERE j.state = 2 AND j.kind = @kind AND j.leased_until < @now ORDER BY j.leased_until;
+        WHILE @left > 0 AND @priority <= 2
+        BEGIN
+            INSERT INTO @due (id, priority, run_at)
+            SELECT TOP (@left) j.id, j.priority, j.run_at
+            FROM {schema}.messenger_jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK)
+            WHERE j.state = 0 AND j.kind = @kind AND j.priority = @priority AND j.run_at <= @now ORDER BY j.run_at, j.id;
+            SELECT @left = @left - @@ROWCOUNT, @priority = @priority + 1;
+        END;
+        INSERT INTO @taken (id) SELECT TOP (@most) d.id FROM @due AS d ORDER BY d.priority, d.run_at, d.id;
+        DELETE FROM @due;
+        SET @place = @place + 1;
+    END;
+    UPDATE j SET state = 4, leased_until = NULL, ended_at = @now, reason = @abandoned
+    FROM @taken AS t
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = t.id
+    WHERE j.state = 2 AND j.leased_until < @now AND j.attempt >= j.max_attempts
+    OPTION (FORCE ORDER);
+    UPDATE j SET state = 2, attempt = j.attempt + 1, claims = j.claims + 1, leased_until = @until
+    OUTPUT inserted.id, inserted.claims, inserted.kind, inserted.payload, inserted.attempt, inserted.max_attempts,
+        inserted.run_at, inserted.created_at, inserted.priority
+    FROM @taken AS t
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = t.id
+    WHERE j.state = 0 OR j.state = 2 AND j.leased_until < @now
+    OPTION (FORCE ORDER);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Extends leases, and answers with the claims that are still held. @claims are jobs with the numbers of claims, by rising ids.
+CREATE OR ALTER PROCEDURE {schema}.messenger_renew_jobs @claims varbinary(max), @until bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    UPDATE j SET leased_until = CASE WHEN j.leased_until > @until THEN j.leased_until ELSE @until END
+    OUTPUT inserted.id, inserted.claims
+    FROM {schema}.messenger_unpack_numbered(@claims) AS a
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = a.id
+    WHERE j.state = 2 AND j.claims = a.number
+    OPTION (FORCE ORDER);
+    RETURN 0;
+END;
+GO
+
+-- Ends claims, each given once, by rising ids, and answers with those that were held. Those that waited for what is done go on.
+CREATE OR ALTER PROCEDURE {schema}.messenger_finish_jobs @ends varbinary(max), @bytes varbinary(max), @now bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @end TABLE (id binary(16) NOT NULL, claims bigint NOT NULL, outcome tinyint NOT NULL, run_at bigint NOT NULL,
+        reason varbinary(8000) NULL, PRIMARY KEY (id, claims));
+    DECLARE @held TABLE (id binary(16) NOT NULL PRIMARY KEY, claims bigint NOT NULL, outcome tinyint NOT NULL);
+    INSERT INTO @end (id, claims, outcome, run_at, reason)
+    SELECT a.id, a.claims, a.outcome, a.run_at, a.reason FROM {schema}.messenger_unpack_ends(@ends, @bytes) AS a;
+
+    BEGIN TRANSACTION;
+    UPDATE j SET claims = j.claims
+    FROM (SELECT TOP (2147483647) e.id, e.claims FROM @end AS e ORDER BY e.id) AS a
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = a.id
+    WHERE j.claims = a.claims
+    OPTION (FORCE ORDER);
+    INSERT INTO @held (id, claims, outcome)
+    SELECT e.id, e.claims, e.outcome
+    FROM @end AS e
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = e.id
+    WHERE j.state = 2 AND j.claims = e.claims
+    OPTION (FORCE ORDER);
+    UPDATE j SET
+        state = CASE WHEN e.outcome = 0 THEN 3
+            WHEN e.outcome = 2 OR e.outcome = 1 AND j.attempt >= j.max_attempts THEN 4 ELSE 0 END,
+        ended_at = CASE WHEN e.outcome IN (0, 2) OR e.outcome = 1 AND j.attempt >= j.max_attempts THEN @now END,
+        run_at = CASE WHEN e.outcome = 3 OR e.outcome = 1 AND j.attempt < j.max_attempts THEN e.run_at ELSE j.run_at END,
+        attempt = CASE e.outcome WHEN 3 THEN j.attempt - 1 ELSE j.attempt END,
+        reason = COALESCE(e.reason, j.reason), leased_until = NULL
+    FROM @held AS h
+    INNER LOOP JOIN @end AS e ON e.id = h.id AND e.claims = h.claims
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = h.id
+    OPTION (FORCE ORDER);
+    UPDATE c SET state = 0
+    FROM @held AS h
+    INNER LOOP JOIN {schema}.messenger_jobs AS c ON c.after_id = h.id
+    WHERE h.outcome = 0 AND c.state = 1
+    OPTION (FORCE ORDER);
+    SELECT id, claims FROM @held;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Changes a job by hand, and answers with it as it was before: @change is 0 to put it back, 1 to cancel it, 2 to drop it. Those
+-- that wait for one that is cancelled or dropped are cancelled, and those that wait for them.
+CREATE OR ALTER PROCEDURE {schema}.messenger_change_job @id binary(16), @change bigint, @now bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @cancelled TABLE (id binary(16) NOT NULL PRIMARY KEY, depth int NOT NULL);
+    DECLARE @state tinyint, @leased_until bigint, @depth int, @found int;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_jobs SET claims = claims WHERE id = @id;
+    SELECT @state = state, @leased_until = leased_until FROM {schema}.messenger_jobs WHERE id = @id;
+    IF @state IS NULL
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 1;
+    END;
+    IF @change = 0 AND @state IN (1, 2) OR @change = 1 AND @state >= 3 OR @change = 2 AND @leased_until >= @now
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 2;
+    END;
+    SELECT j.id, j.kind, j.payload, j.priority, j.state, j.run_at, j.attempt, j.max_attempts, j.unique_key, j.after_id,
+        j.created_at, j.leased_until, j.ended_at, j.reason
+    FROM {schema}.messenger_jobs AS j WHERE j.id = @id;
+    IF @change = 0
+        UPDATE {schema}.messenger_jobs SET
+            state = 0, run_at = @now, attempt = CASE WHEN state >= 3 THEN 0 ELSE attempt END, ended_at = NULL
+        WHERE id = @id;
+    IF @change = 1
+        UPDATE {schema}.messenger_jobs SET state = 5, leased_until = NULL, ended_at = @now WHERE id = @id;
+    IF @change = 2
+        DELETE FROM {schema}.messenger_jobs WHERE id = @id;
+    SELECT @depth = 0, @found = CASE @change WHEN 0 THEN 0 ELSE 1 END;
+    IF @found = 1 INSERT INTO @cancelled (id, depth) VALUES (@id, 0);
+    WHILE @found > 0
+    BEGIN
+        INSERT INTO @cancelled (id, depth)
+        SELECT j.id, @depth + 1
+        FROM @cancelled AS c INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.after_id = c.id
+        WHERE c.depth = @depth AND j.state = 1;
+        SELECT @found = @@ROWCOUNT, @depth = @depth + 1;
+        UPDATE j SET state = 5, ended_at = @now
+        FROM @cancelled AS c INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = c.id
+        WHERE c.depth = @depth AND j.state = 1;
+    END;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Sets the next time of a schedule, if it is where it is expected to be, or not there if @expected is null; and enqueues its
+-- job, @jobs with the id @job, if there is one. Answers with what is said of the job.
+CREATE OR ALTER PROCEDURE {schema}.messenger_move_schedule
+    @name varbinary(64), @rule varbinary(200), @expected bigint = NULL, @next_at bigint, @job binary(16) = NULL,
+    @jobs varbinary(max) = NULL, @bytes varbinary(max) = NULL
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @moved int, @was_there int;
+    BEGIN TRANSACTION;
+    IF @expected IS NULL
+    BEGIN
+        INSERT INTO {schema}.messenger_schedules (name, rule_text, next_at)
+        SELECT @name, @rule, @next_at WHERE NOT EXISTS (SELECT 1 FROM {schema}.messenger_schedules WHERE name = @name);
+        SET @moved = @@ROWCOUNT;
+    END
+    ELSE
+    BEGIN
+        UPDATE {schema}.messenger_schedules SET rule_text = @rule, next_at = @next_at
+        WHERE name = @name AND next_at = @expected;
+        SET @moved = @@ROWCOUNT;
+    END;
+    IF @moved = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 2;
+    END;
+    IF @job IS NOT NULL
+    BEGIN
+        SELECT @was_there = COUNT(*) FROM {schema}.messenger_jobs WHERE id = @job;
+        EXEC {schema}.messenger_enqueue_jobs @jobs = @jobs, @bytes = @bytes;
+        IF @was_there = 0
+            UPDATE {schema}.messenger_schedules SET last_job = @job
+            WHERE name = @name AND EXISTS (SELECT 1 FROM {schema}.messenger_jobs WHERE id = @job);
+    END;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;

@@ -2,6 +2,7 @@
 
 mod append;
 mod chats;
+mod jobs;
 mod markers;
 mod messages;
 mod sessions;
@@ -21,6 +22,7 @@ pub(crate) struct Statements {
     pub(crate) messages: messages::Sql,
     pub(crate) append: append::Sql,
     pub(crate) markers: markers::Sql,
+    pub(crate) jobs: jobs::Sql,
 }
 
 impl Statements {
@@ -39,6 +41,7 @@ impl Statements {
             messages: messages::Sql::new(schema, hold),
             append: append::Sql::new(schema),
             markers: markers::Sql::new(schema),
+            jobs: jobs::Sql::new(schema),
         }
     }
 }

@@ -117,6 +117,7 @@ fn unique(constraint: &str) -> StoreErrorKind {
     let what = match constraint {
         "messenger_users_by_username" => Unique::Username,
         "messenger_users_by_email" => Unique::Email,
+        "messenger_jobs_by_key" => Unique::Job,
         "messenger_messages_by_client_id" | "messenger_chats_by_client_id" => Unique::ClientId,
         "messenger_users_pkey"
         | "messenger_sessions_pkey"

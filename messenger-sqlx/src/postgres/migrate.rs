@@ -34,8 +34,14 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0003_presence.sql"),
         },
+        Migration {
+            version: 4,
+            name: "jobs",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0004_jobs.sql"),
+        },
     ],
-    routines: Some(Routines { release: 1, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 2, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The tables that record applied steps and routines. They reveal nothing of what is stored, and a node that may not

@@ -60,6 +60,7 @@ fn unique(message: &str) -> StoreErrorKind {
     let what = columns.find_map(|(_, column)| match column {
         "username" => Some(Unique::Username),
         "email_key" => Some(Unique::Email),
+        "unique_key" => Some(Unique::Job),
         "client_id" => Some(Unique::ClientId),
         "id" | "token_hash" => Some(Unique::Id),
         _ => None,
@@ -80,6 +81,7 @@ mod tests {
                 "messenger_messages.client_id, messenger_messages.sender_id",
                 StoreErrorKind::AlreadyExists(Unique::ClientId),
             ),
+            ("messenger_jobs.kind, messenger_jobs.unique_key", StoreErrorKind::AlreadyExists(Unique::Job)),
             ("messenger_messages.chat_id, messenger_messages.seq", StoreErrorKind::Other),
         ] {
             assert_eq!(unique(&format!("UNIQUE constraint failed: {columns}")), what, "{columns}");

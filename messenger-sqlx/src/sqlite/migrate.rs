@@ -16,6 +16,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0002_changed_lately.sql"),
         },
+        Migration {
+            version: 3,
+            name: "jobs",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0003_jobs.sql"),
+        },
     ],
     // SQLite keeps no functions.
     routines: None,

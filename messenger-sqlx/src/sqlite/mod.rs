@@ -3,7 +3,9 @@
 mod accounts;
 mod append;
 mod chats;
+mod enqueue;
 mod errors;
+mod jobs;
 mod markers;
 mod messages;
 mod migrate;
@@ -11,6 +13,7 @@ mod open;
 #[cfg(test)]
 mod plans;
 mod readers;
+mod schedules;
 mod sessions;
 mod sole;
 mod sql;
@@ -22,4 +25,4 @@ mod writer;
 
 pub use messenger_sql::open::{OpenError, OpenErrorKind};
 
-pub use self::{migrate::migrations_sql, open::SqliteBuilder, store::SqliteStore};
+pub use self::{enqueue::enqueue_jobs_in, migrate::migrations_sql, open::SqliteBuilder, store::SqliteStore};

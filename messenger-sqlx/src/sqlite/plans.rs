@@ -2,7 +2,11 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{SqliteStore, append, chats, errors::store_error, markers, messages, sessions, users};
+use messenger_core::ports::{JobFilter, JobState};
+
+use super::{
+    SqliteStore, append, chats, enqueue, errors::store_error, jobs, markers, messages, sessions, users,
+};
 
 /// Every statement that is long enough to have a name, with its text.
 fn statements() -> Vec<(&'static str, &'static str)> {
@@ -32,7 +36,26 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("users::SEEN", users::SEEN),
         ("markers::LOOK", markers::LOOK.of(64)),
         ("markers::MOVE", markers::MOVE.of(64)),
+        ("enqueue::LOOK", enqueue::LOOK.of(64)),
+        ("enqueue::INSERT", enqueue::INSERT.of(64)),
+        ("jobs::BY_ID", jobs::BY_ID.as_str()),
+        ("jobs::DUE", jobs::DUE.as_str()),
+        ("jobs::GIVE_UP", jobs::GIVE_UP),
+        ("jobs::CLAIM", jobs::CLAIM.as_str()),
+        ("jobs::RENEW", jobs::RENEW.of(64)),
+        ("jobs::FINISH", jobs::FINISH.of(64)),
+        ("jobs::GO_ON", jobs::GO_ON),
+        ("jobs::CANCEL", jobs::CANCEL),
+        ("jobs::CANCEL_AFTER", jobs::CANCEL_AFTER),
+        ("jobs::RETRY", jobs::RETRY),
+        ("jobs::PRUNE", jobs::PRUNE),
+        ("jobs::LISTS, dead", jobs::LISTS.of(&dead(false)).as_str()),
+        ("jobs::LISTS, dead of a kind", jobs::LISTS.of(&dead(true)).as_str()),
     ]
+}
+
+fn dead(of_a_kind: bool) -> JobFilter {
+    JobFilter { kind: of_a_kind.then(|| "a".parse().unwrap()), state: Some(JobState::Dead) }
 }
 
 /// A few rows of everything, so that there are statistics to collect.
@@ -50,6 +73,11 @@ const ROWS: &str = "
     INSERT INTO messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts, created_at)
     SELECT randomblob(16), c.id, u.created_at, u.id, 0, u.created_at, u.created_at + 1000 * (u.created_at % 2), 1, 1
     FROM messenger_chats AS c CROSS JOIN messenger_users AS u WHERE u.created_at <= 20;
+    INSERT INTO messenger_jobs (id, kind, priority, state, run_at, attempt, max_attempts, claims, created_at, ended_at,
+        after_id, unique_key, payload)
+    SELECT id, 'a', 1, iif(created_at % 9 > 5, 3, created_at % 9), 1, 1, 3, 1, 1, created_at, randomblob(16),
+        'k' || created_at, x'00'
+    FROM messenger_users;
     ANALYZE";
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use messenger_core::{
     ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
     context::Context,
     ports::{
-        Anchor, Budget, ChatStore as _, Content, DeleteMessage, DirectChat, EditMessage, LoginKey,
-        MarkerStore as _, MessageStore as _, MoveMarker, NewMessage, SessionStore as _, Store, StoreResult,
-        UserStore as _,
+        Anchor, Budget, ChatStore as _, ClaimJobs, Content, DeleteMessage, DirectChat, EditMessage,
+        FinishedJob, JobChange, JobFilter, JobKind, JobOutcome, JobPriority, JobState, JobStore as _,
+        LoginKey, MarkerStore as _, MessageStore as _, MoveMarker, NewJob, NewMessage, SessionStore as _,
+        Store, StoreResult, UniqueJob, UserStore as _,
     },
 };
 use messenger_sqlx::PostgresStore;
@@ -47,6 +48,8 @@ async fn every_table_is_read_by_an_index_and_nothing_that_grows_is_sorted() {
 
 const MESSAGES: u64 = 1_000_000;
 const CHATS: u64 = 5000;
+/// Those that have ended.
+const JOBS: u64 = 500_000;
 
 /// A chat of a million messages, and a person who is in it and in many others.
 struct Large {
@@ -90,7 +93,14 @@ impl Large {
             INSERT INTO messenger.messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts,
                 created_at, body)
             SELECT gen_random_uuid(), c.id, n, '{person}', 0, n, n, n, n, 'few'
-            FROM messenger.messenger_chats AS c, generate_series(1, 20) AS n WHERE c.id <> '{chat}' AND n > 18"
+            FROM messenger.messenger_chats AS c, generate_series(1, 20) AS n WHERE c.id <> '{chat}' AND n > 18;
+            INSERT INTO messenger.messenger_jobs (id, run_at, created_at, ended_at, attempt, max_attempts, claims, priority,
+                state, kind, unique_key, payload)
+            SELECT gen_random_uuid(), n, n, n, 1, 3, 1, 1, CASE n % 1000 WHEN 0 THEN 4 ELSE 3 END, 'mail', n % 5000, 'x'
+            FROM generate_series(1, {JOBS}) AS n;
+            INSERT INTO messenger.messenger_jobs (id, run_at, created_at, attempt, max_attempts, claims, priority, state,
+                kind, payload)
+            SELECT gen_random_uuid(), n, n, 0, 3, 0, n % 3, 0, 'mail', 'x' FROM generate_series(1, 20000) AS n"
         );
         let mut conn = connect(url).await;
         execute(&mut conn, rows).await;
@@ -104,6 +114,58 @@ impl Large {
     async fn check_all(&self, store: &PostgresStore, plans: &Plans) {
         self.check_reads(store, plans).await;
         self.check_writes(store, plans).await;
+        self.check_jobs(store, plans).await;
+    }
+
+    async fn check_jobs(&self, store: &PostgresStore, plans: &Plans) {
+        let kind: JobKind = "mail".parse().unwrap();
+        plans.take();
+        let plain: Vec<_> = (0..100).map(|_| self.job(&kind, None)).collect();
+        done("enqueue_jobs", Sorts::Nothing, plans, store.enqueue_jobs(&plain).await);
+        let keyed: Vec<_> = (0..100).map(|n| self.job(&kind, Some(4900 + n))).collect();
+        done("enqueue_jobs, keyed", Sorts::Few, plans, store.enqueue_jobs(&keyed).await);
+        let after: Vec<_> =
+            plain.iter().map(|parent| NewJob { after: Some(parent.id), ..self.job(&kind, None) }).collect();
+        done("enqueue_jobs, after others", Sorts::Few, plans, store.enqueue_jobs(&after).await);
+
+        let now = self.context.now();
+        let claim =
+            ClaimJobs { kinds: vec![(kind.clone(), 100), ("none".parse().unwrap(), 5)], now, until: now };
+        let claimed = store.claim_jobs(&claim).await.unwrap();
+        assert_eq!(claimed.len(), 100);
+        check("claim_jobs", Sorts::Nothing, plans);
+        let claims: Vec<_> = claimed.iter().map(|claimed| claimed.claim).collect();
+        done("renew_jobs", Sorts::Nothing, plans, store.renew_jobs(&claims, now).await);
+        let finished = claims.iter().map(|claim| FinishedJob { claim: *claim, outcome: JobOutcome::Done });
+        let finished = finished.collect::<Vec<_>>();
+        assert_eq!(store.finish_jobs(&finished, now).await.unwrap(), [true; 100]);
+        check("finish_jobs", Sorts::Nothing, plans);
+        let dead = JobFilter { kind: Some(kind.clone()), state: Some(JobState::Dead) };
+        assert_eq!(store.jobs(&dead, None, 50).await.unwrap().len(), 50);
+        check("jobs, dead ones of a kind", Sorts::Nothing, plans);
+        let of_state = JobFilter { state: Some(JobState::Done), ..JobFilter::default() };
+        done("jobs, done ones", Sorts::Nothing, plans, store.jobs(&of_state, None, 50).await);
+        done("jobs", Sorts::Nothing, plans, store.jobs(&JobFilter::default(), None, 50).await);
+        done("job", Sorts::Nothing, plans, store.job(plain[0].id).await);
+        done("job_counts", Sorts::Few, plans, store.job_counts(now).await);
+        done("change_job", Sorts::Few, plans, store.change_job(plain[0].id, JobChange::Cancel, now).await);
+        assert_eq!(store.prune_jobs(now, 100).await.unwrap(), 100);
+        check("prune_jobs", Sorts::Nothing, plans);
+    }
+
+    fn job(&self, kind: &JobKind, key: Option<u64>) -> NewJob {
+        let now = self.context.now();
+        NewJob {
+            id: self.context.id(),
+            kind: kind.clone(),
+            payload: Content::from("{}"),
+            priority: JobPriority::Normal,
+            run_at: now,
+            max_attempts: 3,
+            unique: key.map(|key| UniqueJob { key: key.to_string(), since: Some(Timestamp::from_micros(0)) }),
+            after: None,
+            created_at: now,
+        }
     }
 
     async fn check_reads(&self, store: &PostgresStore, plans: &Plans) {

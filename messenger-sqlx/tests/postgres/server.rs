@@ -129,7 +129,9 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
              GRANT SELECT, INSERT, UPDATE ON chat.messenger_users, chat.messenger_chats, chat.messenger_members,
                  chat.messenger_messages TO {name};
              GRANT SELECT, INSERT, UPDATE, DELETE ON chat.messenger_sessions, chat.messenger_presence TO {name};
-             GRANT SELECT, INSERT, UPDATE ON chat.messenger_presence_epoch TO {name};"
+             GRANT SELECT, INSERT, UPDATE ON chat.messenger_presence_epoch TO {name};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON chat.messenger_jobs, chat.messenger_job_pauses,
+                 chat.messenger_schedules TO {name};"
         ),
     )
     .await;

@@ -4,9 +4,12 @@
 
 pub mod bus;
 pub mod chats;
+pub mod jobs;
 pub mod lifecycle;
 pub mod markers;
 pub mod messages;
 pub mod presence;
+pub mod racing_jobs;
+pub mod schedules;
 pub mod sessions;
 pub mod users;

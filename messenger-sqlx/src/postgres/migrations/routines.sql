@@ -254,3 +254,191 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Stores jobs, all or none, but passes over those that are there already and those whose key is in use, and answers for
+-- each of these with its place, from 1, and the job that is there. In one round no id comes twice, nor a key of one kind,
+-- and no job waits for another one.
+CREATE OR REPLACE FUNCTION {schema}.messenger_enqueue_jobs(
+    p_rounds integer[], p_ids uuid[], p_kinds text[], p_priorities smallint[], p_run_ats bigint[],
+    p_max_attempts bigint[], p_keys text[], p_sinces bigint[], p_afters uuid[], p_created_ats bigint[], p_payloads bytea[]
+) RETURNS TABLE (place bigint, existing uuid) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    has_afters CONSTANT boolean := cardinality(array_remove(p_afters, NULL)) > 0;
+    has_sinces CONSTANT boolean := cardinality(array_remove(p_sinces, NULL)) > 0;
+    -- The places of a round that are still without an answer; null for all of them.
+    unanswered bigint[];
+    asked bigint;
+    stored uuid[];
+    again bigint[];
+    said record;
+BEGIN
+    FOR this_round IN 1 .. (SELECT max(r.round) FROM unnest(p_rounds) AS r (round)) LOOP
+        IF has_afters THEN
+            -- From here on none of them ends.
+            PERFORM FROM {schema}.messenger_jobs AS j WHERE j.id = ANY (p_afters) ORDER BY j.id FOR SHARE;
+        END IF;
+        unanswered := NULL;
+        LOOP
+            -- A key that others are storing, or giving back, is waited for: in this order, so that nobody waits for who
+            -- waits for them.
+            WITH given AS MATERIALIZED (
+                SELECT a.* FROM unnest(p_ids, p_kinds, p_priorities, p_run_ats, p_max_attempts, p_keys, p_sinces,
+                    p_afters, p_created_ats, p_payloads, p_rounds) WITH ORDINALITY
+                    AS a (id, kind, priority, run_at, max_attempts, key, since, after, created_at, payload, round, place)
+                WHERE a.round = this_round AND (unanswered IS NULL OR a.place = ANY (unanswered))
+            ),
+            new AS (
+                INSERT INTO {schema}.messenger_jobs (id, run_at, created_at, ended_at, attempt, max_attempts, claims,
+                    priority, state, after_id, kind, unique_key, payload)
+                SELECT a.id, a.run_at, a.created_at, CASE WHEN p.state = 5 THEN a.created_at END, 0, a.max_attempts, 0,
+                    a.priority, CASE WHEN p.state IS NULL OR p.state = 3 THEN 0 WHEN p.state = 5 THEN 5 ELSE 1 END,
+                    a.after, a.kind, a.key, a.payload
+                FROM given AS a
+                LEFT JOIN {schema}.messenger_jobs AS p ON p.id = a.after
+                WHERE a.since IS NULL OR NOT EXISTS (
+                    SELECT FROM {schema}.messenger_jobs AS j
+                    WHERE j.state = 3 AND j.kind = a.kind AND j.unique_key = a.key AND j.created_at >= a.since
+                )
+                ORDER BY a.kind, a.key, a.id
+                ON CONFLICT DO NOTHING
+                RETURNING id
+            )
+            SELECT (SELECT count(*) FROM given), coalesce((SELECT array_agg(n.id) FROM new AS n), '{}')
+            INTO asked, stored;
+            EXIT WHEN asked = cardinality(stored) AND NOT has_sinces;
+
+            -- This sees what was committed meanwhile, also that a job which had its key until now was done.
+            again := '{}';
+            FOR said IN
+                SELECT f.* FROM (
+                    SELECT a.place, a.id, a.id = ANY (stored) AS is_new, coalesce(
+                        CASE WHEN a.id <> ALL (stored) THEN coalesce(
+                            (SELECT j.id FROM {schema}.messenger_jobs AS j WHERE j.id = a.id),
+                            (SELECT j.id FROM {schema}.messenger_jobs AS j
+                                WHERE j.state < 3 AND j.kind = a.kind AND j.unique_key = a.key)
+                        ) END,
+                        (SELECT j.id FROM {schema}.messenger_jobs AS j
+                            WHERE j.state = 3 AND j.kind = a.kind AND j.unique_key = a.key AND j.created_at >= a.since
+                            ORDER BY j.created_at LIMIT 1)
+                    ) AS existing
+                    FROM unnest(p_ids, p_kinds, p_keys, p_sinces, p_rounds) WITH ORDINALITY
+                        AS a (id, kind, key, since, round, place)
+                    WHERE a.round = this_round AND (unanswered IS NULL OR a.place = ANY (unanswered))
+                ) AS f
+                WHERE NOT f.is_new OR f.existing IS NOT NULL
+            LOOP
+                IF said.existing IS NULL THEN
+                    -- The one that was in its way has ended or is gone.
+                    again := again || said.place;
+                    CONTINUE;
+                END IF;
+                IF said.is_new THEN
+                    DELETE FROM {schema}.messenger_jobs AS j WHERE j.id = said.id;
+                END IF;
+                place := said.place;
+                existing := said.existing;
+                RETURN NEXT;
+            END LOOP;
+            EXIT WHEN again = '{}';
+            unanswered := again;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+-- Claims what is due of each kind, up to its limit: those that wait, by priority, and those whose worker has died. What
+-- others have locked is left to them. A job that had its last attempt is dead.
+CREATE OR REPLACE FUNCTION {schema}.messenger_claim_jobs(
+    p_kinds text[], p_limits bigint[], p_now bigint, p_until bigint, p_abandoned text
+) RETURNS TABLE (
+    id uuid, claims bigint, kind text, payload bytea, attempt bigint, max_attempts bigint, run_at bigint, created_at bigint,
+    priority smallint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    this_limit bigint;
+    abandoned uuid[];
+    waiting uuid[];
+    any_abandoned boolean := false;
+    taken uuid[] := '{}';
+BEGIN
+    FOR n IN 1 .. cardinality(p_kinds) LOOP
+        this_limit := p_limits[n];
+        CONTINUE WHEN EXISTS (SELECT FROM {schema}.messenger_job_pauses AS p WHERE p.kind = p_kinds[n]);
+        abandoned := ARRAY (
+            SELECT j.id FROM {schema}.messenger_jobs AS j
+            WHERE j.state = 2 AND j.kind = p_kinds[n] AND j.leased_until < p_now
+            ORDER BY j.leased_until LIMIT this_limit FOR NO KEY UPDATE SKIP LOCKED
+        );
+        waiting := '{}';
+        FOR this_priority IN 0 .. 2 LOOP
+            EXIT WHEN cardinality(waiting) >= this_limit;
+            waiting := waiting || ARRAY (
+                SELECT j.id FROM {schema}.messenger_jobs AS j
+                WHERE j.state = 0 AND j.kind = p_kinds[n] AND j.priority = this_priority AND j.run_at <= p_now
+                ORDER BY j.run_at, j.id LIMIT this_limit - cardinality(waiting) FOR NO KEY UPDATE SKIP LOCKED
+            );
+        END LOOP;
+        IF abandoned <> '{}' THEN
+            any_abandoned := true;
+            waiting := ARRAY (
+                SELECT j.id FROM {schema}.messenger_jobs AS j WHERE j.id = ANY (abandoned || waiting)
+                ORDER BY j.priority, j.run_at, j.id LIMIT this_limit
+            );
+        END IF;
+        taken := taken || waiting;
+    END LOOP;
+    IF any_abandoned THEN
+        UPDATE {schema}.messenger_jobs AS j
+        SET state = 4, leased_until = NULL, ended_at = p_now, reason = p_abandoned
+        WHERE j.id = ANY (taken) AND j.attempt >= j.max_attempts;
+    END IF;
+    IF taken <> '{}' THEN
+        RETURN QUERY
+        UPDATE {schema}.messenger_jobs AS j
+        SET state = 2, attempt = j.attempt + 1, claims = j.claims + 1, leased_until = p_until
+        WHERE j.id = ANY (taken) AND j.state <> 4
+        RETURNING j.id, j.claims, j.kind, j.payload, j.attempt, j.max_attempts, j.run_at, j.created_at, j.priority;
+    END IF;
+END
+$$;
+
+-- Ends claims, each given once, by rising ids, and answers with those that were held. Outcomes: 0 done, 1 failed, 2 dead,
+-- 3 snoozed. Those that waited for what is done go on.
+CREATE OR REPLACE FUNCTION {schema}.messenger_finish_jobs(
+    p_ids uuid[], p_claims bigint[], p_outcomes smallint[], p_run_ats bigint[], p_reasons text[], p_now bigint
+) RETURNS TABLE (id uuid, claims bigint) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    finished uuid[];
+    finished_claims bigint[];
+    done uuid[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT a.* FROM unnest(p_ids, p_claims, p_outcomes, p_run_ats, p_reasons)
+            AS a (id, claims, outcome, run_at, reason)
+    ),
+    ended AS (
+        UPDATE {schema}.messenger_jobs AS j SET
+            state = CASE WHEN a.outcome = 0 THEN 3
+                WHEN a.outcome = 2 OR a.outcome = 1 AND j.attempt >= j.max_attempts THEN 4 ELSE 0 END,
+            ended_at = CASE WHEN a.outcome IN (0, 2) OR a.outcome = 1 AND j.attempt >= j.max_attempts THEN p_now END,
+            run_at = CASE WHEN a.outcome = 3 OR a.outcome = 1 AND j.attempt < j.max_attempts THEN a.run_at
+                ELSE j.run_at END,
+            attempt = CASE a.outcome WHEN 3 THEN j.attempt - 1 ELSE j.attempt END,
+            reason = coalesce(a.reason, j.reason),
+            leased_until = NULL
+        FROM given AS a
+        WHERE j.id = a.id AND j.state = 2 AND j.claims = a.claims
+        RETURNING j.id, j.claims, j.state
+    )
+    SELECT array_agg(e.id), array_agg(e.claims), array_agg(e.id) FILTER (WHERE e.state = 3)
+    INTO finished, finished_claims, done FROM ended AS e;
+    IF done IS NOT NULL THEN
+        -- This sees those that others have enqueued while they kept these from ending.
+        UPDATE {schema}.messenger_jobs AS j SET state = 0 WHERE j.state = 1 AND j.after_id = ANY (done);
+    END IF;
+    RETURN QUERY SELECT f.id, f.claims FROM unnest(finished, finished_claims) AS f (id, claims);
+END
+$$;

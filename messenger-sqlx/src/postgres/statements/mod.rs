@@ -2,6 +2,7 @@
 
 mod append;
 mod chats;
+mod jobs;
 mod markers;
 mod messages;
 pub(super) mod presence;
@@ -40,6 +41,7 @@ pub(in crate::postgres) struct Statements {
     pub(in crate::postgres) messages: messages::Sql,
     pub(in crate::postgres) append: append::Sql,
     pub(in crate::postgres) markers: markers::Sql,
+    pub(in crate::postgres) jobs: jobs::Sql,
 }
 
 impl Statements {
@@ -67,6 +69,7 @@ impl Statements {
             messages: messages::Sql::new(schema),
             append: append::Sql::new(schema),
             markers: markers::Sql::new(schema),
+            jobs: jobs::Sql::new(schema),
         }
     }
 }

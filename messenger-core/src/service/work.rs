@@ -1,0 +1,63 @@
+//! The background jobs of a service: its own, and those of its host.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Tasks, recurring};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    jobs::{self, JobSettings, Jobs, Recurring, Registration},
+    ports::Store,
+};
+
+/// What a host wants done.
+pub(crate) struct Work {
+    /// Whether this node does any.
+    pub(crate) on: bool,
+    pub(crate) jobs: Vec<Registration>,
+    pub(crate) recurring: Vec<Recurring>,
+}
+
+impl Work {
+    /// Starts the workers, if this node is to have any.
+    pub(super) fn start(
+        self,
+        jobs: &Jobs,
+        store: &Arc<dyn Store>,
+        context: &Context,
+        settings: &JobSettings,
+        tasks: &Tasks,
+    ) -> Result<()> {
+        let Self { on, jobs: mut registrations, recurring: mut schedules } = self;
+        for (registration, recurring) in recurring::all(store, context, settings) {
+            registrations.push(registration);
+            schedules.push(recurring);
+        }
+        refuse_doubles("kind of jobs", registrations.iter().map(|registration| registration.kind.as_str()))?;
+        refuse_doubles("schedule", schedules.iter().map(|recurring| recurring.name.as_str()))?;
+        if on {
+            let parts = jobs::Parts {
+                store: Arc::clone(store),
+                context: context.clone(),
+                settings: settings.clone(),
+                registrations,
+                recurring: schedules,
+                wake: jobs.wake(),
+                held: jobs.held(),
+                draining: tasks.draining.clone(),
+            };
+            jobs::start(parts, &tasks.jobs);
+        }
+        Ok(())
+    }
+}
+
+fn refuse_doubles<'n>(what: &str, names: impl Iterator<Item = &'n str>) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if !known.insert(name) {
+            return Err(Error::internal(format!("there are two of the {what} `{name}`")));
+        }
+    }
+    Ok(())
+}
