@@ -217,12 +217,14 @@ impl Builder {
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(Arc::clone(context.clock()))));
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let policy = PolicyGate::new(policy);
-        let (jobs, recurring) = (jobs.into_iter().collect::<Result<_>>()?, recurring.into_iter().collect::<Result<_>>()?);
+        let (jobs, recurring) =
+            (jobs.into_iter().collect::<Result<_>>()?, recurring.into_iter().collect::<Result<_>>()?);
         let work = Work { on: workers, jobs, recurring };
-        let service = Service::start(Parts { store, presence, bus, policy, context, limits, settings, work })?;
+        let service = Service::start(Parts { store, presence, bus, policy, context, limits, settings })?;
         let messenger = Messenger::of(service);
-        // Jobs that this finds waiting may have begun: they are told that it is there in a moment, or tried again.
+        // Before any job is begun: its handler may want it. It is set nowhere else.
         let _ = home.set(messenger.downgrade());
+        messenger.begin_work(work)?;
         Ok(messenger)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     hub::{Connection, Outage},
     jobs::Jobs,
     operation::{self, Command, Query},
-    service::Service,
+    service::{Service, Work},
     tasks,
 };
 
@@ -45,6 +45,11 @@ pub struct Messenger {
 impl Messenger {
     pub(crate) fn of(service: Service) -> Self {
         Self { service: Arc::new(service) }
+    }
+
+    /// Starts the workers of background jobs.
+    pub(crate) fn begin_work(&self, work: Work) -> Result<()> {
+        self.service.begin_work(work)
     }
 
     /// A way to this service that does not keep it.

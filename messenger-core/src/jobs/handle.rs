@@ -1,23 +1,19 @@
-use std::{
-    fmt,
-    future::IntoFuture,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
 use super::{
     engine::{Held, Wake},
     job::Job,
+    settings::JobSettings,
 };
 use crate::{
     context::Context,
     domain::{JobId, Timestamp},
     error::{Error, OrNotFound as _, Result},
     ports::{
-        Content, Enqueued, JobChange, JobCounts, JobFilter, JobKind, JobPriority, JobRecord, NewJob,
-        ScheduleName, ScheduleRecord, Store, StoreError, StoreErrorKind, UniqueJob,
+        Content, Enqueued, JobChange, JobCounts, JobFilter, JobKind, JobPriority, JobRecord, JobState,
+        NewJob, ScheduleName, ScheduleRecord, Store, StoreError, StoreErrorKind, UniqueJob,
     },
 };
 
@@ -75,11 +71,14 @@ struct Parts {
     context: Context,
     wake: Arc<Wake>,
     held: Arc<Held>,
+    /// How long it takes at most until who does a job has heard that it was cancelled.
+    lease: Duration,
 }
 
 impl Jobs {
-    pub(crate) fn new(store: Arc<dyn Store>, context: Context) -> Self {
-        Self(Arc::new(Parts { store, context, wake: Arc::default(), held: Arc::default() }))
+    pub(crate) fn new(store: Arc<dyn Store>, context: Context, settings: &JobSettings) -> Self {
+        let lease = settings.clone().clamped().lease;
+        Self(Arc::new(Parts { store, context, wake: Arc::default(), held: Arc::default(), lease }))
     }
 
     pub(crate) fn wake(&self) -> Arc<Wake> {
@@ -173,10 +172,17 @@ impl Jobs {
     /// Puts a job back that has ended, with all its attempts, or lets one that waits be due now. Returns it as it was.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Forbidden`] if it is at work, waits for another, or if its key is in use;
-    /// [`Error::Unavailable`].
+    /// [`Error::NotFound`]; [`Error::Forbidden`] if it is at work, waits for another, if its key is in use, or if it was
+    /// cancelled so lately that another node may not have heard of it; [`Error::Unavailable`].
     pub async fn retry(&self, id: JobId) -> Result<JobRecord> {
         const NOT_NOW: &str = "A job that is at work, or waits for another one, can't be put back.";
+        const NOT_YET: &str =
+            "The job was cancelled a moment ago, and may still be at work; try again later.";
+        let JobRecord { state, attempt, ended_at, .. } = self.get(id).await?;
+        let heard = ended_at.map(|ended| ended.after(self.0.lease));
+        if state == JobState::Cancelled && attempt > 0 && heard > Some(self.0.context.now()) {
+            return Err(Error::Forbidden(NOT_YET));
+        }
         let before = self.change(id, JobChange::Retry, NOT_NOW).await?;
         self.0.wake.note(&before.kind, self.0.context.now());
         Ok(before)

@@ -97,11 +97,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_are_spread_over_their_upper_half() {
-        let retry = Retry {
-            max_attempts: 9,
-            first: Duration::from_secs(4),
-            longest: Duration::from_secs(60),
-        };
+        let retry =
+            Retry { max_attempts: 9, first: Duration::from_secs(4), longest: Duration::from_secs(60) };
         for (attempt, half) in [(1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30), (40, 30), (u32::MAX, 30)] {
             assert_eq!(retry.pause(attempt, [0; 4]), Duration::from_secs(half), "{attempt}");
             assert_eq!(retry.pause(attempt, [255; 4]), Duration::from_secs(2 * half), "{attempt}");

@@ -27,10 +27,6 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{
-    cx::{Home, recurring, registration},
-    engine::{Parts, Recurring, Registration, start},
-};
 pub use self::{
     cx::JobCx,
     handle::{Enqueue, EnqueuedJob, Jobs},
@@ -38,4 +34,8 @@ pub use self::{
     outcome::{JobError, JobResult},
     schedule::{InvalidSchedule, Schedule},
     settings::JobSettings,
+};
+pub(crate) use self::{
+    cx::{Home, recurring, registration},
+    engine::{Parts, Recurring, Registration, start},
 };

@@ -131,7 +131,9 @@ mod tests {
     #[test]
     fn a_pause_of_its_own_is_for_failures_only() {
         let minute = Duration::from_secs(60);
-        assert!(matches!(JobError::failed("x").retry_in(minute).0, Why::Failed { pause: Some(time), .. } if time == minute));
+        assert!(
+            matches!(JobError::failed("x").retry_in(minute).0, Why::Failed { pause: Some(time), .. } if time == minute)
+        );
         assert!(matches!(JobError::dead("x").retry_in(minute).0, Why::Dead { .. }));
         let snoozed = JobError::snooze(minute).retry_in(2 * minute);
         assert_eq!(snoozed.to_string(), "not for another 60 s");

@@ -61,7 +61,8 @@ impl Schedule {
             return Err(invalid(expression, "it must have five fields"));
         }
         let fields = fields.join(" ");
-        let zone = TimeZone::get(zone).map_err(|_| InvalidSchedule(format!("there is no time zone `{zone}`")))?;
+        let zone =
+            TimeZone::get(zone).map_err(|_| InvalidSchedule(format!("there is no time zone `{zone}`")))?;
         let name = zone.iana_name().unwrap_or("UTC").to_owned();
         let parse = |zone: &str| {
             let parsed = cronexpr::parse_crontab(&format!("{fields} {zone}"));
@@ -178,7 +179,10 @@ mod tests {
             times("*/20 * * * *", "Asia/Kolkata", "2026-01-01T00:00:00Z"),
             ["2026-01-01T00:10Z", "2026-01-01T00:30Z", "2026-01-01T00:50Z"]
         );
-        assert_eq!(times("0 0 L * *", "UTC", "2026-02-01T00:00:00Z"), ["2026-02-28T00:00Z", "2026-03-31T00:00Z"]);
+        assert_eq!(
+            times("0 0 L * *", "UTC", "2026-02-01T00:00:00Z"),
+            ["2026-02-28T00:00Z", "2026-03-31T00:00Z"]
+        );
     }
 
     #[test]
@@ -194,7 +198,10 @@ mod tests {
         );
         // From within the hour that comes for the second time.
         for after in ["2026-10-25T01:10:00Z", "2026-10-25T01:59:59Z"] {
-            assert_eq!(times("0,30 2 * * *", "Europe/Berlin", after), ["2026-10-26T01:00Z", "2026-10-26T01:30Z"]);
+            assert_eq!(
+                times("0,30 2 * * *", "Europe/Berlin", after),
+                ["2026-10-26T01:00Z", "2026-10-26T01:30Z"]
+            );
             assert_eq!(times("* 2 * * *", "Europe/Berlin", after), ["2026-10-26T01:00Z"]);
         }
         // Where each hour is meant, time that passes counts.

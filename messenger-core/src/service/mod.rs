@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::work::Work;
 use self::dispatch::Dispatcher;
+pub(crate) use self::work::Work;
 use crate::{
     announcements::SentMessage,
     context::Context,
@@ -53,7 +53,6 @@ pub(crate) struct Parts {
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: Settings,
-    pub(crate) work: Work,
 }
 
 /// The tasks, in the order in which they are ended.
@@ -86,7 +85,7 @@ impl Drop for Tasks {
 impl Service {
     /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
-        let Parts { store, presence, bus, policy, context, limits, settings, work } = parts;
+        let Parts { store, presence, bus, policy, context, limits, settings } = parts;
         let passwords = Passwords::new(settings.password_cost)?;
         let tasks = Tasks::default();
 
@@ -114,8 +113,7 @@ impl Service {
         let sends = lanes::start_sends(lane_limits, &store, &dispatcher, &tasks.lanes);
         let ephemeral_members = limits.ephemeral_members;
         let marks = lanes::start_marks(lane_limits, ephemeral_members, &store, &dispatcher, &tasks.lanes);
-        let jobs = Jobs::new(Arc::clone(&store), context.clone());
-        work.start(&jobs, &store, &context, &settings.jobs, &tasks)?;
+        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs);
         Ok(Self {
             store,
             policy,
@@ -131,6 +129,12 @@ impl Service {
             tasks,
             dispatcher,
         })
+    }
+
+    /// Starts the workers of background jobs.
+    pub(crate) fn begin_work(&self, work: Work) -> Result<()> {
+        let tasks = (&self.tasks.jobs, &self.tasks.draining);
+        work.start(&self.jobs, &self.store, &self.context, &self.settings.jobs, tasks)
     }
 
     /// Passes an announcement to the connections; one about a chat in the order of the chat's other events.

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Tasks, recurring};
+use tokio_util::sync::CancellationToken;
+
+use super::recurring;
 use crate::{
     context::Context,
     error::{Error, Result},
     jobs::{self, JobSettings, Jobs, Recurring, Registration},
     ports::Store,
+    tasks::TaskGroup,
 };
 
 /// What a host wants done.
@@ -19,15 +22,16 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Starts the workers, if this node is to have any.
+    /// Starts the workers in this group, if this node is to have any; they begin nothing more once it drains.
     pub(super) fn start(
         self,
         jobs: &Jobs,
         store: &Arc<dyn Store>,
         context: &Context,
         settings: &JobSettings,
-        tasks: &Tasks,
+        tasks: (&TaskGroup, &CancellationToken),
     ) -> Result<()> {
+        let (tasks, draining) = tasks;
         let Self { on, jobs: mut registrations, recurring: mut schedules } = self;
         for (registration, recurring) in recurring::all(store, context, settings) {
             registrations.push(registration);
@@ -44,9 +48,9 @@ impl Work {
                 recurring: schedules,
                 wake: jobs.wake(),
                 held: jobs.held(),
-                draining: tasks.draining.clone(),
+                draining: draining.clone(),
             };
-            jobs::start(parts, &tasks.jobs);
+            jobs::start(parts, tasks);
         }
         Ok(())
     }

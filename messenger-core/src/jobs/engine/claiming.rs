@@ -36,7 +36,10 @@ impl Engine {
                 Ok(_) => polls.are_worth_while(),
                 Err(_) => {
                     self.kinds.want(None);
-                    self.stages.no_more.run_until_cancelled(tokio::time::sleep(outage.pause(LONGEST_PAUSE))).await;
+                    self.stages
+                        .no_more
+                        .run_until_cancelled(tokio::time::sleep(outage.pause(LONGEST_PAUSE)))
+                        .await;
                 }
             }
         }
@@ -58,7 +61,8 @@ impl Engine {
     async fn claim(self: &Arc<Self>, shares: &[(usize, usize)], outage: &mut Watch) -> StoreResult<usize> {
         let lease = self.settings.lease;
         let (asked, now) = (Instant::now(), self.context.now());
-        let kinds = shares.iter().map(|(kind, share)| (self.kinds.get(*kind).registration.kind.clone(), *share));
+        let kinds =
+            shares.iter().map(|(kind, share)| (self.kinds.get(*kind).registration.kind.clone(), *share));
         let claim = ClaimJobs { kinds: kinds.collect(), now, until: now.after(lease) };
         // Begun, it is waited for, also when this node stops: what was claimed unheard of is done after the lease.
         let claimed = outage.call(ANSWER.min(lease / 3), self.store.claim_jobs(&claim)).await?;

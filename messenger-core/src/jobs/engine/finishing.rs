@@ -6,9 +6,7 @@ use futures::FutureExt as _;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{ANSWER, ENDS, Engine, LONGEST_PAUSE, held::Finished, outage::Watch};
-use crate::{
-    ports::{FinishedJob, JobOutcome, StoreErrorKind},
-};
+use crate::ports::{FinishedJob, JobOutcome, StoreErrorKind};
 
 impl Engine {
     /// Stores the ends of jobs, until there are no more and will be none.
@@ -29,7 +27,10 @@ impl Engine {
             let storing = AssertUnwindSafe(self.store_ends(&batch, &mut outage)).catch_unwind();
             let stored = self.stages.give_up.run_until_cancelled(storing).await;
             if !matches!(stored, Some(Ok(()))) {
-                tracing::error!(jobs = batch.len(), "the ends of jobs were not stored: they are done once more");
+                tracing::error!(
+                    jobs = batch.len(),
+                    "the ends of jobs were not stored: they are done once more"
+                );
             }
             batch.clear();
         }
@@ -56,7 +57,8 @@ impl Engine {
 
     async fn store_once(&self, all: &[FinishedJob], outage: &mut Watch) -> Result<(), StoreErrorKind> {
         let now = self.context.now();
-        let held = outage.call(ANSWER, self.store.finish_jobs(all, now)).await.map_err(|error| error.kind())?;
+        let held =
+            outage.call(ANSWER, self.store.finish_jobs(all, now)).await.map_err(|error| error.kind())?;
         let lost = held.iter().filter(|held| !**held).count();
         if lost > 0 {
             tracing::debug!(jobs = lost, "jobs have ended that were no longer held");
@@ -82,4 +84,3 @@ impl Engine {
 fn log_refused(finished: &FinishedJob) {
     tracing::error!(job = %finished.claim.job, "the store does not take the end of a job: it is done once more");
 }
-

@@ -21,13 +21,13 @@ use futures::FutureExt as _;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{held::Finished, kinds::Kinds, outage::Outage, stages::Stages};
 pub(crate) use self::{
     held::Held,
     kinds::{Handler, Registration},
     recurring::Recurring,
     wake::Wake,
 };
-use self::{held::Finished, kinds::Kinds, outage::Outage, stages::Stages};
 use super::settings::JobSettings;
 use crate::{context::Context, ports::Store, tasks::TaskGroup};
 

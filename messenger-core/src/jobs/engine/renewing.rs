@@ -31,7 +31,9 @@ impl Engine {
         let lease = self.settings.lease;
         let asked = Instant::now();
         let until = self.context.now().after(lease);
-        let Ok(held) = outage.call(lease / 6, self.store.renew_jobs(claims, until)).await else { return false };
+        let Ok(held) = outage.call(lease / 6, self.store.renew_jobs(claims, until)).await else {
+            return false;
+        };
         for claim in claims {
             if held.contains(&claim.job) {
                 self.held.renewed(*claim, reliable_until(asked, lease));

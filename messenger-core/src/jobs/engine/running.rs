@@ -37,7 +37,13 @@ enum Ended {
 impl Engine {
     /// Does a job, and hands over what became of it. The place is free after that, and the claim is held until it is
     /// stored.
-    pub(super) async fn run(self: Arc<Self>, claimed: ClaimedJob, kind: usize, place: Place, holding: Holding) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        claimed: ClaimedJob,
+        kind: usize,
+        place: Place,
+        holding: Holding,
+    ) {
         let of_kind = self.kinds.get(kind);
         let begun = Instant::now();
         of_kind.meters.claimed.increment(1);

@@ -122,7 +122,10 @@ async fn what_takes_too_long_is_dropped_and_has_failed() {
 async fn a_payload_that_can_not_be_read_is_a_failure_that_quotes_none_of_it() {
     let (world, log) = (World::new(), Log::default());
     let (node, _) = world.logging(&log, Duration::ZERO);
-    let job = NewJob { payload: Content::from(r#""a secret""#), ..node.jobs().enqueue(Task(1)).into_new_job().unwrap() };
+    let job = NewJob {
+        payload: Content::from(r#""a secret""#),
+        ..node.jobs().enqueue(Task(1)).into_new_job().unwrap()
+    };
     world.store.enqueue_jobs(std::slice::from_ref(&job)).await.unwrap();
     sleep(5 * SECOND).await;
     let record = world.record(job.id).await;
@@ -185,4 +188,45 @@ async fn an_enqueued_job_whose_answer_was_lost_is_begun_all_the_same() {
     assert!(!job().await.unwrap().created);
     let all = world.store.jobs(&JobFilter::default(), None, 10).await.unwrap();
     assert_eq!(all.iter().filter(|job| job.kind.as_str() == Task::KIND).count(), 1);
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+#[expect(clippy::missing_trait_methods, reason = "no store")]
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let (world, log) = (World::new(), Log::default());
+    let (node, store) = world.logging(&log, SECOND);
+    enqueue(&node, 1).await;
+    sleep(SECOND / 2).await;
+    for method in ["claim_jobs", "finish_jobs", "schedules", "job_counts"] {
+        store.fail(method, StoreErrorKind::Unavailable, usize::MAX);
+    }
+    sleep(300 * SECOND).await;
+    for method in ["claim_jobs", "finish_jobs", "schedules", "job_counts"] {
+        store.fail(method, StoreErrorKind::Unavailable, 0);
+    }
+    sleep(300 * SECOND).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let of_jobs: Vec<_> = text.lines().filter(|line| line.contains("the store can")).collect();
+    assert_eq!(of_jobs.len(), 2, "{text}");
+    assert!(of_jobs[0].contains("WARN") && of_jobs[1].contains("INFO"), "{text}");
+    assert!(store.calls("claim_jobs") < 250, "it is asked more rarely the longer it fails");
+    assert_eq!(log.attempts(), [(1, 1)]);
 }

@@ -88,10 +88,16 @@ async fn a_job_that_is_cancelled_is_dropped_wherever_it_is_at_work() {
         by.jobs().cancel(id).await.unwrap();
         sleep(if is_here { Duration::from_millis(1) } else { LEASE / 3 + SECOND }).await;
         assert_eq!((drops.count(), world.state(id).await), (1, JobState::Cancelled));
+        let answer = by.jobs().retry(id).await;
+        assert_eq!(answer.unwrap_err().code(), "forbidden", "who was at work may not have heard of it");
         // The place is free again.
         let next = enqueue(&node, 2).await;
         sleep(SECOND).await;
         assert_eq!((log.attempts().len(), world.state(next).await), (2, JobState::Running));
+        sleep(LEASE).await;
+        by.jobs().retry(id).await.unwrap();
+        sleep(SECOND + POLL).await;
+        assert_eq!((log.attempts().len(), world.state(id).await), (3, JobState::Running));
     }
 }
 
@@ -115,4 +121,18 @@ async fn a_lease_outlasts_renewals_that_fail_once_or_twice() {
     sleep(LEASE + POLL).await;
     world.until(id, JobState::Done).await;
     assert_eq!(log.attempts()[1..], [(2, 1), (2, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_held_until_its_end_is_stored() {
+    let (world, log) = (World::new(), Log::default());
+    let (node, store) = world.logging(&log, SECOND);
+    let id = enqueue(&node, 1).await;
+    sleep(SECOND / 2).await;
+    let (_other, _) = world.logging(&log, SECOND);
+    // With longer pauses each time, for a minute.
+    store.fail("finish_jobs", StoreErrorKind::Unavailable, 9);
+    let took = world.until(id, JobState::Done).await;
+    assert!(took > 2 * LEASE, "{took:?}");
+    assert_eq!(log.attempts(), [(1, 1)]);
 }

@@ -45,7 +45,8 @@ struct Task(u32);
 
 impl Job for Task {
     const KIND: &'static str = "task";
-    const RETRY: Retry = Retry { max_attempts: 3, first: Duration::from_secs(8), longest: Duration::from_secs(60) };
+    const RETRY: Retry =
+        Retry { max_attempts: 3, first: Duration::from_secs(8), longest: Duration::from_secs(60) };
     const TIMEOUT: Duration = Duration::from_secs(1000);
 }
 
@@ -96,11 +97,16 @@ impl World {
         self.node_with(JobSettings::default(), jobs)
     }
 
-    fn node_with(&self, settings: JobSettings, jobs: impl FnOnce(Builder) -> Builder) -> (Messenger, Arc<TestStore>) {
+    fn node_with(
+        &self,
+        settings: JobSettings,
+        jobs: impl FnOnce(Builder) -> Builder,
+    ) -> (Messenger, Arc<TestStore>) {
         let store = TestStore::on(&self.store);
         let password_cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
         let settings = Settings { password_cost, jobs: settings, ..Settings::default() };
-        let builder = Messenger::builder(Arc::clone(&store) as _).context(self.context.clone()).settings(settings);
+        let builder =
+            Messenger::builder(Arc::clone(&store) as _).context(self.context.clone()).settings(settings);
         (jobs(builder).build().unwrap(), store)
     }
 
@@ -138,11 +144,11 @@ impl World {
         self.record(id).await.state
     }
 
-    /// How long it takes until a job is in this state; not longer than a day.
+    /// How long it takes until a job is in this state; not longer than two hours.
     async fn until(&self, id: JobId, state: JobState) -> Duration {
         let began = Instant::now();
         while self.state(id).await != state {
-            assert!(began.elapsed() < Duration::from_secs(86_400), "it is {:?}", self.record(id).await);
+            assert!(began.elapsed() < Duration::from_secs(7200), "it is {:?}", self.record(id).await);
             // What takes long need not be known to the millisecond.
             sleep(if began.elapsed() < 5 * SECOND { Duration::from_millis(1) } else { SECOND / 10 }).await;
         }

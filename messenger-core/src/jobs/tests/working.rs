@@ -33,13 +33,14 @@ async fn a_job_is_begun_at_once_where_it_was_enqueued_and_soon_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn who_has_nothing_to_do_asks_rarely() {
     let world = World::new();
-    let (_node, store) = world.logging(&Log::default(), Duration::ZERO);
+    let (node, store) = world.logging(&Log::default(), Duration::ZERO);
+    enqueue(&node, 1).await;
     sleep(100 * SECOND).await;
     let before = store.calls("claim_jobs");
     sleep(100 * SECOND).await;
     assert_eq!(store.calls("claim_jobs") - before, 50);
     assert_eq!(store.calls("renew_jobs"), 0, "nothing is held");
-    assert_eq!(store.calls("finish_jobs"), 0);
+    assert_eq!(store.calls("finish_jobs"), 1);
     assert!(store.calls("schedules") <= 5, "{}", store.calls("schedules"));
 }
 
@@ -245,6 +246,50 @@ async fn names_that_are_none_or_are_there_twice_are_refused() {
     for builder in refused {
         assert_eq!(builder.build().unwrap_err().code(), "internal");
     }
-    let messenger = builder().job(task).recurring("a", hourly(), &Task(1)).recurring("b", hourly(), &Task(1)).build();
+    let messenger =
+        builder().job(task).recurring("a", hourly(), &Task(1)).recurring("b", hourly(), &Task(1)).build();
     messenger.unwrap().close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_and_what_waits_is_measured_by_kind() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let world = World::new();
+    let (node, _) = world.worker(|task, _| async move {
+        match task.0 {
+            0 => Ok(()),
+            1 => Err(crate::jobs::JobError::dead("no")),
+            2 => Err(crate::jobs::JobError::failed("no").retry_in(1000 * SECOND)),
+            3 => Err(crate::jobs::JobError::snooze(1000 * SECOND)),
+            _ => std::future::pending().await,
+        }
+    });
+    let jobs = node.jobs();
+    jobs.enqueue_all((0..6).map(|n| jobs.enqueue(Task(n)))).await.unwrap();
+    let paused = jobs.enqueue(Other(1)).await.unwrap().id;
+    sleep(65 * SECOND).await;
+    let text = handle.render();
+    let has = |line: &str| assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    for (outcome, count) in [("done", 1), ("dead", 1), ("retried", 1), ("snoozed", 1), ("lost", 0)] {
+        has(&format!(r#"messenger_job_duration_seconds_count{{kind="task",outcome="{outcome}"}} {count}"#));
+    }
+    has(r#"messenger_jobs_claimed_total{kind="task"} 6"#);
+    has(r#"messenger_job_wait_seconds_count{kind="task"} 6"#);
+    has(r#"messenger_jobs_running{kind="task"} 2"#);
+    for (state, count) in [("due", 0), ("scheduled", 2), ("running", 2), ("done", 1), ("dead", 1)] {
+        has(&format!(r#"messenger_jobs{{kind="task",state="{state}"}} {count}"#));
+    }
+    has(r#"messenger_jobs_oldest_due_seconds{kind="task"} 0"#);
+    has(r#"messenger_jobs_oldest_due_seconds{kind="other"} 60"#);
+    jobs.drop(paused).await.unwrap();
+    sleep(60 * SECOND).await;
+    let text = handle.render();
+    for line in [
+        r#"messenger_jobs_oldest_due_seconds{kind="other"} 0"#,
+        r#"messenger_jobs{kind="other",state="due"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
 }

@@ -47,7 +47,12 @@ pub(super) struct Found {
 impl Found {
     /// Whether everything that may happen has happened.
     pub(super) const fn is_varied(&self) -> bool {
-        self.done > 0 && self.dead > 0 && self.abandoned > 0 && self.cancelled > 0 && self.again > 0 && self.dropped > 0
+        self.done > 0
+            && self.dead > 0
+            && self.abandoned > 0
+            && self.cancelled > 0
+            && self.again > 0
+            && self.dropped > 0
     }
 }
 
@@ -88,7 +93,10 @@ impl Ledger {
 
     /// What a process that was killed had at work is no longer.
     pub(super) fn killed(&self, life: Life) {
-        self.entries().values_mut().filter(|entry| entry.at_work == Some(life)).for_each(|entry| entry.at_work = None);
+        self.entries()
+            .values_mut()
+            .filter(|entry| entry.at_work == Some(life))
+            .for_each(|entry| entry.at_work = None);
     }
 
     /// Compares what is stored in the end with what was done.
@@ -103,7 +111,9 @@ impl Ledger {
             JobState::Dead if is_abandoned && stored.attempt < stored.max_attempts => {
                 Some("is abandoned, and has attempts left")
             }
-            JobState::Dead if !is_abandoned && !was_late && entry.gave_up == 0 => Some("is dead, and nobody gave it up"),
+            JobState::Dead if !is_abandoned && !was_late && entry.gave_up == 0 => {
+                Some("is dead, and nobody gave it up")
+            }
             JobState::Waiting | JobState::Running => Some("is forgotten"),
             _ if entry.at_work.is_some() => Some("has ended, and is at work"),
             _ => None,
