@@ -782,7 +782,7 @@ GO
 CREATE OR ALTER FUNCTION {schema}.messenger_unpack_jobs (@jobs varbinary(max), @bytes varbinary(max)) RETURNS TABLE AS RETURN (
     SELECT r.place, r.id, SUBSTRING(@bytes, r.kind, r.kind_length) AS kind, r.priority, r.run_at, r.max_attempts,
         SUBSTRING(@bytes, r.name, r.name_length) AS unique_key, CASE r.has_since WHEN 1 THEN r.since END AS since,
-        SUBSTRING(@bytes, r.after, 16) AS after_id, r.created_at, SUBSTRING(@bytes, r.payload, r.payload_length) AS payload
+        SUBSTRING(@bytes, r.parent, 16) AS after_id, r.created_at, SUBSTRING(@bytes, r.payload, r.payload_length) AS payload
     FROM (
         SELECT TOP (DATALENGTH(@jobs) / 78) t.n AS place,
             CAST(SUBSTRING(@jobs, 78 * t.n - 77, 16) AS binary(16)) AS id,
@@ -795,7 +795,7 @@ CREATE OR ALTER FUNCTION {schema}.messenger_unpack_jobs (@jobs varbinary(max), @
             CAST(SUBSTRING(@jobs, 78 * t.n - 32, 4) AS int) AS name_length,
             CAST(SUBSTRING(@jobs, 78 * t.n - 28, 1) AS tinyint) AS has_since,
             CAST(SUBSTRING(@jobs, 78 * t.n - 27, 8) AS bigint) AS since,
-            NULLIF(CAST(SUBSTRING(@jobs, 78 * t.n - 19, 4) AS int), 0) AS after,
+            NULLIF(CAST(SUBSTRING(@jobs, 78 * t.n - 19, 4) AS int), 0) AS parent,
             CAST(SUBSTRING(@jobs, 78 * t.n - 15, 8) AS bigint) AS created_at,
             CAST(SUBSTRING(@jobs, 78 * t.n - 7, 4) AS int) AS payload,
             CAST(SUBSTRING(@jobs, 78 * t.n - 3, 4) AS int) AS payload_length
@@ -1086,7 +1086,7 @@ GO
 -- Sets the next time of a schedule, if it is where it is expected to be, or not there if @expected is null; and enqueues its
 -- job, @jobs with the id @job, if there is one. Answers with what is said of the job.
 CREATE OR ALTER PROCEDURE {schema}.messenger_move_schedule
-    @name varbinary(64), @rule varbinary(200), @expected bigint = NULL, @next_at bigint, @job binary(16) = NULL,
+    @name varbinary(8000), @rule varbinary(8000), @expected bigint = NULL, @next_at bigint, @job binary(16) = NULL,
     @jobs varbinary(max) = NULL, @bytes varbinary(max) = NULL
 AS
 BEGIN

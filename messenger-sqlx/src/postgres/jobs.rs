@@ -103,7 +103,15 @@ impl JobStore for PostgresStore {
     }
 
     async fn change_job(&self, id: JobId, change: JobChange, now: Timestamp) -> StoreResult<JobRecord> {
-        self.run(Mode::Transaction, move |session| Box::pin(self::change(session, id, change, now))).await
+        let mut attempt = 1;
+        loop {
+            let done =
+                self.run(Mode::Transaction, move |session| Box::pin(self::change(session, id, change, now)));
+            match done.await {
+                Err(error) if is_worth_another_try(&error) && attempt < ATTEMPTS => attempt += 1,
+                done => return done,
+            }
+        }
     }
 
     async fn pause_jobs(&self, kind: &JobKind, paused: bool) -> StoreResult<()> {

@@ -14,8 +14,9 @@ use futures::future::BoxFuture;
 use messenger_core::{
     ChatId, Revision, Role, Seq, SessionId, SystemEvent, Timestamp, TokenHash, UserId, Username,
     ports::{
-        Anchor, Budget, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NamePlace,
-        RosterChange, Store, StoreResult, StoredName, UpdateUser,
+        Anchor, Budget, ClaimJobs, Content, DeleteMessage, EditMessage, FinishedJob, JobFilter, JobOutcome,
+        JobPriority, JobState, LoginKey, MessageRecord, MoveMarker, NamePlace, NewJob, RosterChange, Store,
+        StoreResult, StoredName, UniqueJob, UpdateUser,
     },
     testkit::World,
 };
@@ -132,9 +133,33 @@ impl Scene {
             SELECT randomblob(16), c.id, c.last_seq + i, randomblob(16), 0, c.revision + i,
                 c.revision + i + 60000 * (i % 2), c.texts + i, 1, x'00'
             FROM n, messenger_chats AS c WHERE c.id = x'{chat}';
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+            INSERT INTO messenger_jobs (id, kind, priority, state, run_at, attempt, max_attempts, claims, created_at,
+                ended_at, unique_key, payload)
+            SELECT randomblob(16), 'mail', 1, 3 + i % 3, 1, 1, 3, 1, 1, 9, 'k', x'00' FROM n;
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+            INSERT INTO messenger_jobs (id, kind, priority, state, run_at, attempt, max_attempts, claims, created_at,
+                payload)
+            SELECT randomblob(16), 'mail', i % 3, 0, 1 << 60, 0, 3, 0, 1, x'00' FROM n;
             UPDATE messenger_chats SET last_seq = last_seq + 60000, revision = revision + 120000, texts = texts + 60000
             WHERE id = x'{chat}'"))
         .await;
+    }
+
+    /// A job that is due.
+    fn job(&self, key: Option<&str>) -> NewJob {
+        let created_at = self.world.tick();
+        NewJob {
+            id: self.world.id(),
+            kind: "mail".parse().unwrap(),
+            payload: Content::from("{}"),
+            priority: JobPriority::Low,
+            run_at: created_at,
+            max_attempts: 3,
+            unique: key.map(|key| UniqueJob { key: key.to_owned(), since: Some(created_at) }),
+            after: None,
+            created_at,
+        }
     }
 
     async fn steps_of(&self, intent: &Intent) -> u64 {
@@ -253,6 +278,20 @@ const WRITES: &[Intent] = &intents! {
     };
     "create_session": |s| s.world.store.create_session(s.world.session(s.people[7]), 1);
     "touch_session": |s| s.world.store.touch_session(s.session, Timestamp::from_micros(1), Timestamp::from_micros(2));
+    "enqueue_jobs": |s| async { s.world.store.enqueue_jobs(&[s.job(None), s.job(Some("k"))]).await };
+    "claim_jobs and finish_jobs": |s| async {
+        s.world.store.enqueue_jobs(&[s.job(None)]).await?;
+        let now = s.world.tick();
+        let claim = ClaimJobs { kinds: vec![("mail".parse().unwrap(), 1)], now, until: now };
+        let claimed = s.world.store.claim_jobs(&claim).await?;
+        let finished = FinishedJob { claim: claimed[0].claim, outcome: JobOutcome::Done };
+        s.world.store.finish_jobs(&[finished], now).await
+    };
+    "jobs": |s| async {
+        let filter = JobFilter { state: Some(JobState::Cancelled), ..JobFilter::default() };
+        s.world.store.jobs(&filter, None, 1).await
+    };
+    "prune_jobs": |s| s.world.store.prune_jobs(Timestamp::from_micros(0), 10);
     "remove_expired_sessions": |s| s.world.store.remove_expired_sessions(Timestamp::from_micros(0), 10);
 };
 

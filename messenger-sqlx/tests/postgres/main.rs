@@ -6,6 +6,7 @@
 mod bus;
 mod crash;
 mod growth;
+mod jobs;
 mod kit;
 mod plans;
 #[cfg(unix)]
