@@ -123,11 +123,12 @@ export function renderMessageList(client, entry, { onReply, onEdit, onEscape }) 
   /** Takes note of what is on screen. */
   function look() {
     if (goal || entry.log.status !== 'ready' || !scroller.isConnected) return;
-    if (isAttended()) marks.seen(entry, sight.seen());
+    const seen = sight.seen();
+    if (isAttended()) marks.seen(entry, seen);
     const touched = sight.touched();
     if (touched.length === 0) return;
     keys.update(rowOf(touched.at(-1)));
-    const around = unreadAround(client, entry, { first: touched[0], last: touched.at(-1) });
+    const around = unreadAround(client, entry, { first: touched[0], last: seen.at(-1) ?? touched.at(-1) });
     jumps.show({ ...around, atEnd: scrolling.isAtEnd && !entry.hasMoreAfter });
     if (around.above > 0 && line.takeUp()) state.changed('messages');
   }

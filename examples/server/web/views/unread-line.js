@@ -25,9 +25,10 @@ export function createUnreadLine(marks, entry) {
   return {
     start,
     moveToUnread,
+    /** There is none until something comes after all was read. */
     clear() {
       seq = null;
-      isDone = true;
+      isDone = false;
     },
 
     /** Whether it is above what is not read yet. */
