@@ -164,7 +164,6 @@ test('what comes while one reads further up moves nothing and is counted; the bu
 
   await toEnd(screen).click();
   await isMarked(stored, 62);
-  await toEnd(screen).waitFor({ state: 'detached' }).catch(() => {});
   assert.equal((await screen.shownSeqs()).at(-1), 62);
   await eventually('there is no button at the end', async () => assert.equal(await toEnd(screen).count(), 0));
 });
@@ -335,7 +334,7 @@ test('from the middle of a long chat one scrolls both ways, and the page keeps o
   isUnbroken(atStart);
   assert.ok(atStart.length <= 600 && atStart[0] === 1, `${atStart.length} rows from ${atStart[0]}`);
   await ada.send(chat, 'Not in sight');
-  await screen.hasUnread('Ada Lovelace', 1 + (await stored()).unread - 1);
+  await screen.hasUnread('Ada Lovelace', (await stored()).unread);
   await toEnd(screen).click();
   await screen.sees('Not in sight');
   isUnbroken(await seqs());
