@@ -38,7 +38,7 @@ export function createClient({ token, me, notify, onEnded }) {
   const request = (method, params) => connection.request(method, params);
 
   const history = createHistory({ state, api });
-  const marks = createMarks({ state, request });
+  const marks = createMarks({ state, request, refreshChat: fetchChat });
   const typing = createTyping({ request });
   const presence = createPresence({ state, request });
   const people = createPeople({ state, api, presence });
@@ -98,6 +98,7 @@ export function createClient({ token, me, notify, onEnded }) {
   /** Marks and presence aren't part of what a resume brings, so they are read anew. */
   function carryOn(wasLost) {
     outbox.flush();
+    marks.retry();
     presence.restart();
     for (const entry of state.chats.values()) {
       entry.membersAreStale = true;
@@ -166,10 +167,14 @@ export function createClient({ token, me, notify, onEnded }) {
 
     openChat(chatId) {
       const previous = state.openChat;
-      if (previous && previous.id !== chatId) previous.log.trim(100);
+      if (previous && previous.id !== chatId) {
+        previous.log.trim(100);
+        marks.left(previous);
+      }
       state.openChatId = chatId;
       const entry = state.openChat;
       if (entry) {
+        history.forgetElsewhere(entry);
         openHistory(entry);
         people.loadMembers(entry);
       }

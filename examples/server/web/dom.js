@@ -29,6 +29,7 @@ export function setText(element, text) {
 
 const ICONS = {
   back: 'M15 5l-7 7 7 7',
+  check: 'M5 12.5l4.5 4.5L19 7.5',
   close: 'M6 6l12 12M18 6L6 18',
   group: 'M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2.5 19.5c0-3.300 2.900-5.5 6.5-5.5s6.5 2.200 6.5 5.5M18.5 8v6M15.5 11h6',
   info: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 11v5M12 7.800v.2',
@@ -38,6 +39,7 @@ const ICONS = {
   search: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16 16l4.5 4.5',
   send: 'M4.5 12h14M12.5 6l6 6-6 6',
   down: 'M6 9l6 6 6-6',
+  up: 'M6 15l6-6 6 6',
 };
 
 export function icon(name) {

@@ -65,6 +65,8 @@ export function createEvents({ state, effects }) {
       entry.chat = chat;
       entry.revision = chat.revision;
       entry.log = new MessageLog();
+      entry.nextLog = null;
+      entry.arrivals = [];
       entry.membersAreStale = true;
       state.learnUsers([chat.peer]);
       state.changed('chats', 'messages');
@@ -83,11 +85,7 @@ export function createEvents({ state, effects }) {
       if (!entry) return;
       moveMark(entry, userId, 'readSeq', seq);
       moveMark(entry, userId, 'deliveredSeq', seq);
-      if (userId === state.me.id && seq > entry.chat.me.readSeq) {
-        entry.chat.me.readSeq = seq;
-        if (seq >= entry.chat.lastSeq) entry.chat.me.unread = 0;
-        else effects.refreshChat(chatId);
-      }
+      if (userId === state.me.id && !entry.moveReadMark(seq)) effects.refreshChat(chatId);
       state.changed('chats', 'marks');
     },
 
@@ -119,16 +117,15 @@ export function createEvents({ state, effects }) {
 
 /** Takes in a message, from an event or as the answer to a request. */
 export function take(state, entry, message) {
-  const { chat, log } = entry;
-  if (log.covers(message.seq)) log.put(message);
+  const { chat } = entry;
+  const isOwn = message.senderId === state.me.id;
+  entry.log.take(message);
+  entry.nextLog?.take(message);
   if (message.seq > chat.lastSeq) {
     chat.lastSeq = message.seq;
-    if (message.kind === 'text' && message.senderId !== state.me.id) chat.me.unread += 1;
+    if (message.kind === 'text' && !isOwn) entry.countArrival(message.seq);
   }
-  if (message.kind === 'text' && message.senderId === state.me.id && message.seq > chat.me.readSeq) {
-    chat.me.readSeq = message.seq;
-    if (message.seq >= chat.lastSeq) chat.me.unread = 0;
-  }
+  if (message.kind === 'text' && isOwn) entry.moveReadMark(message.seq);
   const newest = chat.lastMessage;
   if (!newest || message.seq > newest.seq || (message.id === newest.id && message.revision >= newest.revision)) {
     chat.lastMessage = message;
@@ -142,10 +139,11 @@ export function mergeChat(state, chat) {
   if (!entry) return state.addChat(chat);
   const known = entry.chat;
   const isOlder = chat.revision < entry.revision;
-  if (isOlder) Object.assign(chat, { title: known.title, memberCount: known.memberCount, lastMessage: known.lastMessage, lastSeq: known.lastSeq });
-  if (isOlder || known.me.readSeq > chat.me.readSeq) {
-    Object.assign(chat.me, { readSeq: known.me.readSeq, unread: known.me.unread });
+  if (isOlder) {
+    chat.me.unread += entry.arrivedAfter(chat.lastSeq);
+    Object.assign(chat, { title: known.title, memberCount: known.memberCount, lastMessage: known.lastMessage, lastSeq: known.lastSeq });
   }
+  if (known.me.readSeq > chat.me.readSeq) Object.assign(chat.me, { readSeq: known.me.readSeq, unread: known.me.unread });
   entry.chat = chat;
   state.learnUsers([chat.peer]);
   state.changed('chats', 'members');

@@ -2,44 +2,70 @@ import { MessageLog } from './message-log.js';
 
 const PAGE = 50;
 
-/** Reads history into a chat's log: the newest page first, then older pages on demand. */
+/** Reads history into a chat's log: where one has come to first, then older and newer pages on demand. */
 export function createHistory({ state, api }) {
   const fetched = new Map();
 
-  /** Events that come while a page is on its way are put into the same log, so none falls between the two. */
-  async function load(entry, log, query) {
-    const { items, hasMoreBefore } = await api.get(`/chats/${entry.id}/messages`, { limit: PAGE, ...query });
-    if (entry.log !== log) return;
-    items.forEach((message) => log.put(message));
-    log.hasMoreBefore = hasMoreBefore;
+  const ask = (entry, query) => () => api.get(`/chats/${entry.id}/messages`, { limit: PAGE, ...query });
+
+  /** Reads the stretch about another place; it takes the place of what is here once it is there. */
+  async function goTo(entry, query) {
+    const log = new MessageLog();
+    entry.nextLog = log;
+    try {
+      await log.load(ask(entry, query));
+      if (entry.nextLog === log) entry.log = log;
+    } finally {
+      if (entry.nextLog === log) entry.nextLog = null;
+      state.changed('messages');
+    }
   }
 
-  return {
-    async open(entry) {
-      const { log } = entry;
-      if (log.status !== 'empty') return;
-      log.status = 'loading';
-      try {
-        await load(entry, log, {});
-        log.status = 'ready';
-      } catch (problem) {
-        entry.log = new MessageLog();
-        throw problem;
-      } finally {
-        state.changed('messages');
-      }
-    },
-
-    async loadOlder(entry, limit = PAGE) {
-      const { log } = entry;
-      if (log.status !== 'ready' || !log.hasMoreBefore || log.items.length === 0) return;
-      if (log.loadingOlder) return log.loadingOlder;
-      log.loadingOlder = load(entry, log, { before: log.items[0].seq, limit }).finally(() => {
-        log.loadingOlder = null;
+  /** Resolves to whether anything came. */
+  async function loadMore(entry, { loading, query, keeps }) {
+    const { log } = entry;
+    if (!log[loading]) {
+      log[loading] = log.load(ask(entry, query), keeps).finally(() => {
+        log[loading] = null;
         state.changed('messages');
       });
       state.changed('messages');
-      return log.loadingOlder;
+    }
+    return (await log[loading]) > 0;
+  }
+
+  /** The place at which a chat is opened: its first unread message, or else the newest. */
+  const opensAt = ({ chat: { me, lastSeq } }) => (me.unread > 0 ? me.readSeq + 1 : lastSeq);
+
+  return {
+    /** Lets go of what is here of a chat that is being opened, if it does not reach to where one has come to. */
+    forgetElsewhere(entry) {
+      if (entry.log.status === 'ready' && entry.log.last && !entry.log.has(opensAt(entry))) entry.log = new MessageLog();
+    },
+
+    /** Reads what is to be seen first, if nothing is here: the first unread messages, or the newest if there are none. */
+    async open(entry) {
+      if (entry.log.status !== 'empty' || entry.nextLog) return;
+      await goTo(entry, entry.chat.me.unread > 0 ? { around: opensAt(entry) } : {});
+    },
+
+    async toNewest(entry) {
+      if (entry.hasMoreAfter) await goTo(entry, {});
+    },
+
+    async toSeq(entry, seq) {
+      if (!entry.log.has(seq)) await goTo(entry, { around: seq });
+    },
+
+    async loadOlder(entry) {
+      const { log } = entry;
+      if (log.items.length === 0 || !log.hasMoreBefore) return true;
+      return loadMore(entry, { loading: 'loadingOlder', query: { before: log.items[0].seq }, keeps: 'oldest' });
+    },
+
+    async loadNewer(entry) {
+      if (!entry.hasMoreAfter) return true;
+      return loadMore(entry, { loading: 'loadingNewer', query: { after: entry.log.last?.seq ?? 0 }, keeps: 'newest' });
     },
 
     /** A message that may lie outside of the log, for quotes. Null until it is known, or if it can't be read. */
@@ -58,10 +84,11 @@ export function createHistory({ state, api }) {
       return known ?? null;
     },
 
-    /** Loads older pages until the message is in the log. */
+    /** Brings the message into the log, with what lies about it. */
     async reach(entry, messageId) {
-      while (!entry.log.byId(messageId) && entry.log.hasMoreBefore) await this.loadOlder(entry, 200);
-      return entry.log.byId(messageId);
+      if (entry.log.byId(messageId)) return;
+      const { seq } = await api.get(`/chats/${entry.id}/messages/${messageId}`);
+      await goTo(entry, { around: seq });
     },
   };
 }

@@ -1,5 +1,8 @@
 import { MessageLog } from './message-log.js';
 
+/** How many arrivals a chat remembers: more than can come while a request is on its way. */
+const MAX_ARRIVALS = 1_000;
+
 /** All that the page knows. Views read it and listen for topics; only the modules beside this one write it. */
 export function createState(me, transport) {
   const listeners = new Map();
@@ -73,6 +76,10 @@ class ChatEntry {
     /** The last revision applied. Only events and a fresh chat move it; answers to requests may run ahead of events that are still to come. */
     this.revision = chat.revision;
     this.log = new MessageLog();
+    /** The stretch that is to take its place, while it is being read. */
+    this.nextLog = null;
+    /** The seqs of unread messages that events have told of, after the read mark. */
+    this.arrivals = [];
     /** userId → Member, once loaded. */
     this.members = null;
     this.membersAreStale = true;
@@ -87,6 +94,35 @@ class ChatEntry {
 
   get activeAt() {
     return this.chat.lastMessage?.createdAt ?? this.chat.createdAt;
+  }
+
+  /** Whether messages follow those that are here. */
+  get hasMoreAfter() {
+    return this.log.status === 'ready' && (this.log.last?.seq ?? 0) < this.chat.lastSeq;
+  }
+
+  /** Counts a message of somebody else that has come. */
+  countArrival(seq) {
+    this.chat.me.unread += 1;
+    this.arrivals.push(seq);
+    if (this.arrivals.length > MAX_ARRIVALS) this.arrivals.shift();
+  }
+
+  /** How many unread messages have come after a seq, as far as events have told. */
+  arrivedAfter(seq) {
+    return this.arrivals.filter((arrived) => arrived > seq).length;
+  }
+
+  /** Takes in where the server has the read mark. Returns whether the number of unread messages is known with that. */
+  moveReadMark(seq) {
+    const { chat, log } = this;
+    if (seq <= chat.me.readSeq) return true;
+    chat.me.readSeq = seq;
+    this.arrivals = this.arrivals.filter((arrived) => arrived > seq);
+    const isHere = seq >= chat.lastSeq || (log.has(seq + 1) && !this.hasMoreAfter);
+    // One's own are none of them: sending moves the mark.
+    if (isHere) chat.me.unread = log.between(seq + 1, chat.lastSeq).filter((message) => message.kind === 'text').length;
+    return isHere;
   }
 
   get isMuted() {

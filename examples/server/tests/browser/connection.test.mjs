@@ -139,8 +139,11 @@ test('too much missed for a catch-up: the chat is read anew', async () => {
   await gracesScreen.bannerSays('Connection lost');
   for (let number = 1; number <= 1_200; number += 1) await ada.send(chat, `Flood ${number}`);
   gracesScreen.proxy.restore();
-  await gracesScreen.sees('Flood 1200');
   await gracesScreen.bannerSays('1200 messages arrived while you were away.');
+  await gracesScreen.log.getByRole('separator', { name: 'New messages' }).waitFor();
+  assert.ok((await gracesScreen.texts()).includes('Flood 1'), 'it is where the first of them are');
+  await gracesScreen.page.getByRole('button', { name: /^Newest messages/ }).click();
+  await gracesScreen.sees('Flood 1200');
   const texts = await gracesScreen.texts();
   assert.equal(new Set(texts).size, texts.length);
   assert.deepEqual(texts.slice(-50), Array.from({ length: 50 }, (_, at) => `Flood ${1_151 + at}`));

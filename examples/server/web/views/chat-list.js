@@ -70,6 +70,7 @@ function createRow({ state, people }, { id, chat }) {
     setText(text, line);
     text.classList.toggle('is-typing', typing.length > 0);
     muted.hidden = !entry.isMuted;
+    if (!badge.textContent) badge.classList.toggle('is-fresh', isOpen);
     setText(badge, me.unread ? (me.unread > 99 ? '99+' : String(me.unread)) : '');
     setAttributes(link, {
       'aria-current': isOpen ? 'page' : null,

@@ -11,7 +11,7 @@ export function renderChat(client, entry) {
   const { state, people } = client;
   const isGroup = entry.chat.kind === 'group';
 
-  const composer = renderComposer(client, entry, { onSent: () => messages.toEnd() });
+  const composer = renderComposer(client, entry, { onSent: () => messages.sent() });
   const messages = renderMessageList(client, entry, {
     onReply: composer.replyTo,
     onEdit: composer.edit,
@@ -69,7 +69,6 @@ export function renderChat(client, entry) {
     element,
     show() {
       messages.update();
-      messages.toEnd();
       // On a touch screen the focus would raise the keyboard over what one came to read.
       if (matchMedia('(hover: hover)').matches) composer.focus();
     },

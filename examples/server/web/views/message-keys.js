@@ -2,7 +2,7 @@
  * Movement by keyboard in the history: it is one stop for Tab, and the arrow keys go from message to message, so a long history
  * doesn't stand between the chat list and the field to write in.
  */
-export function createMessageKeys(log, { onReply, onEscape, loadOlder }) {
+export function createMessageKeys(log, { onReply, onEscape, loadOlder, loadNewer, toEnd }) {
   let current = null;
 
   function makeCurrent(row) {
@@ -21,11 +21,12 @@ export function createMessageKeys(log, { onReply, onEscape, loadOlder }) {
     const rows = [...log.querySelectorAll('article')];
     const at = rows.indexOf(row);
     if (event.key === 'ArrowUp' && at === 0) await loadOlder();
+    if (event.key === 'ArrowDown' && at === rows.length - 1) await loadNewer();
+    if (event.key === 'End') return toEnd({ focus: true });
     const target = {
       ArrowUp: () => (at === 0 ? previousArticle(row) : rows[at - 1]),
-      ArrowDown: () => rows[at + 1],
+      ArrowDown: () => rows[at + 1] ?? nextArticle(row),
       Home: () => rows[0],
-      End: () => rows.at(-1),
     }[event.key]();
     target?.focus();
     target?.scrollIntoView({ block: 'nearest' });
@@ -65,10 +66,10 @@ export function createMessageKeys(log, { onReply, onEscape, loadOlder }) {
       makeCurrent(row);
       row.focus({ preventScroll: true });
     },
-    /** After a change: the newest message is where Tab comes in, unless someone is reading another one. */
-    update() {
+    /** After a change: the last message on screen is where Tab comes in, unless someone is reading another one. */
+    update(last) {
       if (current?.isConnected && log.contains(document.activeElement)) return setReachable(current, true);
-      makeCurrent([...log.querySelectorAll('article')].at(-1) ?? null);
+      makeCurrent(last ?? [...log.querySelectorAll('article')].at(-1) ?? null);
       if (current) setReachable(current, true);
     },
   };

@@ -1,40 +1,49 @@
-import { el, icon, setText } from '../dom.js';
+import { el, setText } from '../dom.js';
 import { dayKey, dayName } from '../time.js';
 import { isAttended } from '../marks.js';
+import { createJumps, unreadAround } from './jumps.js';
 import { createMessageRow } from './message.js';
 import { createMessageMenu } from './message-menu.js';
 import { createMessageKeys } from './message-keys.js';
+import { createScrolling } from './scrolling.js';
+import { createSight } from './sight.js';
+import { createUnreadLine } from './unread-line.js';
 
 const GROUP_GAP_MS = 5 * 60_000;
-const LOAD_WITHIN_PX = 600;
-const AT_END_WITHIN_PX = 60;
 
 /** The history of a chat. Rows are kept by key, so an update touches only what has changed. */
 export function renderMessageList(client, entry, { onReply, onEdit, onEscape }) {
-  const { state, outbox } = client;
+  const { state, outbox, marks, history } = client;
   const rows = new Map();
-  const firstUnread = entry.chat.me.unread > 0 ? entry.chat.me.readSeq + 1 : null;
-  let stickToEnd = true;
-  let olderFailed = false;
+  const line = createUnreadLine(marks, entry);
+  /** Where to go as soon as that is here, and while it is being fetched: functions that scroll there. */
+  let goal = toLine;
+  let fetchedGoal = null;
+  let shownLog = entry.log;
+  /** Whether to go to the end once there is a connection. */
+  let owesEnd = false;
 
   const edge = el('p', { class: 'history-edge' });
   const log = el('div', { class: 'log', role: 'log', 'aria-live': 'polite', 'aria-label': 'Messages' });
-  const scroller = el('div', { class: 'scroller' }, edge, log);
-  const toEndButton = el('button', { type: 'button', class: 'to-end', 'aria-label': 'Newest messages', title: 'Newest messages', hidden: true, onclick: () => toEnd() }, icon('down'));
-  const element = el('div', { class: 'messages' }, scroller, toEndButton);
+  const newerEdge = el('p', { class: 'newer-edge', hidden: true }, 'Loading…');
+  const scroller = el('div', { class: 'scroller' }, edge, log, newerEdge);
+  const jumps = createJumps({ onUnread: toUnread, onReadAll: readAll, onEnd: () => toEnd({ focus: true }) });
+  const element = el('div', { class: 'messages' }, scroller, jumps.elements);
 
   const menu = createMessageMenu(client, entry, { onReply, onEdit });
   element.append(menu.element);
-  const keys = createMessageKeys(log, { onReply: (id) => onReply(entry.log.byId(id)), onEscape, loadOlder });
+  const keys = createMessageKeys(log, { onReply: (id) => onReply(entry.log.byId(id)), onEscape, loadOlder: () => scrolling.loadOlder(), loadNewer: () => scrolling.loadNewer(), toEnd });
+  const sight = createSight(scroller, look);
+  const scrolling = createScrolling(client, entry, { scroller, rows: () => log.children, onScrolled });
 
-  /** What is to be seen, in order: days, the mark of what is new, messages, and what is on its way. */
+  /** What is to be seen, in order: days, the line above what is new, messages, and what is on its way. */
   function plan() {
     const items = [];
     let previous = null;
     for (const message of entry.log.items) {
       const newDay = !previous || dayKey(previous.createdAt) !== dayKey(message.createdAt);
       if (newDay) items.push({ key: `day:${dayKey(message.createdAt)}`, kind: 'day', text: dayName(message.createdAt) });
-      const startsUnread = firstUnread !== null && message.seq >= firstUnread && (!previous || previous.seq < firstUnread);
+      const startsUnread = line.isBetween(previous, message);
       if (startsUnread) items.push({ key: 'unread', kind: 'unread', text: 'New messages' });
       items.push({ key: keyOf(message), kind: 'message', message, continues: !newDay && !startsUnread && continues(previous, message) });
       previous = message;
@@ -53,11 +62,29 @@ export function renderMessageList(client, entry, { onReply, onEdit, onEscape }) 
   }
 
   function update() {
-    const anchor = stickToEnd ? null : findAnchor();
-    const items = plan();
+    if (entry.log !== shownLog) changeLog();
+    line.follow(isAttended() && scrolling.isAtEnd);
+    const restore = goal ? null : scrolling.hold();
+    place(plan());
+    if (goal) reachGoal();
+    else restore(line.isLit && !isAttended() ? rows.get('unread')?.element : null);
+    keys.update();
+    scrolling.considerMore();
+    look();
+  }
+
+  /** Another stretch that nobody has asked for is a chat that was read anew, as if it had been opened. */
+  function changeLog() {
+    shownLog = entry.log;
+    goal = fetchedGoal ?? toLine;
+    if (!fetchedGoal) line.start();
+  }
+
+  function place(items) {
     const keep = new Set(items.map((item) => item.key));
     for (const [key, row] of rows) {
       if (keep.has(key)) continue;
+      sight.forget(row.element);
       row.element.remove();
       rows.delete(key);
     }
@@ -68,107 +95,138 @@ export function renderMessageList(client, entry, { onReply, onEdit, onEscape }) 
       if (row.element === at) at = at.nextSibling;
       else log.insertBefore(row.element, at);
     }
-    updateEdge(items.length);
-    keys.update();
-    if (stickToEnd) scroller.scrollTop = scroller.scrollHeight;
-    else anchor?.restore();
-    considerMore();
-    considerRead();
+    updateEdges(items.length);
   }
 
   function create(item) {
     const row = item.kind === 'message' ? createMessageRow(client, entry, { onQuote: jumpTo }) : createSeparator(item);
+    if (item.kind === 'message') sight.watch(row.element);
     rows.set(item.key, row);
     return row;
   }
 
-  function updateEdge(count) {
-    const { status, hasMoreBefore, loadingOlder } = entry.log;
-    log.setAttribute('aria-busy', status === 'loading' || loadingOlder !== null);
-    setText(edge, status !== 'ready' || loadingOlder ? 'Loading…' : hasMoreBefore ? '' : count ? 'The beginning of this chat' : 'No messages yet. Write the first one.');
+  function updateEdges(count) {
+    const { status, hasMoreBefore, loadingOlder, loadingNewer } = entry.log;
+    const loading = status !== 'ready' || loadingOlder !== null;
+    log.setAttribute('aria-busy', loading || loadingNewer !== null || entry.nextLog !== null);
+    setText(edge, loading ? 'Loading…' : hasMoreBefore ? '' : count ? 'The beginning of this chat' : 'No messages yet. Write the first one.');
+    newerEdge.hidden = loadingNewer === null;
   }
 
-  /** Keeps what one is reading where it is while rows come and go above it. */
-  function findAnchor() {
-    const top = scroller.getBoundingClientRect().top;
-    const row = [...log.children].find((child) => child.getBoundingClientRect().bottom > top);
-    const before = row?.getBoundingClientRect().top;
-    return row && { restore: () => row.isConnected && (scroller.scrollTop += row.getBoundingClientRect().top - before) };
+  function reachGoal() {
+    if (entry.log.status !== 'ready') return;
+    const reach = goal;
+    goal = null;
+    reach();
   }
 
-  function considerMore() {
-    if (scroller.scrollTop < LOAD_WITHIN_PX && !olderFailed) loadOlder();
+  /** Takes note of what is on screen. */
+  function look() {
+    if (goal || entry.log.status !== 'ready' || !scroller.isConnected) return;
+    const seen = sight.seen();
+    if (isAttended()) marks.seen(entry, seen);
+    const touched = sight.touched();
+    if (touched.length === 0) return;
+    keys.update(rowOf(touched.at(-1)));
+    const around = unreadAround(client, entry, { first: touched[0], last: seen.at(-1) ?? touched.at(-1) });
+    jumps.show({ ...around, atEnd: scrolling.isAtEnd && !entry.hasMoreAfter });
+    if (around.above > 0 && line.takeUp()) state.changed('messages');
   }
 
-  async function loadOlder() {
+  function onScrolled({ byHand }) {
+    if (byHand) owesEnd = false;
+    look();
+  }
+
+  function toLine() {
+    const row = rows.get('unread')?.element;
+    if (row) scrolling.toRow(row);
+    else scrolling.toEnd();
+  }
+
+  /** Goes where `reach` scrolls to, once `load` has brought it here. Resolves to whether that worked. */
+  async function go(load, reach) {
+    fetchedGoal = reach;
     try {
-      await client.history.loadOlder(entry);
+      await load();
+      if (fetchedGoal === reach) goal = reach;
+      update();
+      return true;
     } catch (problem) {
-      if (!olderFailed) client.notify(problem.message);
-      // Only a new scroll asks again, or a failure would ask for the next one without end.
-      olderFailed = true;
+      client.notify(problem.message);
+      return false;
+    } finally {
+      if (fetchedGoal === reach) fetchedGoal = null;
     }
   }
 
-  function considerRead() {
-    if (!isAttended() || entry.log.status !== 'ready' || !scroller.isConnected) return;
-    const last = stickToEnd ? entry.log.last?.seq : lastSeenSeq();
-    if (last) client.marks.read(entry, last);
+  async function toUnread() {
+    const seq = line.moveToUnread();
+    if (await go(() => history.toSeq(entry, seq), toLine)) focusRow(seq);
   }
 
-  function lastSeenSeq() {
-    const bottom = scroller.getBoundingClientRect().bottom;
-    const seen = [...log.querySelectorAll('[data-seq]')].findLast((row) => row.getBoundingClientRect().top < bottom);
-    return Number(seen?.dataset.seq);
+  async function toEnd({ focus = false } = {}) {
+    owesEnd = !(await go(() => history.toNewest(entry), scrolling.toEnd));
+    // What one has written waits below what is here.
+    if (owesEnd) scrolling.toEnd();
+    else if (focus) focusRow(entry.log.last?.seq);
   }
 
-  function onScroll() {
-    const rest = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
-    stickToEnd = rest < AT_END_WITHIN_PX;
-    toEndButton.hidden = stickToEnd;
-    olderFailed = false;
-    considerMore();
-    considerRead();
-  }
-
-  function toEnd() {
-    stickToEnd = true;
-    scroller.scrollTop = scroller.scrollHeight;
+  function readAll() {
+    marks.readAll(entry);
+    look();
+    focusRow(sight.touched().at(-1));
   }
 
   async function jumpTo(messageId) {
-    const message = await client.history.reach(entry, messageId).catch(() => null);
-    if (!message) return client.notify('That message could not be found.');
-    stickToEnd = false;
-    update();
-    const row = log.querySelector(`[data-message-id="${CSS.escape(messageId)}"]`);
-    row.scrollIntoView({ block: 'center' });
-    keys.focus(row);
-    row.classList.add('is-found');
-    setTimeout(() => row.classList.remove('is-found'), 1_600);
+    const row = () => log.querySelector(`[data-message-id="${CSS.escape(messageId)}"]`);
+    const found = await go(() => history.reach(entry, messageId), () => row() && scrolling.toMiddle(row()));
+    if (!found || !row()) return;
+    keys.focus(row());
+    row().classList.add('is-found');
+    setTimeout(() => row()?.classList.remove('is-found'), 1_600);
+  }
+
+  const rowOf = (seq) => log.querySelector(`[data-seq="${seq}"]`);
+
+  function focusRow(seq) {
+    const row = rowOf(seq);
+    if (row) keys.focus(row);
   }
 
   function lastOwn() {
     return entry.log.items.findLast((message) => message.kind === 'text' && message.senderId === state.me.id && !message.deletedAt);
   }
 
-  scroller.addEventListener('scroll', onScroll, { passive: true });
+  function onConnection() {
+    if (state.connection.phase !== 'online') return;
+    scrolling.tryAgain();
+    if (owesEnd) toEnd();
+  }
+
   log.addEventListener('click', (event) => menu.onClick(event));
-  const resized = new ResizeObserver(() => stickToEnd && toEnd());
-  resized.observe(scroller);
-  addEventListener('focus', considerRead);
-  document.addEventListener('visibilitychange', considerRead);
-  const stops = ['messages', 'marks', 'users', 'members'].map((topic) => state.on(topic, update));
+  addEventListener('focus', look);
+  document.addEventListener('visibilitychange', look);
+  const stops = [
+    ...['messages', 'marks', 'users', 'members'].map((topic) => state.on(topic, update)),
+    state.on('chats', look),
+    state.on('connection', onConnection),
+  ];
 
   return {
     element,
     update,
-    toEnd,
     lastOwn,
+    /** One has written something, so all before it is read. */
+    sent() {
+      line.clear();
+      toEnd();
+    },
     stop() {
-      resized.disconnect();
-      removeEventListener('focus', considerRead);
-      document.removeEventListener('visibilitychange', considerRead);
+      sight.stop();
+      scrolling.stop();
+      removeEventListener('focus', look);
+      document.removeEventListener('visibilitychange', look);
       stops.forEach((stop) => stop());
     },
   };
@@ -179,7 +237,7 @@ function continues(previous, message) {
   return new Date(message.createdAt) - new Date(previous.createdAt) < GROUP_GAP_MS;
 }
 
-function createSeparator({ kind }) {
-  const element = el(kind === 'day' ? 'h3' : 'p', { class: `separator ${kind}` });
+function createSeparator({ kind, text: label }) {
+  const element = kind === 'day' ? el('h3', { class: 'separator day' }) : el('div', { class: `separator ${kind}`, role: 'separator', 'aria-label': label });
   return { element, update: ({ text }) => setText(element, text) };
 }

@@ -1,7 +1,11 @@
 import { el } from '../dom.js';
+import { isAttended } from '../marks.js';
 import { renderChat } from './chat.js';
 import { chatIdOf } from './route.js';
 import { renderSidebar } from './sidebar.js';
+
+/** Somewhat longer than the marks of what one sees take. */
+const READ_WITHIN_MS = 1_500;
 
 /** The page for someone who is logged in: the list of chats and the open chat. The address tells which: `#/chat/<id>`. */
 export function renderShell(client, { onLogOut, onErased }) {
@@ -10,6 +14,8 @@ export function renderShell(client, { onLogOut, onErased }) {
   const main = el('main', { class: 'main', tabindex: '-1' }, emptyState());
   const element = el('div', { class: 'shell', 'data-view': 'list' }, sidebar.element, main);
   let chat = null;
+  let shownUnread = 0;
+  let titleTimer = null;
 
   function route() {
     const wanted = chatIdOf(location.hash);
@@ -30,9 +36,21 @@ export function renderShell(client, { onLogOut, onErased }) {
     }
   }
 
+  /** What comes before someone's eyes is mostly read within a moment; until then it is no news. */
   function updateTitle() {
-    const unread = [...state.chats.values()].filter((entry) => !entry.isMuted).reduce((sum, { chat: { me } }) => sum + me.unread, 0);
-    document.title = unread ? `(${unread}) Messenger` : 'Messenger';
+    if (isAttended() && unreadInAll() > shownUnread) titleTimer ??= setTimeout(showTitle, READ_WITHIN_MS);
+    else showTitle();
+  }
+
+  function showTitle() {
+    clearTimeout(titleTimer);
+    titleTimer = null;
+    shownUnread = unreadInAll();
+    document.title = shownUnread ? `(${shownUnread}) Messenger` : 'Messenger';
+  }
+
+  function unreadInAll() {
+    return [...state.chats.values()].filter((entry) => !entry.isMuted).reduce((sum, { chat: { me } }) => sum + me.unread, 0);
   }
 
   function closeOnEscape(event) {
@@ -52,6 +70,7 @@ export function renderShell(client, { onLogOut, onErased }) {
   return {
     element,
     stop() {
+      clearTimeout(titleTimer);
       removeEventListener('hashchange', route);
       document.removeEventListener('keydown', closeOnEscape);
       chat?.stop();

@@ -108,6 +108,40 @@ export class Screen {
       assert.equal(await this.chatLink(name).getAttribute('data-unread'), String(count)));
   }
 
+  /** The seqs of the messages of which at least half is on screen, as a person sees them. */
+  shownSeqs() {
+    return this.page.locator('.scroller').evaluate((scroller) => {
+      const view = scroller.getBoundingClientRect();
+      return [...scroller.querySelectorAll('article[data-seq]')]
+        .filter((row) => {
+          const { top, bottom, height } = row.getBoundingClientRect();
+          return Math.min(bottom, view.bottom) - Math.max(top, view.top) >= height / 2;
+        })
+        .map((row) => Number(row.dataset.seq));
+    });
+  }
+
+  /** Scrolls the messages by so many pixels. */
+  async scrollBy(pixels) {
+    await this.page.locator('.scroller').evaluate((scroller, by) => scroller.scrollBy(0, by), pixels);
+  }
+
+  /** Another window is in front, or the page's own again. The driver of the browser gives each page the focus for good. */
+  async setFocused(focused) {
+    await this.page.evaluate((has) => {
+      document.hasFocus = () => has;
+      dispatchEvent(new Event(has ? 'focus' : 'blur'));
+    }, focused);
+  }
+
+  /** The page's tab is in the background, or in front again. */
+  async setVisible(visible) {
+    await this.page.evaluate((state) => {
+      Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, visible ? 'visible' : 'hidden');
+  }
+
   /** Waits until the page has its connection. */
   async isConnected() {
     await this.page.getByText(/^Connected over /).first().waitFor();
