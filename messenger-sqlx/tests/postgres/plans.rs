@@ -49,7 +49,7 @@ async fn every_table_is_read_by_an_index_and_nothing_that_grows_is_sorted() {
 const MESSAGES: u64 = 1_000_000;
 const CHATS: u64 = 5000;
 /// Those that have ended.
-const JOBS: u64 = 500_000;
+const JOBS: u64 = 200_000;
 
 /// A chat of a million messages, and a person who is in it and in many others.
 struct Large {
@@ -284,7 +284,9 @@ fn check(intent: &str, sorts: Sorts, plans: &Plans) {
     for plan in plans {
         let plan: String =
             plan.lines().map(|line| line.chars().take(300).collect::<String>() + "\n").collect();
-        assert!(!plan.contains("Seq Scan on messenger_"), "{intent} reads a whole table: {plan}");
+        // Of paused kinds there are none, or a few.
+        let tables = plan.replace("Seq Scan on messenger_job_pauses", "");
+        assert!(!tables.contains("Seq Scan on messenger_"), "{intent} reads a whole table: {plan}");
         assert!(!plan.contains("Workers Planned"), "{intent} starts processes: {plan}");
         let sorted = plan.contains("Sort Key");
         match sorts {

@@ -159,6 +159,7 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
         3
     );
     world.erase(cleo).await;
+    crate::jobs::use_rights(&world).await;
     world.store.close().await;
     execute(&mut owner, "DELETE FROM chat.messenger_presence_epoch").await;
     let presence = PostgresNodes::builder(&url).schema("chat").build().unwrap().presence();

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{slice::from_ref, time::Duration};
 
 use crate::{
     domain::{JobId, Timestamp},
@@ -43,7 +43,7 @@ async fn enqueue(world: &World, jobs: &[NewJob]) {
 
 async fn enqueued(world: &World, name: &str) -> JobId {
     let job = job(world, name);
-    enqueue(world, std::slice::from_ref(&job)).await;
+    enqueue(world, from_ref(&job)).await;
     job.id
 }
 
@@ -136,7 +136,7 @@ pub async fn enqueue_jobs_of_an_empty_batch_is_nothing(world: &World) {
 
 pub async fn enqueue_jobs_again_changes_nothing(world: &World) {
     let first = job(world, "a");
-    enqueue(world, std::slice::from_ref(&first)).await;
+    enqueue(world, from_ref(&first)).await;
     let claimed = claim_one(world, "a").await;
     let (again, other) = (NewJob { payload: Content::from("2"), ..first.clone() }, job(world, "a"));
     let answers = world.store.enqueue_jobs(&[again, other.clone(), other.clone()]).await.unwrap();
@@ -149,7 +149,7 @@ pub async fn enqueue_jobs_again_changes_nothing(world: &World) {
 pub async fn enqueue_jobs_passes_over_what_is_there_already(world: &World) {
     let first = keyed(world, "a", "k");
     let others = [keyed(world, "a", "K"), keyed(world, "b", "k"), job(world, "a"), job(world, "a")];
-    enqueue(world, std::slice::from_ref(&first)).await;
+    enqueue(world, from_ref(&first)).await;
     enqueue(world, &others).await;
     let is_there = async |job: NewJob| {
         let [answer] = world.store.enqueue_jobs(&[job]).await.unwrap()[..] else { panic!("one answer") };
@@ -414,11 +414,11 @@ pub async fn finish_jobs_counts_no_attempt_for_a_snooze(world: &World) {
 pub async fn finish_jobs_frees_the_key(world: &World) {
     for outcome in [JobOutcome::Done, dead()] {
         let first = keyed(world, "a", "k");
-        enqueue(world, &[first.clone()]).await;
+        enqueue(world, from_ref(&first)).await;
         assert_eq!(finish_next(world, "a", outcome).await, first.id);
     }
     let first = keyed(world, "a", "k");
-    enqueue(world, &[first.clone()]).await;
+    enqueue(world, from_ref(&first)).await;
     finish_next(world, "a", failed(world.tick())).await;
     let answers = world.store.enqueue_jobs(&[keyed(world, "a", "k")]).await.unwrap();
     assert_eq!(answers, [Enqueued::Existing(first.id)], "it is to be tried again");
@@ -445,13 +445,13 @@ pub async fn finish_jobs_lets_those_go_on_that_waited_for_it(world: &World) {
     // What comes after one that has been done, or is not there, waits for nothing.
     for after in [first.id, world.id()] {
         let late = NewJob { after: Some(after), ..job(world, "d") };
-        enqueue(world, &[late.clone()]).await;
+        enqueue(world, from_ref(&late)).await;
         assert_eq!(claim_one(world, "d").await.claim.job, late.id);
     }
     world.store.change_job(second.id, JobChange::Cancel, world.tick()).await.unwrap();
     assert_eq!(state(world, third.id).await, JobState::Cancelled);
     let late = NewJob { after: Some(second.id), ..job(world, "d") };
-    enqueue(world, &[late.clone()]).await;
+    enqueue(world, from_ref(&late)).await;
     assert_eq!(state(world, late.id).await, JobState::Cancelled);
 }
 
@@ -517,9 +517,9 @@ pub async fn change_job_puts_back_what_has_ended(world: &World) {
 
 pub async fn change_job_does_not_put_back_what_has_been_enqueued_again(world: &World) {
     let [first, second] = [keyed(world, "a", "k"), keyed(world, "a", "k")];
-    enqueue(world, &[first.clone()]).await;
+    enqueue(world, from_ref(&first)).await;
     finish_next(world, "a", dead()).await;
-    enqueue(world, &[second.clone()]).await;
+    enqueue(world, from_ref(&second)).await;
     let answer = world.store.change_job(first.id, JobChange::Retry, world.tick()).await;
     assert_eq!(error_kind(answer), StoreErrorKind::AlreadyExists(Unique::Job));
     assert_eq!(state(world, first.id).await, JobState::Dead);
