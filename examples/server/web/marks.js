@@ -116,7 +116,7 @@ export function createMarks({ state, request, refreshChat }) {
   };
 }
 
-/** Whether someone is looking at the page. */
+/** Whether someone is looking at the open chat: on a phone, a dialog lies over all of it. */
 export function isAttended() {
-  return document.visibilityState === 'visible' && document.hasFocus();
+  return document.visibilityState === 'visible' && document.hasFocus() && !document.querySelector('dialog[open]');
 }

@@ -130,6 +130,18 @@ for (const [how, set] of [['the focus', 'setFocused'], ['being in front', 'setVi
   });
 }
 
+test('behind a dialog nothing is read', async () => {
+  const { ada, grace, chat, stored } = await chatWith({ read: 5 });
+  const screen = await open(grace, { viewport: { width: 390, height: 844 } });
+  await screen.button('Chat details').click();
+  await ada.send(chat, 'Are you there?');
+  await screen.log.getByText('Are you there?').waitFor();
+  await line(screen).waitFor({ state: 'attached' });
+  assert.equal((await stored()).readSeq, 5);
+  await screen.button('Close').click();
+  await isMarked(stored, 6);
+});
+
 test('what comes while nobody looks stays in reach: the view follows until the line is at its top', async () => {
   const { grace, stored, say } = await chatWith({ read: 30 });
   const screen = await open(grace);

@@ -207,6 +207,8 @@ export function renderMessageList(client, entry, { onReply, onEdit, onEscape }) 
   log.addEventListener('click', (event) => menu.onClick(event));
   addEventListener('focus', look);
   document.addEventListener('visibilitychange', look);
+  // Of a dialog; it does not bubble.
+  document.addEventListener('close', look, true);
   const stops = [
     ...['messages', 'marks', 'users', 'members'].map((topic) => state.on(topic, update)),
     state.on('chats', look),
@@ -227,6 +229,7 @@ export function renderMessageList(client, entry, { onReply, onEdit, onEscape }) 
       scrolling.stop();
       removeEventListener('focus', look);
       document.removeEventListener('visibilitychange', look);
+      document.removeEventListener('close', look, true);
       stops.forEach((stop) => stop());
     },
   };
