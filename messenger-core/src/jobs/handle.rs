@@ -90,6 +90,7 @@ impl Jobs {
     }
 
     /// Enqueues a job, which is due at once unless the answer says otherwise. It is stored when the answer is awaited.
+    #[expect(clippy::needless_pass_by_value, reason = "a job is given away when it is enqueued")]
     pub fn enqueue<J: Job>(&self, job: J) -> Enqueue {
         Enqueue { new: self.new_job(&job), jobs: self.clone() }
     }

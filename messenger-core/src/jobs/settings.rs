@@ -21,8 +21,9 @@ pub struct JobSettings {
     /// How often a node that has nothing to do asks for jobs that others have enqueued; what it has enqueued itself it
     /// begins at once. From 10 ms. Default: 2 s.
     pub poll_interval: Duration,
-    /// How long a node that stops waits for the jobs that it has begun; those that take longer are given back, and are
-    /// begun anew by another node. Default: 10 s.
+    /// How long a node that stops waits for the jobs that it has begun, from when it begins to
+    /// [drain](crate::Messenger::drain); those that take longer are given back when it closes, and are begun anew by
+    /// another node. Default: 5 s.
     pub stop_wait: Duration,
     /// How long jobs are kept that were done or cancelled. Those that failed for good are kept until they are
     /// [dropped](super::Jobs::drop). Default: 1 day.
@@ -48,7 +49,7 @@ impl Default for JobSettings {
             parallel: 16,
             lease: Duration::from_secs(30),
             poll_interval: Duration::from_secs(2),
-            stop_wait: Duration::from_secs(10),
+            stop_wait: Duration::from_secs(5),
             keep_done: Duration::from_secs(86_400),
             count_interval: Duration::from_secs(60),
         }

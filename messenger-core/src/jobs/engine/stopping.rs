@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
@@ -13,10 +13,13 @@ const STORING: Duration = Duration::from_secs(5);
 impl Engine {
     /// Goes through the stages, once this node stops.
     pub(super) async fn stop_when(&self, stop: CancellationToken) {
+        // Jobs have the time since this node began to drain.
+        let _ = stop.run_until_cancelled(self.stages.no_more.cancelled()).await;
+        let deadline = Instant::now() + self.settings.stop_wait;
         stop.cancelled().await;
         self.stages.no_more.cancel();
         self.running.close();
-        if timeout(self.settings.stop_wait, self.running.wait()).await.is_err() {
+        if timeout_at(deadline, self.running.wait()).await.is_err() {
             tracing::info!(jobs = self.running.len(), "jobs are given back, for this node stops");
             self.stages.give_back.cancel();
             // What does not let itself be dropped, such as a handler that blocks, is not waited for.

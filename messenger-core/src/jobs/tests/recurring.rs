@@ -57,7 +57,10 @@ async fn times_that_were_missed_are_made_up_for_by_one() {
     let nodes = [(); 2].map(|()| recurring(&world, &log, hourly(), SECOND));
     sleep(SECOND).await;
     let moves: usize = nodes.iter().map(|(_, store)| store.calls("move_schedule")).sum();
-    assert!(moves <= 2 * 3, "each of three schedules is moved once by each node at most, not once for each time");
+    assert!(
+        moves <= 2 * 3,
+        "each of three schedules is moved once by each node at most, not once for each time"
+    );
     sleep(minutes(61)).await;
     assert_eq!(floors(&log), [1800, 331 * 60, 390 * 60]);
     let due: Vec<_> = tasks(&world).await.iter().map(|job| job.run_at.to_string()).collect();

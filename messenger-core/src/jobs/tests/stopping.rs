@@ -3,7 +3,7 @@
 use super::*;
 use crate::ports::StoreErrorKind;
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(5);
 
 async fn close(node: &Messenger) -> Duration {
     let began = Instant::now();
@@ -22,17 +22,36 @@ async fn who_has_nothing_at_work_stops_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_is_at_work_is_waited_for_and_nothing_more_is_begun() {
     let (world, log) = (World::new(), Log::default());
-    let (node, store) = world.logging(&log, 6 * SECOND);
+    let (node, store) = world.logging(&log, 5 * SECOND);
     let first = enqueue(&node, 1).await;
     sleep(SECOND).await;
     node.drain();
     let second = enqueue(&node, 2).await;
     sleep(SECOND).await;
     let calls = store.calls("claim_jobs");
-    assert_eq!(close(&node).await.as_secs(), 4);
+    assert_eq!(close(&node).await.as_secs(), 3);
     assert_eq!(store.calls("claim_jobs"), calls);
     assert_eq!([world.state(first).await, world.state(second).await], [JobState::Done, JobState::Waiting]);
     assert_eq!(log.attempts(), [(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_counts_from_when_the_node_drains() {
+    let (world, log) = (World::new(), Log::default());
+    let (node, _) = world.logging(&log, 100 * SECOND);
+    let id = enqueue(&node, 1).await;
+    sleep(SECOND).await;
+    node.drain();
+    sleep(2 * SECOND).await;
+    assert_eq!(close(&node).await, WAIT - 2 * SECOND);
+    assert_eq!(world.state(id).await, JobState::Waiting);
+    let (node, _) = world.logging(&log, 100 * SECOND);
+    sleep(SECOND).await;
+    node.drain();
+    sleep(60 * SECOND).await;
+    assert_eq!(world.state(id).await, JobState::Running, "it goes on until the node closes");
+    assert_eq!(close(&node).await, Duration::ZERO);
+    assert_eq!((world.state(id).await, world.record(id).await.attempt), (JobState::Waiting, 0));
 }
 
 #[tokio::test(start_paused = true)]

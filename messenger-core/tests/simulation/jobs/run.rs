@@ -184,6 +184,9 @@ impl Run {
             }
         }
         self.check_rounds(&before).await;
+        if self.common.setup.faults == 0 && found.abandoned > 0 {
+            self.common.record.wrong("jobs are abandoned although nothing went wrong");
+        }
         found
     }
 
