@@ -20,7 +20,9 @@ pub(crate) const ALLOWED: &[Allowed] = &[
     Allowed {
         files: &[
             "messenger-core/src/memory/chats.rs",
+            "messenger-core/src/memory/jobs.rs",
             "messenger-core/src/memory/mod.rs",
+            "messenger-core/src/memory/schedules.rs",
             "messenger-core/src/memory/sessions.rs",
             "messenger-core/src/memory/users.rs",
         ],
