@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use crate::support::plans::{Plans, SETTINGS, TELL};
 use messenger_core::{
     ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
@@ -14,7 +16,7 @@ use messenger_core::{
         Store, StoreResult, UniqueJob, UserStore as _,
     },
 };
-use messenger_sqlx::PostgresStore;
+use messenger_sqlx::{PostgresBuilder, PostgresStore};
 use messenger_testing::{PrivateServer, connect, execute};
 use sqlx::postgres::PgPoolOptions;
 
@@ -38,14 +40,17 @@ async fn every_table_is_read_by_an_index_and_nothing_that_grows_is_sorted() {
     execute(&mut connect(server.url()).await, TELL).await;
     store.close().await;
 
-    let own = PostgresStore::connect(server.url()).await.unwrap();
+    // It is about plans: what a busy machine takes for them is no matter.
+    let patient = |builder: PostgresBuilder| builder.statement_timeout(PATIENCE).timeout(2 * PATIENCE).open();
+    let own = patient(PostgresStore::builder(server.url())).await.unwrap();
     large.check_all(&own, &plans).await;
     // With nothing said to the planner.
     let pool = PgPoolOptions::new().max_connections(2).connect(server.url()).await.unwrap();
-    let shared = PostgresStore::with_pool(pool).open().await.unwrap();
+    let shared = patient(PostgresStore::with_pool(pool)).await.unwrap();
     large.check_all(&shared, &plans).await;
 }
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const MESSAGES: u64 = 1_000_000;
 const CHATS: u64 = 5000;
 /// Those that have ended.
