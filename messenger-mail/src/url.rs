@@ -45,7 +45,6 @@ pub enum MailUrl {
 
 /// Where a mail server is, and how it is spoken with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "smtp"), expect(dead_code, reason = "what speaks with the server is left out"))]
 pub struct SmtpAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
