@@ -281,6 +281,7 @@ test('what one reads while the connection is lost is told when it is back', asyn
   });
   await screen.scrollBy(60);
   await eventually('more is told', () => assert.ok(marks.at(-1)?.fields.seq > read));
+  await isMarked(stored, marks.at(-1).fields.seq);
   screen.proxy.cut();
   await screen.bannerSays('Connection lost');
   // So long after the last mark the next one is told at once, and does not get through.
