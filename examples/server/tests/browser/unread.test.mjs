@@ -272,20 +272,27 @@ test('what one reads while the connection is lost is told when it is back', asyn
   const { grace, stored } = await chatWith({ read: 5, unread: 40 });
   const screen = await open(grace);
   screen.watch.allowLineErrors();
+  const marks = requestsOf(screen.page, 'MarkRead');
+  await screen.page.reload();
   const read = await eventually('what is on screen is read', async () => {
     const last = (await screen.shownSeqs()).at(-1);
     assert.equal((await stored()).readSeq, last);
     return last;
   });
+  await screen.scrollBy(60);
+  await eventually('more is told', () => assert.ok(marks.at(-1)?.fields.seq > read));
+  await isMarked(stored, marks.at(-1).fields.seq);
   screen.proxy.cut();
   await screen.bannerSays('Connection lost');
+  // So long after the last mark the next one is told at once, and does not get through.
+  await eventually('a second has passed', () => assert.ok(Date.now() - marks.at(-1).at > 1_500));
   await screen.scrollBy(200);
   const last = await eventually('more is on screen', async () => {
     const seq = (await screen.shownSeqs()).at(-1);
-    assert.ok(seq > read);
+    assert.ok(seq > marks.at(-1).fields.seq);
     return seq;
   });
-  assert.equal((await stored()).readSeq, read);
+  assert.equal((await stored()).readSeq, marks.at(-1).fields.seq);
   screen.proxy.restore();
   await isMarked(stored, last);
   await screen.hasUnread('Ada Lovelace', 45 - last);
