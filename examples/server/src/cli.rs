@@ -11,12 +11,13 @@ use clap::{
 use crate::{
     config::{Config, ConfigError, SETTINGS, Setting, Sources, Value, masked, text_of_variable, variable},
     error::ServerError,
+    serve::Role,
 };
 
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Serve(Config),
+    Serve(Config, Role),
     Migrate(Config),
     PrintMigrations(Config),
     CheckConfig(Vec<Value>),
@@ -36,7 +37,8 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
         Some(("migrate", migrate)) if migrate.get_flag("print") => Task::PrintMigrations(config),
         Some(("migrate", _)) => Task::Migrate(config),
         Some(("check-config", _)) => Task::CheckConfig(values),
-        _ => Task::Serve(config),
+        Some(("work", _)) => Task::Serve(config, Role::Work),
+        _ => Task::Serve(config, Role::Serve),
     })
 }
 
@@ -52,6 +54,10 @@ fn command() -> Command {
         .about("A complete chat server: REST and WebSocket API, web page, data in a file, PostgreSQL or SQL Server")
         .after_help(AFTER_HELP)
         .subcommand(Command::new("serve").about("Run the server (what happens without a command, too)"))
+        .subcommand(Command::new("work").about(
+            "Do background jobs for the servers on the same database, whatever `workers` says: without the page and \
+             the API, and with /health and /metrics at --listen",
+        ))
         .subcommand(
             Command::new("migrate").about("Bring the tables of the store up to date, and end").arg(
                 Arg::new("print")

@@ -38,7 +38,7 @@ fn run(task: Task) -> Result<(), ServerError> {
     match task {
         Task::Print(text) => report::print(&text),
         Task::CheckConfig(values) => report::print(&report::settings(&values)),
-        Task::Serve(config) => block_on(serve::serve(&config)),
+        Task::Serve(config, role) => block_on(serve::serve(&config, role)),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }

@@ -119,6 +119,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
                Redis: 1 to 64 letters, digits, `.`, `_` and `-`; by default it has no name there",
     },
     Setting {
+        name: "workers",
+        value: "on|off",
+        default: "on",
+        help: "Whether this server does background jobs; with `off` others on the same database must, such as \
+               `messenger-server work`",
+    },
+    Setting {
         name: "rate-limits",
         value: "on|off",
         default: "on",
