@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod error;
+mod jobs;
 mod metrics;
 mod page;
 mod report;
@@ -39,6 +40,7 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::Print(text) => report::print(&text),
         Task::CheckConfig(values) => report::print(&report::settings(&values)),
         Task::Serve(config, role) => block_on(serve::serve(&config, role)),
+        Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config.store, &command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }
