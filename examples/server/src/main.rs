@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod jobs;
 mod metrics;
+mod ops;
 mod page;
 mod report;
 mod serve;

@@ -5,4 +5,8 @@ mod run;
 mod text;
 mod view;
 
-pub(crate) use self::{cli::JobsCommand, run::run};
+pub(crate) use self::{
+    cli::JobsCommand,
+    run::run,
+    view::{CountsView, JobDetail, JobLine, state_of},
+};

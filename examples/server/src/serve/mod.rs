@@ -9,7 +9,7 @@ mod stream;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use messenger_axum::{Options, RateLimits};
+use messenger_axum::{LoginLimit, Options, RateLimits};
 use messenger_core::{Messenger, ports::Store};
 use tokio::{
     net::TcpListener,
@@ -24,7 +24,7 @@ use crate::{
     config::{Config, Shared, StoreUrl},
     error::ServerError,
     metrics::Metrics,
-    page, store, telemetry,
+    ops, page, store, telemetry,
 };
 
 /// What a server is there for.
@@ -100,7 +100,12 @@ fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {
     if let Some(redis) = &config.nodes.redis {
         options = options.rate_limiter(Arc::new(redis.rate_limiter()));
     }
+    let ops = match &config.operator_key {
+        Some(key) => ops::router(messenger.jobs(), key.clone(), LoginLimit::new(&options)),
+        None => Router::new(),
+    };
     Router::new()
+        .merge(ops)
         .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
         .merge(health)
         .merge(page::router())
