@@ -101,7 +101,10 @@ fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {
         options = options.rate_limiter(Arc::new(redis.rate_limiter()));
     }
     let ops = match &config.operator_key {
-        Some(key) => ops::router(messenger.jobs(), key.clone(), LoginLimit::new(&options)),
+        Some(key) => {
+            let limit = LoginLimit::new(&options);
+            ops::router(messenger.jobs(), key.clone(), limit).merge(page::of_operators())
+        }
         None => Router::new(),
     };
     Router::new()

@@ -214,6 +214,8 @@ fn an_operator_sees_and_changes_jobs_with_the_key_alone() {
     let data = Data::new();
     let [dead, waiting] = dead_and_waiting(&data.path);
     let server = Server::start(binary().args(["--store-url", &data.url, "--operator-key", KEY]));
+    let page = server.get("/ops");
+    assert!(page.status() == 200 && page.text().contains("/assets/ops.js"), "{}", page.head);
     let ask = |method, path: &str| server.request(method, path, Some(KEY), None);
     let retry = format!("/ops/jobs/{dead}/retry");
     for token in [None, Some(""), Some("0123456789abcdefghi"), Some("0123456789abcdefghijk")] {
@@ -250,7 +252,9 @@ fn an_operator_sees_and_changes_jobs_with_the_key_alone() {
 #[test]
 fn without_a_key_there_is_no_door_for_operators() {
     let server = Server::in_memory([]);
-    assert_eq!(server.get("/ops/jobs").status(), 404);
+    for path in ["/ops", "/ops/jobs"] {
+        assert_eq!(server.get(path).status(), 404, "{path}");
+    }
     assert!(refused(&run(["--operator-key", "short-hunter2"])).contains("***"));
     let output = run(["check-config", "--operator-key", "0123456789abcdefghij"]);
     let text = String::from_utf8(output.stdout).unwrap();
