@@ -31,6 +31,8 @@ async function refresh() {
     at("said").textContent = error.message;
     if (error.status === 401) return leave();
   }
+  // Another look, after a change, may have ended meanwhile.
+  clearTimeout(timer);
   timer = setTimeout(refresh, EVERY);
 }
 
