@@ -120,9 +120,9 @@ async fn change_kind(
         _ => return Err(messenger_axum::not_found().await),
     };
     if paused {
-        jobs.pause(&kind).await?
+        jobs.pause(&kind).await?;
     } else {
-        jobs.resume(&kind).await?
+        jobs.resume(&kind).await?;
     }
     tracing::info!(%kind, paused, "an operator changed a kind of jobs");
     Ok(Json(json!({ "kind": kind.as_str(), "paused": paused })).into_response())

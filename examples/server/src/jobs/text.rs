@@ -22,7 +22,7 @@ pub(super) fn list(jobs: &[JobLine]) -> String {
             job.reason.as_deref().map_or_else(String::new, shortened),
         ]
     };
-    table(std::iter::once(head).chain(jobs.iter().map(row)).collect())
+    table(&std::iter::once(head).chain(jobs.iter().map(row)).collect::<Vec<_>>())
 }
 
 pub(super) fn counts(counts: &[CountsView]) -> String {
@@ -36,7 +36,7 @@ pub(super) fn counts(counts: &[CountsView]) -> String {
         let (kind, oldest) = (of.kind.clone(), time(of.oldest_due));
         [kind, due, scheduled, blocked, running, done, dead, cancelled, oldest, paused]
     };
-    table(std::iter::once(head.map(str::to_owned)).chain(counts.iter().map(row)).collect())
+    table(&std::iter::once(head.map(str::to_owned)).chain(counts.iter().map(row)).collect::<Vec<_>>())
 }
 
 pub(super) fn detail(job: &JobDetail) -> String {
@@ -59,7 +59,7 @@ pub(super) fn detail(job: &JobDetail) -> String {
         ("reason", line.reason.as_deref().map(printable)),
     ];
     rows.extend(others.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])));
-    table(rows)
+    table(&rows)
 }
 
 fn tried(job: &JobLine) -> String {
@@ -83,11 +83,11 @@ fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:width$}  ");
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![["A", "B", ""], ["long", "ä", "x"]].into_iter().map(|row| row.map(str::to_owned));
-        assert_eq!(table(rows.collect()), "A     B\nlong  ä  x\n");
+        assert_eq!(table(&rows.collect::<Vec<_>>()), "A     B\nlong  ä  x\n");
     }
 
     #[test]
