@@ -12,6 +12,7 @@ mod fields;
 mod health;
 mod layers;
 mod limits;
+mod login_limit;
 mod openapi;
 mod operation;
 mod options;
@@ -26,6 +27,7 @@ mod ws;
 pub use current_actor::CurrentActor;
 pub use health::health;
 pub use layers::{REQUEST_DURATION, REQUESTS};
+pub use login_limit::LoginLimit;
 /// The SignalR server of the hub.
 #[cfg(feature = "signalr")]
 pub use messenger_signalr as signalr;

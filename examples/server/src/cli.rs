@@ -11,12 +11,15 @@ use clap::{
 use crate::{
     config::{Config, ConfigError, SETTINGS, Setting, Sources, Value, masked, text_of_variable, variable},
     error::ServerError,
+    jobs::{JobsCommand, cli as jobs_cli},
+    serve::Role,
 };
 
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Serve(Config),
+    Serve(Config, Role),
+    Jobs(Config, JobsCommand),
     Migrate(Config),
     PrintMigrations(Config),
     CheckConfig(Vec<Value>),
@@ -36,7 +39,9 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
         Some(("migrate", migrate)) if migrate.get_flag("print") => Task::PrintMigrations(config),
         Some(("migrate", _)) => Task::Migrate(config),
         Some(("check-config", _)) => Task::CheckConfig(values),
-        _ => Task::Serve(config),
+        Some((jobs_cli::NAME, jobs)) => Task::Jobs(config, jobs_cli::command_of(jobs)),
+        Some(("work", _)) => Task::Serve(config, Role::Work),
+        _ => Task::Serve(config, Role::Serve),
     })
 }
 
@@ -52,6 +57,11 @@ fn command() -> Command {
         .about("A complete chat server: REST and WebSocket API, web page, data in a file, PostgreSQL or SQL Server")
         .after_help(AFTER_HELP)
         .subcommand(Command::new("serve").about("Run the server (what happens without a command, too)"))
+        .subcommand(Command::new("work").about(
+            "Do background jobs for the servers on the same database, whatever `workers` says: without the page and \
+             the API, and with /health and /metrics at --listen",
+        ))
+        .subcommand(jobs_cli::command())
         .subcommand(
             Command::new("migrate").about("Bring the tables of the store up to date, and end").arg(
                 Arg::new("print")
@@ -113,6 +123,9 @@ fn shown_or_refused(error: &clap::Error) -> Result<Task, ServerError> {
             let command = context(ContextKind::InvalidSubcommand).unwrap_or_default();
             // It may be the value of a flag that was forgotten.
             format!("There is no command `{}`", masked(command))
+        }
+        ErrorKind::MissingRequiredArgument => {
+            format!("`{}` is missing", context(ContextKind::InvalidArg).unwrap_or_default())
         }
         _ => {
             let text = error.to_string();

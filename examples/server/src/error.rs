@@ -16,6 +16,13 @@ pub(crate) enum ServerError {
     /// Why, and what to do about it.
     #[error("The data can't be opened: {0}.")]
     Store(String),
+    #[error("What is in memory is there for one server alone; say where the data lies with --store-url.")]
+    NothingShared,
+    /// What is wrong with what was asked of the background jobs.
+    #[error("{0}")]
+    Jobs(String),
+    #[error("The jobs can't be reached")]
+    JobsUnreachable(#[source] messenger_core::Error),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

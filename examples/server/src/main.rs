@@ -4,7 +4,9 @@
 mod cli;
 mod config;
 mod error;
+mod jobs;
 mod metrics;
+mod ops;
 mod page;
 mod report;
 mod serve;
@@ -38,7 +40,8 @@ fn run(task: Task) -> Result<(), ServerError> {
     match task {
         Task::Print(text) => report::print(&text),
         Task::CheckConfig(values) => report::print(&report::settings(&values)),
-        Task::Serve(config) => block_on(serve::serve(&config)),
+        Task::Serve(config, role) => block_on(serve::serve(&config, role)),
+        Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config.store, &command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }

@@ -29,6 +29,14 @@ pub(crate) fn router() -> Router {
         .layer(middleware::from_fn(with_security_headers))
 }
 
+/// The page of those who operate the server, at `/ops`; what it loads is with that of the other.
+pub(crate) fn of_operators() -> Router {
+    Router::new()
+        .route("/ops", get(async |headers: HeaderMap| answer("ops.html", &headers)))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(with_security_headers))
+}
+
 /// A file of `web/`.
 struct Asset {
     path: &'static str,

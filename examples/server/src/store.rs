@@ -26,6 +26,23 @@ pub(crate) async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, ServerE
     })
 }
 
+/// Opens the store beside a server that has it open already, for somebody who looks after it. Makes no new one.
+pub(crate) async fn open_beside(config: &StoreConfig) -> Result<Arc<dyn Store>, ServerError> {
+    match &config.url {
+        StoreUrl::Memory => Err(ServerError::NothingShared),
+        StoreUrl::Sqlite(path) if !path.exists() => {
+            Err(ServerError::Store(format!("there is no file {}; {CHOOSE_FILE}", path.display())))
+        }
+        StoreUrl::Sqlite(path) => {
+            let opened = SqliteStore::builder(path).readers(1).shared(true).open().await;
+            Ok(Arc::new(opened.map_err(|error| refused(&error, &config.url))?))
+        }
+        StoreUrl::Postgres(_) | StoreUrl::Mssql(_) => open(config).await,
+    }
+}
+
+const CHOOSE_FILE: &str = "look into that, or choose another file with --store-url";
+
 /// How long an intent waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
@@ -92,7 +109,7 @@ const fn advice(kind: OpenErrorKind, url: &StoreUrl) -> &'static str {
     if matches!(url, StoreUrl::Sqlite(_)) {
         return match kind {
             Kind::InUse => "stop that one, or choose another file with --store-url",
-            _ => "look into that, or choose another file with --store-url",
+            _ => CHOOSE_FILE,
         };
     }
     match kind {

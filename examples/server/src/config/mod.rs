@@ -3,6 +3,7 @@
 mod error;
 mod mssql_url;
 mod nodes;
+mod operator;
 mod parse;
 mod postgres_url;
 mod settings;
@@ -18,6 +19,7 @@ use http::HeaderValue;
 pub(crate) use error::ConfigError;
 pub(crate) use mssql_url::MssqlUrl;
 pub(crate) use nodes::{NodesConfig, Shared};
+pub(crate) use operator::OperatorKey;
 pub(crate) use parse::LogFormat;
 pub(crate) use postgres_url::{PostgresUrl, masked};
 pub(crate) use settings::{SETTINGS, Setting, variable};
@@ -37,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) nodes: NodesConfig,
     pub(crate) node_name: Option<String>,
+    pub(crate) workers: bool,
+    pub(crate) operator_key: Option<OperatorKey>,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
@@ -60,6 +64,8 @@ impl Config {
             nodes: NodesConfig::of(&values, &store)?,
             store,
             node_name: values.read("node-name", node_name)?,
+            operator_key: OperatorKey::of(&values)?,
+            workers: values.read("workers", on_or_off)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             allow_origins: values.read("allow-origins", origins)?,

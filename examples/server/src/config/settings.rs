@@ -13,6 +13,11 @@ impl Setting {
         variable(self.name)
     }
 
+    /// Whether no part of its value may be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.name == "operator-key"
+    }
+
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.name == name)
     }
@@ -118,6 +123,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "What this node is called in its log, as the label `node` of its metrics, and in the list of clients of \
                Redis: 1 to 64 letters, digits, `.`, `_` and `-`; by default it has no name there",
     },
+    Setting {
+        name: "workers",
+        value: "on|off",
+        default: "on",
+        help: "Whether this server does background jobs; with `off` others on the same database must, such as \
+               `messenger-server work`",
+    },
+    Setting {
+        name: "operator-key",
+        value: "KEY",
+        default: "",
+        help: "The key with which an operator sees and changes background jobs at /ops, 20 to 200 characters; \
+               without one there is no /ops. It is better in the variable or in a file",
+    },
+    Setting { name: "operator-key-file", value: "FILE", default: "", help: "The file that holds that key" },
     Setting {
         name: "rate-limits",
         value: "on|off",

@@ -39,6 +39,9 @@ pub(crate) struct Value {
 impl Value {
     /// The text without secrets, for people to see.
     pub(crate) fn shown(&self) -> String {
+        if self.setting.is_secret() && !self.text.is_empty() {
+            return "***".to_owned();
+        }
         masked(&self.text)
     }
 

@@ -9,7 +9,7 @@ mod stream;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use messenger_axum::{Options, RateLimits};
+use messenger_axum::{LoginLimit, Options, RateLimits};
 use messenger_core::{Messenger, ports::Store};
 use tokio::{
     net::TcpListener,
@@ -21,14 +21,26 @@ use self::{
     signals::Signals,
 };
 use crate::{
-    config::{Config, Shared},
+    config::{Config, Shared, StoreUrl},
     error::ServerError,
     metrics::Metrics,
-    page, store, telemetry,
+    ops, page, store, telemetry,
 };
 
+/// What a server is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// People, and background jobs unless the settings say otherwise.
+    Serve,
+    /// Background jobs alone.
+    Work,
+}
+
 /// Serves until a signal comes, then lets work under way finish.
-pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
+pub(crate) async fn serve(config: &Config, role: Role) -> Result<(), ServerError> {
+    if role == Role::Work && config.store.url == StoreUrl::Memory {
+        return Err(ServerError::NothingShared);
+    }
     let mut signals = Signals::install().map_err(ServerError::start)?;
     telemetry::init(config)?;
     let metrics = Metrics::install(config.node_name.as_deref())?;
@@ -39,11 +51,11 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
         // A database may let one wait for long.
         () = signals.next() => return Ok(()),
     };
-    let messenger = messenger(config, store).map_err(ServerError::start)?;
-    let app = app(config, &messenger).merge(metrics.router());
+    let messenger = messenger(config, role, store).map_err(ServerError::start)?;
+    let app = app(config, role, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
-    announce(config, address);
-    tracing::info!(%address, store = %config.store, "serving");
+    announce(config, role, address);
+    tracing::info!(%address, store = %config.store, workers = does_jobs(config, role), "serving");
 
     signals.next().await;
     tracing::info!(connections = messenger.connections(), "ending");
@@ -54,8 +66,12 @@ pub(crate) async fn serve(config: &Config) -> Result<(), ServerError> {
     }
 }
 
-fn messenger(config: &Config, store: Arc<dyn Store>) -> Result<Messenger, messenger_core::Error> {
-    let mut builder = Messenger::builder(store).instrument_store(true);
+fn does_jobs(config: &Config, role: Role) -> bool {
+    config.workers || role == Role::Work
+}
+
+fn messenger(config: &Config, role: Role, store: Arc<dyn Store>) -> Result<Messenger, messenger_core::Error> {
+    let mut builder = Messenger::builder(store).instrument_store(true).workers(does_jobs(config, role));
     builder = match &config.nodes.bus {
         Shared::Memory => builder,
         Shared::Postgres(nodes) => builder.bus(Arc::new(nodes.bus())),
@@ -69,7 +85,11 @@ fn messenger(config: &Config, store: Arc<dyn Store>) -> Result<Messenger, messen
     builder.build()
 }
 
-fn app(config: &Config, messenger: &Messenger) -> Router {
+fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {
+    let health = messenger_axum::health(messenger.clone());
+    if role == Role::Work {
+        return health;
+    }
     let mut options = Options::new()
         .timeout(config.request_timeout)
         .body_timeout(config.body_timeout)
@@ -80,9 +100,17 @@ fn app(config: &Config, messenger: &Messenger) -> Router {
     if let Some(redis) = &config.nodes.redis {
         options = options.rate_limiter(Arc::new(redis.rate_limiter()));
     }
+    let ops = match &config.operator_key {
+        Some(key) => {
+            let limit = LoginLimit::new(&options);
+            ops::router(messenger.jobs(), key.clone(), limit).merge(page::of_operators())
+        }
+        None => Router::new(),
+    };
     Router::new()
+        .merge(ops)
         .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
-        .merge(messenger_axum::health(messenger.clone()))
+        .merge(health)
         .merge(page::router())
 }
 
@@ -118,8 +146,10 @@ fn client_limits(config: &Config) -> ClientLimits {
 const FILES_OF_THE_SERVER: usize = 64;
 
 /// For the person who started it, whatever is logged.
-fn announce(config: &Config, address: SocketAddr) {
-    if address.ip().is_unspecified() {
+fn announce(config: &Config, role: Role, address: SocketAddr) {
+    if role == Role::Work {
+        eprintln!("Background jobs are done; health and metrics are at http://{address}/");
+    } else if address.ip().is_unspecified() {
         let port = address.port();
         eprintln!("The page is at http://localhost:{port}/ and at every other address of this machine.");
     } else {

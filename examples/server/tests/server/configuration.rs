@@ -20,12 +20,15 @@ fn help_explains_each_setting_with_its_default_and_variable() {
         "[default: 16] [env: MESSENGER_STORE_CONNECTIONS]",
         "[default: off] [env: MESSENGER_STORE_TRANSACTION_POOLING]",
         "[default: 10s] [env: MESSENGER_STORE_STATEMENT_TIMEOUT]",
+        "[default: on] [env: MESSENGER_WORKERS]",
         "[default: on] [env: MESSENGER_RATE_LIMITS]",
         "[default: info] [env: MESSENGER_LOG]",
         "[default: text] [env: MESSENGER_LOG_FORMAT]",
         "serve",
         "migrate",
         "check-config",
+        "jobs",
+        "work",
     ] {
         assert!(help.contains(part), "{part} is missing in {help}");
     }
@@ -96,6 +99,7 @@ fn values_that_make_no_sense_are_refused_wherever_they_come_from() {
         ("--bus", "rabbit"),
         ("--presence", "redis"),
         ("--node-name", "node 1"),
+        ("--workers", "maybe"),
         ("--rate-limits", "maybe"),
         ("--log", "a=b=c"),
         ("--log-format", "xml"),

@@ -11,6 +11,7 @@ mod data;
 mod ending;
 #[cfg(unix)]
 mod faults;
+mod jobs;
 mod live;
 mod lost;
 mod mssql;

@@ -75,7 +75,7 @@ impl Server {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = lines(child.stderr.take().unwrap());
         let mut server = Self { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let line = server.says("The page is at http://");
+        let line = server.says(" at http://");
         let address = line.rsplit("http://").next().unwrap();
         server.address = address.trim_end_matches('/').parse().unwrap();
         server
