@@ -958,13 +958,10 @@ BEGIN
     INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = t.id
     WHERE j.state = 2 AND j.leased_until < @now AND j.attempt >= j.max_attempts
     OPTION (FORCE ORDER);
-    UPDATE j SET state = 2, attempt = j.attempt + 1, claims = j.claims + 1, leased_until = @until
+    UPDATE {schema}.messenger_jobs SET state = 2, attempt = attempt + 1, claims = claims + 1, leased_until = @until
     OUTPUT inserted.id, inserted.claims, inserted.kind, inserted.payload, inserted.attempt, inserted.max_attempts,
         inserted.run_at, inserted.created_at, inserted.priority
-    FROM @taken AS t
-    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = t.id
-    WHERE j.state = 0 OR j.state = 2 AND j.leased_until < @now
-    OPTION (FORCE ORDER);
+    WHERE id IN (SELECT t.id FROM @taken AS t) AND (state = 0 OR state = 2 AND leased_until < @now);
     COMMIT TRANSACTION;
     RETURN 0;
 END;
@@ -976,12 +973,19 @@ AS
 BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
     UPDATE j SET leased_until = CASE WHEN j.leased_until > @until THEN j.leased_until ELSE @until END
-    OUTPUT inserted.id, inserted.claims
     FROM {schema}.messenger_unpack_numbered(@claims) AS a
     INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = a.id
     WHERE j.state = 2 AND j.claims = a.number
     OPTION (FORCE ORDER);
+    -- A claim that is lost is never held again, so these are the same.
+    SELECT j.id, j.claims
+    FROM {schema}.messenger_unpack_numbered(@claims) AS a
+    INNER LOOP JOIN {schema}.messenger_jobs AS j ON j.id = a.id
+    WHERE j.state = 2 AND j.claims = a.number
+    OPTION (FORCE ORDER);
+    COMMIT TRANSACTION;
     RETURN 0;
 END;
 GO
