@@ -245,6 +245,8 @@ test('marks are told at most once a second, and only forward', async () => {
   await screen.scrollBy(-400);
   await toEnd(screen).waitFor();
   await screen.scrollBy(400);
+  // Only who is at the end follows what comes.
+  await toEnd(screen).waitFor({ state: 'hidden' });
   await ada.send(chat, 'One more');
   await toldUpTo(marks, 26);
   assert.deepEqual(marks.map(({ fields }) => fields.seq), [...seqs, 26], 'what is read is not told again');
