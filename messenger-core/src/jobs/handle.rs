@@ -22,7 +22,7 @@ const PAYLOAD: usize = 256 << 10;
 /// Maximum number of jobs that are enqueued in one step.
 const AT_ONCE: usize = 1000;
 /// Maximum number of jobs in a list.
-const PAGE: usize = 1000;
+const PAGE: usize = 100;
 
 /// The background jobs of a service: to enqueue some, and to see and change what there is.
 ///
@@ -157,7 +157,8 @@ impl Jobs {
         self.0.store.job(id).await.or_not_found(|| Error::NotFound("job"))
     }
 
-    /// Jobs, the newest first, those before `before` if it is given: at most `limit`, of which there can be 1,000.
+    /// Jobs, the newest first, those before `before` if it is given: at most `limit`, of which there can be
+    /// 100, because each comes with what it is about: 25 MiB at most.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

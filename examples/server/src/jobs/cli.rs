@@ -77,8 +77,8 @@ fn list() -> Command {
                 .long("limit")
                 .value_name("NUMBER")
                 .default_value("50")
-                .value_parser(value_parser!(u64).range(1..=1000))
-                .help("How many at most, 1 to 1000"),
+                .value_parser(value_parser!(u64).range(1..=100))
+                .help("How many at most, 1 to 100"),
         )
 }
 
