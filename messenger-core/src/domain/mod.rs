@@ -8,6 +8,7 @@ mod event;
 mod id;
 mod limits;
 mod message;
+mod notify;
 mod number;
 mod page;
 mod position;
@@ -22,6 +23,7 @@ pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
 pub use id::{BackgroundJob, ChatId, ConnectionId, Id, JobId, LiveConnection, MessageId, SessionId, UserId};
 pub use limits::{Limits, PageLimits};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
+pub use notify::{InvalidQuietHours, InvalidTimeZone, NotifyLevel, QuietHours, TimeZone};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
 pub(crate) use position::Checkpoint;
@@ -29,7 +31,8 @@ pub use position::{Position, Since};
 pub use presence::Presence;
 pub use session::{Authenticated, Session, Token, TokenHash};
 pub use text::{
-    ClientId, Device, DisplayName, EmailAddress, MessageBody, Password, Text, TextKind, Title, Username, kind,
+    ClientId, Device, DisplayName, EmailAddress, Language, MessageBody, Password, Text, TextKind, Title,
+    Username, kind,
 };
 pub use time::{InvalidTimestamp, Timestamp};
 pub use user::{Me, Notifications, User};

@@ -39,6 +39,8 @@ pub type MessageBody = Text<kind::MessageBody>;
 pub type ClientId = Text<kind::ClientId>;
 /// The device that a session is used on, as its user named it. One line, at most 128 characters.
 pub type Device = Text<kind::Device>;
+/// The language that a person reads, as a tag such as `en` or `pt-br` (RFC 5646), kept in lower case. At most 35 characters.
+pub type Language = Text<kind::Language>;
 
 impl<K: TextKind> Text<K> {
     /// Checks `text`; an error is a sentence for the person who wrote it.
@@ -87,6 +89,9 @@ pub mod kind {
     /// The kind of a [`Device`](super::Device).
     #[derive(Debug)]
     pub enum Device {}
+    /// The kind of a [`Language`](super::Language).
+    #[derive(Debug)]
+    pub enum Language {}
 }
 
 impl TextKind for kind::Username {
@@ -152,6 +157,20 @@ impl TextKind for kind::ClientId {
 impl TextKind for kind::Device {
     fn check<'t>(text: &'t str, _: &Limits) -> Result<Cow<'t, str>, String> {
         one_line(text, &(1..=128))
+    }
+}
+
+impl TextKind for kind::Language {
+    fn check<'t>(text: &'t str, _: &Limits) -> Result<Cow<'t, str>, String> {
+        let mut parts = text.split('-');
+        let first = parts.next().unwrap_or_default();
+        let is_language = (2..=8).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_alphabetic());
+        let is_rest =
+            |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        if text.len() > 35 || !is_language || !parts.all(is_rest) {
+            return Err("must be a language such as en or pt-BR".into());
+        }
+        Ok(Cow::Owned(text.to_ascii_lowercase()))
     }
 }
 
@@ -362,6 +381,19 @@ mod tests {
         assert!(wrong::<kind::MessageBody>("a\0b").contains("NUL"));
         for blank in [" ", "\n", " \t\r\n "] {
             assert!(wrong::<kind::MessageBody>(blank).contains("blank"), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn a_language_is_a_tag_and_is_kept_in_lower_case() {
+        for good in ["en", "ru", "pt-BR", "zh-Hant-TW", "sl-rozaj-biske", "de-1996"] {
+            let language = Language::parse(good, &Limits::default()).unwrap();
+            assert_eq!(language.as_str(), good.to_lowercase());
+        }
+        let long = format!("en{}", "-abcdefgh".repeat(4));
+        for bad in ["", "e", "en_US", "en-", "-en", "1a", "en--us", "en-abcdefghi", "en\r\nru", "рус", &long]
+        {
+            assert!(wrong::<kind::Language>(bad).contains("a language such as"), "{bad:?}");
         }
     }
 

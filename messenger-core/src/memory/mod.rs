@@ -8,6 +8,7 @@ mod messages;
 mod presence;
 mod schedules;
 mod sessions;
+mod unread;
 mod users;
 
 use std::{
