@@ -122,7 +122,8 @@ impl Large {
     }
 
     async fn check_unread(&self, store: &PostgresStore, plans: &Plans) {
-        let (chat, person, now) = (self.chat, self.person, self.context.now());
+        // Not the large chat: all its messages are of a person who has read none of them, as nobody who sends has.
+        let (chat, person, now) = (self.others[0], self.person, self.context.now());
         plans.take();
         let claim = ClaimUnread { due: now, now, until: now };
         let claimed = store.claim_unread_chats(&claim, 100).await.unwrap();
