@@ -192,7 +192,8 @@ mod tests {
     use super::*;
     use crate::{
         ChatId, MessageId, Seq, SystemEvent, Timestamp, UserId,
-        domain::{ChatKind, Role, Username},
+        domain::{ChatKind, NotifyLevel, Role, Username},
+        ports::{MailState, Preferences},
     };
 
     const AT: Timestamp = Timestamp::from_micros(1_000_000);
@@ -346,6 +347,7 @@ mod tests {
                 read_texts,
                 delivered_seq: Seq::ZERO,
                 muted_until: None,
+                notify_level: NotifyLevel::All,
             };
             let view = ChatView { chat: chat_record(), me, peer: None, last_message: None, is_cut: false };
             assert_eq!(chat(view).unwrap().me.unread, unread, "{read_texts}");
@@ -372,6 +374,8 @@ mod tests {
             email: None,
             password_hash: None,
             notify_email: false,
+            preferences: Preferences::default(),
+            mail: MailState::default(),
             created_at: AT,
             last_seen_at: None,
             erased_at: Some(AT),

@@ -90,6 +90,10 @@ impl Call {
         self.optional(text, |call, text| call.text(name, text))
     }
 
+    pub(crate) fn optional_number(self, name: &'static str, number: Option<i64>) -> Self {
+        self.optional(number, |call, number| call.number(name, number))
+    }
+
     pub(crate) fn optional_flag(self, name: &'static str, flag: Option<bool>) -> Self {
         self.optional(flag, |call, flag| call.flag(name, flag))
     }

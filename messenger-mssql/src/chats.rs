@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, MessageId, Revision, Role, Timestamp, UserId,
+    ChatId, MessageId, NotifyLevel, Revision, Role, Timestamp, UserId,
     ports::{
         Activity, ChangedChat, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberRecord,
         Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged, StoreErrorKind,
@@ -13,6 +13,7 @@ use messenger_sql::{
     columns::{cut_at, integer, role, rows},
     memberships::{self, Listed},
     records::system_message,
+    unread::stored_level,
 };
 
 use crate::{
@@ -159,6 +160,19 @@ impl ChatStore for MssqlStore {
         };
         let muted = self.one(call, |columns| columns.id::<()>()).await?;
         muted.map(drop).ok_or_else(|| StoreErrorKind::NotMember.into())
+    }
+
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        let (sql, level) = (&self.sql().chats, stored_level(level));
+        let call =
+            Call::statement(Arc::clone(if level.is_some() { &sql.set_level } else { &sql.clear_level }));
+        let call = call.id("@P1", chat).id("@P2", user);
+        let call = match level {
+            Some(level) => call.number("@P3", level.into()),
+            None => call,
+        };
+        let set = self.one(call, |columns| columns.id::<()>()).await?;
+        set.map(drop).ok_or_else(|| StoreErrorKind::NotMember.into())
     }
 
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {

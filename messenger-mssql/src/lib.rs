@@ -22,6 +22,7 @@ mod sessions;
 mod sql;
 mod statements;
 mod store;
+mod unread;
 mod users;
 
 pub use messenger_sql::open::{OpenError, OpenErrorKind};

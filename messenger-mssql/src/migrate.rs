@@ -36,8 +36,14 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0003_jobs.sql"),
         },
+        Migration {
+            version: 4,
+            name: "unread",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0004_unread.sql"),
+        },
     ],
-    routines: Some(Routines { release: 2, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The table that records the steps.

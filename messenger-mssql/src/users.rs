@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use messenger_core::{
     SessionId, Timestamp, UserId, Username,
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult,
-        UpdateUser, UserRecord, UserStore,
+        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        StoreResult, UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
     columns::{Columns, Row as _, corrupt, integer, rows},
     prefix::Names,
+    unread::stored_preferences,
 };
 
 use crate::{
@@ -129,7 +130,14 @@ impl UserStore for MssqlStore {
             .optional_bytes("@display_folded", name_key.map(folded))
             .optional_bytes("@email", content)
             .optional_bytes("@email_key", key)
-            .optional_flag("@notify_email", update.notify_email);
+            .optional_flag("@notify_email", update.notify_email)
+            .flag("@preferences", update.preferences.is_some());
+        let (language, time_zone, quiet_from, quiet_to) = stored_preferences(update.preferences.as_ref());
+        let call = call
+            .optional_text("@language", language)
+            .optional_text("@time_zone", time_zone)
+            .optional_number("@quiet_from", quiet_from.map(i64::from))
+            .optional_number("@quiet_to", quiet_to.map(i64::from));
         self.one(call, |columns| columns.user()).await?.ok_or_else(|| StoreErrorKind::Other.into())
     }
 
@@ -163,6 +171,21 @@ impl UserStore for MssqlStore {
             .text("@display_name", display_name.to_text()?)
             .time("@at", at);
         self.all(call, |columns| columns.id()).await
+    }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        let sql = &self.sql().users;
+        let call = match outcome {
+            MailOutcome::Accepted => {
+                Call::statement(Arc::clone(&sql.mail_accepted)).id("@P1", user).bytes("@P2", key)
+            }
+            MailOutcome::Refused { at, most } => Call::statement(Arc::clone(&sql.mail_refused))
+                .id("@P1", user)
+                .bytes("@P2", key)
+                .time("@P3", at)
+                .number("@P4", i64::from(most)),
+        };
+        self.done(call).await
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {

@@ -13,7 +13,8 @@ use messenger_core::{
 
 /// The columns of `messenger_users AS u`.
 pub const USER: &str = "u.id, u.username, u.display_name, u.email, u.email_key, u.password_hash, \
-    u.notify_email, u.created_at, u.last_seen_at, u.erased_at, u.version, u.memberships";
+    u.notify_email, u.created_at, u.last_seen_at, u.erased_at, u.version, u.memberships, u.language, u.time_zone, \
+    u.quiet_from, u.quiet_to, u.mail_refusals, u.mail_suppressed_at, u.notified_at, u.notified_since, u.notified_times";
 /// The columns of `messenger_sessions AS s`.
 pub const SESSION: &str = "s.id, s.user_id, s.device, s.created_at, s.last_used_at, s.expires_at";
 /// The columns of `messenger_chats AS c`.
@@ -21,7 +22,7 @@ pub const CHAT: &str = "c.id, c.kind, c.title, c.created_at, c.revision, c.last_
     c.member_count, c.roster_version";
 /// The columns of `messenger_members AS p`.
 pub const MEMBER: &str = "p.user_id, p.role, p.joined_at, p.read_seq, p.read_texts, \
-    p.delivered_seq, p.muted_until";
+    p.delivered_seq, p.muted_until, p.notify_level";
 /// The columns of `messenger_messages AS m`.
 pub const MESSAGE: &str = "m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, \
     m.sender_id, m.body, m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at";
@@ -33,7 +34,7 @@ pub fn last_message(length: &str, cut: &str, preview: &str) -> String {
     format!("{length}(m.body) - {preview}, {message}")
 }
 
-const USER_WIDTH: usize = 12;
+const USER_WIDTH: usize = 21;
 const CHAT_WIDTH: usize = 9;
 
 /// In place of [`CHAT`], in a row without a chat.
@@ -103,6 +104,8 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
             erased_at: self.optional_time()?,
             version: self.number()?,
             memberships: self.number()?,
+            preferences: self.preferences()?,
+            mail: self.mail_state()?,
         })
     }
 
@@ -175,6 +178,7 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
             read_texts: self.number()?,
             delivered_seq: self.seq()?,
             muted_until: self.optional_time()?,
+            notify_level: self.notify_level()?,
         })
     }
 
@@ -400,7 +404,7 @@ mod tests {
     }
 
     fn member(role: i64) -> Values {
-        Values(vec![Bytes(ID), Integer(role), Integer(1), Integer(2), Integer(3), Integer(4), Null])
+        Values(vec![Bytes(ID), Integer(role), Integer(1), Integer(2), Integer(3), Integer(4), Null, Null])
     }
 
     fn is_corrupt<T>(result: StoreResult<T>) -> bool {

@@ -11,5 +11,6 @@ pub mod pool;
 pub mod prefix;
 pub mod records;
 pub mod turns;
+pub mod unread;
 #[cfg(test)]
 mod values;

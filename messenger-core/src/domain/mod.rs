@@ -9,6 +9,7 @@ mod id;
 mod limits;
 mod link;
 mod message;
+mod notify;
 mod number;
 mod page;
 mod position;
@@ -25,6 +26,7 @@ pub use id::{BackgroundJob, ChatId, ConnectionId, Id, JobId, LiveConnection, Mes
 pub use limits::{Limits, PageLimits};
 pub use link::{ChatLink, InvalidLink, Link, PublicUrl};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
+pub use notify::{InvalidQuietHours, InvalidTimeZone, NotifyLevel, QuietHours, TimeZone};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
 pub(crate) use position::Checkpoint;

@@ -5,9 +5,13 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, State, users::distinct};
+use super::{
+    MemoryStore, State,
+    unread::{ToldOf, Unread},
+    users::distinct,
+};
 use crate::{
-    domain::{ChatId, ChatKind, MessageKind, Revision, Role, Seq, Timestamp, UserId},
+    domain::{ChatId, ChatKind, MessageKind, NotifyLevel, Revision, Role, Seq, Timestamp, UserId},
     ports::{
         Activity, ChangedChat, ChatHead, ChatRecord, ChatStore, ChatView, Content, DirectChat, MemberChat,
         MemberRecord, Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster,
@@ -116,6 +120,13 @@ impl ChatStore for MemoryStore {
         Ok(())
     }
 
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        let mut state = self.lock()?;
+        let member = state.chats.get_mut(&chat).and_then(|chat| chat.member_mut(user));
+        member.ok_or(StoreErrorKind::NotMember)?.notify_level = level;
+        Ok(())
+    }
+
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let state = self.lock()?;
         let count = state.users.get(user).map_or(0, |user| user.memberships);
@@ -196,6 +207,7 @@ impl State {
             commit: self.next_commit(),
             changed_at: Timestamp::from_micros(0),
             members_changed_at: Timestamp::from_micros(0),
+            unread: Unread::default(),
         };
         self.chats.insert(id, chat);
         Ok(())
@@ -233,7 +245,7 @@ impl State {
     }
 
     /// All chats of the person, including those that they have left.
-    fn chats_of(&self, user: UserId) -> impl Iterator<Item = &ChatState> {
+    pub(super) fn chats_of(&self, user: UserId) -> impl Iterator<Item = &ChatState> {
         self.joined.get(&user).into_iter().flatten().filter_map(|chat| self.chats.get(chat))
     }
 
@@ -259,7 +271,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct ChatState {
     pub(super) record: ChatRecord,
-    entries: HashMap<UserId, Entry>,
+    pub(super) entries: HashMap<UserId, Entry>,
     /// How many joins there have been.
     joins: usize,
     /// The message of seq `n` is at `n - 1`.
@@ -272,17 +284,19 @@ pub(super) struct ChatState {
     pub(super) changed_at: Timestamp,
     /// The latest time of a change by which somebody may have become a member.
     members_changed_at: Timestamp,
+    pub(super) unread: Unread,
 }
 
 /// The membership of a current or former member.
 #[derive(Debug)]
-struct Entry {
-    member: MemberRecord,
-    here: bool,
+pub(super) struct Entry {
+    pub(super) member: MemberRecord,
+    pub(super) here: bool,
     /// The ordinal of this join among those of the chat.
     order: usize,
     /// The commit in which they left.
     left: u64,
+    pub(super) told_of: ToldOf,
 }
 
 #[derive(Debug)]
@@ -323,6 +337,7 @@ impl ChatState {
         if record.kind == MessageKind::System || seq == Seq::ZERO.next() {
             self.members_changed_at = self.members_changed_at.max(record.created_at);
         }
+        self.unread.note(&record);
         self.messages.push(StoredMessage { record: record.clone(), texts: self.record.texts });
         record
     }
@@ -332,8 +347,9 @@ impl ChatState {
         self.joins += 1;
         let former = self.entries.remove(&user);
         let is_new = former.is_none();
-        let (read, delivered) =
-            former.map_or_else(Default::default, |entry| (entry.member.read_seq, entry.member.delivered_seq));
+        let (read, delivered, told_of) = former.map_or_else(Default::default, |entry| {
+            (entry.member.read_seq, entry.member.delivered_seq, entry.told_of)
+        });
         let read_seq = read.max(self.record.last_seq);
         let member = MemberRecord {
             user_id: user,
@@ -343,8 +359,9 @@ impl ChatState {
             read_texts: self.texts_up_to(read_seq),
             delivered_seq: delivered.max(read_seq),
             muted_until: None,
+            notify_level: NotifyLevel::All,
         };
-        self.entries.insert(user, Entry { member, here: true, order: self.joins, left: 0 });
+        self.entries.insert(user, Entry { member, here: true, order: self.joins, left: 0, told_of });
         self.record.member_count += 1;
         is_new
     }

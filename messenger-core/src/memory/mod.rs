@@ -9,6 +9,7 @@ mod notifier;
 mod presence;
 mod schedules;
 mod sessions;
+mod unread;
 mod users;
 
 use std::{

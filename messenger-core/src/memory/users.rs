@@ -9,8 +9,8 @@ use super::MemoryStore;
 use crate::{
     domain::{SessionId, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult,
-        StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
+        Content, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser, Preferences,
+        StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -74,6 +74,12 @@ impl UserStore for MemoryStore {
         if let Some(notify) = update.notify_email {
             user.notify_email = notify;
         }
+        if let Some(preferences) = update.preferences {
+            user.preferences = preferences;
+        }
+        if update.email.is_some() {
+            user.mail = MailState { told: user.mail.told, ..MailState::default() };
+        }
         user.version += 1;
         Ok(user.clone())
     }
@@ -104,6 +110,24 @@ impl UserStore for MemoryStore {
         state.users.expect(user, expected)?;
         state.users.erase(user, username, display_name, at)?;
         Ok(state.sessions.end_all(user, None))
+    }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        let mut state = self.lock()?;
+        let Ok(user) = state.users.live_mut(user) else { return Ok(()) };
+        if user.email.as_ref().is_none_or(|email| email.key != key) {
+            return Ok(());
+        }
+        match outcome {
+            MailOutcome::Accepted => user.mail.refusals = 0,
+            MailOutcome::Refused { at, most } => {
+                user.mail.refusals += 1;
+                if user.mail.refusals >= most {
+                    user.mail.suppressed_at = user.mail.suppressed_at.or(Some(at));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
@@ -147,11 +171,15 @@ impl Users {
         }
     }
 
-    fn live(&self, user: UserId) -> Option<&UserRecord> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &UserRecord> {
+        self.by_id.values()
+    }
+
+    pub(super) fn live(&self, user: UserId) -> Option<&UserRecord> {
         self.by_id.get(&user).filter(|user| user.erased_at.is_none())
     }
 
-    fn live_mut(&mut self, user: UserId) -> StoreResult<&mut UserRecord> {
+    pub(super) fn live_mut(&mut self, user: UserId) -> StoreResult<&mut UserRecord> {
         let user = self.by_id.get_mut(&user).filter(|user| user.erased_at.is_none());
         user.ok_or_else(|| StoreErrorKind::NotFound.into())
     }
@@ -184,6 +212,8 @@ impl Users {
             email: Some(user.email),
             password_hash: Some(user.password_hash),
             notify_email: true,
+            preferences: Preferences::default(),
+            mail: MailState::default(),
             created_at: user.created_at,
             last_seen_at: None,
             erased_at: None,
@@ -245,6 +275,8 @@ impl Users {
             email: None,
             password_hash: None,
             notify_email: false,
+            preferences: Preferences::default(),
+            mail: MailState::default(),
             last_seen_at: None,
             erased_at: Some(at),
             version: record.version + 1,

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, MessageRecord, StoreResult, UserRecord};
 use crate::domain::{
-    ChatId, ChatKind, Checkpoint, ClientId, MessageId, Position, Revision, Role, Seq, Timestamp, UserId,
+    ChatId, ChatKind, Checkpoint, ClientId, MessageId, NotifyLevel, Position, Revision, Role, Seq, Timestamp,
+    UserId,
 };
 use crate::ports::Fingerprint;
 
@@ -80,8 +81,8 @@ pub trait ChatStore: Send + Sync + 'static {
 
     /// Changes members, roles or title, and writes the system messages that record it, each with the next seq and
     /// revision. New members have joined at the time of the first of these messages. A person added for the first time
-    /// has the role [`Role::Member`], read and delivered marks at the chat's last message before the change, and no
-    /// mute; one who returns keeps their former marks where those are further ahead. The version rises by one.
+    /// has the role [`Role::Member`], read and delivered marks at the chat's last message before the change, no mute and
+    /// the level [`NotifyLevel::All`]; one who returns keeps their former marks where those are further ahead. The version rises by one.
     ///
     /// # Behavior
     /// - `change_roster_adds_removes_and_gives_roles`
@@ -100,6 +101,13 @@ pub trait ChatStore: Send + Sync + 'static {
     /// - `set_mute_is_ones_own`
     /// - `set_mute_of_a_stranger_is_not_member`
     async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()>;
+
+    /// Sets about which messages of the chat this person wants to be told outside of it.
+    ///
+    /// # Behavior
+    /// - `set_notify_level_is_ones_own`
+    /// - `set_notify_level_of_a_stranger_is_not_member`
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()>;
 
     /// Reads all chats that the person is in, with their revisions and commits; and, with `left_after`, the chats that
     /// the person left in a later commit than that one. The whole answer is one consistent snapshot.
@@ -265,6 +273,8 @@ pub struct MemberRecord {
     pub delivered_seq: Seq,
     /// Notifications are muted until then.
     pub muted_until: Option<Timestamp>,
+    /// About which messages the person wants to be told outside the chat.
+    pub notify_level: NotifyLevel,
 }
 
 /// A chat as one of its members sees it.

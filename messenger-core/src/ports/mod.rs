@@ -19,6 +19,8 @@ mod rates;
 mod schedules;
 mod sessions;
 mod store;
+mod told;
+mod unread;
 mod users;
 
 pub use bus::{Bus, BusError, BusEvent, BusMessage, Hint, NodeId, Subscription, Topic};
@@ -47,6 +49,12 @@ pub use rates::{Quota, RateLimiter, RateLimiterError};
 pub use schedules::{InvalidScheduleName, MoveSchedule, ScheduleName, ScheduleRecord, ScheduleStore};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};
+pub use told::{MailState, Told};
+pub use unread::{
+    AskUnread, ClaimUnread, ClaimedChat, Notified, PendingChat, PendingMember, SeenPlace, UnreadRange,
+    UnreadStore,
+};
 pub use users::{
-    FoundUser, LoginKey, NamePlace, NewUser, StoredAddress, StoredName, UpdateUser, UserRecord, UserStore,
+    FoundUser, LoginKey, MailOutcome, NamePlace, NewUser, Preferences, StoredAddress, StoredName, UpdateUser,
+    UserRecord, UserStore,
 };

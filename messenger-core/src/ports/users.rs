@@ -1,8 +1,9 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::told::MailState;
 use super::{Content, NewSession, StoreResult};
-use crate::domain::{DisplayName, SessionId, Timestamp, UserId, Username};
+use crate::domain::{DisplayName, Language, QuietHours, SessionId, TimeZone, Timestamp, UserId, Username};
 
 /// Accounts.
 ///
@@ -63,11 +64,14 @@ pub trait UserStore: Send + Sync + 'static {
         limit: usize,
     ) -> StoreResult<Vec<FoundUser>>;
 
-    /// Changes the given fields, and returns the account after the change.
+    /// Changes the given fields, and returns the account after the change. With the address, what is known of mail to it
+    /// begins anew, even if it is the same address.
     ///
     /// # Behavior
     /// - `update_user_of_unknown_or_erased_user_is_not_found`
     /// - `update_user_changes_only_what_is_given`
+    /// - `update_user_replaces_preferences`
+    /// - `update_user_with_an_address_forgets_refusals`
     /// - `update_user_conflicts_with_an_older_version`
     /// - `update_user_refuses_a_taken_address`
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord>;
@@ -86,8 +90,8 @@ pub trait UserStore: Send + Sync + 'static {
         keep: Option<SessionId>,
     ) -> StoreResult<Vec<SessionId>>;
 
-    /// Removes the address, the names, the password and the last-seen time from the account, disables its mail
-    /// notifications, and ends its sessions. The id stays, with the username `username` and the display name
+    /// Removes the address, the names, the password, the preferences and the last-seen time from the account, disables its
+    /// mail notifications, and ends its sessions. The id stays, with the username `username` and the display name
     /// `display_name`. Returns the ended sessions.
     ///
     /// # Behavior
@@ -110,6 +114,15 @@ pub trait UserStore: Send + Sync + 'static {
     /// - `set_last_seen_only_moves_forward`
     /// - `set_last_seen_passes_over_the_unknown_and_the_erased`
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()>;
+
+    /// Records what became of a mail to the address with this [key](StoredAddress::key), if it is still the person's
+    /// address; otherwise does nothing.
+    ///
+    /// # Behavior
+    /// - `note_mail_counts_refusals_until_one_is_accepted`
+    /// - `note_mail_suppresses_an_address_after_so_many_refusals`
+    /// - `note_mail_of_another_address_is_nothing`
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()>;
 }
 
 /// An account to store.
@@ -179,16 +192,45 @@ pub struct UserRecord {
     pub password_hash: Option<String>,
     /// Whether the person wants mail about unread messages; true for a new account.
     pub notify_email: bool,
+    /// How the person wants to be spoken to.
+    pub preferences: Preferences,
+    /// What is known of mail to the person.
+    pub mail: MailState,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When the person last went offline.
     pub last_seen_at: Option<Timestamp>,
     /// When it was erased.
     pub erased_at: Option<Timestamp>,
-    /// Rises by one with every change of names, address, notifications or password; begins with 1.
+    /// Rises by one with every change of names, address, preferences, notifications or password; begins with 1.
     pub version: u64,
     /// Rises whenever the person is added to a chat; begins with 0.
     pub memberships: u64,
+}
+
+/// How a person wants to be spoken to; empty for a new account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preferences {
+    /// The language that they read.
+    pub language: Option<Language>,
+    /// The time zone that they live in.
+    pub time_zone: Option<TimeZone>,
+    /// When they don't want to be told of anything.
+    pub quiet_hours: Option<QuietHours>,
+}
+
+/// What became of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailOutcome {
+    /// It was accepted: what was refused before does not count.
+    Accepted,
+    /// The address was refused for good.
+    Refused {
+        /// When.
+        at: Timestamp,
+        /// With this many refusals in a row, at least 1, the address gets no more mail.
+        most: u32,
+    },
 }
 
 /// An account, found by one of its names.
@@ -229,4 +271,13 @@ pub struct UpdateUser {
     pub email: Option<StoredAddress>,
     /// Whether mail is wanted from now on.
     pub notify_email: Option<bool>,
+    /// The preferences from now on, all of them.
+    pub preferences: Option<Preferences>,
+}
+
+impl UpdateUser {
+    /// A change of this account that changes nothing but its version.
+    pub const fn of(id: UserId, expected: u64) -> Self {
+        Self { id, expected, display_name: None, email: None, notify_email: None, preferences: None }
+    }
 }

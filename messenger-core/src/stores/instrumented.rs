@@ -6,16 +6,19 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 
 use crate::{
-    domain::{ChatId, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{
+        ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
+    },
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, Budget, Capabilities, ChangedChat, Changes, ChatStore, ChatView,
-        ClaimJobs, ClaimedJob, Content, DeleteMessage, DirectChat, EditMessage, Enqueued, FinishedJob,
-        FoundUser, HistoryRange, JobChange, JobClaim, JobCounts, JobFilter, JobKind, JobRecord, JobStore,
-        LoginKey, MarkerMoved, MarkerStore, Membership, Memberships, MessageRecord, MessageStore, MoveMarker,
-        MoveSchedule, NamePlace, NewGroup, NewJob, NewMessage, NewSession, NewUser, Opened, Roster,
-        RosterChange, RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SessionRecord,
-        SessionStore, Store, StoreResult, UpdateUser, UserRecord, UserStore,
+        Activity, Anchor, Appended, AskUnread, Budget, Capabilities, ChangedChat, Changes, ChatStore,
+        ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, Content, DeleteMessage, DirectChat,
+        EditMessage, Enqueued, FinishedJob, FoundUser, HistoryRange, JobChange, JobClaim, JobCounts,
+        JobFilter, JobKind, JobRecord, JobStore, LoginKey, MailOutcome, MarkerMoved, MarkerStore, Membership,
+        Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule, NamePlace, NewGroup, NewJob,
+        NewMessage, NewSession, NewUser, Notified, Opened, PendingChat, PendingMember, Roster, RosterChange,
+        RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SeenPlace, SessionRecord, SessionStore,
+        Store, StoreResult, UnreadRange, UnreadStore, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -149,6 +152,10 @@ impl UserStore for InstrumentedStore {
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         self.observe("set_last_seen", self.inner.set_last_seen(seen)).await
     }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        self.observe("note_mail", self.inner.note_mail(user, key, outcome)).await
+    }
 }
 
 #[async_trait]
@@ -227,6 +234,10 @@ impl ChatStore for InstrumentedStore {
         self.observe("set_mute", self.inner.set_mute(chat, user, until)).await
     }
 
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        self.observe("set_notify_level", self.inner.set_notify_level(chat, user, level)).await
+    }
+
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         self.observe("memberships", self.inner.memberships(user, left_after)).await
     }
@@ -295,6 +306,58 @@ impl MessageStore for InstrumentedStore {
 impl MarkerStore for InstrumentedStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.observe("move_markers", self.inner.move_markers(batch)).await
+    }
+}
+
+#[async_trait]
+impl UnreadStore for InstrumentedStore {
+    async fn claim_unread_chats(&self, claim: &ClaimUnread, limit: usize) -> StoreResult<Vec<ClaimedChat>> {
+        self.observe("claim_unread_chats", self.inner.claim_unread_chats(claim, limit)).await
+    }
+
+    async fn finish_unread_chat(&self, claimed: &ClaimedChat, due: Timestamp) -> StoreResult<bool> {
+        self.observe("finish_unread_chat", self.inner.finish_unread_chat(claimed, due)).await
+    }
+
+    async fn unread_members(
+        &self,
+        asked: &AskUnread,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingMember>> {
+        self.observe("unread_members", self.inner.unread_members(asked, after, limit)).await
+    }
+
+    async fn unread_chats(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingChat>> {
+        self.observe("unread_chats", self.inner.unread_chats(user, until, now, limit)).await
+    }
+
+    async fn unread_lines(
+        &self,
+        user: UserId,
+        ranges: &[UnreadRange],
+        lines: usize,
+    ) -> StoreResult<Vec<MessageRecord>> {
+        self.observe("unread_lines", self.inner.unread_lines(user, ranges, lines)).await
+    }
+
+    async fn record_notified(&self, notified: &Notified) -> StoreResult<bool> {
+        self.observe("record_notified", self.inner.record_notified(notified)).await
+    }
+
+    async fn people_last_seen(
+        &self,
+        after: SeenPlace,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<SeenPlace>> {
+        self.observe("people_last_seen", self.inner.people_last_seen(after, until, limit)).await
     }
 }
 

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{ChatId, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username},
+    domain::{
+        ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
+    },
     memory::MemoryStore,
     ports::*,
 };
@@ -204,6 +206,10 @@ impl UserStore for TestStore {
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         self.enter("set_last_seen").await?.set_last_seen(seen).await
     }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        self.enter("note_mail").await?.note_mail(user, key, outcome).await
+    }
 }
 
 #[async_trait]
@@ -284,6 +290,10 @@ impl ChatStore for TestStore {
         self.enter("set_mute").await?.set_mute(chat, user, until).await
     }
 
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        self.enter("set_notify_level").await?.set_notify_level(chat, user, level).await
+    }
+
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let memberships = self.enter("memberships").await?.memberships(user, left_after).await;
         self.leave("memberships").await;
@@ -354,6 +364,58 @@ impl MessageStore for TestStore {
 impl MarkerStore for TestStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.enter("move_markers").await?.move_markers(batch).await
+    }
+}
+
+#[async_trait]
+impl UnreadStore for TestStore {
+    async fn claim_unread_chats(&self, claim: &ClaimUnread, limit: usize) -> StoreResult<Vec<ClaimedChat>> {
+        self.enter("claim_unread_chats").await?.claim_unread_chats(claim, limit).await
+    }
+
+    async fn finish_unread_chat(&self, claimed: &ClaimedChat, due: Timestamp) -> StoreResult<bool> {
+        self.enter("finish_unread_chat").await?.finish_unread_chat(claimed, due).await
+    }
+
+    async fn unread_members(
+        &self,
+        asked: &AskUnread,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingMember>> {
+        self.enter("unread_members").await?.unread_members(asked, after, limit).await
+    }
+
+    async fn unread_chats(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingChat>> {
+        self.enter("unread_chats").await?.unread_chats(user, until, now, limit).await
+    }
+
+    async fn unread_lines(
+        &self,
+        user: UserId,
+        ranges: &[UnreadRange],
+        lines: usize,
+    ) -> StoreResult<Vec<MessageRecord>> {
+        self.enter("unread_lines").await?.unread_lines(user, ranges, lines).await
+    }
+
+    async fn record_notified(&self, notified: &Notified) -> StoreResult<bool> {
+        self.enter("record_notified").await?.record_notified(notified).await
+    }
+
+    async fn people_last_seen(
+        &self,
+        after: SeenPlace,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<SeenPlace>> {
+        self.enter("people_last_seen").await?.people_last_seen(after, until, limit).await
     }
 }
 

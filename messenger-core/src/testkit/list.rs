@@ -24,6 +24,8 @@ macro_rules! __messenger_store_cases {
                 find_users_takes_the_prefix_literally
                 update_user_of_unknown_or_erased_user_is_not_found
                 update_user_changes_only_what_is_given
+                update_user_replaces_preferences
+                update_user_with_an_address_forgets_refusals
                 update_user_conflicts_with_an_older_version
                 update_user_refuses_a_taken_address
                 change_password_ends_all_other_sessions
@@ -34,6 +36,9 @@ macro_rules! __messenger_store_cases {
                 erase_user_conflicts_with_an_older_version
                 set_last_seen_only_moves_forward
                 set_last_seen_passes_over_the_unknown_and_the_erased
+                note_mail_counts_refusals_until_one_is_accepted
+                note_mail_suppresses_an_address_after_so_many_refusals
+                note_mail_of_another_address_is_nothing
             }
             sessions {
                 create_session_can_be_found_by_its_token
@@ -76,6 +81,8 @@ macro_rules! __messenger_store_cases {
                 change_roster_counts_a_membership_for_the_added
                 set_mute_is_ones_own
                 set_mute_of_a_stranger_is_not_member
+                set_notify_level_is_ones_own
+                set_notify_level_of_a_stranger_is_not_member
                 memberships_lists_every_chat_with_its_revision
                 memberships_count_is_no_later_than_the_list
                 memberships_number_commits_or_tell_nothing_of_them
@@ -121,6 +128,42 @@ macro_rules! __messenger_store_cases {
                 move_markers_read_implies_delivered
                 move_markers_counts_only_texts_as_unread
                 move_markers_by_a_stranger_is_not_member
+            }
+            unread {
+                claim_unread_chats_finds_chats_with_texts_that_are_old_enough
+                claim_unread_chats_has_the_longest_waiting_first
+                claim_unread_chats_finds_none_for_system_messages
+                claim_unread_chats_keeps_the_time_of_the_first_text
+                claim_unread_chats_leaves_what_others_hold
+                claim_unread_chats_takes_over_what_a_dead_worker_had
+                claim_unread_chats_of_racing_workers_takes_each_once
+                claim_unread_chats_of_a_message_that_was_refused_is_nothing
+                finish_unread_chat_waits_for_the_next_text
+                finish_unread_chat_forgets_no_message_that_came_meanwhile
+                finish_unread_chat_passes_over_what_was_deleted
+                finish_unread_chat_of_a_lost_claim_is_nothing
+                finish_unread_chat_forgets_nothing_while_others_send
+                unread_members_have_an_old_text_of_somebody_else_after_their_mark
+                unread_members_are_not_those_who_have_read_it
+                unread_members_are_not_those_who_left_or_were_erased
+                unread_members_are_not_those_who_want_no_news
+                unread_members_have_nothing_of_deleted_and_system_messages
+                unread_members_have_nothing_from_before_they_joined
+                unread_members_page_by_id
+                unread_chats_have_the_newest_first
+                unread_chats_count_what_is_pending
+                unread_chats_are_those_one_wants_to_hear_of
+                unread_lines_are_the_newest_as_they_are_now
+                unread_lines_of_a_stranger_are_none
+                people_last_seen_come_in_the_order_in_which_they_went
+            }
+            telling {
+                record_notified_moves_marks_and_enqueues_its_jobs
+                record_notified_of_what_was_read_meanwhile_is_nothing
+                record_notified_of_many_racers_is_done_by_one
+                record_notified_of_somebody_who_left_or_was_erased_is_nothing
+                unread_members_tell_what_they_were_told
+                unread_chats_tell_how_often_one_was_told
             }
             jobs {
                 enqueue_jobs_can_be_read_back

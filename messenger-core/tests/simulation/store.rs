@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, JobId, MessageId, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
-    memory::MemoryStore, ports::*,
+    ChatId, ChatKind, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId,
+    Username, memory::MemoryStore, ports::*,
 };
 use tokio::time::{Instant, sleep};
 
@@ -182,6 +182,10 @@ impl UserStore for SimStore {
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         self.write(self.inner.set_last_seen(seen), none).await
     }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        self.write(self.inner.note_mail(user, key, outcome), none).await
+    }
 }
 
 #[async_trait]
@@ -250,6 +254,10 @@ impl ChatStore for SimStore {
     }
     async fn set_mute(&self, chat: ChatId, user: UserId, until: Option<Timestamp>) -> StoreResult<()> {
         self.write(self.inner.set_mute(chat, user, until), none).await
+    }
+
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        self.write(self.inner.set_notify_level(chat, user, level), none).await
     }
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let mut memberships = self.read(self.inner.memberships(user, left_after)).await?;
@@ -325,6 +333,58 @@ impl MessageStore for SimStore {
 impl MarkerStore for SimStore {
     async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
         self.write(self.inner.move_markers(batch), none).await
+    }
+}
+
+#[async_trait]
+impl UnreadStore for SimStore {
+    async fn claim_unread_chats(&self, claim: &ClaimUnread, limit: usize) -> StoreResult<Vec<ClaimedChat>> {
+        self.write(self.inner.claim_unread_chats(claim, limit), none).await
+    }
+
+    async fn finish_unread_chat(&self, claimed: &ClaimedChat, due: Timestamp) -> StoreResult<bool> {
+        self.write(self.inner.finish_unread_chat(claimed, due), none).await
+    }
+
+    async fn unread_members(
+        &self,
+        asked: &AskUnread,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingMember>> {
+        self.read(self.inner.unread_members(asked, after, limit)).await
+    }
+
+    async fn unread_chats(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingChat>> {
+        self.read(self.inner.unread_chats(user, until, now, limit)).await
+    }
+
+    async fn unread_lines(
+        &self,
+        user: UserId,
+        ranges: &[UnreadRange],
+        lines: usize,
+    ) -> StoreResult<Vec<MessageRecord>> {
+        self.read(self.inner.unread_lines(user, ranges, lines)).await
+    }
+
+    async fn record_notified(&self, notified: &Notified) -> StoreResult<bool> {
+        self.write(self.inner.record_notified(notified), none).await
+    }
+
+    async fn people_last_seen(
+        &self,
+        after: SeenPlace,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<SeenPlace>> {
+        self.read(self.inner.people_last_seen(after, until, limit)).await
     }
 }
 

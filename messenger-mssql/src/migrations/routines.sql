@@ -161,7 +161,7 @@ BEGIN
 END;
 GO
 
--- Changes what is given, and answers with the account.
+-- Changes what is given, and answers with the account: for nodes that know of no preferences.
 CREATE OR ALTER PROCEDURE {schema}.messenger_update_user
     @id binary(16), @expected bigint, @display_name nvarchar(4000) = NULL, @display_folded varbinary(8000) = NULL,
     @email varbinary(max) = NULL, @email_key varbinary(8000) = NULL, @notify_email bit = NULL
@@ -183,6 +183,43 @@ BEGIN
     END;
     SELECT id, username, display_name, email, email_key, password_hash, notify_email, created_at, last_seen_at, erased_at,
         [version], memberships
+    FROM {schema}.messenger_users WHERE id = @id;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Changes what is given, the preferences all together, and answers with the account. With an address, what is known of mail to
+-- it begins anew.
+CREATE OR ALTER PROCEDURE {schema}.messenger_update_account
+    @id binary(16), @expected bigint, @display_name nvarchar(4000) = NULL, @display_folded varbinary(8000) = NULL,
+    @email varbinary(max) = NULL, @email_key varbinary(8000) = NULL, @notify_email bit = NULL, @preferences bit = 0,
+    @language nvarchar(4000) = NULL, @time_zone nvarchar(4000) = NULL, @quiet_from bigint = NULL, @quiet_to bigint = NULL
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_users SET
+        display_name = COALESCE(@display_name, display_name), display_folded = COALESCE(@display_folded, display_folded),
+        email = COALESCE(@email, email), email_key = COALESCE(@email_key, email_key),
+        notify_email = COALESCE(@notify_email, notify_email), [version] = [version] + 1,
+        mail_refusals = CASE WHEN @email_key IS NULL THEN mail_refusals ELSE NULL END,
+        mail_suppressed_at = CASE WHEN @email_key IS NULL THEN mail_suppressed_at ELSE NULL END,
+        language = CASE @preferences WHEN 1 THEN @language ELSE language END,
+        time_zone = CASE @preferences WHEN 1 THEN @time_zone ELSE time_zone END,
+        quiet_from = CASE @preferences WHEN 1 THEN @quiet_from ELSE quiet_from END,
+        quiet_to = CASE @preferences WHEN 1 THEN @quiet_to ELSE quiet_to END
+    WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
+        RETURN 1;
+    END;
+    SELECT id, username, display_name, email, email_key, password_hash, notify_email, created_at, last_seen_at, erased_at,
+        [version], memberships, language, time_zone, quiet_from, quiet_to, mail_refusals, mail_suppressed_at, notified_at,
+        notified_since, notified_times
     FROM {schema}.messenger_users WHERE id = @id;
     COMMIT TRANSACTION;
     RETURN 0;
@@ -221,7 +258,9 @@ BEGIN
     BEGIN TRANSACTION;
     UPDATE {schema}.messenger_users SET
         username = @username, display_name = @display_name, display_folded = NULL, email = NULL, email_key = NULL,
-        password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1
+        password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1,
+        language = NULL, time_zone = NULL, quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL,
+        mail_suppressed_at = NULL, notified_at = NULL, notified_since = NULL, notified_times = NULL
     WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
     IF @@ROWCOUNT = 0
     BEGIN
@@ -445,6 +484,7 @@ BEGIN
             left_at = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @at ELSE p.left_at END,
             left_commit = CASE a.change WHEN 0 THEN NULL WHEN 1 THEN @commit ELSE p.left_commit END,
             muted_until = CASE a.change WHEN 0 THEN NULL ELSE p.muted_until END,
+            notify_level = CASE a.change WHEN 0 THEN NULL ELSE p.notify_level END,
             read_seq = CASE WHEN a.change = 0 AND p.read_seq < @last_seq THEN @last_seq ELSE p.read_seq END,
             read_texts = CASE WHEN a.change = 0 AND p.read_texts < @texts THEN @texts ELSE p.read_texts END,
             delivered_seq = CASE WHEN a.change = 0 AND p.delivered_seq < @last_seq THEN @last_seq ELSE p.delivered_seq END
@@ -502,7 +542,9 @@ BEGIN
 
     BEGIN TRANSACTION;
     UPDATE {schema}.messenger_chats SET
-        revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @at
+        revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @at,
+        unread_since = COALESCE(unread_since, @at),
+        unread_seq = CASE WHEN unread_since IS NULL THEN last_seq + 1 ELSE unread_seq END
     WHERE id = @chat;
     SELECT @seq = last_seq, @revision = revision, @texts = texts FROM {schema}.messenger_chats WHERE id = @chat;
     -- From here on nobody joins or leaves the chat.
@@ -537,7 +579,8 @@ BEGIN
     BEGIN TRANSACTION;
     UPDATE c SET
         revision = c.revision + a.messages, last_seq = c.last_seq + a.messages, texts = c.texts + a.messages,
-        activity_at = a.moment
+        activity_at = a.moment, unread_since = COALESCE(c.unread_since, a.moment),
+        unread_seq = CASE WHEN c.unread_since IS NULL THEN c.last_seq + 1 ELSE c.unread_seq END
     FROM {schema}.messenger_unpack_heads(@heads) AS a
     INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.id
     OPTION (FORCE ORDER);
@@ -619,7 +662,9 @@ BEGIN
             IF @stored IS NULL AND @is_taken = 0
             BEGIN
                 UPDATE {schema}.messenger_chats SET
-                    revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @moment
+                    revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @moment,
+                    unread_since = COALESCE(unread_since, @moment),
+                    unread_seq = CASE WHEN unread_since IS NULL THEN last_seq + 1 ELSE unread_seq END
                 WHERE id = @chat;
                 SELECT @seq = last_seq, @revision = revision, @texts = texts FROM {schema}.messenger_chats
                 WHERE id = @chat;
@@ -1123,6 +1168,103 @@ BEGIN
             UPDATE {schema}.messenger_schedules SET last_job = @job
             WHERE name = @name AND EXISTS (SELECT 1 FROM {schema}.messenger_jobs WHERE id = @job);
     END;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Ranges of messages: the chat, 16 bytes; the message before the first one, 8; the last one, 8.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_ranges (@ranges varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT TOP (DATALENGTH(@ranges) / 32) t.n AS place,
+        CAST(SUBSTRING(@ranges, 32 * t.n - 31, 16) AS binary(16)) AS chat,
+        CAST(SUBSTRING(@ranges, 32 * t.n - 15, 8) AS bigint) AS after_seq,
+        CAST(SUBSTRING(@ranges, 32 * t.n - 7, 8) AS bigint) AS up_to
+    FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@ranges) / 32 ORDER BY t.n
+);
+GO
+
+-- Claims chats in which there may be something unread since @due or longer, and answers with them. What others have locked is
+-- left to them; what they have claimed where there are no such locks is seen when it is claimed.
+CREATE OR ALTER PROCEDURE {schema}.messenger_claim_unread @due bigint, @now bigint, @until bigint, @most bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @taken TABLE (id binary(16) NOT NULL PRIMARY KEY);
+    BEGIN TRANSACTION;
+    INSERT INTO @taken (id)
+    SELECT TOP (@most) c.id FROM {schema}.messenger_chats AS c WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK)
+    WHERE c.unread_since IS NOT NULL AND c.unread_since <= @due
+        AND (c.unread_leased_until IS NULL OR c.unread_leased_until < @now)
+    ORDER BY c.unread_since;
+    UPDATE c SET unread_claims = COALESCE(c.unread_claims, 0) + 1, unread_leased_until = @until
+    OUTPUT inserted.id, inserted.unread_claims, inserted.unread_since, inserted.last_seq
+    FROM @taken AS t
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = t.id
+    WHERE c.unread_since IS NOT NULL AND c.unread_since <= @due
+        AND (c.unread_leased_until IS NULL OR c.unread_leased_until < @now)
+    OPTION (FORCE ORDER);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Ends the claim of a chat that was looked at for messages up to @due. The next message is the first one that was sent
+-- later, or stored after the one of seq @last_seq.
+CREATE OR ALTER PROCEDURE {schema}.messenger_finish_unread @chat binary(16), @number bigint, @due bigint, @last_seq bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @first bigint, @next bigint, @next_seq bigint;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_chats SET unread_leased_until = NULL
+    WHERE id = @chat AND unread_claims = @number AND unread_leased_until IS NOT NULL AND unread_since IS NOT NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 2;
+    END;
+    -- From here on nobody appends to the chat.
+    SELECT @first = unread_seq FROM {schema}.messenger_chats WHERE id = @chat;
+    SELECT TOP (1) @next = m.created_at, @next_seq = m.seq FROM {schema}.messenger_messages AS m
+    WHERE m.chat_id = @chat AND m.seq >= @first AND m.kind = 0 AND m.deleted_at IS NULL
+        AND (m.created_at > @due OR m.seq > @last_seq)
+    ORDER BY m.seq;
+    UPDATE {schema}.messenger_chats SET unread_since = @next, unread_seq = @next_seq WHERE id = @chat;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Records that a person is told of these ranges, by rising chats, and enqueues @jobs, if there are any.
+CREATE OR ALTER PROCEDURE {schema}.messenger_record_notified
+    @user binary(16), @expected bigint = NULL, @at bigint, @since bigint, @times bigint, @ranges varbinary(max),
+    @jobs varbinary(max) = NULL, @bytes varbinary(max) = NULL
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_users SET notified_at = @at, notified_since = @since, notified_times = @times
+    WHERE id = @user AND erased_at IS NULL AND (notified_at = @expected OR notified_at IS NULL AND @expected IS NULL);
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 2;
+    END;
+    UPDATE p SET notified_seq = a.up_to, notified_at = @at, notified_read = p.read_seq, notified_times = 1 +
+        CASE WHEN p.read_seq > p.notified_read THEN 0 ELSE COALESCE(p.notified_times, 0) END
+    FROM {schema}.messenger_unpack_ranges(@ranges) AS a
+    INNER LOOP JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = @user
+    WHERE p.left_at IS NULL AND a.after_seq = CASE WHEN COALESCE(p.notified_seq, 0) > p.read_seq THEN p.notified_seq ELSE p.read_seq END
+    OPTION (FORCE ORDER);
+    IF @@ROWCOUNT <> DATALENGTH(@ranges) / 32
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 2;
+    END;
+    IF @jobs IS NOT NULL EXEC {schema}.messenger_enqueue_jobs @jobs = @jobs, @bytes = @bytes;
     COMMIT TRANSACTION;
     RETURN 0;
 END;

@@ -22,6 +22,8 @@ pub(crate) struct Sql {
     pub(crate) roster: Arc<str>,
     pub(crate) mute: Arc<str>,
     pub(crate) unmute: Arc<str>,
+    pub(crate) set_level: Arc<str>,
+    pub(crate) clear_level: Arc<str>,
     pub(crate) memberships: Arc<str>,
     pub(crate) membership_counts: Arc<str>,
     pub(crate) revisions: Arc<str>,
@@ -34,9 +36,9 @@ impl Sql {
     /// statement.
     pub(crate) fn new(schema: &Schema, hold: &str) -> Self {
         let (first, second) = (id(1), id(2));
-        let mute = |until: &str| -> Arc<str> {
+        let set = |what: &str| -> Arc<str> {
             format!(
-                "UPDATE {schema}.messenger_members SET muted_until = {until} OUTPUT inserted.user_id
+                "UPDATE {schema}.messenger_members SET {what} OUTPUT inserted.user_id
                 WHERE chat_id = {first} AND user_id = {second} AND left_at IS NULL"
             )
             .into()
@@ -64,8 +66,10 @@ impl Sql {
                 OPTION (LOOP JOIN, FORCE ORDER)"
             )
             .into(),
-            mute: mute("@P3"),
-            unmute: mute("NULL"),
+            mute: set("muted_until = @P3"),
+            unmute: set("muted_until = NULL"),
+            set_level: set("notify_level = @P3"),
+            clear_level: set("notify_level = NULL"),
             // The person's count of memberships and the settled commit, with each of their chats, including those that
             // they left after a commit, or with nulls if there are none. The order matters: the settled commit and the
             // count must not be later than the list.

@@ -6,6 +6,7 @@ mod jobs;
 mod markers;
 mod messages;
 mod sessions;
+mod unread;
 mod users;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) struct Statements {
     pub(crate) messages: messages::Sql,
     pub(crate) append: append::Sql,
     pub(crate) markers: markers::Sql,
+    pub(crate) unread: unread::Sql,
     pub(crate) jobs: jobs::Sql,
 }
 
@@ -41,6 +43,7 @@ impl Statements {
             messages: messages::Sql::new(schema, hold),
             append: append::Sql::new(schema),
             markers: markers::Sql::new(schema),
+            unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
         }
     }

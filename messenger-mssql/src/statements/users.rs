@@ -20,6 +20,8 @@ pub(crate) struct Sql {
     pub(crate) change_password: Arc<str>,
     pub(crate) erase: Arc<str>,
     pub(crate) see: Arc<str>,
+    pub(crate) mail_accepted: Arc<str>,
+    pub(crate) mail_refused: Arc<str>,
 }
 
 impl Sql {
@@ -88,10 +90,25 @@ impl Sql {
                 ORDER BY f.name, f.username"
             )
             .into(),
-            update: procedure(schema, "update_user"),
+            update: procedure(schema, "update_account"),
             change_password: procedure(schema, "change_password"),
             erase: procedure(schema, "erase_user"),
             see: procedure(schema, "set_last_seen"),
+            mail_accepted: format!(
+                "UPDATE {schema}.messenger_users SET mail_refusals = NULL
+                WHERE id = {} AND email_key = @P2 AND DATALENGTH(email_key) = DATALENGTH(@P2)
+                    AND mail_refusals IS NOT NULL",
+                id(1)
+            )
+            .into(),
+            mail_refused: format!(
+                "UPDATE {schema}.messenger_users SET mail_refusals = COALESCE(mail_refusals, 0) + 1,
+                    mail_suppressed_at = COALESCE(mail_suppressed_at,
+                        CASE WHEN COALESCE(mail_refusals, 0) + 1 >= @P4 THEN @P3 ELSE NULL END)
+                WHERE id = {} AND email_key = @P2 AND DATALENGTH(email_key) = DATALENGTH(@P2)",
+                id(1)
+            )
+            .into(),
         }
     }
 }

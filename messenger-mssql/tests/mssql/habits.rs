@@ -437,13 +437,8 @@ async fn bytes_of_any_kind_and_number_are_kept() {
 
     let key: Vec<u8> = every.iter().copied().cycle().take(320).collect();
     let email = StoredAddress { content: Content(vec![0; 5_000]), key: key.clone() };
-    let update = UpdateUser {
-        id: ada,
-        expected: world.record(ada).await.version,
-        display_name: None,
-        email: Some(email.clone()),
-        notify_email: None,
-    };
+    let update =
+        UpdateUser { email: Some(email.clone()), ..UpdateUser::of(ada, world.record(ada).await.version) };
     assert_eq!(world.store.update_user(update).await.unwrap().email, Some(email));
     assert_eq!(world.store.user_by_login(LoginKey::Email(&key)).await.unwrap().id, ada);
     check_chat(&*world.store, group, ada).await;

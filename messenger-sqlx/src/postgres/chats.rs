@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, MessageId, Revision, Role, Timestamp, UserId,
+    ChatId, ChatKind, ClientId, MessageId, NotifyLevel, Revision, Role, Timestamp, UserId,
     ports::{
         Activity, ChangedChat, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint,
         MemberRecord, Membership, Memberships, NewGroup, Opened, Roster, RosterChange, RosterChanged,
@@ -11,6 +11,7 @@ use messenger_sql::{
     columns::{chat_kind, cut_at, role, rows},
     memberships::{self, Listed},
     records::new_chat,
+    unread::stored_level,
 };
 
 use super::{
@@ -105,6 +106,12 @@ impl ChatStore for PostgresStore {
         let query = self.query(&self.sql().chats.mute).id(chat).id(user).optional_time(until);
         let muted = self.run(Mode::Statement, |session| Box::pin(session.execute(query))).await?;
         if muted == 0 { Err(StoreErrorKind::NotMember.into()) } else { Ok(()) }
+    }
+
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        let query = self.query(&self.sql().chats.set_level).id(chat).id(user).bind(stored_level(level));
+        let set = self.run(Mode::Statement, |session| Box::pin(session.execute(query))).await?;
+        if set == 0 { Err(StoreErrorKind::NotMember.into()) } else { Ok(()) }
     }
 
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {

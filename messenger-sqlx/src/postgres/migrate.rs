@@ -40,8 +40,14 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0004_jobs.sql"),
         },
+        Migration {
+            version: 5,
+            name: "unread",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0005_unread.sql"),
+        },
     ],
-    routines: Some(Routines { release: 2, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The tables that record applied steps and routines. They reveal nothing of what is stored, and a node that may not

@@ -2,11 +2,11 @@ use async_trait::async_trait;
 use messenger_core::{
     SessionId, Timestamp, UserId, Username,
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique,
-        UpdateUser, UserRecord, UserStore,
+        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
-use messenger_sql::{columns::rows, prefix::Names};
+use messenger_sql::{columns::rows, prefix::Names, unread::stored_preferences};
 
 use super::{
     connections::{Mode, Session},
@@ -109,6 +109,13 @@ impl UserStore for PostgresStore {
             .bind(email.map(|email| email.content.0.clone()))
             .bind(email.map(|email| email.key.clone()))
             .bind(update.notify_email);
+        let (language, time_zone, quiet_from, quiet_to) = stored_preferences(update.preferences.as_ref());
+        let change = change
+            .bind(update.preferences.is_some())
+            .bind(language.map(str::to_owned))
+            .bind(time_zone.map(str::to_owned))
+            .bind(quiet_from)
+            .bind(quiet_to);
         self.run(Mode::Statement, move |session| {
             Box::pin(async move {
                 match session.one(change, |columns| columns.user()).await? {
@@ -166,6 +173,18 @@ impl UserStore for PostgresStore {
             })
         })
         .await
+    }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        let sql = &self.sql().users;
+        let query = match outcome {
+            MailOutcome::Accepted => self.query(&sql.mail_accepted).id(user).bytes(key),
+            MailOutcome::Refused { at, most } => {
+                self.query(&sql.mail_refused).id(user).bytes(key).time(at).bind(i64::from(most))
+            }
+        };
+        self.run(Mode::Statement, |session| Box::pin(async move { session.execute(query).await.map(drop) }))
+            .await
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {

@@ -22,7 +22,7 @@ use crate::row::Fetched;
 pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;
-        SELECT v.column1, c.revision, c.last_seq, c.texts
+        SELECT v.column1, c.revision, c.last_seq, c.texts, c.unread_since IS NULL
         FROM (VALUES {}) AS v
         CROSS JOIN messenger_chats AS c ON c.id = v.column2
         CROSS JOIN messenger_members AS p ON p.chat_id = c.id AND p.user_id = v.column3
@@ -58,6 +58,16 @@ pub(super) static STORE: Batched = Batched::new(|size| {
         values(size, 11),
         values(size, 5),
         values(size, 4)
+    )
+});
+
+/// Says since when something may be unread, where nothing was. Apart from the other numbers of the head: SQLite writes the
+/// entry in the index anew with every statement that names the column, whether or not the value is another one.
+pub(super) static MARK_UNREAD: Batched = Batched::new(|size| {
+    format!(
+        "UPDATE OR FAIL messenger_chats AS c SET unread_since = v.column2, unread_seq = v.column3
+        FROM (VALUES {}) AS v WHERE c.id = +v.column1",
+        values(size, 3)
     )
 });
 
@@ -117,6 +127,9 @@ struct Head {
     texts: u64,
     /// When the last message of this batch was sent.
     activity_at: Option<Timestamp>,
+    has_unread: bool,
+    /// The first message of this batch, where there was nothing unread before.
+    first_unread: Option<(Timestamp, Seq)>,
 }
 
 struct Mark {
@@ -193,6 +206,8 @@ impl<'b> Sequencer<'b> {
             last_seq: columns.seq()?,
             texts: columns.number()?,
             activity_at: None,
+            has_unread: columns.integer()? == 0,
+            first_unread: None,
         };
         self.heads.insert(place.0, head);
         self.members.insert(place, None);
@@ -236,10 +251,25 @@ impl<'b> Sequencer<'b> {
         if self.fresh.is_empty() {
             return writer::execute(conn, "COMMIT").await;
         }
+        self.mark_unread(conn).await?;
         let size = Batched::size(self.fresh.len());
         let query = self.bind_messages(sqlx::query(STORE.of(size)), size);
         let query = self.bind_marks(self.bind_heads(query, size), size);
         sql::run(conn, query).await.map(drop)
+    }
+
+    async fn mark_unread(&self, conn: &mut SqliteConnection) -> StoreResult<()> {
+        let marks = self.heads.iter().filter_map(|(chat, head)| Some((chat, head.first_unread?)));
+        let marks: Vec<_> = marks.collect();
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let size = Batched::size(marks.len());
+        let mut query = sqlx::query(MARK_UNREAD.of(size));
+        for (chat, (at, seq)) in &marks {
+            query = query.id(**chat).time(*at).number(seq.get());
+        }
+        sql::run(conn, query.nulls((size - marks.len()) * 3)).await.map(drop)
     }
 
     fn bind_messages<'q>(&self, mut query: Query<'q>, size: usize) -> Query<'q> {
@@ -292,5 +322,9 @@ impl Head {
         self.last_seq = self.last_seq.next();
         self.texts += 1;
         self.activity_at = Some(at);
+        if !self.has_unread {
+            self.has_unread = true;
+            self.first_unread = Some((at, self.last_seq));
+        }
     }
 }

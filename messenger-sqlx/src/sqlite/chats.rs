@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, ChatKind, ClientId, MessageId, Revision, Role, Timestamp, UserId,
+    ChatId, ChatKind, ClientId, MessageId, NotifyLevel, Revision, Role, Timestamp, UserId,
     ports::{
         Activity, ChangedChat, ChatRecord, ChatStore, ChatView, Content, DirectChat, Fingerprint,
         MemberRecord, Membership, Memberships, MessageRecord, NewGroup, NewSystemMessage, Opened, Roster,
@@ -13,6 +13,7 @@ use messenger_sql::{
     columns::{CHAT, MEMBER, USER, chat_kind, cut_at, last_message, role, rows},
     memberships::{self, Listed},
     records::new_chat,
+    unread::stored_level,
 };
 use sqlx::SqliteConnection;
 
@@ -212,6 +213,14 @@ impl ChatStore for SqliteStore {
             .await
     }
 
+    async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()> {
+        let set = "UPDATE messenger_members SET notify_level = $3
+            WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL";
+        let set = sqlx::query(set).id(chat).id(user).bind(stored_level(level));
+        let set = self.writer.transaction(move |conn| Box::pin(async move { sql::run(conn, set).await }));
+        if set.await? == 0 { Err(StoreErrorKind::NotMember.into()) } else { Ok(()) }
+    }
+
     async fn memberships(&self, user: UserId, left_after: Option<u64>) -> StoreResult<Memberships> {
         let query = sqlx::query(MEMBERSHIPS.as_str()).id(user).bind(memberships::left_after(left_after));
         Ok(memberships::memberships(self.all(query, Listed::read).await?))
@@ -320,7 +329,7 @@ async fn admit(
         FROM json_each($5) WHERE true
         ON CONFLICT (chat_id, user_id) DO UPDATE SET
             role = excluded.role, joined_at = excluded.joined_at, join_order = excluded.join_order,
-            left_at = NULL, left_commit = NULL, muted_until = NULL, read_seq = max(read_seq, excluded.read_seq),
+            left_at = NULL, left_commit = NULL, muted_until = NULL, notify_level = NULL, read_seq = max(read_seq, excluded.read_seq),
             read_texts = max(read_texts, excluded.read_texts),
             delivered_seq = max(delivered_seq, excluded.delivered_seq)";
     let list = json_pairs(members.iter().map(|(user, given)| (user, role(*given))));

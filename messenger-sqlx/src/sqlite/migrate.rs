@@ -22,6 +22,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0003_jobs.sql"),
         },
+        Migration {
+            version: 4,
+            name: "unread",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0004_unread.sql"),
+        },
     ],
     // SQLite keeps no functions.
     routines: None,

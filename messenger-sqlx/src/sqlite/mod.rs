@@ -20,6 +20,7 @@ mod sql;
 #[cfg(test)]
 mod steps;
 mod store;
+mod unread;
 mod users;
 mod writer;
 

@@ -5,7 +5,8 @@ use sqlx::AssertSqlSafe;
 use messenger_core::ports::{JobFilter, JobState};
 
 use super::{
-    SqliteStore, append, chats, enqueue, errors::store_error, jobs, markers, messages, sessions, users,
+    SqliteStore, append, chats, enqueue, errors::store_error, jobs, markers, messages, sessions, unread,
+    users,
 };
 
 /// Every statement that is long enough to have a name, with its text.
@@ -30,6 +31,14 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("messages::CHANGES", messages::CHANGES.as_str()),
         ("append::LOOK", append::LOOK.of(64)),
         ("append::STORE", append::STORE.of(64)),
+        ("append::MARK_UNREAD", append::MARK_UNREAD.of(64)),
+        ("unread::CLAIM", unread::CLAIM.as_str()),
+        ("unread::NEXT", unread::NEXT.as_str()),
+        ("unread::MEMBERS", unread::MEMBERS.as_str()),
+        ("unread::CHATS", unread::CHATS.as_str()),
+        ("unread::LINES", unread::LINES.as_str()),
+        ("unread::TELL", unread::TELL.as_str()),
+        ("unread::SEEN", unread::SEEN.as_str()),
         ("messages::LIVE", messages::LIVE.as_str()),
         ("messages::ERASE", messages::ERASE),
         ("chats::GIVE_ROLES", chats::GIVE_ROLES),
@@ -88,6 +97,29 @@ async fn the_chats_of_a_person_are_found_without_a_look_at_the_members() {
         let search = "USING COVERING INDEX messenger_members_by_user (user_id=?)";
         assert!(plan.iter().any(|step| step.contains(search)), "{plan:#?}");
     }
+}
+
+#[tokio::test]
+async fn what_may_be_unread_is_found_by_time_and_in_order() {
+    let (store, _directory) = fresh().await;
+    for (text, search) in [
+        (unread::CLAIM.as_str(), "USING INDEX messenger_chats_by_unread (unread_since>? AND unread_since<?)"),
+        (
+            unread::SEEN.as_str(),
+            "USING INDEX messenger_users_by_last_seen (last_seen_at>? AND last_seen_at<?)",
+        ),
+        (unread::NEXT.as_str(), "USING INDEX messenger_messages_by_seq (chat_id=? AND seq>?)"),
+    ] {
+        let plan = plan(&store, text).await;
+        assert!(plan.iter().any(|step| step.contains(search)), "{search} in {plan:#?}");
+    }
+    let sorts = async |text| {
+        let plan = plan(&store, text).await;
+        plan.into_iter().filter(|step| step.contains("TEMP B-TREE")).collect::<Vec<_>>()
+    };
+    assert_eq!(sorts(unread::SEEN.as_str()).await, [""; 0]);
+    assert_eq!(sorts(unread::NEXT.as_str()).await, [""; 0]);
+    assert_eq!(sorts(unread::MEMBERS.as_str()).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -269,8 +269,7 @@ const WRITES: &[Intent] = &intents! {
     };
     "update_user": |s| async {
         let (id, expected) = (s.people[9], s.world.record(s.people[9]).await.version);
-        let notify_email = Some(true);
-        s.world.store.update_user(UpdateUser { id, expected, display_name: None, email: None, notify_email }).await
+        s.world.store.update_user(UpdateUser { notify_email: Some(true), ..UpdateUser::of(id, expected) }).await
     };
     "change_password": |s| async {
         let version = s.world.record(s.people[8]).await.version;

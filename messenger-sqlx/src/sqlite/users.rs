@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use messenger_core::{
     SessionId, Timestamp, UserId, Username,
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewSession, NewUser, StoreErrorKind, StoreResult, Unique,
-        UpdateUser, UserRecord, UserStore,
+        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
 use messenger_sql::{
     columns::{USER, rows},
     prefix::Names,
+    unread::stored_preferences,
 };
 use sqlx::SqliteConnection;
 
@@ -70,6 +71,13 @@ pub(super) const SEEN: &str = "UPDATE messenger_users AS u
         SELECT unhex(value ->> 0) AS id, max(value ->> 1) AS at FROM json_each($1) GROUP BY 1
     ) AS seen
     WHERE u.id = +seen.id AND u.erased_at IS NULL";
+
+const MAIL_ACCEPTED: &str = "UPDATE messenger_users SET mail_refusals = NULL
+    WHERE id = $1 AND email_key = $2 AND mail_refusals IS NOT NULL";
+
+const MAIL_REFUSED: &str = "UPDATE messenger_users SET mail_refusals = coalesce(mail_refusals, 0) + 1,
+        mail_suppressed_at = coalesce(mail_suppressed_at, CASE WHEN coalesce(mail_refusals, 0) + 1 >= $4 THEN $3 END)
+    WHERE id = $1 AND email_key = $2";
 
 #[async_trait]
 impl UserStore for SqliteStore {
@@ -169,13 +177,27 @@ impl UserStore for SqliteStore {
                     let erase = "UPDATE messenger_users SET
                             username = $2, display_name = $3, display_folded = NULL, email = NULL,
                             email_key = NULL, password_hash = NULL, notify_email = 0, last_seen_at = NULL,
-                            erased_at = $4, version = version + 1
+                            erased_at = $4, version = version + 1, language = NULL, time_zone = NULL,
+                            quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL, mail_suppressed_at = NULL,
+                            notified_at = NULL, notified_since = NULL, notified_times = NULL
                         WHERE id = $1";
                     let erase = sqlx::query(erase).id(user).bind(username.as_str());
                     sql::run(conn, erase.bind(display_name.to_text()?).time(at)).await?;
                     sessions::end_all(conn, user, None).await
                 })
             })
+            .await
+    }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        let note = match outcome {
+            MailOutcome::Accepted => sqlx::query(MAIL_ACCEPTED).id(user).bind(key.to_vec()),
+            MailOutcome::Refused { at, most } => {
+                sqlx::query(MAIL_REFUSED).id(user).bind(key.to_vec()).time(at).bind(i64::from(most))
+            }
+        };
+        self.writer
+            .transaction(move |conn| Box::pin(async move { sql::run(conn, note).await.map(drop) }))
             .await
     }
 
@@ -237,7 +259,11 @@ async fn apply(conn: &mut SqliteConnection, update: &UpdateUser) -> StoreResult<
     let apply = "UPDATE messenger_users SET
             display_name = coalesce($2, display_name), display_folded = coalesce($3, display_folded),
             email = coalesce($4, email), email_key = coalesce($5, email_key),
-            notify_email = coalesce($6, notify_email), version = version + 1
+            notify_email = coalesce($6, notify_email), version = version + 1,
+            mail_refusals = CASE WHEN $5 IS NULL THEN mail_refusals END,
+            mail_suppressed_at = CASE WHEN $5 IS NULL THEN mail_suppressed_at END,
+            language = CASE WHEN $7 THEN $8 ELSE language END, time_zone = CASE WHEN $7 THEN $9 ELSE time_zone END,
+            quiet_from = CASE WHEN $7 THEN $10 ELSE quiet_from END, quiet_to = CASE WHEN $7 THEN $11 ELSE quiet_to END
         WHERE id = $1";
     let (name, email) = (update.display_name.as_ref(), update.email.as_ref());
     let apply = sqlx::query(apply)
@@ -247,5 +273,8 @@ async fn apply(conn: &mut SqliteConnection, update: &UpdateUser) -> StoreResult<
         .bind(email.map(|email| email.content.0.as_slice()))
         .bind(email.map(|email| email.key.as_slice()))
         .bind(update.notify_email);
+    let (language, time_zone, quiet_from, quiet_to) = stored_preferences(update.preferences.as_ref());
+    let apply = apply.bind(update.preferences.is_some()).bind(language).bind(time_zone);
+    let apply = apply.bind(quiet_from).bind(quiet_to);
     sql::run(conn, apply).await.map(drop)
 }

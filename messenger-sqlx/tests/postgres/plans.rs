@@ -10,10 +10,11 @@ use messenger_core::{
     ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
     context::Context,
     ports::{
-        Anchor, Budget, ChatStore as _, ClaimJobs, Content, DeleteMessage, DirectChat, EditMessage,
-        FinishedJob, JobChange, JobFilter, JobKind, JobOutcome, JobPriority, JobState, JobStore as _,
-        LoginKey, MarkerStore as _, MessageStore as _, MoveMarker, NewJob, NewMessage, SessionStore as _,
-        Store, StoreResult, UniqueJob, UserStore as _,
+        Anchor, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
+        DirectChat, EditMessage, FinishedJob, JobChange, JobFilter, JobKind, JobOutcome, JobPriority,
+        JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker,
+        NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store, StoreResult, Told,
+        UniqueJob, UnreadStore as _, UserStore as _,
     },
 };
 use messenger_sqlx::{PostgresBuilder, PostgresStore};
@@ -87,6 +88,8 @@ impl Large {
             SELECT c.id, u.id, 0, 1, 1 + k, 0, 0, 0 FROM messenger.messenger_chats AS c
             CROSS JOIN generate_series(1, 20) AS k
             JOIN messenger.messenger_users AS u ON u.created_at = (c.created_at * 7 + k * 13) % 19000 + 2;
+            UPDATE messenger.messenger_chats SET unread_since = created_at, unread_seq = 1 WHERE created_at % 10 = 0;
+            UPDATE messenger.messenger_users SET last_seen_at = created_at WHERE created_at % 3 = 0;
             UPDATE messenger.messenger_chats SET revision = {MESSAGES} + 1000, last_seq = {MESSAGES}, texts = {MESSAGES}
             WHERE id = '{chat}';
             INSERT INTO messenger.messenger_messages (id, chat_id, seq, sender_id, kind, created_revision, revision, texts,
@@ -120,6 +123,47 @@ impl Large {
         self.check_reads(store, plans).await;
         self.check_writes(store, plans).await;
         self.check_jobs(store, plans).await;
+        self.check_unread(store, plans).await;
+    }
+
+    async fn check_unread(&self, store: &PostgresStore, plans: &Plans) {
+        // Not the large chat: all its messages are of a person who has read none of them, as nobody who sends has.
+        let (chat, person, now) = (self.others[0], self.person, self.context.now());
+        plans.take();
+        let claim = ClaimUnread { due: now, now, until: now };
+        let claimed = store.claim_unread_chats(&claim, 100).await.unwrap();
+        assert_eq!(claimed.len(), 100);
+        check("claim_unread_chats", Sorts::Nothing, plans);
+        let asked = AskUnread { chat, due: now, now };
+        done("unread_members", Sorts::Few, plans, store.unread_members(&asked, None, 1000).await);
+        done("finish_unread_chat", Sorts::Nothing, plans, store.finish_unread_chat(&claimed[0], now).await);
+        let reader = store.roster(self.others[0]).await.unwrap().members;
+        let reader = reader.iter().map(|member| member.user_id).find(|user| *user != person).unwrap();
+        plans.take();
+        let pending = store.unread_chats(reader, now, now, 100).await.unwrap();
+        assert!(!pending.is_empty());
+        check("unread_chats", Sorts::Few, plans);
+        let ranges: Vec<_> = pending.iter().map(PendingChat::range).collect();
+        done("unread_lines", Sorts::Few, plans, store.unread_lines(reader, &ranges, 3).await);
+        let told = store.user(reader).await.unwrap().mail.told;
+        plans.take();
+        let notified = Notified {
+            user: reader,
+            expected: told.map(|told| told.at),
+            told: Told { at: now, since: now, times: 1 },
+            ranges,
+            jobs: vec![],
+        };
+        assert!(store.record_notified(&notified).await.unwrap());
+        check("record_notified", Sorts::Few, plans);
+        let after = SeenPlace { at: Timestamp::from_micros(0), user: person };
+        done("people_last_seen", Sorts::Nothing, plans, store.people_last_seen(after, now, 100).await);
+        done(
+            "note_mail",
+            Sorts::Nothing,
+            plans,
+            store.note_mail(person, b"key", MailOutcome::Accepted).await,
+        );
     }
 
     async fn check_jobs(&self, store: &PostgresStore, plans: &Plans) {

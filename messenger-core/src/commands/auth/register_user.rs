@@ -7,7 +7,7 @@ use crate::{
     domain::{Authenticated, Device, DisplayName, EmailAddress, Password, Username},
     error::{Checks, ErrorCode, Result},
     operation::Command,
-    ports::{Content, NewUser, StoredAddress, StoredName, UserRecord},
+    ports::{Content, MailState, NewUser, Preferences, StoredAddress, StoredName, UserRecord},
 };
 
 /// Creates an account and logs it in.
@@ -104,6 +104,8 @@ fn new_record(user: NewUser) -> UserRecord {
         email: Some(user.email),
         password_hash: Some(user.password_hash),
         notify_email: true,
+        preferences: Preferences::default(),
+        mail: MailState::default(),
         created_at: user.created_at,
         last_seen_at: None,
         erased_at: None,

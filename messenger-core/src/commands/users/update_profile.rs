@@ -64,6 +64,7 @@ impl Command for UpdateProfile {
                 display_name: display_name.as_ref().map(StoredName::from),
                 email: email.as_ref().map(stored_address),
                 notify_email: self.notifications.map(|notifications| notifications.email),
+                preferences: None,
             };
             if let Some(updated) = attempts.settled(cx.store().update_user(update).await)? {
                 return Ok(convert::me(updated)?);

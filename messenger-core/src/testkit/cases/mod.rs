@@ -12,4 +12,6 @@ pub mod presence;
 pub mod racing_jobs;
 pub mod schedules;
 pub mod sessions;
+pub mod telling;
+pub mod unread;
 pub mod users;

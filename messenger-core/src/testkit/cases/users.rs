@@ -1,10 +1,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
-    domain::{DisplayName, Timestamp, UserId, Username},
+    domain::{DisplayName, Language, QuietHours, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, NamePlace, NewUser, StoreErrorKind, StoreResult, StoredAddress,
-        StoredName, Unique, UpdateUser, UserRecord,
+        Content, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewUser, Preferences,
+        StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord,
     },
     testkit::{
         World, error_kind, race,
@@ -308,6 +308,97 @@ pub async fn update_user_changes_only_what_is_given(world: &World) {
     assert_eq!(find(world, "dr. ada", None, 10).await, [""; 0], "the old name is not");
 }
 
+fn preferences() -> Preferences {
+    Preferences {
+        language: Some(Language::trusted("pt-br")),
+        time_zone: Some("America/Sao_Paulo".parse().unwrap()),
+        quiet_hours: Some(QuietHours::new(22 * 60, 0).unwrap()),
+    }
+}
+
+pub async fn update_user_replaces_preferences(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (mut record, untouched) = (world.record(ada).await, world.record(bob).await);
+    assert_eq!(record.preferences, Preferences::default());
+    let russian = Preferences { language: Some(Language::trusted("ru")), ..Preferences::default() };
+    for preferences in [preferences(), russian, preferences(), Preferences::default()] {
+        let change = UpdateUser { preferences: Some(preferences.clone()), ..update(&record) };
+        (record.preferences, record.version) = (preferences, record.version + 1);
+        assert_eq!(world.store.update_user(change).await.unwrap(), record);
+        let other = UpdateUser { notify_email: Some(true), ..update(&record) };
+        record.version += 1;
+        assert_eq!(world.store.update_user(other).await.unwrap(), record, "others leave them alone");
+        assert_eq!(world.record(ada).await, record);
+    }
+    assert_eq!(world.record(bob).await, untouched);
+}
+
+async fn refuse(world: &World, user: UserId, most: u32) -> Timestamp {
+    let (key, at) = (world.record(user).await.email.unwrap().key, world.tick());
+    world.store.note_mail(user, &key, MailOutcome::Refused { at, most }).await.unwrap();
+    at
+}
+
+pub async fn update_user_with_an_address_forgets_refusals(world: &World) {
+    let ada = world.user("ada").await;
+    let address = world.record(ada).await.email.unwrap();
+    let new = StoredAddress { content: Content::from("new"), key: b"new".to_vec() };
+    for next in [new.clone(), new, address] {
+        let at = refuse(world, ada, 1).await;
+        let record = world.record(ada).await;
+        assert_eq!(record.mail, MailState { refusals: 1, suppressed_at: Some(at), told: None });
+        let name = UpdateUser { display_name: Some(shown("A.")), ..update(&record) };
+        let record = world.store.update_user(name).await.unwrap();
+        assert_eq!(record.mail.suppressed_at, Some(at));
+        let change = UpdateUser { email: Some(next), ..update(&record) };
+        assert_eq!(world.store.update_user(change).await.unwrap().mail, MailState::default());
+    }
+}
+
+pub async fn note_mail_counts_refusals_until_one_is_accepted(world: &World) {
+    let ada = world.user("ada").await;
+    let before = world.record(ada).await;
+    let key = before.email.clone().unwrap().key;
+    for refusals in 1..=3 {
+        refuse(world, ada, 5).await;
+        let mail = MailState { refusals, ..MailState::default() };
+        let expected = UserRecord { mail, ..before.clone() };
+        assert_eq!(world.record(ada).await, expected, "and the version stays");
+    }
+    world.store.note_mail(ada, &key, MailOutcome::Accepted).await.unwrap();
+    assert_eq!(world.record(ada).await, before);
+}
+
+pub async fn note_mail_suppresses_an_address_after_so_many_refusals(world: &World) {
+    let ada = world.user("ada").await;
+    refuse(world, ada, 2).await;
+    assert_eq!(world.record(ada).await.mail.suppressed_at, None);
+    let at = refuse(world, ada, 2).await;
+    refuse(world, ada, 2).await;
+    let mail = world.record(ada).await.mail;
+    assert_eq!(mail, MailState { refusals: 3, suppressed_at: Some(at), told: None }, "since the second");
+}
+
+pub async fn note_mail_of_another_address_is_nothing(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    refuse(world, ada, 5).await;
+    let records = (world.record(ada).await, world.record(bob).await);
+    let (key, at) = (records.1.email.clone().unwrap().key, world.tick());
+    for outcome in [MailOutcome::Accepted, MailOutcome::Refused { at, most: 1 }] {
+        world.store.note_mail(ada, &key, outcome).await.unwrap();
+        world.store.note_mail(world.id(), &key, outcome).await.unwrap();
+    }
+    assert_eq!((world.record(ada).await, world.record(bob).await), records);
+    world.erase(ada).await;
+    let erased = world.record(ada).await;
+    world
+        .store
+        .note_mail(ada, &records.0.email.unwrap().key, MailOutcome::Refused { at, most: 1 })
+        .await
+        .unwrap();
+    assert_eq!(world.record(ada).await, erased);
+}
+
 pub async fn update_user_conflicts_with_an_older_version(world: &World) {
     let ada = world.user("ada").await;
     let first = world.record(ada).await;
@@ -406,6 +497,9 @@ pub async fn erase_user_leaves_only_the_id(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     world.direct(ada, bob).await;
     world.store.set_last_seen(&[(ada, world.tick())]).await.unwrap();
+    let change = UpdateUser { preferences: Some(preferences()), ..update(&world.record(ada).await) };
+    world.store.update_user(change).await.unwrap();
+    refuse(world, ada, 1).await;
     let (before, at) = (world.record(ada).await, world.tick());
     let session = world.store.sessions(ada).await.unwrap()[0].id;
     let (username, display_name) = erased_names(ada);
@@ -419,6 +513,8 @@ pub async fn erase_user_leaves_only_the_id(world: &World) {
         email: None,
         password_hash: None,
         notify_email: false,
+        preferences: Preferences::default(),
+        mail: MailState::default(),
         created_at: before.created_at,
         last_seen_at: None,
         erased_at: Some(at),
@@ -496,6 +592,8 @@ pub(crate) fn expected(user: &NewUser) -> UserRecord {
         email: Some(user.email.clone()),
         password_hash: Some(user.password_hash.clone()),
         notify_email: true,
+        preferences: Preferences::default(),
+        mail: MailState::default(),
         created_at: user.created_at,
         last_seen_at: None,
         erased_at: None,
@@ -506,7 +604,7 @@ pub(crate) fn expected(user: &NewUser) -> UserRecord {
 
 /// An update of this account that changes nothing yet.
 pub(crate) fn update(user: &UserRecord) -> UpdateUser {
-    UpdateUser { id: user.id, expected: user.version, display_name: None, email: None, notify_email: None }
+    UpdateUser::of(user.id, user.version)
 }
 
 fn shown(name: &str) -> StoredName {

@@ -39,7 +39,8 @@ BEGIN
 
     UPDATE {schema}.messenger_chats AS c
     SET revision = c.revision + 1, last_seq = c.last_seq + 1, texts = c.texts + 1, activity_at = p_at,
-        commit_no = pg_current_xact_id()::text::bigint
+        commit_no = pg_current_xact_id()::text::bigint, unread_since = coalesce(c.unread_since, p_at),
+        unread_seq = CASE WHEN c.unread_since IS NULL THEN c.last_seq + 1 ELSE c.unread_seq END
     WHERE c.id = p_chat
     RETURNING c.last_seq, c.revision, c.texts INTO new_seq, new_revision, new_texts;
     -- From here on nobody joins or leaves the chat.
@@ -58,7 +59,8 @@ BEGIN
             activity_at = coalesce((
                 SELECT m.created_at FROM {schema}.messenger_messages AS m
                 WHERE m.chat_id = c.id AND m.seq = c.last_seq - 1
-            ), c.created_at)
+            ), c.created_at),
+            unread_since = CASE WHEN c.unread_seq < c.last_seq THEN c.unread_since END
         WHERE c.id = p_chat;
         new_seq := NULL;
         new_revision := NULL;
@@ -114,7 +116,8 @@ BEGIN
 
     UPDATE {schema}.messenger_chats AS c
     SET revision = c.revision + a.count, last_seq = c.last_seq + a.count, texts = c.texts + a.count,
-        activity_at = a.activity_at, commit_no = this_commit
+        activity_at = a.activity_at, commit_no = this_commit, unread_since = coalesce(c.unread_since, a.activity_at),
+        unread_seq = CASE WHEN c.unread_since IS NULL THEN c.last_seq + 1 ELSE c.unread_seq END
     FROM unnest(p_heads, p_counts, p_activities) AS a (id, count, activity_at) WHERE c.id = a.id;
 
     UPDATE {schema}.messenger_members AS p
@@ -161,7 +164,8 @@ BEGIN
     heads AS (
         UPDATE {schema}.messenger_chats AS c
         SET revision = c.revision + f.nth, last_seq = c.last_seq + f.nth, texts = c.texts + f.nth, activity_at = f.at,
-            commit_no = pg_current_xact_id()::text::bigint
+            commit_no = pg_current_xact_id()::text::bigint, unread_since = coalesce(c.unread_since, f.at),
+            unread_seq = CASE WHEN c.unread_since IS NULL THEN c.last_seq + 1 ELSE c.unread_seq END
         FROM (SELECT DISTINCT ON (l.chat) l.chat, l.nth, l.at FROM fresh AS l ORDER BY l.chat, l.nth DESC) AS f
         WHERE c.id = f.chat
     ),
@@ -440,5 +444,33 @@ BEGIN
         UPDATE {schema}.messenger_jobs AS j SET state = 0 WHERE j.state = 1 AND j.after_id = ANY (done);
     END IF;
     RETURN QUERY SELECT f.id, f.claims FROM unnest(finished, finished_claims) AS f (id, claims);
+END
+$$;
+
+-- Ends the claim of a chat that was looked at for messages up to `p_due`, and tells whether it was held. The next message
+-- is the first one that was sent later, or stored after the one of seq `p_last_seq`: what was sent meanwhile is seen,
+-- because it was stored under the lock.
+CREATE OR REPLACE FUNCTION {schema}.messenger_finish_unread(
+    p_chat uuid, p_number bigint, p_due bigint, p_last_seq bigint
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    first_seq bigint;
+    next_at bigint;
+    next_seq bigint;
+BEGIN
+    SELECT c.unread_seq INTO first_seq FROM {schema}.messenger_chats AS c
+    WHERE c.id = p_chat AND c.unread_claims = p_number AND c.unread_leased_until IS NOT NULL
+        AND c.unread_since IS NOT NULL
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    SELECT m.created_at, m.seq INTO next_at, next_seq FROM {schema}.messenger_messages AS m
+    WHERE m.chat_id = p_chat AND m.seq >= first_seq AND m.kind = 0 AND m.deleted_at IS NULL
+        AND (m.created_at > p_due OR m.seq > p_last_seq)
+    ORDER BY m.seq LIMIT 1;
+    UPDATE {schema}.messenger_chats AS c
+    SET unread_since = next_at, unread_seq = next_seq, unread_leased_until = NULL WHERE c.id = p_chat;
+    RETURN true;
 END
 $$;

@@ -22,6 +22,7 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) membership: SqlStr,
     pub(in crate::postgres) roster: SqlStr,
     pub(in crate::postgres) mute: SqlStr,
+    pub(in crate::postgres) set_level: SqlStr,
     pub(in crate::postgres) memberships: SqlStr,
     pub(in crate::postgres) membership_counts: SqlStr,
     pub(in crate::postgres) revisions: SqlStr,
@@ -57,7 +58,8 @@ impl Sql {
                 FROM unnest($5::uuid[], $6::smallint[]) WITH ORDINALITY AS a (person, role, place)
                 ON CONFLICT (chat_id, user_id) DO UPDATE SET
                     role = excluded.role, joined_at = excluded.joined_at, join_order = excluded.join_order,
-                    left_at = NULL, left_commit = NULL, muted_until = NULL, read_seq = greatest(p.read_seq, excluded.read_seq),
+                    left_at = NULL, left_commit = NULL, muted_until = NULL, notify_level = NULL,
+                    read_seq = greatest(p.read_seq, excluded.read_seq),
                     read_texts = greatest(p.read_texts, excluded.read_texts),
                     delivered_seq = greatest(p.delivered_seq, excluded.delivered_seq)"
             )),
@@ -91,6 +93,10 @@ impl Sql {
             )),
             mute: statement(format!(
                 "UPDATE {schema}.messenger_members SET muted_until = $3
+                WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL"
+            )),
+            set_level: statement(format!(
+                "UPDATE {schema}.messenger_members SET notify_level = $3
                 WHERE chat_id = $1 AND user_id = $2 AND left_at IS NULL"
             )),
             // The person's count of memberships and the settled commit, with each of their chats, including those that

@@ -7,6 +7,7 @@ mod markers;
 mod messages;
 pub(super) mod presence;
 mod sessions;
+mod unread;
 mod users;
 
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub(in crate::postgres) struct Statements {
     pub(in crate::postgres) messages: messages::Sql,
     pub(in crate::postgres) append: append::Sql,
     pub(in crate::postgres) markers: markers::Sql,
+    pub(in crate::postgres) unread: unread::Sql,
     pub(in crate::postgres) jobs: jobs::Sql,
 }
 
@@ -69,6 +71,7 @@ impl Statements {
             messages: messages::Sql::new(schema),
             append: append::Sql::new(schema),
             markers: markers::Sql::new(schema),
+            unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
         }
     }

@@ -20,6 +20,8 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) change_password: SqlStr,
     pub(in crate::postgres) erase: SqlStr,
     pub(in crate::postgres) see: SqlStr,
+    pub(in crate::postgres) mail_accepted: SqlStr,
+    pub(in crate::postgres) mail_refused: SqlStr,
     pub(in crate::postgres) lock_live: SqlStr,
     pub(in crate::postgres) count_memberships: SqlStr,
 }
@@ -79,7 +81,13 @@ impl Sql {
                 "UPDATE {schema}.messenger_users AS u SET
                     display_name = coalesce($3, u.display_name), display_folded = coalesce($4, u.display_folded),
                     email = coalesce($5, u.email), email_key = coalesce($6, u.email_key),
-                    notify_email = coalesce($7, u.notify_email), version = u.version + 1
+                    notify_email = coalesce($7, u.notify_email), version = u.version + 1,
+                    mail_refusals = CASE WHEN $6::bytea IS NULL THEN u.mail_refusals END,
+                    mail_suppressed_at = CASE WHEN $6::bytea IS NULL THEN u.mail_suppressed_at END,
+                    language = CASE WHEN $8::boolean THEN $9::text ELSE u.language END,
+                    time_zone = CASE WHEN $8::boolean THEN $10::text ELSE u.time_zone END,
+                    quiet_from = CASE WHEN $8::boolean THEN $11::smallint ELSE u.quiet_from END,
+                    quiet_to = CASE WHEN $8::boolean THEN $12::smallint ELSE u.quiet_to END
                 WHERE u.id = $1 AND u.version = $2 AND u.erased_at IS NULL RETURNING {USER}"
             )),
             change_password: statement(format!(
@@ -90,7 +98,9 @@ impl Sql {
                 "UPDATE {schema}.messenger_users SET
                     username = $3, display_name = $4, display_folded = NULL, email = NULL, email_key = NULL,
                     password_hash = NULL, notify_email = false, last_seen_at = NULL, erased_at = $5,
-                    version = version + 1
+                    version = version + 1, language = NULL, time_zone = NULL, quiet_from = NULL, quiet_to = NULL,
+                    mail_refusals = NULL, mail_suppressed_at = NULL, notified_at = NULL, notified_since = NULL,
+                    notified_times = NULL
                 WHERE id = $1 AND version = $2 AND erased_at IS NULL"
             )),
             see: statement(format!(
@@ -103,6 +113,16 @@ impl Sql {
                 )
                 UPDATE {schema}.messenger_users AS u SET last_seen_at = greatest(u.last_seen_at, s.at)
                 FROM known AS k JOIN seen AS s ON s.id = k.id WHERE u.id = k.id AND u.erased_at IS NULL"
+            )),
+            mail_accepted: statement(format!(
+                "UPDATE {schema}.messenger_users SET mail_refusals = NULL
+                WHERE id = $1 AND email_key = $2 AND mail_refusals IS NOT NULL"
+            )),
+            mail_refused: statement(format!(
+                "UPDATE {schema}.messenger_users SET mail_refusals = coalesce(mail_refusals, 0) + 1,
+                    mail_suppressed_at = coalesce(mail_suppressed_at,
+                        CASE WHEN coalesce(mail_refusals, 0) + 1 >= $4 THEN $3 END)
+                WHERE id = $1 AND email_key = $2"
             )),
             lock_live: statement(format!(
                 "SELECT id FROM {schema}.messenger_users

@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::counts;
 use crate::{
-    domain::{ChatId, Revision, Role, Seq, Timestamp, UserId},
+    domain::{ChatId, NotifyLevel, Revision, Role, Seq, Timestamp, UserId},
     ports::{ChatHead, Content, MemberChat, MoveMarker, RosterChange, StoreErrorKind},
     testkit::{Pace, World, error_kind, while_racing},
 };
@@ -22,6 +22,32 @@ pub async fn set_mute_is_ones_own(world: &World) {
     assert_eq!(world.view(muted, ada).await.me.muted_until, Some(earlier), "it may become shorter");
     world.store.set_mute(muted, ada, None).await.unwrap();
     assert_eq!(world.view(muted, ada).await, before);
+}
+
+pub async fn set_notify_level_is_ones_own(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (chat, other) = (world.direct(ada, bob).await, world.group([ada, bob]).await);
+    let before = world.view(chat, ada).await;
+    assert_eq!(before.me.notify_level, NotifyLevel::All);
+    for level in [NotifyLevel::None, NotifyLevel::Mentions, NotifyLevel::All] {
+        world.store.set_notify_level(chat, ada, level).await.unwrap();
+        let mut after = before.clone();
+        after.me.notify_level = level;
+        assert_eq!(world.view(chat, ada).await, after);
+        assert_eq!(world.store.membership(chat, ada).await.unwrap().member, after.me);
+        assert_eq!(world.view(chat, bob).await.me.notify_level, NotifyLevel::All);
+        assert_eq!(world.view(other, ada).await.me.notify_level, NotifyLevel::All);
+    }
+}
+
+pub async fn set_notify_level_of_a_stranger_is_not_member(world: &World) {
+    let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
+    let group = world.group([ada, bob]).await;
+    world.remove(group, ada, &[bob]).await;
+    for (chat, user) in [(group, cleo), (group, bob), (world.id(), ada)] {
+        let answer = world.store.set_notify_level(chat, user, NotifyLevel::None).await;
+        assert_eq!(error_kind(answer), StoreErrorKind::NotMember);
+    }
 }
 
 pub async fn set_mute_of_a_stranger_is_not_member(world: &World) {

@@ -4,7 +4,7 @@ mod roster;
 mod views;
 
 use crate::{
-    domain::{ChatId, Role, Seq, Timestamp, UserId},
+    domain::{ChatId, NotifyLevel, Role, Seq, Timestamp, UserId},
     ports::{Activity, MemberRecord},
     testkit::World,
 };
@@ -21,6 +21,7 @@ fn newcomer(user_id: UserId, role: Role, joined_at: Timestamp) -> MemberRecord {
         read_texts: 0,
         delivered_seq: Seq::ZERO,
         muted_until: None,
+        notify_level: NotifyLevel::All,
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{counts, members, newcomer};
 use crate::{
-    domain::{Revision, Role, Seq, SystemEvent},
+    domain::{NotifyLevel, Revision, Role, Seq, SystemEvent},
     ports::{ChatRecord, Content, MemberRecord, RosterChange, StoreErrorKind},
     testkit::{Pace, World, check_chat, error_kind, expected_system, race, while_racing},
 };
@@ -150,6 +150,7 @@ pub async fn change_roster_brings_back_one_who_left(world: &World) {
     world.store.change_roster(change).await.unwrap();
     world.send(group, bob, "before").await;
     world.store.set_mute(group, bob, Some(world.tick())).await.unwrap();
+    world.store.set_notify_level(group, bob, NotifyLevel::None).await.unwrap();
     world.remove(group, ada, &[bob]).await;
     world.send(group, ada, "meanwhile").await;
     let back = world.add(group, ada, &[bob]).await;

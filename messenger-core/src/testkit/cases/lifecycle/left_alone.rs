@@ -15,8 +15,9 @@ use tokio::time::timeout;
 use crate::{
     domain::{ChatId, Revision, Role, Seq, SystemEvent, UserId},
     ports::{
-        Anchor, Budget, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewSession,
-        NewUser, RosterChange, Store, StoreErrorKind, StoreResult, UpdateUser,
+        Anchor, Budget, ClaimUnread, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord,
+        MoveMarker, NewSession, NewUser, Notified, RosterChange, Store, StoreErrorKind, StoreResult, Told,
+        UnreadRange, UpdateUser,
     },
     testkit::{World, world::erased_names},
 };
@@ -226,9 +227,8 @@ impl Scene {
             }),
             self.intent("update_user", async |scene, store, n| {
                 let (id, expected) = (scene.people[1], n as u64);
-                let notify_email = Some(false);
                 store
-                    .update_user(UpdateUser { id, expected, display_name: None, email: None, notify_email })
+                    .update_user(UpdateUser { notify_email: Some(false), ..UpdateUser::of(id, expected) })
                     .await
             }),
             self.intent("change_password", async |scene, store, n| {
@@ -302,6 +302,18 @@ impl Scene {
             }),
             self.intent("set_mute", async |scene, store, _| {
                 store.set_mute(scene.chat, scene.people[0], Some(scene.world.tick())).await
+            }),
+            self.intent("claim_unread_chats", async |scene, store, _| {
+                let now = scene.world.tick();
+                store.claim_unread_chats(&ClaimUnread { due: now, now, until: now }, 1).await
+            }),
+            self.intent("record_notified", async |scene, store, n| {
+                let at = scene.world.tick();
+                let after = Seq::new(n as u64);
+                let told = Told { at, since: at, times: 1 };
+                let ranges = vec![UnreadRange { chat: scene.chat, after, up_to: after.next() }];
+                let user = scene.people[0];
+                store.record_notified(&Notified { user, expected: None, told, ranges, jobs: vec![] }).await
             }),
             self.intent("change_roster", async |scene, store, n| {
                 store

@@ -1,12 +1,12 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{ChatId, Revision, Seq, UserId},
+    domain::{ChatId, NotifyLevel, Revision, Seq, UserId},
     ports::{
-        Anchor, Budget, Content, EditMessage, MemberChat, MoveMarker, RosterChange, StoreErrorKind,
-        StoreResult, UpdateUser,
+        Anchor, AskUnread, Budget, ClaimUnread, Content, EditMessage, MailOutcome, MemberChat, MoveMarker,
+        Notified, PendingChat, RosterChange, StoreErrorKind, StoreResult, Told, UpdateUser,
     },
     testkit::{World, cases::users::update, check_chat, race},
 };
@@ -101,6 +101,8 @@ impl Scene {
             tolerate(self.world.store.change_roster(change).await, StoreErrorKind::Conflict);
             let mute = self.world.store.set_mute(chat, passer_by, Some(self.world.tick())).await;
             tolerate(mute, StoreErrorKind::NotMember);
+            let level = self.world.store.set_notify_level(chat, passer_by, NotifyLevel::Mentions).await;
+            tolerate(level, StoreErrorKind::NotMember);
         }
     }
 
@@ -142,7 +144,28 @@ impl Scene {
             let change = UpdateUser { notify_email: Some(true), ..update(&self.world.record(user).await) };
             tolerate(self.world.store.update_user(change).await, StoreErrorKind::Conflict);
             self.world.store.create_session(self.world.session(user), 2).await.unwrap();
+            self.tell(user).await;
         }
+    }
+
+    /// As those do who tell people of what they have not read.
+    async fn tell(&self, user: UserId) {
+        let (store, now) = (&self.world.store, self.world.tick());
+        let claim = ClaimUnread { due: now, now, until: now.after(Duration::from_secs(1)) };
+        for claimed in store.claim_unread_chats(&claim, 10).await.unwrap() {
+            let asked = AskUnread { chat: claimed.chat, due: now, now };
+            store.unread_members(&asked, None, 10).await.unwrap();
+            store.finish_unread_chat(&claimed, now).await.unwrap();
+        }
+        let pending = store.unread_chats(user, now, now, 10).await.unwrap();
+        let ranges: Vec<_> = pending.iter().map(PendingChat::range).collect();
+        store.unread_lines(user, &ranges, 3).await.unwrap();
+        let record = self.world.record(user).await;
+        let expected = record.mail.told.map(|told| told.at);
+        let told = Told { at: self.world.tick(), since: now, times: 1 };
+        store.record_notified(&Notified { user, expected, told, ranges, jobs: vec![] }).await.unwrap();
+        let key = record.email.map(|email| email.key).unwrap_or_default();
+        store.note_mail(user, &key, MailOutcome::Refused { at: now, most: 3 }).await.unwrap();
     }
 
     async fn open_chats(self: Arc<Self>, n: usize) {

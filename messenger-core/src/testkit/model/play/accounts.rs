@@ -32,6 +32,7 @@ impl Play {
             // If there are two reasons to refuse, no port defines which one is reported.
             email: update.address.filter(|_| !update.stale).map(stored_address),
             notify_email: Some(update.notify),
+            preferences: None,
         };
         let _ = self.ask(async |store| store.update_user(update.clone()).await).await;
     }
