@@ -23,7 +23,7 @@ pub struct Link(Box<str>);
 /// use messenger_core::PublicUrl;
 ///
 /// let url = PublicUrl::parse("https://chat.example.org/api/").unwrap();
-/// assert_eq!(url.link("unsubscribe", "abc").as_str(), "https://chat.example.org/api/unsubscribe/abc");
+/// assert_eq!(url.link("unsubscribe", "abc").as_str(), "https://chat.example.org/api/unsubscribe?token=abc");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(Box<str>);
@@ -89,9 +89,9 @@ impl PublicUrl {
         Ok(Self(text.trim_end_matches('/').into()))
     }
 
-    /// The address of a page below, whose last part is a token of letters that need no escaping, such as base64url.
+    /// The address of a page below with a token, which is of letters that need no escaping, such as base64url.
     pub fn link(&self, page: &str, token: &str) -> Link {
-        Link(format!("{}/{page}/{token}", self.0).into())
+        Link(format!("{}/{page}?token={token}", self.0).into())
     }
 
     /// The address, without a slash at its end.
@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn pages_are_below_the_public_address() {
-        for (base, page) in [("https://a", "https://a/p/t"), ("https://a/b//", "https://a/b/p/t")] {
+        for (base, page) in [("https://a", "https://a/p?token=t"), ("https://a/b//", "https://a/b/p?token=t")]
+        {
             assert_eq!(PublicUrl::parse(base).unwrap().link("p", "t").as_str(), page);
         }
         for bad in ["https://a?b", "https://a/#"] {

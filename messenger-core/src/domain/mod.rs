@@ -8,6 +8,7 @@ mod event;
 mod id;
 mod limits;
 mod link;
+mod link_keys;
 mod message;
 mod notify;
 mod number;
@@ -25,6 +26,7 @@ pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
 pub use id::{BackgroundJob, ChatId, ConnectionId, Id, JobId, LiveConnection, MessageId, SessionId, UserId};
 pub use limits::{Limits, PageLimits};
 pub use link::{ChatLink, InvalidLink, Link, PublicUrl};
+pub use link_keys::{LinkKeys, WeakKey};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
 pub use notify::{InvalidQuietHours, InvalidTimeZone, NotifyLevel, QuietHours, TimeZone};
 pub use number::{Revision, Seq};
@@ -38,5 +40,5 @@ pub use text::{
     Username, kind,
 };
 pub use time::{InvalidTimestamp, Timestamp};
-pub use unsubscribe::{InvalidUnsubscribeToken, Unsubscribe, UnsubscribeKeys, UnsubscribeScope, WeakKey};
+pub use unsubscribe::{InvalidUnsubscribeToken, Unsubscribe, UnsubscribeScope};
 pub use user::{Me, Notifications, User};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use messenger_core::{
-    ChatId, ChatLink, DisplayName, EmailAddress, Language, Link, MessageBody, PublicUrl, Seq, Timestamp,
-    Title, Unsubscribe, UnsubscribeKeys, UnsubscribeScope, UserId,
+    ChatId, ChatLink, DisplayName, EmailAddress, Language, Link, LinkKeys, MessageBody, PublicUrl, Seq,
+    Timestamp, Title, Unsubscribe, UnsubscribeScope, UserId,
     ports::{
         AddressChanged, AddressConfirmation, ChatName, ClaimId, Notice, Notification, PasswordReset,
         Recipient, UnreadChat, UnreadDigest, UnreadLine,
@@ -66,8 +66,7 @@ pub(crate) fn unread(chats: Vec<UnreadChat>, further_chats: u32) -> Notice {
 }
 
 fn unsubscribe(scope: UnsubscribeScope) -> Link {
-    let keys = UnsubscribeKeys::new(&[7; 32]).unwrap();
-    let token = keys.sign(Unsubscribe { user: USER, scope });
+    let token = Unsubscribe { user: USER, scope }.sign(&LinkKeys::new(&[7; 32]).unwrap());
     PublicUrl::parse("https://chat.example.org").unwrap().link("unsubscribe", &token)
 }
 
