@@ -7,9 +7,10 @@ use crate::{
     jobs::{self, Home, Job, JobCx, JobResult, Recurring, Registration, Schedule},
     memory::{MemoryBus, MemoryPresence, MemoryStore},
     messenger::Messenger,
+    notify::{Notifications, NotifySettings},
     passwords::PasswordCost,
     policy::{Policy, PolicyGate},
-    ports::{Bus, PresenceStore, Store},
+    ports::{Bus, Notifier, PresenceStore, Store},
     service::{Parts, Service, Work},
     settings::Settings,
     stores::InstrumentedStore,
@@ -41,6 +42,7 @@ pub struct Builder {
     home: Home,
     jobs: Vec<Result<Registration>>,
     recurring: Vec<Result<Recurring>>,
+    notifications: Option<Notifications>,
 }
 
 impl Messenger {
@@ -78,6 +80,7 @@ impl Builder {
             home: Home::default(),
             jobs: Vec::new(),
             recurring: Vec::new(),
+            notifications: None,
         }
     }
 
@@ -191,6 +194,30 @@ impl Builder {
         self
     }
 
+    /// Tells people outside of the chat, by mail or whatever else the notifier does: of what they have not read, and about their
+    /// accounts. All nodes have the same settings, also those without [workers](Self::workers). Without it nobody is told.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use messenger_core::{
+    ///     LinkKeys, Messenger, PublicUrl, memory::{MemoryNotifier, MemoryStore}, notify::NotifySettings,
+    /// };
+    ///
+    /// let url = PublicUrl::parse("https://chat.example.org").unwrap();
+    /// let settings = NotifySettings::new(LinkKeys::new(&[7; 32]).unwrap(), url);
+    /// let messenger = Messenger::builder(Arc::new(MemoryStore::new()))
+    ///     .notifier(Arc::new(MemoryNotifier::new()), settings)
+    ///     .build()?;
+    /// # messenger.close().await;
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn notifier(mut self, notifier: Arc<dyn Notifier>, settings: NotifySettings) -> Self {
+        self.notifications = Some(Notifications::new(notifier, settings));
+        self
+    }
+
     /// Whether this node does background jobs, its own and the host's; without, it only enqueues them, and another node
     /// on the same store must do them. On by default.
     #[must_use]
@@ -209,7 +236,8 @@ impl Builder {
     /// Panics outside a tokio runtime, which runs the service's tasks until [`Messenger::close`].
     pub fn build(self) -> Result<Messenger> {
         let Self { store, presence, bus, policy, context, limits, settings, instrument_store, .. } = self;
-        let Self { workers, home, jobs, recurring, .. } = self;
+        let Self { workers, home, jobs, recurring, notifications, .. } = self;
+        let notifications = notifications.map(Arc::new);
         let store = if instrument_store { Arc::new(InstrumentedStore::new(store)) } else { store };
         if bus.is_some() && presence.is_none() {
             return Err(Error::internal("nodes on a bus need a presence that they share"));
@@ -220,7 +248,8 @@ impl Builder {
         let (jobs, recurring) =
             (jobs.into_iter().collect::<Result<_>>()?, recurring.into_iter().collect::<Result<_>>()?);
         let work = Work { on: workers, jobs, recurring };
-        let service = Service::start(Parts { store, presence, bus, policy, context, limits, settings })?;
+        let service =
+            Service::start(Parts { store, presence, bus, policy, context, limits, settings, notifications })?;
         let messenger = Messenger::of(service);
         // Before any job is begun: its handler may want it. It is set nowhere else.
         let _ = home.set(messenger.downgrade());

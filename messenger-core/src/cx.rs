@@ -8,7 +8,9 @@ use crate::{
     domain::{ChatId, Limits},
     error::{Error, Result},
     hub::Hub,
+    jobs::Jobs,
     lanes::Lanes,
+    notify::Notifications,
     passwords::Passwords,
     policy::PolicyGate,
     ports::{
@@ -78,6 +80,16 @@ impl Cx {
 
     pub(crate) fn policy(&self) -> &PolicyGate {
         &self.service.policy
+    }
+
+    /// How people are told outside of the chat, if they are.
+    pub(crate) fn notifications(&self) -> Option<&Notifications> {
+        self.service.notifications.as_deref()
+    }
+
+    /// The background jobs.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.service.jobs
     }
 
     pub(crate) fn hub(&self) -> &Hub {

@@ -19,6 +19,7 @@ mod lanes;
 pub mod memory;
 mod messenger;
 mod meters;
+pub mod notify;
 mod operation;
 mod passwords;
 mod policy;

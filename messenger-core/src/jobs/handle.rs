@@ -13,7 +13,7 @@ use crate::{
     error::{Error, OrNotFound as _, Result},
     ports::{
         Content, Enqueued, JobChange, JobCounts, JobFilter, JobKind, JobPriority, JobRecord, JobState,
-        NewJob, ScheduleName, ScheduleRecord, Store, StoreError, StoreErrorKind, UniqueJob,
+        NewJob, ScheduleName, ScheduleRecord, Store, StoreError, StoreErrorKind, StoreResult, UniqueJob,
     },
 };
 
@@ -118,19 +118,29 @@ impl Jobs {
         if new.len() > AT_ONCE {
             return Err(Error::invalid("jobs", format!("At most {AT_ONCE} are enqueued at once.")));
         }
-        let answer = self.0.store.enqueue_jobs(&new).await;
+        let answered = new.iter().zip(self.enqueue_new(&new).await?).map(|(job, enqueued)| match enqueued {
+            Enqueued::New => EnqueuedJob { id: job.id, created: true },
+            Enqueued::Existing(id) => EnqueuedJob { id, created: false },
+        });
+        Ok(answered.collect())
+    }
+
+    /// Stores jobs, and lets the workers of this node know of them.
+    pub(crate) async fn enqueue_new(&self, new: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
+        let answer = self.0.store.enqueue_jobs(new).await;
         // Also when the answer was lost: they may be stored.
-        for job in &new {
+        self.note(new);
+        answer
+    }
+
+    /// Lets the workers of this node know of jobs that may have been stored.
+    pub(crate) fn note(&self, new: &[NewJob]) {
+        for job in new {
             if let Some(other) = job.after {
                 self.0.wake.note_after(other, &job.kind);
             }
             self.0.wake.note(&job.kind, job.run_at);
         }
-        let answered = new.iter().zip(answer?).map(|(job, enqueued)| match enqueued {
-            Enqueued::New => EnqueuedJob { id: job.id, created: true },
-            Enqueued::Existing(id) => EnqueuedJob { id, created: false },
-        });
-        Ok(answered.collect())
     }
 
     fn new_job<J: Job>(&self, job: &J) -> Result<NewJob> {

@@ -20,6 +20,7 @@ use crate::{
     jobs::Jobs,
     lanes::{LaneLimits, Lanes},
     meters::Meters,
+    notify::{Desk, Notifications},
     passwords::Passwords,
     policy::PolicyGate,
     ports::{Bus, BusMessage, MarkerMoved, MoveMarker, NewMessage, NodeId, PresenceStore, Store},
@@ -40,6 +41,9 @@ pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
     pub(crate) meters: Meters,
     pub(crate) jobs: Jobs,
+    pub(crate) notifications: Option<Arc<Notifications>>,
+    /// The work of the notifications.
+    desk: Option<Desk>,
     pub(crate) tasks: Tasks,
     dispatcher: Dispatcher,
 }
@@ -53,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) context: Context,
     pub(crate) limits: Limits,
     pub(crate) settings: Settings,
+    pub(crate) notifications: Option<Arc<Notifications>>,
 }
 
 /// The tasks, in the order in which they are ended.
@@ -85,7 +90,8 @@ impl Drop for Tasks {
 impl Service {
     /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
-        let Parts { store, presence, bus, policy, context, limits, settings } = parts;
+        let Parts { store, presence, bus, policy, context, limits, settings, notifications } = parts;
+        let desk = notifications.as_ref().map(|all| all.desk(&store, &presence, &context));
         let passwords = Passwords::new(settings.password_cost)?;
         let tasks = Tasks::default();
 
@@ -126,6 +132,8 @@ impl Service {
             hub,
             meters: Meters::new("messenger_operation_duration_seconds"),
             jobs,
+            notifications,
+            desk,
             tasks,
             dispatcher,
         })
@@ -134,7 +142,7 @@ impl Service {
     /// Starts the workers of background jobs.
     pub(crate) fn begin_work(&self, work: Work) -> Result<()> {
         let tasks = (&self.tasks.jobs, &self.tasks.draining);
-        work.start(&self.jobs, &self.store, &self.context, &self.settings.jobs, tasks)
+        work.start(&self.jobs, &self.store, &self.context, &self.settings.jobs, self.desk.as_ref(), tasks)
     }
 
     /// Passes an announcement to the connections; one about a chat in the order of the chat's other events.

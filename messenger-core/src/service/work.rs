@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     jobs::{self, JobSettings, Jobs, Recurring, Registration},
+    notify::{self, Desk},
     ports::Store,
     tasks::TaskGroup,
 };
@@ -29,6 +30,7 @@ impl Work {
         store: &Arc<dyn Store>,
         context: &Context,
         settings: &JobSettings,
+        desk: Option<&Desk>,
         tasks: (&TaskGroup, &CancellationToken),
     ) -> Result<()> {
         let (tasks, draining) = tasks;
@@ -36,6 +38,9 @@ impl Work {
         for (registration, recurring) in recurring::all(store, context, settings) {
             registrations.push(registration);
             schedules.push(recurring);
+        }
+        if let Some(desk) = desk {
+            registrations.extend(notify::registrations(desk)?);
         }
         refuse_doubles("kind of jobs", registrations.iter().map(|registration| registration.kind.as_str()))?;
         refuse_doubles("schedule", schedules.iter().map(|recurring| recurring.name.as_str()))?;
