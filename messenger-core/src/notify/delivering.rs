@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{
-    Notifications, digest, meters,
+    Notifications, digest, looking, meters,
     outbox::{ACCOUNT, RETRY, Telling, UNREAD, What, kind_named},
 };
 use crate::{
     context::Context,
-    domain::{DisplayName, EmailAddress},
+    domain::{DisplayName, EmailAddress, Timestamp, UserId},
     error::Result,
-    jobs::{JobError, JobResult, Registration},
+    jobs::{JobError, JobResult, Jobs, Registration},
     ports::{
         ClaimId, ClaimedJob, MailOutcome, Notice, Notification, NotifyError, PresenceStore, Recipient,
         Refusal, Refused, Store, StoreErrorKind, StoreResult, UserRecord,
@@ -33,6 +33,10 @@ pub(crate) struct Desk {
     pub(super) store: Arc<dyn Store>,
     pub(super) presence: Arc<dyn PresenceStore>,
     pub(super) context: Context,
+    pub(super) jobs: Jobs,
+    /// When this node began: who was online before is not known where presence is kept in memory, so that nobody counts as away
+    /// since earlier.
+    pub(super) began: Timestamp,
 }
 
 /// What is to be done with a notification, now that it is its turn.
@@ -60,7 +64,8 @@ pub(crate) fn registrations(desk: &Desk) -> Result<Vec<Registration>> {
             handler: Arc::new(move |claimed: ClaimedJob| deliver(desk.clone(), claimed).boxed()),
         })
     };
-    [UNREAD, ACCOUNT].into_iter().map(delivering).collect()
+    let delivering = [UNREAD, ACCOUNT].into_iter().map(delivering);
+    delivering.chain([looking::registration(desk)]).collect()
 }
 
 fn deliver(desk: Desk, claimed: ClaimedJob) -> BoxFuture<'static, JobResult> {
@@ -79,7 +84,7 @@ impl Desk {
         let Some(account) = self.account(telling.user).await? else {
             return skipped(kind, "erased");
         };
-        let (address, notice) = match self.compose(&account, &telling.what).await? {
+        let (address, notice) = match self.compose(&account, &telling.what, claimed.created_at).await? {
             Composed::Ready(notice) => (None, notice),
             Composed::ReadyFor(address, notice) => (Some(address), notice),
             Composed::NotYet(time, why) => {
@@ -97,14 +102,19 @@ impl Desk {
         self.answered(&account, kind, is_own, answer).await
     }
 
-    async fn compose(&self, account: &UserRecord, what: &What) -> std::result::Result<Composed, JobError> {
+    async fn compose(
+        &self,
+        account: &UserRecord,
+        what: &What,
+        made_at: Timestamp,
+    ) -> std::result::Result<Composed, JobError> {
         match what {
-            What::Unread { chats } => digest::compose(self, account, chats).await,
+            What::Unread { chats } => digest::compose(self, account, chats, made_at).await,
         }
     }
 
     /// The account, unless it was erased.
-    pub(super) async fn account(&self, user: crate::domain::UserId) -> StoreResult<Option<UserRecord>> {
+    pub(super) async fn account(&self, user: UserId) -> StoreResult<Option<UserRecord>> {
         match self.store.user(user).await {
             Ok(account) => Ok(Some(account).filter(|account| account.erased_at.is_none())),
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),

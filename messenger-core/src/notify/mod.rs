@@ -3,21 +3,26 @@
 //! A host gives a [`Notifier`](crate::ports::Notifier) to [`Builder::notifier`](crate::Builder::notifier), which says *how* people are told;
 //! this says *when*, and of *what*. Each notification is a background job, so it survives a crash and is tried again.
 
+mod deciding;
 mod delivering;
 mod digest;
+mod looking;
 mod meters;
 mod outbox;
+mod quiet;
 mod settings;
+mod watching;
 
 use std::{fmt, sync::Arc};
 
 pub use self::settings::NotifySettings;
 pub(crate) use self::{
     delivering::{Desk, registrations},
-    outbox::{Telling, What},
+    watching::start,
 };
 use crate::{
     context::Context,
+    jobs::Jobs,
     ports::{Notifier, PresenceStore, Store},
 };
 
@@ -38,9 +43,17 @@ impl Notifications {
         store: &Arc<dyn Store>,
         presence: &Arc<dyn PresenceStore>,
         context: &Context,
+        jobs: &Jobs,
     ) -> Desk {
         let (store, presence) = (Arc::clone(store), Arc::clone(presence));
-        Desk { notifications: Arc::clone(self), store, presence, context: context.clone() }
+        Desk {
+            notifications: Arc::clone(self),
+            store,
+            presence,
+            context: context.clone(),
+            jobs: jobs.clone(),
+            began: context.now(),
+        }
     }
 }
 

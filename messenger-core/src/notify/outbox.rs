@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
-    domain::UserId,
+    domain::{ChatId, Seq, UserId},
     error::{Error, Result},
     jobs::Retry,
-    ports::{Content, JobKind, JobPriority, NewJob},
+    ports::{Content, JobKind, JobPriority, NewJob, UnreadRange},
 };
 
 /// A notification that waits to be delivered. It holds no secret: links are signed when it is delivered.
@@ -36,13 +36,20 @@ pub(crate) enum What {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UnreadIn {
     /// The chat.
-    pub(crate) chat: crate::domain::ChatId,
+    pub(crate) chat: ChatId,
     /// Those after this one,
-    pub(crate) after: crate::domain::Seq,
+    pub(crate) after: Seq,
     /// and up to this one.
-    pub(crate) up_to: crate::domain::Seq,
+    pub(crate) up_to: Seq,
     /// How many they were.
     pub(crate) unread: u64,
+}
+
+impl UnreadIn {
+    /// Which messages.
+    pub(crate) const fn range(&self) -> UnreadRange {
+        UnreadRange { chat: self.chat, after: self.after, up_to: self.up_to }
+    }
 }
 
 /// Kinds of jobs do not wait for each other: who can't log in does not wait for those who have not read something.

@@ -43,7 +43,7 @@ pub(crate) struct Service {
     pub(crate) jobs: Jobs,
     pub(crate) notifications: Option<Arc<Notifications>>,
     /// The work of the notifications.
-    desk: Option<Desk>,
+    pub(crate) desk: Option<Desk>,
     pub(crate) tasks: Tasks,
     dispatcher: Dispatcher,
 }
@@ -91,7 +91,8 @@ impl Service {
     /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
         let Parts { store, presence, bus, policy, context, limits, settings, notifications } = parts;
-        let desk = notifications.as_ref().map(|all| all.desk(&store, &presence, &context));
+        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs);
+        let desk = notifications.as_ref().map(|all| all.desk(&store, &presence, &context, &jobs));
         let passwords = Passwords::new(settings.password_cost)?;
         let tasks = Tasks::default();
 
@@ -119,7 +120,6 @@ impl Service {
         let sends = lanes::start_sends(lane_limits, &store, &dispatcher, &tasks.lanes);
         let ephemeral_members = limits.ephemeral_members;
         let marks = lanes::start_marks(lane_limits, ephemeral_members, &store, &dispatcher, &tasks.lanes);
-        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs);
         Ok(Self {
             store,
             policy,

@@ -56,6 +56,9 @@ impl Work {
                 draining: draining.clone(),
             };
             jobs::start(parts, tasks);
+            if let Some(desk) = desk {
+                notify::start(desk.clone(), tasks, draining);
+            }
         }
         Ok(())
     }
