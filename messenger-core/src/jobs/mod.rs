@@ -27,6 +27,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use self::outcome::Why;
 pub use self::{
     cx::JobCx,
     handle::{Enqueue, EnqueuedJob, Jobs},

@@ -11,6 +11,8 @@ mod meters;
 mod outbox;
 mod quiet;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod watching;
 
 use std::{fmt, sync::Arc};

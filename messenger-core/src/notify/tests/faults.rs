@@ -1,0 +1,169 @@
+//! Nodes that die at each step, answers that are lost, and mail servers that are away.
+
+use super::scene::{DAY, DELAY, MINUTE, Scene, settings};
+use crate::{
+    notify::NotifySettings,
+    ports::{NotifyError, Refusal, Refused, StoreErrorKind, UserStore as _},
+};
+
+async fn due() -> Scene {
+    let scene = Scene::new().await;
+    scene.message("hello").await;
+    scene.clock.advance(DELAY);
+    scene
+}
+
+/// Whatever happened, in the end Ada was told once; by how many deliveries with one claim.
+async fn is_told_in_the_end(scene: &Scene) -> usize {
+    scene.passes(3 * DAY).await;
+    let told = scene.told();
+    let mut claims: Vec<_> = told.iter().map(|told| told.claim).collect();
+    claims.dedup();
+    assert_eq!(claims.len(), 1, "{told:?}");
+    assert!(told.windows(2).all(|two| two[0] == two[1]), "the same each time: {told:?}");
+    told.len()
+}
+
+fn away() -> NotifyError {
+    NotifyError::Unavailable("the network is down".into())
+}
+
+fn refused(what: Refused) -> NotifyError {
+    Refusal { what, code: Some(550), text: "no".to_owned() }.into()
+}
+
+#[tokio::test]
+async fn a_node_that_dies_at_any_call_of_the_store_while_it_looks_forgets_and_doubles_nothing() {
+    for method in [
+        "claim_unread_chats",
+        "unread_members",
+        "unread_chats",
+        "user",
+        "record_notified",
+        "finish_unread_chat",
+    ] {
+        for is_carried_out in [false, true] {
+            let scene = due().await;
+            if is_carried_out {
+                scene.store.lose(method, 1);
+            } else {
+                scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            }
+            let looked = scene.try_look(&scene.desk).await;
+            // Those calls whose answers this store does not lose are carried out.
+            assert!(looked.is_err() || is_carried_out, "{method}");
+            assert_eq!(is_told_in_the_end(&scene).await, 1, "{method}, {is_carried_out}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_dies_after_the_claim_of_a_job_is_followed_by_another() {
+    let scene = due().await;
+    scene.look().await;
+    assert_eq!(scene.claim(&scene.desk).await.len(), 1);
+    assert_eq!(is_told_in_the_end(&scene).await, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_dies_between_mail_and_record_sends_the_same_mail_again() {
+    let scene = due().await;
+    scene.look().await;
+    let [job] = &scene.claim(&scene.desk).await[..] else { panic!("one") };
+    let (answer, _) = scene.done(&scene.desk, job.clone()).await;
+    assert_eq!(answer, "done");
+    assert_eq!(is_told_in_the_end(&scene).await, 2);
+}
+
+#[tokio::test]
+async fn nodes_that_look_at_the_same_time_tell_once() {
+    let scene = due().await;
+    let desks = [scene.desk.clone(), scene.desk.clone(), scene.desk.clone()];
+    // Also where each decides on the person by itself.
+    let decided =
+        futures::future::join_all(desks.iter().map(|desk| desk.decide(scene.reader(), Some(false)))).await;
+    assert_eq!(
+        decided.iter().filter(|verdict| format!("{verdict:?}").contains("Tell")).count(),
+        1,
+        "{decided:?}"
+    );
+    assert_eq!(is_told_in_the_end(&scene).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_read_while_it_is_decided_is_not_told() {
+    let scene = Scene::new().await;
+    let message = scene.message("hello").await;
+    scene.clock.advance(DELAY);
+    let (messenger, ada) = (scene.messenger.clone(), scene.ada);
+    scene.store.meanwhile("record_notified", async move {
+        let read = crate::commands::MarkRead { chat_id: message.chat_id, seq: message.seq };
+        messenger.execute(&ada, read).await.unwrap();
+    });
+    scene.passes(DAY).await;
+    assert_eq!(scene.told().len(), 0);
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_away_for_half_a_day_gets_the_same_mail_when_it_is_back() {
+    let scene = due().await;
+    for _ in 0..18 {
+        scene.notifier.fail_next(away());
+    }
+    assert_eq!(is_told_in_the_end(&scene).await, 1);
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_mail_three_times_in_a_row_gets_no_more() {
+    for accepted in [None, Some(2)] {
+        let scene = Scene::new().await;
+        for n in 1..=3 {
+            if accepted != Some(n) {
+                scene.notifier.fail_next(refused(Refused::Address));
+            }
+            scene.message("hello").await;
+            scene.passes(2 * DAY).await;
+        }
+        let account = scene.store.user(scene.reader()).await.unwrap();
+        assert_eq!(account.mail.refusals, if accepted.is_some() { 1 } else { 3 });
+        scene.notifier.take();
+        scene.message("hello again").await;
+        scene.passes(2 * DAY).await;
+        assert_eq!(scene.told().len(), usize::from(accepted.is_some()));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_sender_is_nobodys_fault_and_is_tried_again() {
+    let scene = due().await;
+    scene.notifier.fail_next(refused(Refused::Sender));
+    scene.settles().await;
+    assert_eq!(scene.store.user(scene.reader()).await.unwrap().mail.refusals, 0);
+    assert_eq!(is_told_in_the_end(&scene).await, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_content_is_among_the_dead_and_blames_no_address() {
+    let scene = due().await;
+    scene.notifier.fail_next(refused(Refused::Content));
+    scene.settles().await;
+    assert_eq!(scene.store.user(scene.reader()).await.unwrap().mail.refusals, 0);
+    let dead = scene.messenger.jobs().counts().await.unwrap();
+    assert_eq!(dead.iter().map(|kind| kind.dead).sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn what_is_stored_of_one_person_can_not_keep_others_waiting() {
+    let scene = Scene::with(NotifySettings { texts: false, ..settings() }).await;
+    let carl = crate::doc::register(&scene.messenger, "carl").await;
+    let user_ids = vec![carl.user().unwrap()];
+    scene.must(&scene.bob, crate::commands::AddMembers { chat_id: scene.tea, user_ids }).await;
+    scene.message("hello").await;
+    scene.clock.advance(DELAY);
+    // The first of the two who is read.
+    scene.store.fail("unread_chats", StoreErrorKind::Corrupt, 1);
+    scene.settles().await;
+    assert_eq!(scene.told().len(), 1);
+    scene.passes(10 * MINUTE).await;
+    assert_eq!(scene.told().len(), 1, "the other one, when it can be read");
+}
