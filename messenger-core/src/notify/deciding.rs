@@ -49,6 +49,8 @@ pub(super) enum Reason {
     Paused,
     /// Nothing has been unread for long enough.
     Recent,
+    /// All that is unread is so old that it is no news.
+    Old,
     /// Nothing is unread, or they know of it.
     Read,
     /// Others decided at the same time.
@@ -69,6 +71,7 @@ impl Reason {
             Self::Lately => "lately",
             Self::Paused => "paused",
             Self::Recent => "recent",
+            Self::Old => "old",
             Self::Read => "nothingUnread",
             Self::Contended => "contended",
         }
@@ -154,8 +157,16 @@ pub(super) fn chats(settings: &NotifySettings, chats: &[PendingChat], now: Times
     let Some(first) = chats.iter().map(|chat| chat.since).min() else {
         return Verdict::Nothing(Reason::Read);
     };
+    let is_news = |chat: &PendingChat| chat.last_at.after(settings.forget_after) > now;
+    if !chats.iter().any(is_news) {
+        return Verdict::Nothing(Reason::Old);
+    }
     let old_enough = |chat: &&PendingChat| chat.since.after(settings.after) <= now;
-    let due = chats.iter().filter(old_enough).map(|chat| pause_end(settings, chat.told_at, chat.told_times));
+    let due = chats
+        .iter()
+        .filter(|chat| is_news(chat))
+        .filter(old_enough)
+        .map(|chat| pause_end(settings, chat.told_at, chat.told_times));
     match due.min() {
         None => Verdict::Wait(first.after(settings.after), Reason::Recent),
         Some(Some(end)) if end > now => Verdict::Wait(end, Reason::Paused),

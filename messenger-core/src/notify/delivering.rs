@@ -23,8 +23,6 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(200);
 /// How many of a kind one node delivers at the same time.
 const PARALLEL: usize = 4;
-/// After a refusal of the sender, which concerns everybody and ends when somebody mends the settings.
-const SENDER_PAUSE: Duration = Duration::from_secs(600);
 
 /// What the work of notifications is done with.
 #[derive(Clone)]
@@ -179,7 +177,8 @@ impl Desk {
             }
             Refused::Sender => {
                 meters::outcome(kind, "retried", "sender");
-                Err(JobError::failed(refusal).retry_in(SENDER_PAUSE))
+                // Until somebody mends the settings.
+                Err(JobError::failed(refusal))
             }
         }
     }

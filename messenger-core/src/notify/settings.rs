@@ -24,6 +24,10 @@ pub struct NotifySettings {
     /// After a person was told of a chat without reading it, they are told of what comes there only after three times
     /// [`after`](Self::after), then after three times that, and so on, up to this. Default: one day.
     pub longest_pause: Duration,
+    /// Who was told of nothing for so long, because nobody did it or because they were online, is not told of it any more, unless there
+    /// is something newer in the chat: so that a deployment which begins to tell people does not tell everybody of the last years. At
+    /// least ten times [`after`](Self::after). Default: 7 days.
+    pub forget_after: Duration,
     /// How often a person is told within 24 hours at most; at least 1. Default: 20.
     pub per_day: u32,
     /// When people who have not said so themselves are not told anything. Default: never.
@@ -56,6 +60,7 @@ impl NotifySettings {
         Self {
             after: Duration::from_secs(300),
             longest_pause: Duration::from_secs(86_400),
+            forget_after: Duration::from_secs(7 * 86_400),
             per_day: 20,
             quiet_hours: None,
             time_zone: None,
@@ -75,6 +80,7 @@ impl NotifySettings {
     pub(super) fn clamped(mut self) -> Self {
         self.after = self.after.max(Duration::from_secs(1));
         self.longest_pause = self.longest_pause.max(self.after);
+        self.forget_after = self.forget_after.max(10 * self.after);
         self.per_day = self.per_day.max(1);
         self.lines = self.lines.clamp(1, 20);
         self.refusals = self.refusals.max(1);

@@ -65,6 +65,24 @@ async fn a_chat_that_goes_on_unread_is_told_of_after_longer_and_longer_pauses() 
 }
 
 #[tokio::test]
+async fn what_nobody_was_told_of_for_a_week_is_told_with_what_is_newer_alone() {
+    let scene = Scene::new().await;
+    scene.message("old").await;
+    scene.clock.advance(7 * DAY);
+    scene.settles().await;
+    assert_eq!(scene.told().len(), 0);
+    scene.message("new").await;
+    scene.passes(DELAY).await;
+    assert_eq!(scene.texts(), [["old", "new"]]);
+
+    let scene = Scene::new().await;
+    scene.message("not so old").await;
+    scene.clock.advance(7 * DAY - MINUTE);
+    scene.settles().await;
+    assert_eq!(scene.texts(), [["not so old"]]);
+}
+
+#[tokio::test]
 async fn reading_ends_the_pauses() {
     let scene = Scene::new().await;
     for _ in 0..3 {
