@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{NotifySettings, quiet};
+use super::{quiet, settings::NotifySettings};
 use crate::{
     domain::Timestamp,
     ports::{MailState, PendingChat, PendingMember, Told, UserRecord},

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{
-    Notifications, digest, looking, meters,
+    desk::{Composed, Desk},
+    digest, meters,
     outbox::{ACCOUNT, RETRY, Telling, UNREAD, What, kind_named},
 };
 use crate::{
-    context::Context,
-    domain::{DisplayName, EmailAddress, Timestamp, UserId},
+    domain::{DisplayName, EmailAddress, Timestamp},
     error::Result,
-    jobs::{JobError, JobResult, Jobs, Registration},
+    jobs::{JobError, JobResult, Registration},
     ports::{
-        ClaimId, ClaimedJob, MailOutcome, Notice, Notification, NotifyError, PresenceStore, Recipient,
-        Refusal, Refused, Store, StoreErrorKind, StoreResult, UserRecord,
+        ClaimId, ClaimedJob, MailOutcome, Notification, NotifyError, Recipient, Refusal, Refused,
+        StoreErrorKind, StoreResult, UserRecord,
     },
 };
 
@@ -24,34 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(200);
 /// How many of a kind one node delivers at the same time.
 const PARALLEL: usize = 4;
 
-/// What the work of notifications is done with.
-#[derive(Clone)]
-pub(crate) struct Desk {
-    pub(super) notifications: Arc<Notifications>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) presence: Arc<dyn PresenceStore>,
-    pub(super) context: Context,
-    pub(super) jobs: Jobs,
-    /// When this node began: who was online before is not known where presence is kept in memory, so that nobody counts as away
-    /// since earlier.
-    pub(super) began: Timestamp,
-}
-
-/// What is to be done with a notification, now that it is its turn.
-#[derive(Debug)]
-pub(super) enum Composed {
-    /// It is delivered.
-    Ready(Notice),
-    /// As [`Ready`](Self::Ready), to another address than the account's.
-    ReadyFor(EmailAddress, Notice),
-    /// It is not time for it.
-    NotYet(Duration, &'static str),
-    /// Nothing is left to be told, for this reason.
-    Nothing(&'static str),
-}
-
 /// The kinds of jobs that deliver notifications.
-pub(crate) fn registrations(desk: &Desk) -> Result<Vec<Registration>> {
+pub(super) fn registrations(desk: &Desk) -> Result<Vec<Registration>> {
     let delivering = |kind| {
         let desk = desk.clone();
         Ok(Registration {
@@ -62,8 +36,7 @@ pub(crate) fn registrations(desk: &Desk) -> Result<Vec<Registration>> {
             handler: Arc::new(move |claimed: ClaimedJob| deliver(desk.clone(), claimed).boxed()),
         })
     };
-    let delivering = [UNREAD, ACCOUNT].into_iter().map(delivering);
-    delivering.chain([looking::registration(desk)]).collect()
+    [UNREAD, ACCOUNT].into_iter().map(delivering).collect()
 }
 
 fn deliver(desk: Desk, claimed: ClaimedJob) -> BoxFuture<'static, JobResult> {
@@ -108,15 +81,6 @@ impl Desk {
     ) -> std::result::Result<Composed, JobError> {
         match what {
             What::Unread { chats } => digest::compose(self, account, chats, made_at).await,
-        }
-    }
-
-    /// The account, unless it was erased.
-    pub(super) async fn account(&self, user: UserId) -> StoreResult<Option<UserRecord>> {
-        match self.store.user(user).await {
-            Ok(account) => Ok(Some(account).filter(|account| account.erased_at.is_none())),
-            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     deciding::{self, Person, Reason, Verdict},
-    delivering::{Composed, Desk},
+    desk::{Composed, Desk},
     outbox::UnreadIn,
 };
 use crate::{

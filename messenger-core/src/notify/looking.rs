@@ -6,8 +6,8 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFutu
 use serde::{Deserialize, Serialize};
 
 use super::{
-    deciding::{self, Absence, Person, Reason, Verdict},
-    delivering::Desk,
+    deciding::{self, Person, Reason, Verdict},
+    desk::Desk,
     meters,
     outbox::{Telling, UnreadIn, What, kind_named},
 };
@@ -33,8 +33,6 @@ const LEASE: Duration = Duration::from_secs(120);
 const CHATS_OF_ONE: usize = 100;
 /// How often it is decided anew where others decide at the same time.
 const DECISIONS: usize = 4;
-/// Somebody who is online for long without reading is looked at that often.
-const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 
 /// The kind of the jobs that look at one person again.
 const LOOK: &str = "messenger.look-at-unread";
@@ -286,32 +284,6 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether these people are online, in their order; `None` of whom nothing is known at present.
-    async fn who_is_online(
-        &self,
-        people: &[UserId],
-    ) -> std::result::Result<Vec<Option<bool>>, PresenceError> {
-        if people.is_empty() {
-            return Ok(Vec::new());
-        }
-        let states = self.presence.query(people).await?;
-        let known: std::collections::HashMap<UserId, bool> =
-            states.into_iter().map(|state| (state.user, state.online)).collect();
-        Ok(people.iter().map(|user| known.get(user).copied()).collect())
-    }
-
-    pub(super) async fn is_online(&self, user: UserId) -> std::result::Result<Option<bool>, PresenceError> {
-        Ok(self.who_is_online(&[user]).await?.pop().flatten())
-    }
-
-    pub(super) fn absence(&self) -> Absence {
-        Absence { after: self.after(), known_since: self.began }
-    }
-
-    fn after(&self) -> Duration {
-        self.notifications.settings.after
-    }
-
     async fn look_at_person(&self, claimed: &ClaimedJob) -> JobResult {
         let Look { user } = serde_json::from_slice(&claimed.payload.0).map_err(|error| {
             JobError::failed(format!("the payload can't be read, at its byte {}", error.column()))
@@ -325,12 +297,6 @@ impl Desk {
             }
             Verdict::Wait(at, _) => Err(JobError::snooze(at.since(now))),
         }
-    }
-
-    /// Until somebody who is online is looked at again, by how long they have been waited for: who goes is found
-    /// [otherwise](Self::look_at_gone), unless the node that would have done it is gone as well.
-    pub(super) fn patience(&self, waited: Duration) -> Duration {
-        waited.clamp(self.after(), LONGEST_WAIT.max(self.after()))
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod deciding;
 mod delivering;
+mod desk;
 mod digest;
 mod looking;
 mod meters;
+mod notifications;
 mod outbox;
 mod quiet;
 mod settings;
@@ -15,52 +17,13 @@ mod settings;
 mod tests;
 mod watching;
 
-use std::{fmt, sync::Arc};
-
 pub use self::settings::NotifySettings;
-pub(crate) use self::{
-    delivering::{Desk, registrations},
-    watching::start,
-};
-use crate::{
-    context::Context,
-    jobs::Jobs,
-    ports::{Notifier, PresenceStore, Store},
-};
+pub(crate) use self::{desk::Desk, notifications::Notifications, watching::start};
+use crate::{error::Result, jobs::Registration};
 
-/// How a deployment tells people outside of the chat.
-pub(crate) struct Notifications {
-    notifier: Arc<dyn Notifier>,
-    pub(crate) settings: NotifySettings,
-}
-
-impl Notifications {
-    pub(crate) fn new(notifier: Arc<dyn Notifier>, settings: NotifySettings) -> Self {
-        Self { notifier, settings: settings.clamped() }
-    }
-
-    /// What its work is done with.
-    pub(crate) fn desk(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        presence: &Arc<dyn PresenceStore>,
-        context: &Context,
-        jobs: &Jobs,
-    ) -> Desk {
-        let (store, presence) = (Arc::clone(store), Arc::clone(presence));
-        Desk {
-            notifications: Arc::clone(self),
-            store,
-            presence,
-            context: context.clone(),
-            jobs: jobs.clone(),
-            began: context.now(),
-        }
-    }
-}
-
-impl fmt::Debug for Notifications {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notifications").field("settings", &self.settings).finish_non_exhaustive()
-    }
+/// The kinds of jobs that look for what is to be told, and deliver it.
+pub(crate) fn registrations(desk: &Desk) -> Result<Vec<Registration>> {
+    let mut registrations = delivering::registrations(desk)?;
+    registrations.push(looking::registration(desk)?);
+    Ok(registrations)
 }

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{delivering::Desk, looking::Gone};
+use super::{desk::Desk, looking::Gone};
 use crate::tasks::TaskGroup;
 
 /// How long one look may take, in which the chats that were claimed are held.

@@ -92,7 +92,7 @@ impl Service {
     pub(crate) fn start(parts: Parts) -> Result<Self> {
         let Parts { store, presence, bus, policy, context, limits, settings, notifications } = parts;
         let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs);
-        let desk = notifications.as_ref().map(|all| all.desk(&store, &presence, &context, &jobs));
+        let desk = notifications.as_ref().map(|all| Desk::new(all, &store, &presence, &context, &jobs));
         let passwords = Passwords::new(settings.password_cost)?;
         let tasks = Tasks::default();
 

@@ -13,9 +13,9 @@ use crate::{
     notify::{
         Desk, NotifySettings,
         deciding::Verdict,
-        delivering,
         looking::{Gone, LookError},
         outbox::{ACCOUNT, UNREAD},
+        registrations,
     },
     operation::Command,
     ports::{
@@ -169,8 +169,8 @@ impl Scene {
     }
 
     pub(super) async fn done(&self, desk: &Desk, job: ClaimedJob) -> (String, JobOutcome) {
-        let registrations = delivering::registrations(desk).unwrap();
-        let of_kind = registrations.iter().find(|registration| registration.kind == job.kind).unwrap();
+        let all = registrations(desk).unwrap();
+        let of_kind = all.iter().find(|registration| registration.kind == job.kind).unwrap();
         let (attempt, answer) = (job.attempt, (of_kind.handler)(job).await);
         let said = answer.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned());
         let now = self.now();
