@@ -1,9 +1,15 @@
 //! Nodes that die at each step, answers that are lost, and mail servers that are away.
 
+use std::{sync::Arc, time::Duration};
+
 use super::scene::{DAY, DELAY, MINUTE, Scene, settings};
 use crate::{
-    notify::NotifySettings,
-    ports::{NotifyError, Refusal, Refused, StoreErrorKind, UserStore as _},
+    domain::{Timestamp, UserId},
+    notify::{Desk, NotifySettings, deciding},
+    ports::{
+        Lease, NotifyError, PresenceError, PresenceState, PresenceStore, Refusal, Refused, StoreErrorKind,
+        UserStore as _, WentOffline,
+    },
 };
 
 async fn due() -> Scene {
@@ -166,4 +172,60 @@ async fn what_is_stored_of_one_person_can_not_keep_others_waiting() {
     assert_eq!(scene.told().len(), 1);
     scene.passes(10 * MINUTE).await;
     assert_eq!(scene.told().len(), 1, "the other one, when it can be read");
+}
+
+/// Presence as it is while some of its servers, or all, can't be asked.
+struct Away {
+    is_all: bool,
+}
+
+#[async_trait::async_trait]
+impl PresenceStore for Away {
+    async fn renew(&self, _: &[Lease], _: Duration) -> Result<Vec<UserId>, PresenceError> {
+        Err(PresenceError("away".into()))
+    }
+
+    async fn release(&self, _: &[Lease]) -> Result<(), PresenceError> {
+        Err(PresenceError("away".into()))
+    }
+
+    async fn sweep(&self, _: Duration, _: usize) -> Result<Vec<WentOffline>, PresenceError> {
+        Err(PresenceError("away".into()))
+    }
+
+    async fn query(&self, _: &[UserId]) -> Result<Vec<PresenceState>, PresenceError> {
+        if self.is_all { Err(PresenceError("away".into())) } else { Ok(vec![]) }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_while_it_can_not_be_known_who_is_online() {
+    for is_all in [false, true] {
+        let scene = due().await;
+        let blind = Desk { presence: Arc::new(Away { is_all }), ..scene.desk.clone() };
+        assert_eq!(scene.try_look(&blind).await.is_err(), is_all);
+        scene.work_of(&blind).await;
+        scene.clock.advance(6 * MINUTE);
+        scene.work_of(&blind).await;
+        assert_eq!(scene.told().len(), 0);
+        // Neither where it was decided before.
+        scene.passes(10 * MINUTE).await;
+        assert_eq!(scene.told().len(), 1);
+        scene.message("hello again").await;
+        scene.clock.advance(DAY);
+        scene.look().await;
+        scene.work_of(&blind).await;
+        assert_eq!(scene.told().len(), 0);
+        scene.passes(DAY).await;
+        assert_eq!(scene.told().len(), 1);
+    }
+}
+
+#[test]
+fn each_time_that_somebody_is_told_is_later_also_where_a_clock_is_behind() {
+    let at = Timestamp::from_micros;
+    let first = deciding::told(None, at(1000));
+    let second = deciding::told(Some(first), at(500));
+    assert!(second.at > first.at);
+    assert_eq!((first.times, second.times, second.since), (1, 2, first.since));
 }
