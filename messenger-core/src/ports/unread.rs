@@ -29,6 +29,7 @@ pub trait UnreadStore: Send + Sync + 'static {
     /// - `claim_unread_chats_takes_over_what_a_dead_worker_had`
     /// - `claim_unread_chats_of_racing_workers_takes_each_once`
     /// - `claim_unread_chats_of_a_message_that_was_refused_is_nothing`
+    /// - `claim_unread_chats_finds_what_a_batch_stores_beside_what_it_refuses`
     async fn claim_unread_chats(&self, claim: &ClaimUnread, limit: usize) -> StoreResult<Vec<ClaimedChat>>;
 
     /// Ends the claim of a chat that was looked at for messages up to `due`, and tells whether it was still held; if not,
@@ -37,6 +38,7 @@ pub trait UnreadStore: Send + Sync + 'static {
     ///
     /// # Behavior
     /// - `finish_unread_chat_waits_for_the_next_text`
+    /// - `finish_unread_chat_leaves_what_was_too_new`
     /// - `finish_unread_chat_forgets_no_message_that_came_meanwhile`: even one that says it was sent before.
     /// - `finish_unread_chat_passes_over_what_was_deleted`
     /// - `finish_unread_chat_of_a_lost_claim_is_nothing`
@@ -50,6 +52,7 @@ pub trait UnreadStore: Send + Sync + 'static {
     /// # Behavior
     /// - `unread_members_have_an_old_text_of_somebody_else_after_their_mark`
     /// - `unread_members_are_not_those_who_have_read_it`
+    /// - `unread_members_have_what_is_old_enough_after_what_is_not`: the clocks of nodes differ.
     /// - `unread_members_are_not_those_who_left_or_were_erased`
     /// - `unread_members_are_not_those_who_want_no_news`: who have muted the chat, until the mute ends, or want nothing.
     /// - `unread_members_have_nothing_of_deleted_and_system_messages`

@@ -1197,13 +1197,10 @@ BEGIN
     WHERE c.unread_since IS NOT NULL AND c.unread_since <= @due
         AND (c.unread_leased_until IS NULL OR c.unread_leased_until < @now)
     ORDER BY c.unread_since;
-    UPDATE c SET unread_claims = COALESCE(c.unread_claims, 0) + 1, unread_leased_until = @until
+    UPDATE {schema}.messenger_chats SET unread_claims = COALESCE(unread_claims, 0) + 1, unread_leased_until = @until
     OUTPUT inserted.id, inserted.unread_claims, inserted.unread_since, inserted.last_seq
-    FROM @taken AS t
-    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = t.id
-    WHERE c.unread_since IS NOT NULL AND c.unread_since <= @due
-        AND (c.unread_leased_until IS NULL OR c.unread_leased_until < @now)
-    OPTION (FORCE ORDER);
+    WHERE id IN (SELECT t.id FROM @taken AS t) AND unread_since IS NOT NULL AND unread_since <= @due
+        AND (unread_leased_until IS NULL OR unread_leased_until < @now);
     COMMIT TRANSACTION;
     RETURN 0;
 END;

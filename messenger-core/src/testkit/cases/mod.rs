@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod lifecycle;
 pub mod markers;
 pub mod messages;
+pub mod pending;
 pub mod presence;
 pub mod racing_jobs;
 pub mod schedules;

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::unread::{chats, read};
+use super::pending::{chats, read};
 use crate::{
     domain::{ChatId, Seq, Timestamp, UserId},
     ports::{
@@ -101,6 +101,9 @@ pub async fn record_notified_of_what_was_read_meanwhile_is_nothing(world: &World
     assert_eq!(world.record(bob).await, before);
     let left = pending(world, bob).await;
     assert_eq!((left.chat, left.told_times), (chat, 0), "of neither chat");
+    // Nor by somebody who takes for read what is not.
+    let beyond = UnreadRange { after: left.after.next(), ..left.range() };
+    refused(world, &first(world, bob, vec![beyond])).await;
 }
 
 pub async fn record_notified_of_many_racers_is_done_by_one(world: &World) {
@@ -193,7 +196,16 @@ pub async fn unread_chats_tell_how_often_one_was_told(world: &World) {
         ..first(world, bob, vec![after.range()])
     };
     assert!(record(world, &notified).await);
-    world.send(chat, ada, "still more").await;
+    let more = world.send(chat, ada, "still more").await;
     let again = pending(world, bob).await;
     assert_eq!((again.told_at, again.told_times), (Some(at), 1));
+    read(world, chat, bob, more.seq).await;
+    assert_eq!(chats(world, bob).await, [], "what was read is not told");
+    world.send(chat, ada, "the last").await;
+    let last = pending(world, bob).await;
+    assert_eq!((last.after, last.unread), (more.seq, 1));
+    let expected = Some(at);
+    let notified =
+        Notified { expected, told: told(world.tick(), 1), ..first(world, bob, vec![last.range()]) };
+    assert!(record(world, &notified).await);
 }

@@ -1,6 +1,6 @@
 //! Stores in databases of their own, on the server that tests are to use.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use messenger_core::ports::Store as _;
 use messenger_sqlx::{PostgresStore, postgres::migrations_sql};
@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 /// A store in a database with all tables and nothing in them.
 pub(crate) async fn fresh() -> (Arc<PostgresStore>, Database) {
     let database = migrated(&server_url()).await;
-    let store = PostgresStore::builder(&database.url()).max_connections(8).open().await.unwrap();
+    let builder = PostgresStore::builder(&database.url()).max_connections(8);
+    // A crowd of the kit is served in the end, however many processes share the processors.
+    let store = builder.acquire_timeout(Duration::from_secs(30)).open().await.unwrap();
     (Arc::new(store), database)
 }
 

@@ -13,11 +13,11 @@ use futures::{
 use tokio::time::timeout;
 
 use crate::{
-    domain::{ChatId, Revision, Role, Seq, SystemEvent, UserId},
+    domain::{ChatId, NotifyLevel, Revision, Role, Seq, SystemEvent, UserId},
     ports::{
-        Anchor, Budget, ClaimUnread, Content, DeleteMessage, EditMessage, LoginKey, MessageRecord,
-        MoveMarker, NewSession, NewUser, Notified, RosterChange, Store, StoreErrorKind, StoreResult, Told,
-        UnreadRange, UpdateUser,
+        Anchor, AskUnread, Budget, ClaimUnread, ClaimedChat, Content, DeleteMessage, EditMessage, LoginKey,
+        MailOutcome, MessageRecord, MoveMarker, NewSession, NewUser, Notified, RosterChange, SeenPlace,
+        Store, StoreErrorKind, StoreResult, Told, UnreadRange, UpdateUser,
     },
     testkit::{World, world::erased_names},
 };
@@ -152,6 +152,7 @@ impl Scene {
     fn reads(self: &Arc<Self>) -> Vec<Intent> {
         let mut reads = Vec::from(self.reads_of_people());
         reads.extend(self.reads_of_chats());
+        reads.extend(self.reads_of_unread());
         reads
     }
 
@@ -206,11 +207,34 @@ impl Scene {
         ]
     }
 
+    fn reads_of_unread(self: &Arc<Self>) -> [Intent; 4] {
+        [
+            self.intent("unread_members", async |scene, store, _| {
+                let now = scene.world.tick();
+                store.unread_members(&AskUnread { chat: scene.chat, due: now, now }, None, 10).await
+            }),
+            self.intent("unread_chats", async |scene, store, _| {
+                let now = scene.world.tick();
+                store.unread_chats(scene.people[2], now, now, 10).await
+            }),
+            self.intent("unread_lines", async |scene, store, _| {
+                let up_to = scene.message.seq.next();
+                let range = UnreadRange { chat: scene.chat, after: Seq::ZERO, up_to };
+                store.unread_lines(scene.people[2], &[range], 10).await
+            }),
+            self.intent("people_last_seen", async |scene, store, _| {
+                let after = SeenPlace { at: scene.account.created_at, user: scene.people[0] };
+                store.people_last_seen(after, scene.world.tick(), 10).await
+            }),
+        ]
+    }
+
     /// Every method that writes, and `ping`. Most of many conflicting writes are refused.
     fn writes(self: &Arc<Self>) -> Vec<Intent> {
         let mut writes = self.writes_of_chats();
         writes.extend(self.writes_of_sessions());
         writes.extend(self.writes_of_people());
+        writes.extend(self.writes_of_unread());
         writes.push(self.intent("ping", async |_, store, _| store.ping().await));
         writes
     }
@@ -231,6 +255,10 @@ impl Scene {
                     .update_user(UpdateUser { notify_email: Some(false), ..UpdateUser::of(id, expected) })
                     .await
             }),
+            self.intent("note_mail", async |scene, store, _| {
+                let refused = MailOutcome::Refused { at: scene.world.tick(), most: 3 };
+                store.note_mail(scene.people[0], &scene.account.email.key, refused).await
+            }),
             self.intent("change_password", async |scene, store, n| {
                 store.change_password(scene.people[1], n as u64, "$hash", None).await
             }),
@@ -238,6 +266,31 @@ impl Scene {
                 let (username, display_name) = erased_names(scene.people[2]);
                 let at = scene.world.tick();
                 store.erase_user(scene.people[2], n as u64, &username, &display_name, at).await
+            }),
+        ]
+    }
+
+    fn writes_of_unread(self: &Arc<Self>) -> Vec<Intent> {
+        vec![
+            self.intent("claim_unread_chats", async |scene, store, _| {
+                let now = scene.world.tick();
+                store.claim_unread_chats(&ClaimUnread { due: now, now, until: now }, 1).await
+            }),
+            self.intent("finish_unread_chat", async |scene, store, n| {
+                let (chat, since, last_seq) = (scene.chat, scene.message.created_at, scene.message.seq);
+                let claimed = ClaimedChat { chat, number: n as u64, since, last_seq };
+                store.finish_unread_chat(&claimed, scene.world.tick()).await
+            }),
+            self.intent("record_notified", async |scene, store, n| {
+                let at = scene.world.tick();
+                let after = Seq::new(n as u64);
+                let told = Told { at, since: at, times: 1 };
+                let ranges = vec![UnreadRange { chat: scene.chat, after, up_to: after.next() }];
+                let user = scene.people[0];
+                store.record_notified(&Notified { user, expected: None, told, ranges, jobs: vec![] }).await
+            }),
+            self.intent("set_notify_level", async |scene, store, _| {
+                store.set_notify_level(scene.chat, scene.people[0], NotifyLevel::Mentions).await
             }),
         ]
     }
@@ -302,18 +355,6 @@ impl Scene {
             }),
             self.intent("set_mute", async |scene, store, _| {
                 store.set_mute(scene.chat, scene.people[0], Some(scene.world.tick())).await
-            }),
-            self.intent("claim_unread_chats", async |scene, store, _| {
-                let now = scene.world.tick();
-                store.claim_unread_chats(&ClaimUnread { due: now, now, until: now }, 1).await
-            }),
-            self.intent("record_notified", async |scene, store, n| {
-                let at = scene.world.tick();
-                let after = Seq::new(n as u64);
-                let told = Told { at, since: at, times: 1 };
-                let ranges = vec![UnreadRange { chat: scene.chat, after, up_to: after.next() }];
-                let user = scene.people[0];
-                store.record_notified(&Notified { user, expected: None, told, ranges, jobs: vec![] }).await
             }),
             self.intent("change_roster", async |scene, store, n| {
                 store
