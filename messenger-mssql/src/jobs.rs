@@ -114,7 +114,8 @@ impl JobStore for MssqlStore {
     }
 
     async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
-        let call = Call::statement(Arc::clone(&self.sql().jobs.count)).time("@P1", now);
+        let call = Call::statement(Arc::clone(&self.sql().jobs.count));
+        let call = call.time("@P1", now).number("@P2", rows(JobCounts::MOST));
         Ok(jobs::counts(self.all(call, Counted::read).await?))
     }
 

@@ -284,25 +284,34 @@ fn list(dialect: &Dialect, states: &[JobState], has_kind: bool) -> String {
     )
 }
 
-/// The statement that counts jobs by kind and state, for [`counts`]. Its parameter is the present time. `count` is the
-/// engine's function for as many as there are.
+/// The statement that counts jobs by kind and state, for [`counts`]. Its parameters are the present time, and how many
+/// are counted of each state in which jobs have ended. `count` is the engine's function for as many as there are.
 pub fn count(dialect: &Dialect, count: &str) -> String {
-    let Dialect { jobs, pauses, parameters: [now, ..], .. } = dialect;
+    let Dialect { jobs, pauses, parameters: [now, ..], top, limit } = dialect;
     let of_state = |state: JobState| {
         let state = state.as_number();
         format!(
             "SELECT j.kind, {state}, {count}, 0, NULL FROM {jobs} AS j WHERE j.state = {state} GROUP BY j.kind"
         )
     };
+    // All that has ended in a day may be millions.
+    let of_ended_state = |state: JobState| {
+        let state = state.as_number();
+        format!(
+            "SELECT l.kind, {state}, {count}, 0, NULL FROM (SELECT {top} j.kind FROM {jobs} AS j \
+             WHERE j.state = {state} AND j.state >= 3 ORDER BY j.id DESC {limit}) AS l GROUP BY l.kind"
+        )
+    };
+    let ended = JobState::ALL.into_iter().filter(|state| state.has_ended()).map(of_ended_state);
     format!(
         "SELECT j.kind AS kind, 0 AS state, {count} AS number, SUM(CASE WHEN j.run_at <= {now} THEN 1 ELSE 0 END) AS due, \
              MIN(j.run_at) AS oldest
          FROM {jobs} AS j WHERE j.state = 0 GROUP BY j.kind
-         UNION ALL {} UNION ALL {}
-         UNION ALL SELECT j.kind, j.state, {count}, 0, NULL FROM {jobs} AS j WHERE j.state >= 3 GROUP BY j.kind, j.state
+         UNION ALL {} UNION ALL {} UNION ALL {}
          UNION ALL SELECT p.kind, -1, 0, 0, NULL FROM {pauses} AS p",
         of_state(JobState::Blocked),
         of_state(JobState::Running),
+        ended.collect::<Vec<_>>().join(" UNION ALL "),
     )
 }
 

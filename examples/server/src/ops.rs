@@ -70,22 +70,30 @@ struct Wanted {
     state: Option<String>,
     before: Option<JobId>,
     limit: Option<usize>,
+    /// Counting reads what there is of each state, which is a lot more than the jobs that are shown.
+    #[serde(default = "yes")]
+    counts: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Serialize)]
 struct Overview {
-    counts: Vec<CountsView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<Vec<CountsView>>,
     jobs: Vec<JobLine>,
 }
 
 async fn overview(State(jobs): State<Jobs>, Query(wanted): Query<Wanted>) -> Result<Json<Overview>, Problem> {
-    let Wanted { kind, state, before, limit } = wanted;
+    let Wanted { kind, state, before, limit, counts } = wanted;
     let state = state.as_deref().map(state_of).transpose();
     let filter = JobFilter {
         kind: kind.as_deref().map(kind_of).transpose()?,
         state: state.map_err(|names| Error::invalid("state", names))?,
     };
-    let counts = jobs.counts().await?.into_iter().map(Into::into).collect();
+    let counts = if counts { Some(jobs.counts().await?.into_iter().map(Into::into).collect()) } else { None };
     let jobs = jobs.list(&filter, before, limit.unwrap_or(SHOWN)).await?;
     Ok(Json(Overview { counts, jobs: jobs.into_iter().map(Into::into).collect() }))
 }

@@ -190,6 +190,11 @@ impl Jobs {
         const NOT_NOW: &str = "A job that is at work, or waits for another one, can't be put back.";
         const NOT_YET: &str =
             "The job was cancelled a moment ago, and may still be at work; try again later.";
+        // Looked at before the store changes it, and not by the store under its lock. Between both a node would have to
+        // claim the job and somebody to cancel it, so that this puts back what that node is still at; it hears so when it
+        // renews its lease, after a third of that, and until then another may be at the same job. That is as when a
+        // handler is not dropped in time, for which handlers are made: what the first one stores changes nothing, since
+        // its claim has an older number.
         let JobRecord { state, attempt, ended_at, .. } = self.get(id).await?;
         let heard = ended_at.map(|ended| ended.after(self.0.lease));
         if state == JobState::Cancelled && attempt > 0 && heard > Some(self.0.context.now()) {

@@ -91,7 +91,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// - `pause_jobs_can_be_taken_back`
     async fn pause_jobs(&self, kind: &JobKind, paused: bool) -> StoreResult<()>;
 
-    /// Counts the jobs of each kind of which there are any, and of each that is paused, by kind.
+    /// Counts the jobs of each kind of which there are any, and of each that is paused, by kind. Of those that have
+    /// ended, [`JobCounts::MOST`] of each state have to be counted, the newest.
     ///
     /// # Behavior
     /// - `job_counts_tells_the_states_apart`
@@ -428,17 +429,21 @@ pub struct JobCounts {
     pub blocked: u64,
     /// Those at work, abandoned ones included.
     pub running: u64,
-    /// Those that were done and are still there.
+    /// Those that were done and are still there, as far as they are [counted](Self::MOST).
     pub done: u64,
-    /// Those that failed for good.
+    /// Those that failed for good, likewise.
     pub dead: u64,
-    /// Those that were cancelled and are still there.
+    /// Those that were cancelled and are still there, likewise.
     pub cancelled: u64,
     /// Since when the one that is due longest has been due.
     pub oldest_due: Option<Timestamp>,
 }
 
 impl JobCounts {
+    /// How many of the jobs that were done are counted, over all kinds, and as many of those that failed for good, and of
+    /// those that were cancelled: the newest. Counting all of them would take the longer, the more is done in a day.
+    pub const MOST: usize = 100_000;
+
     /// No jobs of a kind that is not paused.
     pub const fn none(kind: JobKind) -> Self {
         Self {

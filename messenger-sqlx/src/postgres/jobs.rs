@@ -121,7 +121,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
-        let query = self.query(&self.sql().jobs.count).time(now);
+        let query = self.query(&self.sql().jobs.count).time(now).bind(rows(JobCounts::MOST));
         Ok(jobs::counts(self.all_planned(query, Counted::read).await?))
     }
 

@@ -188,8 +188,8 @@ impl JobStore for SqliteStore {
     }
 
     async fn job_counts(&self, now: Timestamp) -> StoreResult<Vec<JobCounts>> {
-        let counted = self.all(sqlx::query(COUNT.as_str()).time(now), Counted::read).await?;
-        Ok(jobs::counts(counted))
+        let count = sqlx::query(COUNT.as_str()).time(now).bind(rows(JobCounts::MOST));
+        Ok(jobs::counts(self.all(count, Counted::read).await?))
     }
 
     async fn prune_jobs(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {

@@ -14,3 +14,4 @@ mod pooler;
 mod presence;
 mod server;
 mod support;
+mod takeover;

@@ -11,7 +11,7 @@ use messenger_core::{
     context::Context,
     ports::{
         Anchor, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
-        DirectChat, EditMessage, FinishedJob, JobChange, JobFilter, JobKind, JobOutcome, JobPriority,
+        DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome, JobPriority,
         JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker,
         NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store, StoreResult, Told,
         UniqueJob, UnreadStore as _, UserStore as _,
@@ -196,7 +196,10 @@ impl Large {
         done("jobs, done ones", Sorts::Nothing, plans, store.jobs(&of_state, None, 50).await);
         done("jobs", Sorts::Nothing, plans, store.jobs(&JobFilter::default(), None, 50).await);
         done("job", Sorts::Nothing, plans, store.job(plain[0].id).await);
-        done("job_counts", Sorts::Few, plans, store.job_counts(now).await);
+        let counts = store.job_counts(now).await.unwrap();
+        check("job_counts", Sorts::Few, plans);
+        let of_state = |count: fn(&JobCounts) -> u64| counts.iter().map(count).sum::<u64>();
+        assert_eq!(of_state(|of| of.done), JobCounts::MOST as u64, "no more are read than are counted");
         done("change_job", Sorts::Few, plans, store.change_job(plain[0].id, JobChange::Cancel, now).await);
         assert_eq!(store.prune_jobs(now, 100).await.unwrap(), 100);
         check("prune_jobs", Sorts::Nothing, plans);

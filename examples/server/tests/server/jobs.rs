@@ -228,6 +228,8 @@ fn an_operator_sees_and_changes_jobs_with_the_key_alone() {
     assert_eq!(json["jobs"][0]["reason"], "the receiver\nis gone");
     assert_eq!(json["jobs"].as_array().unwrap().len(), 1);
     assert_eq!(json["counts"][0]["dead"], 1);
+    let alone = ask("GET", "/ops/jobs?state=dead&counts=false").json();
+    assert_eq!((&alone["counts"], &alone["jobs"]), (&Value::Null, &json["jobs"]), "nothing is counted");
     let shown = ask("GET", &format!("/ops/jobs/{dead}"));
     assert_eq!(shown.json()["payloadBytes"], 20);
     assert!(!shown.text().contains("hunter2") && !answer.text().contains("hunter2"));

@@ -78,6 +78,11 @@ export async function startServer(settings = {}) {
       assert.deepEqual({ code, bySignal }, { code: 0, bySignal: null }, `the server's last words:\n${output}`);
     },
     kill: () => end('SIGKILL'),
+    /** Runs another program on the store of the server. */
+    async runOnStore(program) {
+      const [code] = await once(spawn(program, [store.url], { cwd: folder, stdio: 'inherit' }), 'exit');
+      assert.equal(code, 0, `${program} on ${store.url}`);
+    },
     remove,
   };
 }
