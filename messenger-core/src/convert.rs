@@ -120,6 +120,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             read_seq: me.read_seq,
             unread: chat.texts.saturating_sub(me.read_texts),
             muted_until: me.muted_until,
+            notifications: me.notify_level,
         },
         peer: peer.map(user).transpose()?,
         last_message: last_message.and_then(|last| readable(last, is_cut)),

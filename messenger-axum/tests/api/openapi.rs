@@ -56,6 +56,7 @@ fn every_route_of_the_contract_is_there() {
         MarkRead        put    /chats/{chatId}/read
         MarkDelivered   put    /chats/{chatId}/delivered
         SetMute         put    /chats/{chatId}/mute
+        SetNotifications put   /chats/{chatId}/notifications
         SetTyping       post   /chats/{chatId}/typing
         GetPresence     post   /presence/query
         Sync            post   /sync
