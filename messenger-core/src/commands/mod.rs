@@ -16,7 +16,8 @@ pub use chats::{
 pub use markers::{MarkDelivered, MarkRead, Marks};
 pub use messages::{DeleteMessage, EditMessage, SendMessage};
 pub use realtime::SetTyping;
-pub use users::{EraseMe, UpdateProfile};
+pub(crate) use users::verified_end_of_mail;
+pub use users::{EndMail, EraseMe, UpdateProfile};
 
 use crate::{
     convert,
@@ -62,7 +63,7 @@ mod tests {
         let (current, new) = (password.clone(), password.clone());
         let send = SendMessage { chat_id, body: body.clone(), client_id: None, reply_to: None };
         let group = CreateGroupChat { title: title.clone(), member_ids: Vec::new(), client_id: None };
-        let profile = UpdateProfile { display_name: None, email: None, notifications: None };
+        let profile = UpdateProfile::default();
         let answers = [
             asked_by_nobody(messenger, LogOut {}).await,
             asked_by_nobody(messenger, RevokeSession { session_id: messenger.service().context.id() }).await,
@@ -165,7 +166,7 @@ mod tests {
         let scene = Scene::new().await;
         let seq = scene.says(Owner, "hello").await.seq;
         let (chat_id, level) = (scene.group, NotifyLevel::Mentions);
-        let profile = UpdateProfile { display_name: None, email: None, notifications: None };
+        let profile = UpdateProfile::default();
         for (name, in_doubt) in [
             unanswered(&scene, Member, "update_user", profile).await,
             unanswered(&scene, Member, "set_mute", SetMute { chat_id, until: None }).await,
