@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     live::{Group, Socket},
@@ -37,8 +39,8 @@ fn mails(folder: &Path) -> Vec<PathBuf> {
 
 /// How often something was counted.
 fn counted(server: &Server, metric: &str) -> Option<u32> {
-    let text = server.get("/metrics").text();
-    text.lines().find_map(|line| line.strip_prefix(metric)?.trim().parse().ok())
+    let metrics = server.get("/metrics");
+    metrics.text().lines().find_map(|line| line.strip_prefix(metric)?.trim().parse().ok())
 }
 
 fn says(server: &Server, group: &Group, body: &str) {
@@ -155,6 +157,83 @@ fn mails_may_be_without_texts_and_lead_elsewhere() {
     let shown = text(&mail);
     assert!(shown.contains(&format!("https://app.example.org/c/{}", group.chat)), "{shown}");
     assert!(!shown.contains("Shall we have tea?"), "{shown}");
+}
+
+/// A real mail server, which is told how to fail and tells what happens.
+struct SmtpServer {
+    port: u64,
+    said: std::io::Lines<BufReader<ChildStdout>>,
+    process: Child,
+}
+
+impl SmtpServer {
+    fn start(settings: &Value) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../messenger-mail/tests/mail/server.py");
+        let mut process = Command::new(python())
+            .args(["-W", "ignore"])
+            .arg(script)
+            .arg(settings.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut server = Self { port: 0, said, process };
+        server.port = server.next()["port"].as_u64().unwrap();
+        server
+    }
+
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// The next event of this kind.
+    fn event(&mut self, kind: &str) -> Value {
+        loop {
+            let event = self.next();
+            if event["event"] == kind {
+                return event;
+            }
+        }
+    }
+}
+
+impl Drop for SmtpServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The Python for which `scripts/test` has installed aiosmtpd.
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("MESSENGER_TEST_MAIL_PYTHON") {
+        return python.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    let found =
+        test.ancestors().map(|folder| folder.join("tools/mail-python/bin/python")).find(|path| path.exists());
+    found.unwrap_or_else(|| {
+        panic!("`scripts/test rust` installs a Python with aiosmtpd, and MESSENGER_TEST_MAIL_PYTHON names another one")
+    })
+}
+
+#[test]
+fn a_mail_that_a_server_puts_off_comes_once() {
+    let faults = json!([{ "at": "RCPT", "do": "reply", "reply": "451 4.7.1 later", "times": 1 }]);
+    let mut smtp = SmtpServer::start(&json!({ "faults": faults }));
+    let url = format!("smtp://127.0.0.1:{}?tls=none", smtp.port);
+    let server = Server::in_memory(["--mail-url", &url, "--mail-after=1s"]);
+    let group = Group::of(&server, &["ada", "bob"]);
+    says(&server, &group, "Shall we have tea?");
+    let mail = smtp.event("mail");
+    assert_eq!(mail["to"], json!(["bob@example.org"]), "{mail}");
+    let count = |outcome: &str, reason: &str| {
+        let labels = format!("kind=\"unread\",outcome=\"{outcome}\",reason=\"{reason}\"");
+        counted(&server, &format!("messenger_notifications_total{{{labels}}}"))
+    };
+    assert_eq!(until("the record of the mail", || count("sent", "")), 1);
+    assert_eq!(count("retried", "unavailable"), Some(1));
 }
 
 #[test]
