@@ -21,6 +21,7 @@ mod rest;
 mod router;
 #[cfg(any(feature = "ws", feature = "signalr"))]
 mod sockets;
+mod unsubscribe;
 #[cfg(feature = "ws")]
 mod ws;
 

@@ -8,7 +8,7 @@ use crate::{
     layers::{cors, observe},
     openapi,
     problem::Refusal,
-    rest,
+    rest, unsubscribe,
 };
 
 /// The router of the whole API, to be mounted at any path.
@@ -29,8 +29,10 @@ use crate::{
 pub fn router(messenger: Messenger, options: Options) -> Router {
     let origins = options.origins.clone();
     let docs = if options.docs { openapi::routes() } else { Router::new() };
+    // Without mail there is none to end.
+    let unsubscribe = if messenger.notifies() { unsubscribe::routes() } else { Router::new() };
     let door = Door::new(messenger, options);
-    let router = Router::new().merge(rest::routes()).merge(docs).merge(health::routes());
+    let router = Router::new().merge(rest::routes()).merge(docs).merge(health::routes()).merge(unsubscribe);
     #[cfg(any(feature = "ws", feature = "signalr"))]
     let router = router.merge(sockets(&door));
     let router = router

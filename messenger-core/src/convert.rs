@@ -9,7 +9,7 @@ use crate::{
         Title, User,
     },
     ports::{
-        ChatRecord, ChatView, Content, MemberRecord, MessageRecord, SessionRecord, StoreError,
+        ChatRecord, ChatView, Content, MemberRecord, MessageRecord, Preferences, SessionRecord, StoreError,
         StoreErrorKind, StoreResult, UserRecord,
     },
 };
@@ -31,9 +31,12 @@ pub(crate) fn user(record: UserRecord) -> StoreResult<User> {
 
 pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
     let email = record.email.as_ref().ok_or(StoreErrorKind::NotFound)?.content.to_text()?;
+    let Preferences { language, time_zone, quiet_hours } = record.preferences.clone();
     Ok(Me {
         email: EmailAddress::trusted(email),
-        notifications: Notifications { email: record.notify_email },
+        language,
+        time_zone,
+        notifications: Notifications { email: record.notify_email, quiet_hours },
         user: user(record)?,
     })
 }
@@ -120,6 +123,7 @@ pub(crate) fn chat(view: ChatView) -> StoreResult<Chat> {
             read_seq: me.read_seq,
             unread: chat.texts.saturating_sub(me.read_texts),
             muted_until: me.muted_until,
+            notifications: me.notify_level,
         },
         peer: peer.map(user).transpose()?,
         last_message: last_message.and_then(|last| readable(last, is_cut)),

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, ConfigError, SETTINGS, Setting, Sources, Value, masked, text_of_variable, variable},
     error::ServerError,
     jobs::{JobsCommand, cli as jobs_cli},
-    serve::Role,
+    role::Role,
 };
 
 /// What to do.
@@ -22,7 +22,7 @@ pub(crate) enum Task {
     Jobs(Config, JobsCommand),
     Migrate(Config),
     PrintMigrations(Config),
-    CheckConfig(Vec<Value>),
+    CheckConfig(Vec<Value>, Config),
     /// Print this text, which is help or the version.
     Print(String),
 }
@@ -38,7 +38,7 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
     Ok(match matches.subcommand() {
         Some(("migrate", migrate)) if migrate.get_flag("print") => Task::PrintMigrations(config),
         Some(("migrate", _)) => Task::Migrate(config),
-        Some(("check-config", _)) => Task::CheckConfig(values),
+        Some(("check-config", _)) => Task::CheckConfig(values, config),
         Some((jobs_cli::NAME, jobs)) => Task::Jobs(config, jobs_cli::command_of(jobs)),
         Some(("work", _)) => Task::Serve(config, Role::Work),
         _ => Task::Serve(config, Role::Serve),

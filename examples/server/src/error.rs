@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, path::PathBuf};
 
 use crate::config::ConfigError;
 
@@ -18,6 +18,21 @@ pub(crate) enum ServerError {
     Store(String),
     #[error("What is in memory is there for one server alone; say where the data lies with --store-url.")]
     NothingShared,
+    #[error("The mail can't go where --mail-url says")]
+    Mail(#[source] messenger_mail::OpenError),
+    #[error("The key for links in mails, {}, can't be read or made; mend that, or give one with --secret-file", .0.display())]
+    Key(PathBuf, #[source] io::Error),
+    #[error("The file {} holds no key for links in mails, which is at least 32 random letters; remove it, and another is made.", .0.display())]
+    NoKey(PathBuf),
+    #[error(
+        "A worker that mails has to be told with --public-url where people reach the page: links in mails lead there."
+    )]
+    NoPublicUrl,
+    #[error(
+        "A worker that mails has to know who is online at the servers on this database, or it would mail them all: give it and them a \
+         presence that they share, with --redis-url or --presence."
+    )]
+    PresenceOfOthers,
     /// What is wrong with what was asked of the background jobs.
     #[error("{0}")]
     Jobs(String),

@@ -5,10 +5,12 @@ mod cli;
 mod config;
 mod error;
 mod jobs;
+mod mail;
 mod metrics;
 mod ops;
 mod page;
 mod report;
+mod role;
 mod serve;
 mod store;
 mod telemetry;
@@ -39,7 +41,7 @@ fn run(task: Task) -> Result<(), ServerError> {
     report::warn_of_unknown_variables();
     match task {
         Task::Print(text) => report::print(&text),
-        Task::CheckConfig(values) => report::print(&report::settings(&values)),
+        Task::CheckConfig(values, config) => report::print(&report::checked(&values, &config)),
         Task::Serve(config, role) => block_on(serve::serve(&config, role)),
         Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config.store, &command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),

@@ -1,7 +1,7 @@
 //! The web page, embedded in the binary.
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{Path, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -14,11 +14,13 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use serde_json::json;
 use tower_http::compression::CompressionLayer;
 
-/// The page at `/`, what it loads under `/assets/`, and a plain answer for everything else.
-pub(crate) fn router() -> Router {
+/// The page at `/`, what it loads under `/assets/`, what it should know of the server, and a plain answer for everything else.
+pub(crate) fn router(mails: bool) -> Router {
     Router::new()
+        .route("/config.json", get(async move || config(mails)))
         .route("/", get(async |headers: HeaderMap| answer("index.html", &headers)))
         .route(
             "/assets/{*path}",
@@ -27,6 +29,11 @@ pub(crate) fn router() -> Router {
         .fallback(async || missing())
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(with_security_headers))
+}
+
+/// Whether people get mail.
+fn config(mails: bool) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "no-cache")], Json(json!({ "mail": mails })))
 }
 
 /// The page of those who operate the server, at `/ops`; what it loads is with that of the other.

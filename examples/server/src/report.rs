@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::{Value, unknown_variables},
+    config::{Config, Value, unknown_variables},
     error::ServerError,
 };
 
@@ -18,8 +18,17 @@ pub(crate) fn print(text: &str) -> Result<(), ServerError> {
     }
 }
 
+/// The settings in force, and what follows from them for mail.
+pub(crate) fn checked(values: &[Value], config: &Config) -> String {
+    let mail = match &config.mail {
+        Some(mail) => mail.summary(&config.listen),
+        None => "Nobody gets mail; --mail-url says where it goes.\n".to_owned(),
+    };
+    format!("{}\n{mail}", settings(values))
+}
+
 /// The settings in force, one a line: name, value, and where it was set.
-pub(crate) fn settings(values: &[Value]) -> String {
+fn settings(values: &[Value]) -> String {
     let width = |of: fn(&Value) -> usize| values.iter().map(of).max().unwrap_or(0);
     let (names, texts) = (width(|value| value.setting.name.len()), width(|value| value.shown().len()));
     values

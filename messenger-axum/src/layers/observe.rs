@@ -20,6 +20,10 @@ pub const REQUESTS: &str = "messenger_http_requests_total";
 /// Their durations, with the same labels.
 pub const REQUEST_DURATION: &str = "messenger_http_request_duration_seconds";
 
+/// Marks an answer as a page that stays as it is, whatever its status: who sees it reads no problem documents.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForPeople;
+
 /// The outermost layer: gives the request an id and a span, counts it, and makes sure that every failure is answered
 /// with a problem document.
 ///
@@ -59,6 +63,8 @@ fn panicked() -> Response {
 fn completed(mut response: Response, id: &RequestId) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = with_headers_of(&response, problem.with_request_id(id.as_str()));
+    } else if response.extensions_mut().remove::<ForPeople>().is_some() {
+        // A page with a status of its own.
     } else if is_error(response.status()) && !is_problem(&response) {
         // Plain text from axum or another library.
         let problem = Problem::from(Refusal::Other(response.status())).with_request_id(id.as_str());

@@ -22,13 +22,14 @@ use super::{
 use crate::{
     operation::{Access, Operation, operations},
     problem::{Problem, status},
+    unsubscribe,
 };
 
 const BEARER: &str = "sessionToken";
 const DESCRIPTION: &str = include_str!("description.md");
 
 /// Groups of operations; an operation belongs to the group that its path names last.
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("auth", "Accounts and sessions"),
     ("users", "People"),
     ("chats", "Chats"),
@@ -36,6 +37,7 @@ const TAGS: [(&str, &str); 8] = [
     ("messages", "Messages of a chat"),
     ("presence", "Who is online"),
     ("sync", "What was missed"),
+    ("mail", "Links in mails"),
     ("health", "For orchestrators"),
 ];
 
@@ -46,6 +48,9 @@ pub(super) fn document(limits: &Limits) -> OpenApi {
     for operation in operations() {
         let described = describe(operation, limits, &mut schemas);
         paths.add_path_operation(operation.path, vec![http_method(&operation.method)], described);
+    }
+    for (method, described) in unsubscribe() {
+        paths.add_path_operation(unsubscribe::PATH, vec![method], described);
     }
     for (path, described) in health() {
         paths.add_path_operation(path, vec![HttpMethod::Get], described);
@@ -205,6 +210,54 @@ fn health() -> [(&'static str, PathOperation); 2] {
             operation("Ready", "Whether the store can be reached")
                 .response(status.as_str(), unavailable)
                 .build(),
+        ),
+    ]
+}
+
+/// The pages that links in mails lead to.
+fn unsubscribe() -> [(HttpMethod, PathOperation); 2] {
+    let operation = |name: &str, summary: &str, text: &str| {
+        let page = |description: &str| {
+            let html = Content::new(Some(Object::with_type(Type::String)));
+            ResponseBuilder::new().description(description).content("text/html", html)
+        };
+        let token = ParameterBuilder::new()
+            .name("token")
+            .parameter_in(ParameterIn::Query)
+            .required(Required::True)
+            .description(Some("What the link of the mail has."))
+            .schema(Some(Object::with_type(Type::String)));
+        let operation = OperationBuilder::new()
+            .operation_id(Some(name))
+            .summary(Some(summary))
+            .description(Some(text))
+            .tag("mail")
+            .securities(Some([]))
+            .parameter(token)
+            .response("200", page("A page that says so."))
+            .response("400", page("A page that says that the link is not valid."));
+        problems::of_page()
+            .fold(operation, |operation, (status, problem)| operation.response(status.as_str(), problem))
+    };
+    [
+        (
+            HttpMethod::Get,
+            operation(
+                "AskToUnsubscribe",
+                "What a link in a mail would end",
+                "A page for people, with a button, that works without script. Nothing is changed. Only where people are told by mail.",
+            )
+            .build(),
+        ),
+        (
+            HttpMethod::Post,
+            operation(
+                "Unsubscribe",
+                "Ends mail about unread messages, all of it or that of one chat",
+                "One click as RFC 8058 has it: neither a log-in nor a cookie is asked for, and the body is not read. Doing it again is \
+                 no error. Only where people are told by mail.",
+            )
+            .build(),
         ),
     ]
 }

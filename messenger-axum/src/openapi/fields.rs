@@ -89,6 +89,8 @@ fn length(name: &str, limits: &Limits) -> Option<RangeInclusive<usize>> {
         "email" => 3..=254,
         "clientId" => 1..=64,
         "device" => 1..=128,
+        "language" => 0..=35,
+        "timeZone" => 0..=64,
         _ => return None,
     })
 }
@@ -123,6 +125,8 @@ fn example(name: &str) -> Option<Value> {
         "title" => json!("Tea"),
         "body" => json!("Shall we have tea?"),
         "clientId" => json!("7f9c2ba4-1"),
+        "language" => json!("pt-BR"),
+        "timeZone" => json!("Europe/Berlin"),
         "limit" => json!(50),
         _ => return None,
     })

@@ -27,6 +27,17 @@ pub(super) fn of_operation(operation: &Operation) -> impl Iterator<Item = (Statu
     by_status.into_iter().map(|(status, codes)| (status, response(status, &codes)))
 }
 
+/// The responses of a page without a log-in that are no pages.
+pub(super) fn of_page() -> impl Iterator<Item = (StatusCode, Response)> {
+    [ErrorCode::NotFound, ErrorCode::RateLimited, ErrorCode::Internal, ErrorCode::Unavailable]
+        .into_iter()
+        .map(|code| {
+            let code = Code::Core(code);
+            let status = status::of_code(code);
+            (status, response(status, &[code]))
+        })
+}
+
 /// The response if the store can't be reached.
 pub(super) fn unavailable() -> (StatusCode, Response) {
     let code = Code::Core(ErrorCode::Unavailable);

@@ -58,6 +58,7 @@ fn table() -> Vec<Operation> {
         command::<MarkRead>(PUT, "/chats/{chatId}/read", Json),
         command::<MarkDelivered>(PUT, "/chats/{chatId}/delivered", Json),
         command::<SetMute>(PUT, "/chats/{chatId}/mute", Json),
+        command::<SetNotifications>(PUT, "/chats/{chatId}/notifications", Json),
         command::<SetTyping>(POST, "/chats/{chatId}/typing", NoContent),
         query::<GetPresence>(POST, "/presence/query", Paged),
         query::<SyncChats>(POST, "/sync", Json),

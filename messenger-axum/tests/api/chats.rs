@@ -65,6 +65,21 @@ async fn the_title_is_changed_by_those_who_may() {
 }
 
 #[tokio::test]
+async fn a_chat_has_a_level_of_notifications() {
+    let api = Api::new();
+    let ada = api.register("ada").await;
+    let group = ada.group(&[]).await;
+    let path = format!("/chats/{group}/notifications");
+    assert_eq!(ada.get(&format!("/chats/{group}")).await.is(200)["me"]["notifications"], "all");
+    for level in ["none", "mentions", "all"] {
+        let chat = ada.call("PUT", &path, json!({"level": level})).await.is(200);
+        assert_eq!(chat["me"]["notifications"], level);
+    }
+    ada.call("PUT", &path, json!({"level": "some"})).await.is_problem(400, "malformed");
+    ada.call("PUT", &path, json!({})).await.is_problem(400, "malformed");
+}
+
+#[tokio::test]
 async fn a_chat_is_muted_until_a_moment() {
     let api = Api::new();
     let ada = api.register("ada").await;

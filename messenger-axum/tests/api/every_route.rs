@@ -22,7 +22,8 @@ fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            if path.starts_with("/health") {
+            // Links in mails have no JSON; they have tests of their own.
+            if path.starts_with("/health") || path == "/unsubscribe" {
                 continue;
             }
             let name = operation["operationId"].as_str().unwrap().to_owned();

@@ -18,4 +18,5 @@ mod slow;
 mod sockets;
 mod support;
 mod traces;
+mod unsubscribe;
 mod users;

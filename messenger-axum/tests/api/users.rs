@@ -30,6 +30,43 @@ async fn a_profile_changes_field_by_field() {
 }
 
 #[tokio::test]
+async fn how_one_wants_to_be_told_changes_field_by_field() {
+    let api = Api::new();
+    let ada = api.register("ada").await;
+    let change = |fields| ada.call("PATCH", "/users/me", fields);
+    let night = json!({"from": "22:00", "to": "07:00"});
+    change(json!({"language": "pt-BR", "timeZone": "america/sao_paulo"})).await.is(200);
+    let me = change(json!({"notifications": {"quietHours": night}})).await.is(200);
+    assert_eq!((&me["language"], &me["timeZone"]), (&json!("pt-br"), &json!("America/Sao_Paulo")));
+    assert_eq!(me["notifications"], json!({"email": true, "quietHours": night}));
+    // As clients say it that know of nothing else.
+    let me = change(json!({"language": null, "notifications": {"email": false}})).await.is(200);
+    assert_eq!(me["notifications"], json!({"email": false, "quietHours": night}));
+    assert_eq!((&me["language"], ada.get("/users/me").await.is(200)), (&json!("pt-br"), me.clone()));
+    let never = json!({"from": "00:00", "to": "00:00"});
+    let me =
+        change(json!({"language": "", "timeZone": "", "notifications": {"quietHours": never}})).await.is(200);
+    assert_eq!(me["notifications"], json!({"email": false}));
+    assert!(me.get("language").is_none() && me.get("timeZone").is_none(), "{me}");
+
+    let wrong = json!({
+        "language": "en_US", "timeZone": "Mars/Olympus", "notifications": {"quietHours": {"from": "22", "to": "07:00"}},
+    });
+    let problem = change(wrong).await.is_problem(422, "invalid");
+    let pointers: Vec<&str> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(pointers, ["/language", "/timeZone", "/notifications/quietHours/from"]);
+    for malformed in [json!({"from": "22:00"}), json!({"from": 22, "to": 7}), json!("22:00-07:00")] {
+        let fields = json!({"notifications": {"quietHours": malformed}});
+        change(fields).await.is_problem(400, "malformed");
+    }
+}
+
+#[tokio::test]
 async fn people_are_found_by_the_beginning_of_their_names() {
     let api = Api::new();
     let ada = api.register("ada").await;

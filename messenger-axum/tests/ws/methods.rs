@@ -75,6 +75,8 @@ async fn chats(ada: &mut Caller, bob: &Person) {
     assert_eq!(members["items"].as_array().unwrap().len(), 2);
     let muted = ada.call("SetMute", json!({"chatId": chat, "until": "2030-01-01T00:00:00.000Z"})).await;
     assert_eq!(muted["me"]["mutedUntil"], "2030-01-01T00:00:00.000Z");
+    let quiet = ada.call("SetNotifications", json!({"chatId": chat, "level": "mentions"})).await;
+    assert_eq!(quiet["me"]["notifications"], "mentions");
     assert_eq!(ada.call("RemoveMember", json!({"chatId": chat, "userId": bob.id})).await, Value::Null);
     assert_eq!(ada.call("LeaveChat", json!({"chatId": chat})).await, Value::Null);
 }

@@ -10,13 +10,14 @@ mod users;
 
 pub use auth::{ChangePassword, LogIn, LogOut, RegisterUser, RevokeSession};
 pub use chats::{
-    AddMembers, AddedMembers, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute, SetRole,
-    UpdateChat,
+    AddMembers, AddedMembers, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute,
+    SetNotifications, SetRole, UpdateChat,
 };
 pub use markers::{MarkDelivered, MarkRead, Marks};
 pub use messages::{DeleteMessage, EditMessage, SendMessage};
 pub use realtime::SetTyping;
-pub use users::{EraseMe, UpdateProfile};
+pub(crate) use users::verified_end_of_mail;
+pub use users::{EndMail, EraseMe, UpdateProfile};
 
 use crate::{
     convert,
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
     use crate::{
         Actor, Messenger,
-        domain::{Password, Role, Seq},
+        domain::{NotifyLevel, Password, Role, Seq},
         operation::Command,
         ports::{StoreErrorKind, Topic},
         testing::{
@@ -58,11 +59,11 @@ mod tests {
         let (messenger, chat_id) = (&scene.messenger, scene.group);
         let (user_id, message_id) = (messenger.service().context.id(), messenger.service().context.id());
         let (seq, role, title, body) = (Seq::new(1), Role::Admin, String::from("Tea"), String::from("hello"));
-        let password = Password::new("correct horse");
+        let (password, level) = (Password::new("correct horse"), NotifyLevel::None);
         let (current, new) = (password.clone(), password.clone());
         let send = SendMessage { chat_id, body: body.clone(), client_id: None, reply_to: None };
         let group = CreateGroupChat { title: title.clone(), member_ids: Vec::new(), client_id: None };
-        let profile = UpdateProfile { display_name: None, email: None, notifications: None };
+        let profile = UpdateProfile::default();
         let answers = [
             asked_by_nobody(messenger, LogOut {}).await,
             asked_by_nobody(messenger, RevokeSession { session_id: messenger.service().context.id() }).await,
@@ -77,6 +78,7 @@ mod tests {
             asked_by_nobody(messenger, LeaveChat { chat_id }).await,
             asked_by_nobody(messenger, SetRole { chat_id, user_id, role }).await,
             asked_by_nobody(messenger, SetMute { chat_id, until: None }).await,
+            asked_by_nobody(messenger, SetNotifications { chat_id, level }).await,
             asked_by_nobody(messenger, send).await,
             asked_by_nobody(messenger, EditMessage { chat_id, message_id, body }).await,
             asked_by_nobody(messenger, DeleteMessage { chat_id, message_id }).await,
@@ -163,11 +165,12 @@ mod tests {
     async fn what_is_no_change_that_others_see_is_nothing_to_look_up() {
         let scene = Scene::new().await;
         let seq = scene.says(Owner, "hello").await.seq;
-        let chat_id = scene.group;
-        let profile = UpdateProfile { display_name: None, email: None, notifications: None };
+        let (chat_id, level) = (scene.group, NotifyLevel::Mentions);
+        let profile = UpdateProfile::default();
         for (name, in_doubt) in [
             unanswered(&scene, Member, "update_user", profile).await,
             unanswered(&scene, Member, "set_mute", SetMute { chat_id, until: None }).await,
+            unanswered(&scene, Member, "set_notify_level", SetNotifications { chat_id, level }).await,
             unanswered(&scene, Member, "move_markers", MarkRead { chat_id, seq }).await,
             unanswered(&scene, Member, "membership", SetTyping { chat_id, typing: true }).await,
             // Nothing has been written before these reads.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ChatId, Message, Revision, Seq, Timestamp, Title, User};
+use super::{ChatId, Message, NotifyLevel, Revision, Seq, Timestamp, Title, User};
 
 /// A chat, as one of its members sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct MyMembership {
     /// Notifications are muted until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
+    /// About which messages the person is told outside the chat.
+    #[serde(default)]
+    pub notifications: NotifyLevel,
 }
 
 /// Direct or group.

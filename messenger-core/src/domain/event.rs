@@ -197,7 +197,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::{ChatKind, MessageKind, MyMembership, Role, Timestamp};
+    use crate::domain::{ChatKind, MessageKind, MyMembership, NotifyLevel, Role, Timestamp};
 
     const ID: [u8; 16] = [7; 16];
     const ID_TEXT: &str = "07070707-0707-0707-0707-070707070707";
@@ -235,7 +235,13 @@ mod tests {
             revision: Revision::new(6),
             last_seq: Seq::new(5),
             member_count: 2,
-            me: MyMembership { role: Role::Admin, read_seq: Seq::ZERO, unread: 1, muted_until: None },
+            me: MyMembership {
+                role: Role::Admin,
+                read_seq: Seq::ZERO,
+                unread: 1,
+                muted_until: None,
+                notifications: NotifyLevel::All,
+            },
             peer: None,
             last_message: None,
         })
@@ -267,7 +273,7 @@ mod tests {
         });
         let seen = json!({ "chat": {
             "id": ID_TEXT, "kind": "group", "title": "Tea", "createdAt": MOMENT, "revision": 6, "lastSeq": 5,
-            "memberCount": 2, "me": { "role": "admin", "readSeq": 0, "unread": 1 },
+            "memberCount": 2, "me": { "role": "admin", "readSeq": 0, "unread": 1, "notifications": "all" },
         } });
         let marked = json!({ "chatId": ID_TEXT, "userId": ID_TEXT, "seq": 5 });
         let types = json!({ "chatId": ID_TEXT, "userId": ID_TEXT, "typing": true, "expiresInMs": 6000 });

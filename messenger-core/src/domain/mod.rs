@@ -28,7 +28,9 @@ pub use limits::{Limits, PageLimits};
 pub use link::{ChatLink, InvalidLink, Link, PublicUrl};
 pub use link_keys::{LinkKeys, WeakKey};
 pub use message::{Message, MessageKind, SystemEvent, SystemNote};
-pub use notify::{InvalidQuietHours, InvalidTimeZone, NotifyLevel, QuietHours, TimeZone};
+pub use notify::{
+    DailyHours, InvalidQuietHours, InvalidTimeZone, NotifyLevel, QuietHours, TimeZone, minute_of_day,
+};
 pub use number::{Revision, Seq};
 pub use page::{Cursor, Page};
 pub(crate) use position::Checkpoint;
@@ -41,4 +43,4 @@ pub use text::{
 };
 pub use time::{InvalidTimestamp, Timestamp};
 pub use unsubscribe::{InvalidUnsubscribeToken, Unsubscribe, UnsubscribeScope};
-pub use user::{Me, Notifications, User};
+pub use user::{ChangeNotifications, Me, Notifications, User};

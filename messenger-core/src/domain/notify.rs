@@ -37,6 +37,26 @@ impl TimeZone {
     }
 }
 
+impl TimeZone {
+    /// The zone of this name, in whatever case it is written, if there is such a zone in the database of this release.
+    ///
+    /// ```
+    /// use messenger_core::TimeZone;
+    ///
+    /// assert_eq!(TimeZone::known("europe/berlin").unwrap().as_str(), "Europe/Berlin");
+    /// assert!(TimeZone::known("Europe/Atlantis").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidTimeZone`] if there is none.
+    pub fn known(name: &str) -> Result<Self, InvalidTimeZone> {
+        let named: Self = name.parse()?;
+        // That of the machine has other names on each.
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get(named.as_str()).map_err(|_| InvalidTimeZone)?;
+        zone.iana_name().ok_or(InvalidTimeZone)?.parse()
+    }
+}
+
 impl FromStr for TimeZone {
     type Err = InvalidTimeZone;
 
@@ -44,6 +64,12 @@ impl FromStr for TimeZone {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte);
         let is_name = (1..=64).contains(&name.len()) && name.bytes().all(is_plain);
         if is_name { Ok(Self(name.into())) } else { Err(InvalidTimeZone) }
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeZone {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -69,7 +95,8 @@ pub struct InvalidTimeZone;
 /// assert!(QuietHours::new(60, 60).is_err() && QuietHours::new(0, 1440).is_err());
 /// # Ok::<(), messenger_core::InvalidQuietHours>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "DailyHours", try_from = "DailyHours")]
 pub struct QuietHours {
     from: u16,
     to: u16,
@@ -109,6 +136,51 @@ impl QuietHours {
 #[error("must be from one minute of the day, 0 to 1439, to another one")]
 pub struct InvalidQuietHours;
 
+/// Hours of each day, as a clock with 24 hours shows their bounds: over midnight if the second is earlier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuietHours))]
+#[serde(deny_unknown_fields)]
+pub struct DailyHours {
+    /// The first minute, such as `22:00`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", example = "22:00"))]
+    pub from: String,
+    /// The minute after the last one, such as `07:00`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", example = "07:00"))]
+    pub to: String,
+}
+
+/// The minute of the day at which a clock shows this, such as `22:00`.
+///
+/// ```
+/// assert_eq!(messenger_core::minute_of_day("22:00"), Some(22 * 60));
+/// assert_eq!(messenger_core::minute_of_day("7:00"), None);
+/// ```
+pub fn minute_of_day(clock: &str) -> Option<u16> {
+    let number = |digits: &str| -> Option<u16> {
+        (digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| digits.parse().ok())?
+    };
+    let (hour, minute) = clock.split_once(':')?;
+    let (hour, minute) = (number(hour)?, number(minute)?);
+    (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+}
+
+impl From<QuietHours> for DailyHours {
+    fn from(hours: QuietHours) -> Self {
+        let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+        Self { from: clock(hours.from), to: clock(hours.to) }
+    }
+}
+
+impl TryFrom<DailyHours> for QuietHours {
+    type Error = InvalidQuietHours;
+
+    fn try_from(hours: DailyHours) -> Result<Self, InvalidQuietHours> {
+        let minute = |clock: &str| minute_of_day(clock).ok_or(InvalidQuietHours);
+        Self::new(minute(&hours.from)?, minute(&hours.to)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +207,31 @@ mod tests {
         assert_eq!((night.from(), night.to()), (1020, 540));
         for (from, to) in [(5, 5), (1440, 5), (5, 1440)] {
             assert_eq!(QuietHours::new(from, to), Err(InvalidQuietHours));
+        }
+    }
+
+    #[test]
+    fn a_zone_that_is_known_has_the_name_of_the_database() {
+        for (name, known) in
+            [("utc", "UTC"), ("AMERICA/new_york", "America/New_York"), ("Asia/Calcutta", "Asia/Calcutta")]
+        {
+            assert_eq!(TimeZone::known(name).unwrap().as_str(), known);
+        }
+        for name in ["", "Europe/Atlantis", "EST5EDT,M3.2.0,M11.1.0", "localtime", "../../etc/passwd"] {
+            assert_eq!(TimeZone::known(name), Err(InvalidTimeZone), "{name}");
+        }
+    }
+
+    #[test]
+    fn hours_are_written_as_a_clock_shows_them() {
+        let hours = QuietHours::new(22 * 60, 7 * 60 + 5).unwrap();
+        let text = r#"{"from":"22:00","to":"07:05"}"#;
+        assert_eq!(serde_json::to_string(&hours).unwrap(), text);
+        assert_eq!(serde_json::from_str::<QuietHours>(text).unwrap(), hours);
+        assert_eq!((minute_of_day("00:00"), minute_of_day("23:59")), (Some(0), Some(1439)));
+        for bad in ["", "24:00", "07:60", "7:00", "07:0", "+7:00", "07-00", "07:00:00", " 7:00", "٠٧:٠٠"]
+        {
+            assert_eq!(minute_of_day(bad), None, "{bad}");
         }
     }
 

@@ -10,7 +10,7 @@ pub use auth::ListSessions;
 pub use chats::{GetChat, ListChats, ListMembers};
 pub use messages::{GetHistory, GetMessage, History};
 pub use realtime::{ChatSync, GetPresence, SyncChats, Synced};
-pub use users::{FindUsers, GetMe, GetUser};
+pub use users::{CheckEndMail, FindUsers, GetMe, GetUser};
 
 use crate::{
     Limits,

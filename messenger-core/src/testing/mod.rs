@@ -9,6 +9,6 @@ mod store;
 pub(crate) use self::{
     bus::Told,
     policy::{HostPolicy, REFUSED_TEXT},
-    scene::{Scene, Setup, State, Update, Who, change, code, pointers},
+    scene::{LINK_KEY, Scene, Setup, State, Update, Who, change, code, link_keys, pointers},
     store::TestStore,
 };

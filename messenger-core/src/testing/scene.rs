@@ -12,11 +12,12 @@ use crate::{
     cx::Cx,
     doc::register,
     domain::{
-        Chat, ChatId, ChatUpdate, Event, Message, MessageChange, Password, Role, SessionId, SystemNote,
-        UserId,
+        Chat, ChatId, ChatUpdate, Event, LinkKeys, Message, MessageChange, Password, PublicUrl, Role,
+        SessionId, SystemNote, UserId,
     },
     error::{Error, ErrorCode, Result},
-    memory::MemoryPresence,
+    memory::{MemoryNotifier, MemoryPresence},
+    notify::NotifySettings,
     operation::{Command, Query},
     ports::{BusMessage, ChatStore as _, Content, MessageStore as _, Topic},
     queries::{GetChat, GetMessage},
@@ -75,6 +76,8 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     /// Whether no other process may write to the store.
     pub(crate) is_alone: bool,
+    /// Whether people are told outside of the chat.
+    pub(crate) notifies: bool,
 }
 
 /// An announced change of members, roles or title.
@@ -86,13 +89,24 @@ pub(crate) struct Update {
     pub(crate) note: SystemNote,
 }
 
+/// What links are signed with where people are told outside of the chat.
+pub(crate) const LINK_KEY: [u8; 32] = [7; 32];
+
+pub(crate) fn link_keys() -> LinkKeys {
+    LinkKeys::new(&LINK_KEY).unwrap()
+}
+
+fn notify_settings() -> NotifySettings {
+    NotifySettings::new(link_keys(), PublicUrl::parse("https://chat.example.org").unwrap())
+}
+
 impl Scene {
     pub(crate) async fn new() -> Self {
         Self::with(Setup::default()).await
     }
 
     pub(crate) async fn with(setup: Setup) -> Self {
-        let Setup { limits, policy: has_policy, mut settings, is_alone } = setup;
+        let Setup { limits, policy: has_policy, mut settings, is_alone, notifies } = setup;
         // As cheap as possible: the cost of a hash does not matter here.
         settings.password_cost = PasswordCost { memory_kib: 8, passes: 1, ..settings.password_cost };
         let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(TestStore::of(is_alone)));
@@ -103,6 +117,11 @@ impl Scene {
         let builder = Messenger::builder(Arc::clone(&store) as _).presence(presence).context(context);
         let builder = builder.bus(Arc::clone(&bus) as _).limits(limits).settings(settings);
         let builder = if has_policy { builder.policy(Arc::clone(&policy) as _) } else { builder };
+        let builder = if notifies {
+            builder.notifier(Arc::new(MemoryNotifier::new()), notify_settings())
+        } else {
+            builder
+        };
         let messenger = builder.build().unwrap();
 
         let mut people = HashMap::from([(Who::Nobody, nobody)]);

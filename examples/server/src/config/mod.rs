@@ -1,11 +1,13 @@
 //! Settings from a TOML file, `MESSENGER_*` variables and flags, in rising order of precedence.
 
 mod error;
+mod mail;
 mod mssql_url;
 mod nodes;
 mod operator;
 mod parse;
 mod postgres_url;
+mod secret;
 mod settings;
 mod sources;
 mod store;
@@ -17,11 +19,13 @@ use std::time::Duration;
 use http::HeaderValue;
 
 pub(crate) use error::ConfigError;
+pub(crate) use mail::{API, MailConfig};
 pub(crate) use mssql_url::MssqlUrl;
 pub(crate) use nodes::{NodesConfig, Shared};
 pub(crate) use operator::OperatorKey;
 pub(crate) use parse::LogFormat;
 pub(crate) use postgres_url::{PostgresUrl, masked};
+pub(crate) use secret::{Secret, keys};
 pub(crate) use settings::{SETTINGS, Setting, variable};
 pub(crate) use sources::{Sources, Value, text_of_variable, unknown_variables};
 pub(crate) use store::StoreConfig;
@@ -40,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) nodes: NodesConfig,
     pub(crate) node_name: Option<String>,
     pub(crate) workers: bool,
+    /// How people get mail, if they do.
+    pub(crate) mail: Option<MailConfig>,
     pub(crate) operator_key: Option<OperatorKey>,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
@@ -62,6 +68,7 @@ impl Config {
         Ok(Self {
             listen: values.read("listen", address)?,
             nodes: NodesConfig::of(&values, &store)?,
+            mail: MailConfig::of(&values, &store.url)?,
             store,
             node_name: values.read("node-name", node_name)?,
             operator_key: OperatorKey::of(&values)?,

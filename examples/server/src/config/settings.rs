@@ -15,7 +15,7 @@ impl Setting {
 
     /// Whether no part of its value may be shown.
     pub(crate) fn is_secret(&self) -> bool {
-        self.name == "operator-key"
+        matches!(self.name, "operator-key" | "secret")
     }
 
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
@@ -138,6 +138,80 @@ pub(crate) const SETTINGS: &[Setting] = &[
                without one there is no /ops. It is better in the variable or in a file",
     },
     Setting { name: "operator-key-file", value: "FILE", default: "", help: "The file that holds that key" },
+    Setting {
+        name: "mail-url",
+        value: "URL",
+        default: "",
+        help: "Where mail about what stays unread goes: `smtp://USER:PASSWORD@HOST:PORT` (STARTTLS) or `smtps://…` is a \
+               server, `folder:DIR` a folder with a file for each mail, `log:` a line in the log; by default there is \
+               no mail. A password is better in the variable or in a file",
+    },
+    Setting { name: "mail-url-file", value: "FILE", default: "", help: "The file that holds that URL" },
+    Setting {
+        name: "mail-from",
+        value: "ADDRESS",
+        default: "",
+        help: "Who mail is from, such as `Chat <chat@example.org>`; by default `Messenger <messenger@HOST>` with the host \
+               of --public-url",
+    },
+    Setting {
+        name: "mail-after",
+        value: "TIME",
+        default: "5m",
+        help: "How long a message stays unread, and its reader away, until there is a mail; seconds will do for a trial",
+    },
+    Setting {
+        name: "mail-content",
+        value: "on|off",
+        default: "on",
+        help: "Whether mails have the texts of messages, or only names and numbers",
+    },
+    Setting {
+        name: "mail-link",
+        value: "URL",
+        default: "",
+        help: "Where a chat is opened, with `{chat}` for its id, such as `https://chat.example.org/#/chat/{chat}`; by \
+               default on the page of this server",
+    },
+    Setting {
+        name: "mail-templates",
+        value: "DIR",
+        default: "",
+        help: "A folder with templates and words in place of those that come with the server",
+    },
+    Setting {
+        name: "mail-quiet-hours",
+        value: "HH:MM-HH:MM",
+        default: "",
+        help: "When people who have not said so themselves get no mail, such as `22:00-07:00`",
+    },
+    Setting {
+        name: "mail-time-zone",
+        value: "ZONE",
+        default: "",
+        help: "The time zone of people who have not said theirs, such as `Europe/Berlin`; by default UTC",
+    },
+    Setting {
+        name: "public-url",
+        value: "URL",
+        default: "",
+        help: "Where people reach the page, such as `https://chat.example.org`: links in mails begin with it; by default \
+               `http://` and where the server listens",
+    },
+    Setting {
+        name: "secret",
+        value: "KEY",
+        default: "",
+        help: "The key that signs links in mails, at least 32 random letters, the same for all servers on a database; by \
+               default one is made beside an SQLite file, and else there is one for this process. It is better in the \
+               variable or in a file",
+    },
+    Setting {
+        name: "secret-file",
+        value: "FILE",
+        default: "",
+        help: "The file that holds that key; further lines are keys of before, whose links still work",
+    },
     Setting {
         name: "rate-limits",
         value: "on|off",

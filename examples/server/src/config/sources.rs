@@ -4,6 +4,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use messenger_mail::MailUrl;
+
 use super::{
     error::{ConfigError, Hint},
     postgres_url::masked,
@@ -39,8 +41,15 @@ pub(crate) struct Value {
 impl Value {
     /// The text without secrets, for people to see.
     pub(crate) fn shown(&self) -> String {
-        if self.setting.is_secret() && !self.text.is_empty() {
+        if self.text.is_empty() {
+            return String::new();
+        }
+        if self.setting.is_secret() {
             return "***".to_owned();
+        }
+        if self.setting.name == "mail-url" {
+            // A password may be anywhere in one that can't be understood.
+            return self.text.parse::<MailUrl>().map_or_else(|_| "***".to_owned(), |url| url.to_string());
         }
         masked(&self.text)
     }

@@ -21,20 +21,14 @@ use self::{
     signals::Signals,
 };
 use crate::{
-    config::{Config, Shared, StoreUrl},
+    config::{API, Config, Shared, StoreUrl},
     error::ServerError,
+    mail::{self, Mail},
     metrics::Metrics,
-    ops, page, store, telemetry,
+    ops, page,
+    role::Role,
+    store, telemetry,
 };
-
-/// What a server is there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// People, and background jobs unless the settings say otherwise.
-    Serve,
-    /// Background jobs alone.
-    Work,
-}
 
 /// Serves until a signal comes, then lets work under way finish.
 pub(crate) async fn serve(config: &Config, role: Role) -> Result<(), ServerError> {
@@ -43,6 +37,7 @@ pub(crate) async fn serve(config: &Config, role: Role) -> Result<(), ServerError
     }
     let mut signals = Signals::install().map_err(ServerError::start)?;
     telemetry::init(config)?;
+    mail::check(config, role)?;
     let metrics = Metrics::install(config.node_name.as_deref())?;
     // Before the store is opened, so that a second start by mistake leaves the data alone.
     let (listener, address) = listen(&config.listen).await?;
@@ -51,7 +46,9 @@ pub(crate) async fn serve(config: &Config, role: Role) -> Result<(), ServerError
         // A database may let one wait for long.
         () = signals.next() => return Ok(()),
     };
-    let messenger = messenger(config, role, store).map_err(ServerError::start)?;
+    let mail = config.mail.as_ref().map(|mail| Mail::open(mail, address)).transpose()?;
+    let _checking = mail.as_ref().zip(config.mail.as_ref()).map(|(mail, config)| mail.check(config));
+    let messenger = messenger(config, role, store, mail.as_ref()).map_err(ServerError::start)?;
     let app = app(config, role, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
     announce(config, role, address);
@@ -70,7 +67,12 @@ fn does_jobs(config: &Config, role: Role) -> bool {
     config.workers || role == Role::Work
 }
 
-fn messenger(config: &Config, role: Role, store: Arc<dyn Store>) -> Result<Messenger, messenger_core::Error> {
+fn messenger(
+    config: &Config,
+    role: Role,
+    store: Arc<dyn Store>,
+    mail: Option<&Mail>,
+) -> Result<Messenger, messenger_core::Error> {
     let mut builder = Messenger::builder(store).instrument_store(true).workers(does_jobs(config, role));
     builder = match &config.nodes.bus {
         Shared::Memory => builder,
@@ -82,6 +84,9 @@ fn messenger(config: &Config, role: Role, store: Arc<dyn Store>) -> Result<Messe
         Shared::Postgres(nodes) => builder.presence(Arc::new(nodes.presence())),
         Shared::Redis(redis) => builder.presence(Arc::new(redis.presence())),
     };
+    if let Some(mail) = mail {
+        builder = builder.notifier(Arc::clone(&mail.notifier) as _, mail.settings.clone());
+    }
     builder.build()
 }
 
@@ -109,9 +114,9 @@ fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {
     };
     Router::new()
         .merge(ops)
-        .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
+        .nest(API, messenger_axum::router(messenger.clone(), options))
         .merge(health)
-        .merge(page::router())
+        .merge(page::router(messenger.notifies()))
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), ServerError> {

@@ -68,11 +68,31 @@ test('the profile can be changed, and a session ended from another one', async (
   const profile = here.page.getByRole('dialog', { name: 'Profile' });
   await profile.getByLabel('Display name').fill('Augusta King');
   await profile.getByRole('switch', { name: 'Mail me about messages that stay unread' }).click();
+  await profile.getByText('This server sends no mail at present.').waitFor();
+  await profile.getByLabel('Language of mails').selectOption({ label: 'Русский' });
+  await profile.getByLabel('No mail from').fill('22:00');
+  await profile.getByLabel('until').fill('07:30');
+  await profile.getByLabel('Time zone').selectOption({ label: 'America/New York' });
   await profile.getByRole('button', { name: 'Save' }).click();
   await here.chats.getByText('Augusta King').waitFor();
   const me = await ada.api('GET', '/users/me');
   assert.equal(me.displayName, 'Augusta King');
-  assert.equal(me.notifications.email, false);
+  assert.deepEqual(me.notifications, { email: false, quietHours: { from: '22:00', to: '07:30' } });
+  assert.deepEqual([me.language, me.timeZone], ['ru', 'America/New_York']);
+
+  await here.page.keyboard.press('Escape');
+  await here.button('Profile and settings').click();
+  assert.equal(await profile.getByLabel('Time zone').inputValue(), 'America/New_York');
+  await profile.getByLabel('until').fill('');
+  await profile.getByRole('button', { name: 'Save' }).click();
+  await profile.getByText('must be a time such as 22:00', { exact: false }).waitFor();
+  await profile.getByLabel('No mail from').fill('');
+  await profile.getByLabel('Language of mails').selectOption({ label: 'As the server chooses' });
+  await profile.getByRole('button', { name: 'Save' }).click();
+  await eventually('hours and language are cleared', async () => {
+    const now = await ada.api('GET', '/users/me');
+    assert.deepEqual([now.notifications, now.language ?? null], [{ email: false }, null]);
+  });
 
   there.watch.allowLineErrors();
   // Whether the session has ended is asked for, where the line was gone before it said so.

@@ -151,6 +151,12 @@ test('a chat can be muted', async () => {
 
   await gracesScreen.openChat('Noise');
   await gracesScreen.button('Members').click();
+  const mail = gracesScreen.page.getByRole('switch', { name: 'Mail me about this chat' });
+  for (const level of ['none', 'all']) {
+    await mail.click();
+    await eventually('the level is stored', async () => assert.equal((await grace.api('GET', `/chats/${chat.id}`)).me.notifications, level));
+    assert.equal(await mail.isChecked(), level === 'all');
+  }
   await gracesScreen.page.getByLabel('Mute this chat').selectOption({ label: 'Not muted' });
   await eventually('the mute is gone', async () => assert.equal((await grace.api('GET', `/chats/${chat.id}`)).me.mutedUntil ?? null, null));
 });

@@ -14,6 +14,7 @@ mod faults;
 mod jobs;
 mod live;
 mod lost;
+mod mail;
 mod mssql;
 mod nodes;
 mod page;

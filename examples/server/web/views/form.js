@@ -18,6 +18,19 @@ export function field({ label, name, hint, ...input }) {
   );
 }
 
+/** A labelled choice of `[value, text]`. */
+export function selectField({ label, name, value, choices }) {
+  const id = `field-${++lastId}`;
+  const options = choices.map(([choice, text]) => el('option', { value: choice, selected: choice === value }, text));
+  return el(
+    'div',
+    { class: 'field' },
+    el('label', { for: id }, label),
+    el('select', { id, name, 'aria-describedby': `${id}-error` }, options),
+    el('p', { class: 'error', id: `${id}-error`, 'data-error-for': name }),
+  );
+}
+
 /**
  * A form that sends its values as an object and shows the problem of a refused one: beside the field that it names, else above the button.
  * Empty optional values are left out.
@@ -49,6 +62,7 @@ function valuesOf(element) {
     if (input.type === 'checkbox') values[input.name] = input.checked;
     else if (input.value !== '' || input.required) values[input.name] = input.value;
   }
+  for (const select of element.querySelectorAll('select')) values[select.name] = select.value;
   return values;
 }
 
@@ -69,7 +83,7 @@ function showProblem(element, general, problem) {
 }
 
 function markInvalid(element, name, detail) {
-  const input = name && element.querySelector(`input[name="${CSS.escape(name)}"]`);
+  const input = name && element.querySelector(`:is(input, select)[name="${CSS.escape(name)}"]`);
   if (!input) return false;
   input.setAttribute('aria-invalid', 'true');
   element.querySelector(`[data-error-for="${CSS.escape(name)}"]`).textContent = asSentence(detail);

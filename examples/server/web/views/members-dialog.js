@@ -3,7 +3,7 @@ import { timeOf } from '../time.js';
 import { avatar } from './avatar.js';
 import { confirmDialog, openDialog } from './dialog.js';
 import { field, form } from './form.js';
-import { renderMute } from './mute.js';
+import { renderNotifications } from './mute.js';
 import { createFinder, peopleList, personText } from './people-list.js';
 
 const RANK = { owner: 2, admin: 1, member: 0 };
@@ -22,7 +22,7 @@ export function openMembersDialog(client, entry) {
   const dialog = openDialog({
     title: isGroup ? 'Members' : 'Chat details',
     kind: 'drawer',
-    content: [list, manage, renderMute(client, entry), isGroup && leaveButton()].filter(Boolean),
+    content: [list, manage, renderNotifications(client, entry), isGroup && leaveButton()].filter(Boolean),
     onClose: () => stops.forEach((stop) => stop()),
   });
 

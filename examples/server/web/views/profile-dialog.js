@@ -1,6 +1,7 @@
 import { el } from '../dom.js';
 import { confirmDialog, openDialog } from './dialog.js';
 import { field, form } from './form.js';
+import { mailChange, mailFields } from './mail.js';
 import { renderSessions } from './sessions.js';
 import { renderTransportChoice, renderTransportStatus } from './transport.js';
 
@@ -23,18 +24,17 @@ export function openProfileDialog(client, { onLogOut, onErased }) {
   });
 
   function profileForm() {
-    const { displayName, email, notifications } = state.me;
-    const mail = el('input', { type: 'checkbox', role: 'switch', name: 'mail', id: 'profile-mail', checked: notifications.email });
+    const { displayName, email } = state.me;
     return form({
       label: 'Profile',
       fields: [
         field({ label: 'Display name', name: 'displayName', value: displayName, required: true, autocomplete: 'name', autocapitalize: 'words' }),
         field({ label: 'Email', name: 'email', type: 'email', value: email, required: true, autocomplete: 'email' }),
-        el('div', { class: 'switch' }, mail, el('label', { for: 'profile-mail' }, 'Mail me about messages that stay unread')),
+        ...mailFields(state.me),
       ],
       submit: 'Save',
       async onSubmit(values) {
-        state.me = await api.patch('/users/me', { displayName: values.displayName, email: values.email, notifications: { email: values.mail } });
+        state.me = await api.patch('/users/me', { displayName: values.displayName, email: values.email, ...mailChange(values) });
         state.learnUsers([state.me]);
         state.changed('me');
         client.notify('Profile saved.');

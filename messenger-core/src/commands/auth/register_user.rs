@@ -151,7 +151,10 @@ mod tests {
         let answer = register(&scene, given).await.unwrap();
         let me = &answer.user;
         assert_eq!((me.user.username.as_str(), me.user.display_name.as_str()), ("ada", "Ada L."));
-        assert_eq!((me.email.as_str(), me.notifications), ("ada@example.org", Notifications { email: true }));
+        assert_eq!(
+            (me.email.as_str(), me.notifications),
+            ("ada@example.org", Notifications { email: true, quiet_hours: None })
+        );
         assert_eq!(me.user.created_at, now);
         assert_eq!(answer.expires_at, now.after(Duration::from_secs(3600)));
 

@@ -5,6 +5,7 @@ mod open_direct_chat;
 mod remove_member;
 mod roster;
 mod set_mute;
+mod set_notifications;
 mod set_role;
 mod update_chat;
 
@@ -15,5 +16,6 @@ pub(crate) use leave_chat::leave;
 pub use open_direct_chat::OpenDirectChat;
 pub use remove_member::RemoveMember;
 pub use set_mute::SetMute;
+pub use set_notifications::SetNotifications;
 pub use set_role::SetRole;
 pub use update_chat::UpdateChat;

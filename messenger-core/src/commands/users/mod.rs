@@ -1,5 +1,8 @@
+mod end_mail;
 mod erase_me;
 mod update_profile;
 
+pub use end_mail::EndMail;
+pub(crate) use end_mail::verified as verified_end_of_mail;
 pub use erase_me::EraseMe;
 pub use update_profile::UpdateProfile;

@@ -4,13 +4,16 @@ use crate::{
     commands::{attempts::Attempts, auth::stored_address},
     convert,
     cx::Cx,
-    domain::{DisplayName, EmailAddress, Me, Notifications},
+    domain::{
+        ChangeNotifications, DailyHours, DisplayName, EmailAddress, Language, Limits, Me, QuietHours,
+        TimeZone, minute_of_day,
+    },
     error::{Checks, ErrorCode, Result},
     operation::Command,
-    ports::{StoredName, UpdateUser},
+    ports::{Preferences, StoredName, UpdateUser},
 };
 
-/// Changes the caller's account; fields that are absent stay unchanged.
+/// Changes the caller's account; fields that are absent stay unchanged. An empty language or time zone is none.
 ///
 /// Errors: `invalid`, `emailTaken`.
 ///
@@ -21,15 +24,15 @@ use crate::{
 /// # let messenger = messenger_core::Messenger::in_memory();
 /// # let ada = messenger_core::doc::register(&messenger, "ada").await;
 /// # let bob = messenger_core::doc::register(&messenger, "bob").await;
-/// let change = UpdateProfile { display_name: Some("Ada L.".into()), email: None, notifications: None };
+/// let change = UpdateProfile { language: Some("pt-BR".into()), ..UpdateProfile::default() };
 /// let me = messenger.execute(&ada, change).await?;
-/// assert_eq!(me.user.display_name.as_str(), "Ada L.");
+/// assert_eq!(me.language.unwrap().as_str(), "pt-br");
 ///
-/// let change = UpdateProfile { display_name: None, email: Some("bob@example.org".into()), notifications: None };
+/// let change = UpdateProfile { email: Some("bob@example.org".into()), ..UpdateProfile::default() };
 /// assert_eq!(messenger.execute(&ada, change).await.unwrap_err().code(), "emailTaken");
 /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
 /// ```
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateProfile {
@@ -37,8 +40,65 @@ pub struct UpdateProfile {
     pub display_name: Option<String>,
     /// The mail address.
     pub email: Option<String>,
+    /// The language that the person reads (RFC 5646), such as `en` or `pt-BR`; empty for none.
+    pub language: Option<String>,
+    /// The time zone that the person lives in, by its IANA name, such as `Europe/Berlin`; empty for none.
+    pub time_zone: Option<String>,
     /// Which notifications the person wants outside the chat.
-    pub notifications: Option<Notifications>,
+    pub notifications: Option<ChangeNotifications>,
+}
+
+/// Preferences to set; `Some(None)` clears one.
+struct Wanted {
+    language: Option<Option<Language>>,
+    time_zone: Option<Option<TimeZone>>,
+    quiet_hours: Option<Option<QuietHours>>,
+}
+
+impl Wanted {
+    fn checked(profile: &UpdateProfile, checks: &mut Checks, limits: &Limits) -> Self {
+        let language = |text: &str| Language::parse(text, limits);
+        let time_zone = |text: &str| TimeZone::known(text).map_err(|error| error.to_string());
+        let hours =
+            profile.notifications.as_ref().and_then(|notifications| notifications.quiet_hours.as_ref());
+        Self {
+            language: checks
+                .optional("language", profile.language.as_deref().map(|text| unless_empty(text, language))),
+            time_zone: checks
+                .optional("timeZone", profile.time_zone.as_deref().map(|text| unless_empty(text, time_zone))),
+            quiet_hours: hours.and_then(|hours| quiet_hours(hours, checks)),
+        }
+    }
+
+    /// All of them, since a store replaces them together; `None` if nothing is to be set.
+    fn after(&self, before: Preferences) -> Option<Preferences> {
+        let Self { language, time_zone, quiet_hours } = self;
+        if language.is_none() && time_zone.is_none() && quiet_hours.is_none() {
+            return None;
+        }
+        Some(Preferences {
+            language: language.clone().unwrap_or(before.language),
+            time_zone: time_zone.clone().unwrap_or(before.time_zone),
+            quiet_hours: quiet_hours.unwrap_or(before.quiet_hours),
+        })
+    }
+}
+
+fn unless_empty<T>(
+    text: &str,
+    parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+) -> std::result::Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn quiet_hours(hours: &DailyHours, checks: &mut Checks) -> Option<Option<QuietHours>> {
+    let mut minute = |bound: &str, clock: &str| {
+        let minute = minute_of_day(clock).ok_or_else(|| "must be a time such as 22:00".to_owned());
+        checks.field(&format!("notifications/quietHours/{bound}"), minute)
+    };
+    let (from, to) = (minute("from", &hours.from), minute("to", &hours.to));
+    // Of the bounds it can only be wrong that they are the same.
+    Some(QuietHours::new(from?, to?).ok())
 }
 
 impl Command for UpdateProfile {
@@ -54,17 +114,19 @@ impl Command for UpdateProfile {
         let display_name = checks
             .optional("displayName", self.display_name.as_deref().map(|n| DisplayName::parse(n, limits)));
         let email = checks.optional("email", self.email.as_deref().map(|e| EmailAddress::parse(e, limits)));
+        let wanted = Wanted::checked(&self, &mut checks, limits);
         checks.finish()?;
+        let notify_email = self.notifications.and_then(|notifications| notifications.email);
         let mut attempts = Attempts::new();
         loop {
-            let expected = cx.store().user(user).await?.version;
+            let before = cx.store().user(user).await?;
             let update = UpdateUser {
                 id: user,
-                expected,
+                expected: before.version,
                 display_name: display_name.as_ref().map(StoredName::from),
                 email: email.as_ref().map(stored_address),
-                notify_email: self.notifications.map(|notifications| notifications.email),
-                preferences: None,
+                notify_email,
+                preferences: wanted.after(before.preferences),
             };
             if let Some(updated) = attempts.settled(cx.store().update_user(update).await)? {
                 return Ok(convert::me(updated)?);
@@ -85,7 +147,7 @@ mod tests {
     };
 
     fn nothing() -> UpdateProfile {
-        UpdateProfile { display_name: None, email: None, notifications: None }
+        UpdateProfile::default()
     }
 
     fn name(name: &str) -> UpdateProfile {
@@ -100,8 +162,9 @@ mod tests {
     async fn what_is_absent_stays_as_it_is_and_nobody_is_told() {
         let scene = Scene::new().await;
         let mut expected = scene.ask(Member, GetMe {}).await;
-        let quiet = UpdateProfile { notifications: Some(Notifications { email: false }), ..nothing() };
-        let loud = UpdateProfile { notifications: Some(Notifications { email: true }), ..nothing() };
+        let mail = |email| ChangeNotifications { email: Some(email), quiet_hours: None };
+        let quiet = UpdateProfile { notifications: Some(mail(false)), ..nothing() };
+        let loud = UpdateProfile { notifications: Some(mail(true)), ..nothing() };
         for change in [nothing(), name("M. Ember"), email("M@example.org"), quiet, loud] {
             if let Some(name) = &change.display_name {
                 expected.user.display_name = DisplayName::trusted(name.as_str());
@@ -109,11 +172,87 @@ mod tests {
             if let Some(email) = &change.email {
                 expected.email = EmailAddress::trusted(email.as_str());
             }
-            expected.notifications = change.notifications.unwrap_or(expected.notifications);
+            if let Some(email) = change.notifications.as_ref().and_then(|notifications| notifications.email) {
+                expected.notifications.email = email;
+            }
             assert_eq!(scene.must(Member, change.clone()).await, expected, "{change:?}");
             assert_eq!(scene.ask(Member, GetMe {}).await, expected, "{change:?}");
         }
         assert_eq!(scene.told().await, []);
+    }
+
+    fn hours(from: &str, to: &str) -> UpdateProfile {
+        let hours = DailyHours { from: from.into(), to: to.into() };
+        let notifications = ChangeNotifications { email: None, quiet_hours: Some(hours) };
+        UpdateProfile { notifications: Some(notifications), ..nothing() }
+    }
+
+    fn language(language: &str) -> UpdateProfile {
+        UpdateProfile { language: Some(language.into()), ..nothing() }
+    }
+
+    fn zone(zone: &str) -> UpdateProfile {
+        UpdateProfile { time_zone: Some(zone.into()), ..nothing() }
+    }
+
+    #[tokio::test]
+    async fn each_preference_is_set_and_cleared_alone() {
+        let scene = Scene::new().await;
+        let mail = ChangeNotifications { email: Some(false), quiet_hours: None };
+        let steps = [
+            (language("pt-BR"), "pt-br - - true"),
+            (zone("europe/berlin"), "pt-br Europe/Berlin - true"),
+            (hours("22:00", "07:30"), "pt-br Europe/Berlin 22:00-07:30 true"),
+            (nothing(), "pt-br Europe/Berlin 22:00-07:30 true"),
+            (
+                UpdateProfile { notifications: Some(mail), ..name("M. Ember") },
+                "pt-br Europe/Berlin 22:00-07:30 false",
+            ),
+            (language(""), "- Europe/Berlin 22:00-07:30 false"),
+            (hours("00:00", "00:00"), "- Europe/Berlin - false"),
+            (zone(""), "- - - false"),
+        ];
+        for (change, expected) in steps {
+            let me = scene.must(Member, change.clone()).await;
+            assert_eq!(me, scene.ask(Member, GetMe {}).await, "{change:?}");
+            let hours = me.notifications.quiet_hours.map(DailyHours::from);
+            let shown = [
+                me.language.map(|language| language.as_str().to_owned()),
+                me.time_zone.map(|zone| zone.to_string()),
+                hours.map(|hours| format!("{}-{}", hours.from, hours.to)),
+                Some(me.notifications.email.to_string()),
+            ];
+            let shown = shown.map(|one| one.unwrap_or_else(|| "-".to_owned())).join(" ");
+            assert_eq!(shown, expected, "{change:?}");
+        }
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_preference_that_another_change_set_meanwhile_stays() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        scene.store.meanwhile("update_user", async move {
+            messenger.execute(&member, language("ru")).await.unwrap();
+        });
+        let me = scene.must(Member, zone("Europe/Moscow")).await;
+        assert_eq!(me.language.unwrap().as_str(), "ru");
+        assert_eq!(me.time_zone.unwrap().as_str(), "Europe/Moscow");
+    }
+
+    #[tokio::test]
+    async fn preferences_that_there_are_not_are_named() {
+        let scene = Scene::new().await;
+        for (change, wrong) in [
+            (language("en_US"), "/language"),
+            (zone("Europe/Atlantis"), "/timeZone"),
+            (hours("22:00", "7:00"), "/notifications/quietHours/to"),
+            (hours("24:00", "07:00"), "/notifications/quietHours/from"),
+        ] {
+            assert_eq!(pointers(&scene.execute(Member, change).await), [wrong]);
+        }
+        let both = scene.execute(Member, hours("", "")).await;
+        assert_eq!(pointers(&both), ["/notifications/quietHours/from", "/notifications/quietHours/to"]);
     }
 
     #[tokio::test]

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::{
         commands::{MarkRead, SetMute},
-        domain::{ChatKind, MyMembership, Role, Seq, Title},
+        domain::{ChatKind, MyMembership, NotifyLevel, Role, Seq, Title},
         testing::{Scene, Who::*},
     };
 
@@ -77,7 +77,9 @@ mod tests {
         ];
         for (who, role, read_seq, unread, muted_until) in cases {
             let chat = scene.ask(who, GetChat { chat_id }).await;
-            assert_eq!(chat.me, MyMembership { role, read_seq, unread, muted_until }, "{who:?}");
+            let notifications = NotifyLevel::All;
+            let me = MyMembership { role, read_seq, unread, muted_until, notifications };
+            assert_eq!(chat.me, me, "{who:?}");
             assert_eq!((chat.kind, chat.title), (ChatKind::Group, Some(Title::trusted("Tea"))));
             assert_eq!((chat.member_count, chat.peer), (5, None));
             assert_eq!((chat.revision, chat.last_seq), (last.revision, last.seq));

@@ -123,7 +123,7 @@ mod tests {
     async fn people_are_found_by_the_beginning_of_either_name_without_regard_to_case() {
         let scene = Scene::new().await;
         let display_name = Some("Öttö the Great".into());
-        scene.must(Stranger, UpdateProfile { display_name, email: None, notifications: None }).await;
+        scene.must(Stranger, UpdateProfile { display_name, ..UpdateProfile::default() }).await;
         for (query, found) in [
             ("other", &["other-admin", "other-member"][..]),
             ("OTHER-A", &["other-admin"]),
@@ -169,7 +169,7 @@ mod tests {
         let scene = Scene::new().await;
         for (who, name) in [(Owner, "Admin-like"), (Admin, "Ad min"), (Member, "Adam")] {
             let display_name = Some(name.into());
-            scene.must(who, UpdateProfile { display_name, email: None, notifications: None }).await;
+            scene.must(who, UpdateProfile { display_name, ..UpdateProfile::default() }).await;
         }
         for limit in 1..5 {
             let (mut found, mut cursor) = (vec![], None);
@@ -189,7 +189,7 @@ mod tests {
     async fn who_is_found_by_username_alone_is_not_passed_over_for_the_display_name() {
         let scene = Scene::new().await;
         let display_name = Some("Mem".into());
-        scene.must(Member, UpdateProfile { display_name, email: None, notifications: None }).await;
+        scene.must(Member, UpdateProfile { display_name, ..UpdateProfile::default() }).await;
         let user = scene.store.user(scene.id(Member)).await.unwrap();
         let by = |name: &str| FoundUser { name: name.into(), user: user.clone() };
         for (name, by_both_names, first) in
@@ -208,7 +208,7 @@ mod tests {
         for n in 0..60 {
             let actor = register(&scene.messenger, &format!("find{n:02}")).await;
             let display_name = Some(format!("Find {n}"));
-            let change = UpdateProfile { display_name, email: None, notifications: None };
+            let change = UpdateProfile { display_name, ..UpdateProfile::default() };
             scene.messenger.execute(&actor, change).await.unwrap();
         }
         let (mut found, mut cursor, mut sizes) = (vec![], None, vec![]);

@@ -55,7 +55,7 @@ mod tests {
         let me = scene.ask(Member, GetMe {}).await;
         assert_eq!(me.user, scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await);
         assert_eq!(me.email.as_str(), "member@example.org");
-        assert_eq!(me.notifications, Notifications { email: true });
+        assert_eq!(me.notifications, Notifications { email: true, quiet_hours: None });
     }
 
     #[tokio::test]
