@@ -33,6 +33,7 @@ pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
     let email = record.email.as_ref().ok_or(StoreErrorKind::NotFound)?.content.to_text()?;
     Ok(Me {
         email: EmailAddress::trusted(email),
+        email_confirmed: record.email_confirmed_at.is_some(),
         notifications: Notifications { email: record.notify_email },
         user: user(record)?,
     })
@@ -372,6 +373,7 @@ mod tests {
             username: Username::trusted("deleted"),
             display_name: erased_display_name(),
             email: None,
+            email_confirmed_at: None,
             password_hash: None,
             notify_email: false,
             preferences: Preferences::default(),

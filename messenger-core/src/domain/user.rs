@@ -29,6 +29,8 @@ pub struct Me {
     pub user: User,
     /// The mail address.
     pub email: EmailAddress,
+    /// Whether the person has confirmed the address, by a link that was mailed to it.
+    pub email_confirmed: bool,
     /// Which notifications the person wants outside the chat.
     pub notifications: Notifications,
 }
