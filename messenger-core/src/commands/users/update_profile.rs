@@ -1,16 +1,20 @@
 use serde::Deserialize;
 
 use crate::{
-    commands::{attempts::Attempts, auth::stored_address},
+    commands::{attempts::Attempts, auth::stored_address, notices::Notices},
     convert,
     cx::Cx,
     domain::{DisplayName, EmailAddress, Me, Notifications},
     error::{Checks, ErrorCode, Result},
+    notify::{AboutAccount, address},
     operation::Command,
-    ports::{StoredName, UpdateUser},
+    ports::{StoredName, UpdateUser, UserRecord},
 };
 
 /// Changes the caller's account; fields that are absent stay unchanged.
+///
+/// Another address is not confirmed. Where the service sends mail, one is sent to confirm it, and the former address is told of the
+/// change.
 ///
 /// Errors: `invalid`, `emailTaken`.
 ///
@@ -57,7 +61,9 @@ impl Command for UpdateProfile {
         checks.finish()?;
         let mut attempts = Attempts::new();
         loop {
-            let expected = cx.store().user(user).await?.version;
+            let account = cx.store().user(user).await?;
+            let notices = Notices::store(cx, change_of_address(&account, email.as_ref())?).await?;
+            let expected = account.version;
             let update = UpdateUser {
                 id: user,
                 expected,
@@ -67,10 +73,21 @@ impl Command for UpdateProfile {
                 preferences: None,
             };
             if let Some(updated) = attempts.settled(cx.store().update_user(update).await)? {
+                notices.are_due(cx);
                 return Ok(convert::me(updated)?);
             }
         }
     }
+}
+
+/// Who is told of a change of the address: nobody if only its case changes.
+fn change_of_address(account: &UserRecord, email: Option<&EmailAddress>) -> Result<Vec<AboutAccount>> {
+    let (Some(former), Some(email)) = (address(account)?, email.cloned()) else { return Ok(Vec::new()) };
+    if former.folded() == email.folded() {
+        return Ok(Vec::new());
+    }
+    let user = account.id;
+    Ok(vec![AboutAccount::ConfirmAddress { email }, AboutAccount::AddressChanged { user, former }])
 }
 
 #[cfg(test)]
