@@ -189,6 +189,12 @@ impl Messenger {
         &self.service.limits
     }
 
+    /// Whether people are told outside of the chat: whether this node was built with a
+    /// [notifier](crate::Builder::notifier).
+    pub fn notifies(&self) -> bool {
+        self.service.notifications.is_some()
+    }
+
     /// Resolves when the node begins to stop.
     pub async fn stopping(&self) {
         self.service.tasks.draining.cancelled().await;

@@ -1,7 +1,7 @@
 //! The web page, embedded in the binary.
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{Path, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -14,17 +14,34 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use serde_json::json;
 use tower_http::compression::CompressionLayer;
 
-/// The page at `/`, what it loads under `/assets/`, and a plain answer for everything else.
-pub(crate) fn router() -> Router {
+/// The page at `/`, what it loads under `/assets/`, what it should know of the server, and a plain answer for everything else.
+pub(crate) fn router(mails: bool) -> Router {
     Router::new()
+        .route("/config.json", get(async move || config(mails)))
         .route("/", get(async |headers: HeaderMap| answer("index.html", &headers)))
         .route(
             "/assets/{*path}",
             get(async |Path(path): Path<String>, headers: HeaderMap| answer(&path, &headers)),
         )
         .fallback(async || missing())
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(with_security_headers))
+}
+
+/// Whether people get mail.
+fn config(mails: bool) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "no-cache")], Json(json!({ "mail": mails })))
+}
+
+/// The pages to which links in mails about accounts lead, below this path. `GET` changes nothing: programs follow links in mails, too.
+pub(crate) fn of_links(api: &str) -> Router {
+    let page = || get(async |headers: HeaderMap| answer("account.html", &headers));
+    Router::new()
+        .route(&format!("{api}/reset-password"), page())
+        .route(&format!("{api}/confirm-email"), page())
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(with_security_headers))
 }

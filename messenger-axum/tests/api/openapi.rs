@@ -133,7 +133,11 @@ fn operations_are_whole() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             let schema = response.pointer("/content/application~1json/schema");
             if status.starts_with('2') && !path.starts_with("/health") {
-                assert_eq!(schema.is_some_and(Value::is_object), !["202", "204"].contains(&&**status), "{name}: {response}");
+                assert_eq!(
+                    schema.is_some_and(Value::is_object),
+                    !["202", "204"].contains(&&**status),
+                    "{name}: {response}"
+                );
             }
         }
     }

@@ -111,7 +111,8 @@ fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {
         .merge(ops)
         .nest("/api/v1", messenger_axum::router(messenger.clone(), options))
         .merge(health)
-        .merge(page::router())
+        .merge(page::of_links("/api/v1"))
+        .merge(page::router(messenger.notifies()))
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), ServerError> {
