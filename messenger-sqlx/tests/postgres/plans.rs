@@ -11,10 +11,10 @@ use messenger_core::{
     context::Context,
     ports::{
         Anchor, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
-        DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome, JobPriority,
-        JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker,
-        NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store, StoreResult, Told,
-        UniqueJob, UnreadStore as _, UserStore as _,
+        DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome,
+        JobPriority, JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _,
+        MoveMarker, NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store,
+        StoreResult, Told, UniqueJob, UnreadStore as _, UserStore as _,
     },
 };
 use messenger_sqlx::{PostgresBuilder, PostgresStore};
@@ -164,6 +164,7 @@ impl Large {
             plans,
             store.note_mail(person, b"key", MailOutcome::Accepted).await,
         );
+        done("confirm_email", Sorts::Nothing, plans, store.confirm_email(person, b"key", now).await);
     }
 
     async fn check_jobs(&self, store: &PostgresStore, plans: &Plans) {
