@@ -34,6 +34,7 @@ pub(crate) fn me(record: UserRecord) -> StoreResult<Me> {
     let Preferences { language, time_zone, quiet_hours } = record.preferences.clone();
     Ok(Me {
         email: EmailAddress::trusted(email),
+        email_confirmed: record.email_confirmed_at.is_some(),
         language,
         time_zone,
         notifications: Notifications { email: record.notify_email, quiet_hours },
@@ -376,6 +377,7 @@ mod tests {
             username: Username::trusted("deleted"),
             display_name: erased_display_name(),
             email: None,
+            email_confirmed_at: None,
             password_hash: None,
             notify_email: false,
             preferences: Preferences::default(),

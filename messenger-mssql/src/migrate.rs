@@ -42,6 +42,12 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0004_unread.sql"),
         },
+        Migration {
+            version: 5,
+            name: "confirmed_addresses",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0005_confirmed_addresses.sql"),
+        },
     ],
     routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
 };

@@ -188,6 +188,13 @@ impl UserStore for MssqlStore {
         self.done(call).await
     }
 
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        let call = Call::statement(Arc::clone(&self.sql().users.confirm));
+        let call = call.id("@P1", user).bytes("@P2", key).time("@P3", at);
+        let confirmed = self.one(call, |columns| columns.id::<messenger_core::User>()).await?;
+        Ok(confirmed.is_some())
+    }
+
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         let mut seen = seen.to_vec();
         // The latest time for each person.

@@ -14,7 +14,8 @@ use messenger_core::{
 /// The columns of `messenger_users AS u`.
 pub const USER: &str = "u.id, u.username, u.display_name, u.email, u.email_key, u.password_hash, \
     u.notify_email, u.created_at, u.last_seen_at, u.erased_at, u.version, u.memberships, u.language, u.time_zone, \
-    u.quiet_from, u.quiet_to, u.mail_refusals, u.mail_suppressed_at, u.notified_at, u.notified_since, u.notified_times";
+    u.quiet_from, u.quiet_to, u.mail_refusals, u.mail_suppressed_at, u.notified_at, u.notified_since, u.notified_times, \
+    u.email_confirmed_key, u.email_confirmed_at";
 /// The columns of `messenger_sessions AS s`.
 pub const SESSION: &str = "s.id, s.user_id, s.device, s.created_at, s.last_used_at, s.expires_at";
 /// The columns of `messenger_chats AS c`.
@@ -34,7 +35,7 @@ pub fn last_message(length: &str, cut: &str, preview: &str) -> String {
     format!("{length}(m.body) - {preview}, {message}")
 }
 
-const USER_WIDTH: usize = 21;
+const USER_WIDTH: usize = 23;
 const CHAT_WIDTH: usize = 9;
 
 /// In place of [`CHAT`], in a row without a chat.
@@ -92,11 +93,12 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
 
     /// Reads the columns of [`USER`].
     pub fn user(&mut self) -> StoreResult<UserRecord> {
-        Ok(UserRecord {
+        let mut user = UserRecord {
             id: self.id()?,
             username: Username::trusted(self.text()?),
             display_name: Content::from(self.text()?),
             email: self.address()?,
+            email_confirmed_at: None,
             password_hash: self.optional_text()?.map(str::to_owned),
             notify_email: self.flag()?,
             created_at: self.time()?,
@@ -106,7 +108,12 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
             memberships: self.number()?,
             preferences: self.preferences()?,
             mail: self.mail_state()?,
-        })
+        };
+        // A node that knows nothing of confirmations changes the address alone.
+        let (key, at) = (self.optional_bytes()?, self.optional_time()?);
+        let is_it = key.is_some() && key == user.email.as_ref().map(|email| email.key.as_slice());
+        user.email_confirmed_at = at.filter(|_| is_it);
+        Ok(user)
     }
 
     /// Reads a name, and the columns of [`USER`].

@@ -31,6 +31,8 @@ pub struct Me {
     pub user: User,
     /// The mail address.
     pub email: EmailAddress,
+    /// Whether the person has confirmed the address, by a link that was mailed to it.
+    pub email_confirmed: bool,
     /// The language that the person reads, in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,

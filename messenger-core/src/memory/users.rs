@@ -130,6 +130,14 @@ impl UserStore for MemoryStore {
         Ok(())
     }
 
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        let mut state = self.lock()?;
+        let user = state.users.live_mut(user).ok();
+        let is_it = |user: &&mut UserRecord| user.email.as_ref().is_some_and(|email| email.key == key);
+        let confirmed = user.filter(is_it).map(|user| user.email_confirmed_at.get_or_insert(at));
+        Ok(confirmed.is_some())
+    }
+
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         let mut state = self.lock()?;
         for (user, at) in seen {
@@ -210,6 +218,7 @@ impl Users {
             username: user.username,
             display_name: user.display_name.content,
             email: Some(user.email),
+            email_confirmed_at: None,
             password_hash: Some(user.password_hash),
             notify_email: true,
             preferences: Preferences::default(),
@@ -250,7 +259,11 @@ impl Users {
         if self.by_address.get(&to.key).is_some_and(|owner| *owner != user) {
             return Err(StoreErrorKind::AlreadyExists(Unique::Email).into());
         }
-        let former = self.live_mut(user)?.email.replace(to.clone());
+        let record = self.live_mut(user)?;
+        let former = record.email.replace(to.clone());
+        if former.as_ref().is_none_or(|former| former.key != to.key) {
+            record.email_confirmed_at = None;
+        }
         if let Some(former) = former {
             self.by_address.remove(&former.key);
         }
@@ -273,6 +286,7 @@ impl Users {
             username: username.clone(),
             display_name: display_name.clone(),
             email: None,
+            email_confirmed_at: None,
             password_hash: None,
             notify_email: false,
             preferences: Preferences::default(),

@@ -65,13 +65,14 @@ pub trait UserStore: Send + Sync + 'static {
     ) -> StoreResult<Vec<FoundUser>>;
 
     /// Changes the given fields, and returns the account after the change. With the address, what is known of mail to it
-    /// begins anew, even if it is the same address.
+    /// begins anew, even if it is the same address; one with another key is not confirmed.
     ///
     /// # Behavior
     /// - `update_user_of_unknown_or_erased_user_is_not_found`
     /// - `update_user_changes_only_what_is_given`
     /// - `update_user_replaces_preferences`
     /// - `update_user_with_an_address_forgets_refusals`
+    /// - `update_user_with_another_address_is_not_confirmed`: nor when the former one is given again later.
     /// - `update_user_conflicts_with_an_older_version`
     /// - `update_user_refuses_a_taken_address`
     async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord>;
@@ -123,6 +124,14 @@ pub trait UserStore: Send + Sync + 'static {
     /// - `note_mail_suppresses_an_address_after_so_many_refusals`
     /// - `note_mail_of_another_address_is_nothing`
     async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()>;
+
+    /// Records that the address with this [key](StoredAddress::key) was confirmed, if it is the person's, and tells whether
+    /// it is. The time of the first confirmation stays.
+    ///
+    /// # Behavior
+    /// - `confirm_email_keeps_the_first_time`: and the version.
+    /// - `confirm_email_of_another_address_is_nothing`: so is that of unknown and erased people.
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool>;
 }
 
 /// An account to store.
@@ -188,6 +197,8 @@ pub struct UserRecord {
     pub display_name: Content,
     /// Its mail address; `None` once erased.
     pub email: Option<StoredAddress>,
+    /// When the address was confirmed; `None` if it was not.
+    pub email_confirmed_at: Option<Timestamp>,
     /// The hash of the password, as a PHC string; `None` once erased.
     pub password_hash: Option<String>,
     /// Whether the person wants mail about unread messages; true for a new account.

@@ -156,6 +156,10 @@ impl UserStore for InstrumentedStore {
     async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
         self.observe("note_mail", self.inner.note_mail(user, key, outcome)).await
     }
+
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        self.observe("confirm_email", self.inner.confirm_email(user, key, at)).await
+    }
 }
 
 #[async_trait]

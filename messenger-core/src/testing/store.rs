@@ -210,6 +210,10 @@ impl UserStore for TestStore {
     async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
         self.enter("note_mail").await?.note_mail(user, key, outcome).await
     }
+
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        self.enter("confirm_email").await?.confirm_email(user, key, at).await
+    }
 }
 
 #[async_trait]

@@ -26,6 +26,7 @@ macro_rules! __messenger_store_cases {
                 update_user_changes_only_what_is_given
                 update_user_replaces_preferences
                 update_user_with_an_address_forgets_refusals
+                update_user_with_another_address_is_not_confirmed
                 update_user_conflicts_with_an_older_version
                 update_user_refuses_a_taken_address
                 change_password_ends_all_other_sessions
@@ -39,6 +40,8 @@ macro_rules! __messenger_store_cases {
                 note_mail_counts_refusals_until_one_is_accepted
                 note_mail_suppresses_an_address_after_so_many_refusals
                 note_mail_of_another_address_is_nothing
+                confirm_email_keeps_the_first_time
+                confirm_email_of_another_address_is_nothing
             }
             sessions {
                 create_session_can_be_found_by_its_token

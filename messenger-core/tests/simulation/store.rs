@@ -186,6 +186,10 @@ impl UserStore for SimStore {
     async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
         self.write(self.inner.note_mail(user, key, outcome), none).await
     }
+
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        self.write(self.inner.confirm_email(user, key, at), none).await
+    }
 }
 
 #[async_trait]

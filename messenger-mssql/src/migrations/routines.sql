@@ -206,6 +206,10 @@ BEGIN
         notify_email = COALESCE(@notify_email, notify_email), [version] = [version] + 1,
         mail_refusals = CASE WHEN @email_key IS NULL THEN mail_refusals ELSE NULL END,
         mail_suppressed_at = CASE WHEN @email_key IS NULL THEN mail_suppressed_at ELSE NULL END,
+        email_confirmed_key = CASE WHEN @email_key IS NULL
+            OR (@email_key = email_key AND DATALENGTH(@email_key) = DATALENGTH(email_key)) THEN email_confirmed_key ELSE NULL END,
+        email_confirmed_at = CASE WHEN @email_key IS NULL
+            OR (@email_key = email_key AND DATALENGTH(@email_key) = DATALENGTH(email_key)) THEN email_confirmed_at ELSE NULL END,
         language = CASE @preferences WHEN 1 THEN @language ELSE language END,
         time_zone = CASE @preferences WHEN 1 THEN @time_zone ELSE time_zone END,
         quiet_from = CASE @preferences WHEN 1 THEN @quiet_from ELSE quiet_from END,
@@ -219,7 +223,7 @@ BEGIN
     END;
     SELECT id, username, display_name, email, email_key, password_hash, notify_email, created_at, last_seen_at, erased_at,
         [version], memberships, language, time_zone, quiet_from, quiet_to, mail_refusals, mail_suppressed_at, notified_at,
-        notified_since, notified_times
+        notified_since, notified_times, email_confirmed_key, email_confirmed_at
     FROM {schema}.messenger_users WHERE id = @id;
     COMMIT TRANSACTION;
     RETURN 0;
@@ -260,7 +264,8 @@ BEGIN
         username = @username, display_name = @display_name, display_folded = NULL, email = NULL, email_key = NULL,
         password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1,
         language = NULL, time_zone = NULL, quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL,
-        mail_suppressed_at = NULL, notified_at = NULL, notified_since = NULL, notified_times = NULL
+        mail_suppressed_at = NULL, notified_at = NULL, notified_since = NULL, notified_times = NULL,
+        email_confirmed_key = NULL, email_confirmed_at = NULL
     WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
     IF @@ROWCOUNT = 0
     BEGIN

@@ -22,6 +22,7 @@ pub(crate) struct Sql {
     pub(crate) see: Arc<str>,
     pub(crate) mail_accepted: Arc<str>,
     pub(crate) mail_refused: Arc<str>,
+    pub(crate) confirm: Arc<str>,
 }
 
 impl Sql {
@@ -105,6 +106,17 @@ impl Sql {
                 "UPDATE {schema}.messenger_users SET mail_refusals = COALESCE(mail_refusals, 0) + 1,
                     mail_suppressed_at = COALESCE(mail_suppressed_at,
                         CASE WHEN COALESCE(mail_refusals, 0) + 1 >= @P4 THEN @P3 ELSE NULL END)
+                WHERE id = {} AND email_key = @P2 AND DATALENGTH(email_key) = DATALENGTH(@P2)",
+                id(1)
+            )
+            .into(),
+            confirm: format!(
+                "UPDATE {schema}.messenger_users SET
+                    email_confirmed_at = CASE WHEN email_confirmed_key = email_key
+                            AND DATALENGTH(email_confirmed_key) = DATALENGTH(email_key)
+                        THEN email_confirmed_at ELSE @P3 END,
+                    email_confirmed_key = email_key
+                OUTPUT inserted.id
                 WHERE id = {} AND email_key = @P2 AND DATALENGTH(email_key) = DATALENGTH(@P2)",
                 id(1)
             )

@@ -46,6 +46,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0005_unread.sql"),
         },
+        Migration {
+            version: 6,
+            name: "confirmed_addresses",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0006_confirmed_addresses.sql"),
+        },
     ],
     routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
 };

@@ -187,6 +187,14 @@ impl UserStore for PostgresStore {
             .await
     }
 
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        let query = self.query(&self.sql().users.confirm).id(user).bytes(key).time(at);
+        self.run(Mode::Statement, |session| {
+            Box::pin(async move { session.execute(query).await.map(|rows| rows == 1) })
+        })
+        .await
+    }
+
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         let query = self
             .query(&self.sql().users.see)

@@ -28,6 +28,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0004_unread.sql"),
         },
+        Migration {
+            version: 5,
+            name: "confirmed_addresses",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0005_confirmed_addresses.sql"),
+        },
     ],
     // SQLite keeps no functions.
     routines: None,

@@ -79,6 +79,11 @@ const MAIL_REFUSED: &str = "UPDATE messenger_users SET mail_refusals = coalesce(
         mail_suppressed_at = coalesce(mail_suppressed_at, CASE WHEN coalesce(mail_refusals, 0) + 1 >= $4 THEN $3 END)
     WHERE id = $1 AND email_key = $2";
 
+const CONFIRM: &str = "UPDATE messenger_users SET
+        email_confirmed_at = CASE WHEN email_confirmed_key = email_key THEN email_confirmed_at ELSE $3 END,
+        email_confirmed_key = email_key
+    WHERE id = $1 AND email_key = $2";
+
 #[async_trait]
 impl UserStore for SqliteStore {
     async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
@@ -179,7 +184,8 @@ impl UserStore for SqliteStore {
                             email_key = NULL, password_hash = NULL, notify_email = 0, last_seen_at = NULL,
                             erased_at = $4, version = version + 1, language = NULL, time_zone = NULL,
                             quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL, mail_suppressed_at = NULL,
-                            notified_at = NULL, notified_since = NULL, notified_times = NULL
+                            notified_at = NULL, notified_since = NULL, notified_times = NULL,
+                            email_confirmed_key = NULL, email_confirmed_at = NULL
                         WHERE id = $1";
                     let erase = sqlx::query(erase).id(user).bind(username.as_str());
                     sql::run(conn, erase.bind(display_name.to_text()?).time(at)).await?;
@@ -198,6 +204,13 @@ impl UserStore for SqliteStore {
         };
         self.writer
             .transaction(move |conn| Box::pin(async move { sql::run(conn, note).await.map(drop) }))
+            .await
+    }
+
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        let confirm = sqlx::query(CONFIRM).id(user).bind(key.to_vec()).time(at);
+        self.writer
+            .transaction(move |conn| Box::pin(async move { sql::run(conn, confirm).await.map(|rows| rows == 1) }))
             .await
     }
 
@@ -262,6 +275,8 @@ async fn apply(conn: &mut SqliteConnection, update: &UpdateUser) -> StoreResult<
             notify_email = coalesce($6, notify_email), version = version + 1,
             mail_refusals = CASE WHEN $5 IS NULL THEN mail_refusals END,
             mail_suppressed_at = CASE WHEN $5 IS NULL THEN mail_suppressed_at END,
+            email_confirmed_key = CASE WHEN coalesce($5, email_key) = email_key THEN email_confirmed_key END,
+            email_confirmed_at = CASE WHEN coalesce($5, email_key) = email_key THEN email_confirmed_at END,
             language = CASE WHEN $7 THEN $8 ELSE language END, time_zone = CASE WHEN $7 THEN $9 ELSE time_zone END,
             quiet_from = CASE WHEN $7 THEN $10 ELSE quiet_from END, quiet_to = CASE WHEN $7 THEN $11 ELSE quiet_to END
         WHERE id = $1";

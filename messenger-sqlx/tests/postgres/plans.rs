@@ -164,6 +164,7 @@ impl Large {
             plans,
             store.note_mail(person, b"key", MailOutcome::Accepted).await,
         );
+        done("confirm_email", Sorts::Nothing, plans, store.confirm_email(person, b"key", now).await);
     }
 
     async fn check_jobs(&self, store: &PostgresStore, plans: &Plans) {

@@ -102,6 +102,7 @@ fn new_record(user: NewUser) -> UserRecord {
         username: user.username,
         display_name: user.display_name.content,
         email: Some(user.email),
+        email_confirmed_at: None,
         password_hash: Some(user.password_hash),
         notify_email: true,
         preferences: Preferences::default(),

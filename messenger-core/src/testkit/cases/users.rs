@@ -399,6 +399,65 @@ pub async fn note_mail_of_another_address_is_nothing(world: &World) {
     assert_eq!(world.record(ada).await, erased);
 }
 
+async fn confirm(world: &World, user: UserId) -> Timestamp {
+    let (key, at) = (world.record(user).await.email.unwrap().key, world.tick());
+    assert!(world.store.confirm_email(user, &key, at).await.unwrap());
+    at
+}
+
+pub async fn confirm_email_keeps_the_first_time(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let before = (world.record(ada).await, world.record(bob).await);
+    let at = confirm(world, ada).await;
+    confirm(world, ada).await;
+    let expected = UserRecord { email_confirmed_at: Some(at), ..before.0 };
+    assert_eq!(world.record(ada).await, expected, "and the version stays");
+    assert_eq!(by_address(world, b"ada@example.org").await.unwrap(), expected);
+    assert_eq!(world.store.users(&[ada]).await.unwrap(), [expected]);
+    assert_eq!(world.record(bob).await, before.1);
+}
+
+pub async fn confirm_email_of_another_address_is_nothing(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let records = (world.record(ada).await, world.record(bob).await);
+    let (of_ada, of_bob, at) =
+        (records.0.email.clone().unwrap().key, records.1.email.clone().unwrap().key, world.tick());
+    // Some engines pad with zeros what they compare.
+    let longer = [of_ada.clone(), vec![0]].concat();
+    for (user, key) in [(ada, &of_bob), (ada, &longer), (ada, &vec![]), (world.id(), &of_bob)] {
+        assert!(!world.store.confirm_email(user, key, at).await.unwrap(), "{key:?}");
+    }
+    assert_eq!((world.record(ada).await, world.record(bob).await), records);
+    world.erase(ada).await;
+    let erased = world.record(ada).await;
+    assert!(!world.store.confirm_email(ada, &of_ada, at).await.unwrap());
+    assert_eq!(world.record(ada).await, erased);
+}
+
+pub async fn update_user_with_another_address_is_not_confirmed(world: &World) {
+    let ada = world.user("ada").await;
+    let at = confirm(world, ada).await;
+    let record = world.record(ada).await;
+    let address = record.email.clone().unwrap();
+    let respelled = StoredAddress { content: Content::from("ADA@example.org"), ..address.clone() };
+    let same = UpdateUser { email: Some(respelled.clone()), notify_email: Some(true), ..update(&record) };
+    let record = world.store.update_user(same).await.unwrap();
+    assert_eq!((record.email.clone(), record.email_confirmed_at), (Some(respelled), Some(at)));
+    let name = UpdateUser { display_name: Some(shown("A.")), ..update(&record) };
+    let mut record = world.store.update_user(name).await.unwrap();
+    assert_eq!(record.email_confirmed_at, Some(at));
+    // Some engines pad with zeros what they compare.
+    let longer = StoredAddress { key: [address.key.clone(), vec![0]].concat(), ..address.clone() };
+    for next in [longer, address] {
+        let change = UpdateUser { email: Some(next.clone()), ..update(&record) };
+        record = world.store.update_user(change).await.unwrap();
+        assert_eq!((record.email.clone(), record.email_confirmed_at), (Some(next), None));
+        assert_eq!(world.record(ada).await, record);
+    }
+    let again = confirm(world, ada).await;
+    assert_eq!(world.record(ada).await.email_confirmed_at, Some(again));
+}
+
 pub async fn update_user_conflicts_with_an_older_version(world: &World) {
     let ada = world.user("ada").await;
     let first = world.record(ada).await;
@@ -500,6 +559,7 @@ pub async fn erase_user_leaves_only_the_id(world: &World) {
     let change = UpdateUser { preferences: Some(preferences()), ..update(&world.record(ada).await) };
     world.store.update_user(change).await.unwrap();
     refuse(world, ada, 1).await;
+    confirm(world, ada).await;
     let (before, at) = (world.record(ada).await, world.tick());
     let session = world.store.sessions(ada).await.unwrap()[0].id;
     let (username, display_name) = erased_names(ada);
@@ -511,6 +571,7 @@ pub async fn erase_user_leaves_only_the_id(world: &World) {
         username,
         display_name,
         email: None,
+        email_confirmed_at: None,
         password_hash: None,
         notify_email: false,
         preferences: Preferences::default(),
@@ -590,6 +651,7 @@ pub(crate) fn expected(user: &NewUser) -> UserRecord {
         username: user.username.clone(),
         display_name: user.display_name.content.clone(),
         email: Some(user.email.clone()),
+        email_confirmed_at: None,
         password_hash: Some(user.password_hash.clone()),
         notify_email: true,
         preferences: Preferences::default(),

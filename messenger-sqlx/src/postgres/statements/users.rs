@@ -22,6 +22,7 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) see: SqlStr,
     pub(in crate::postgres) mail_accepted: SqlStr,
     pub(in crate::postgres) mail_refused: SqlStr,
+    pub(in crate::postgres) confirm: SqlStr,
     pub(in crate::postgres) lock_live: SqlStr,
     pub(in crate::postgres) count_memberships: SqlStr,
 }
@@ -84,6 +85,10 @@ impl Sql {
                     notify_email = coalesce($7, u.notify_email), version = u.version + 1,
                     mail_refusals = CASE WHEN $6::bytea IS NULL THEN u.mail_refusals END,
                     mail_suppressed_at = CASE WHEN $6::bytea IS NULL THEN u.mail_suppressed_at END,
+                    email_confirmed_key =
+                        CASE WHEN coalesce($6::bytea, u.email_key) = u.email_key THEN u.email_confirmed_key END,
+                    email_confirmed_at =
+                        CASE WHEN coalesce($6::bytea, u.email_key) = u.email_key THEN u.email_confirmed_at END,
                     language = CASE WHEN $8::boolean THEN $9::text ELSE u.language END,
                     time_zone = CASE WHEN $8::boolean THEN $10::text ELSE u.time_zone END,
                     quiet_from = CASE WHEN $8::boolean THEN $11::smallint ELSE u.quiet_from END,
@@ -100,7 +105,7 @@ impl Sql {
                     password_hash = NULL, notify_email = false, last_seen_at = NULL, erased_at = $5,
                     version = version + 1, language = NULL, time_zone = NULL, quiet_from = NULL, quiet_to = NULL,
                     mail_refusals = NULL, mail_suppressed_at = NULL, notified_at = NULL, notified_since = NULL,
-                    notified_times = NULL
+                    notified_times = NULL, email_confirmed_key = NULL, email_confirmed_at = NULL
                 WHERE id = $1 AND version = $2 AND erased_at IS NULL"
             )),
             see: statement(format!(
@@ -122,6 +127,12 @@ impl Sql {
                 "UPDATE {schema}.messenger_users SET mail_refusals = coalesce(mail_refusals, 0) + 1,
                     mail_suppressed_at = coalesce(mail_suppressed_at,
                         CASE WHEN coalesce(mail_refusals, 0) + 1 >= $4 THEN $3 END)
+                WHERE id = $1 AND email_key = $2"
+            )),
+            confirm: statement(format!(
+                "UPDATE {schema}.messenger_users SET
+                    email_confirmed_at = CASE WHEN email_confirmed_key = email_key THEN email_confirmed_at ELSE $3 END,
+                    email_confirmed_key = email_key
                 WHERE id = $1 AND email_key = $2"
             )),
             lock_live: statement(format!(

@@ -166,6 +166,7 @@ impl Scene {
         store.record_notified(&Notified { user, expected, told, ranges, jobs: vec![] }).await.unwrap();
         let key = record.email.map(|email| email.key).unwrap_or_default();
         store.note_mail(user, &key, MailOutcome::Refused { at: now, most: 3 }).await.unwrap();
+        assert!(store.confirm_email(user, &key, now).await.unwrap());
     }
 
     async fn open_chats(self: Arc<Self>, n: usize) {

@@ -1,0 +1,4 @@
+-- Which address was confirmed, by its key, and when. Kept with the key, because nodes of the release before change the
+-- address and not this: what was confirmed is not taken for the one that took its place.
+ALTER TABLE messenger_users ADD COLUMN email_confirmed_key BLOB;
+ALTER TABLE messenger_users ADD COLUMN email_confirmed_at INTEGER;
