@@ -68,7 +68,7 @@ impl Door {
     /// Authenticates the caller, and checks that they may make a request now.
     pub(crate) async fn admit(&self, access: Access, parts: &Parts) -> Result<Actor> {
         match access {
-            Access::Anyone => {
+            Access::Anyone | Access::Everywhere => {
                 self.limits.login(self.address(parts)).await?;
                 Ok(Actor::anonymous())
             }

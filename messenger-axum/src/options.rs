@@ -270,11 +270,14 @@ pub struct RateLimits {
     /// Requests of one person, over all of their sessions and sockets; or of one address, for callers who are not
     /// logged in (50 a second, 200 at once).
     pub requests: Rate,
-    /// Registrations and log-ins from one address (5 a second, 30 at once). An IPv6 address counts by its /64.
+    /// Registrations, log-ins, and requests of and with tokens that are mailed, from one address (5 a second, 30 at once). An IPv6
+    /// address counts by its /64.
     pub logins: Rate,
     /// Wrong passwords for one login (username and mail address count separately), from any address (one in 30 s, 10 at
     /// once), and likewise for one person who is asked for the password again. When they are used up, no password is
-    /// tried for that login or person until the next one is due; existing sessions continue.
+    /// tried for that login or person until the next one is due; existing sessions continue. Apart from these, and as
+    /// often: requests for a mail that resets a password, for one mail address; and requests for mails by one person, or with
+    /// tokens from them.
     pub wrong_passwords: Rate,
 }
 

@@ -1,8 +1,13 @@
 //! Setup for the examples in the documentation.
 
+use std::{sync::Arc, time::Duration};
+
 use crate::{
-    Actor, ChatId, Message, Messenger, Password,
+    Actor, ChatId, LinkKeys, LinkToken, Message, Messenger, Password, PasswordCost, PublicUrl, Settings,
     commands::{CreateGroupChat, OpenDirectChat, RegisterUser, SendMessage},
+    memory::{MemoryNotifier, MemoryStore},
+    notify::NotifySettings,
+    ports::{Notice, Notification},
 };
 
 /// Registers a person and returns them as an actor.
@@ -51,4 +56,54 @@ pub async fn group(messenger: &Messenger, owner: &Actor, members: &[&Actor]) -> 
 pub async fn say(messenger: &Messenger, actor: &Actor, chat_id: ChatId, body: &str) -> Message {
     let command = SendMessage { chat_id, body: body.to_owned(), client_id: None, reply_to: None };
     messenger.execute(actor, command).await.expect("it is a chat of theirs").value
+}
+
+/// A service in memory that tells people by this notifier.
+///
+/// # Panics
+/// Outside a tokio runtime.
+#[expect(clippy::expect_used, reason = "building fails for an impossible password cost only")]
+pub fn mailing() -> (Messenger, Arc<MemoryNotifier>) {
+    let notifier = Arc::new(MemoryNotifier::new());
+    let url = PublicUrl::parse("https://chat.example.org").expect("it is an address");
+    let settings = NotifySettings::new(LinkKeys::new(&[7; 32]).expect("it is long enough"), url);
+    let password_cost = PasswordCost { memory_kib: 64, passes: 1, ..PasswordCost::default() };
+    let messenger = Messenger::builder(Arc::new(MemoryStore::new()))
+        .settings(Settings { password_cost, ..Settings::default() })
+        .notifier(Arc::clone(&notifier) as _, settings)
+        .build()
+        .expect("the cost is possible");
+    (messenger, notifier)
+}
+
+/// The first notification of a kind, once it was delivered.
+///
+/// # Panics
+/// If it is not within 20 seconds.
+#[expect(clippy::expect_used, reason = "examples wait for what comes")]
+pub async fn mail(notifier: &MemoryNotifier, kind: &str) -> Notification {
+    let found = async {
+        loop {
+            let found = notifier.delivered().into_iter().find(|mail| mail.notice.kind() == kind);
+            match found {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found).await.expect("it is delivered")
+}
+
+/// The token in the link of a notification.
+///
+/// # Panics
+/// If there is none.
+#[expect(clippy::expect_used, reason = "examples ask those that have one")]
+pub fn token(notification: &Notification) -> LinkToken {
+    let link = match &notification.notice {
+        Notice::ResetPassword(reset) => Some(reset.link.as_str()),
+        Notice::ConfirmAddress(confirmation) => Some(confirmation.link.as_str()),
+        Notice::Unread(_) | Notice::AddressChanged(_) => None,
+    };
+    link.and_then(|link| link.split_once("?token=")).expect("it has a link").1.into()
 }

@@ -43,6 +43,16 @@ impl Account {
         Self::of(b"user", user.as_bytes())
     }
 
+    /// Whoever has this mail address, for what is sent to it.
+    pub(crate) fn mailed(email: &str) -> Self {
+        Self::of(b"mailed", email.to_lowercase().as_bytes())
+    }
+
+    /// A person, for what is sent to them at their request, and what they do with it.
+    pub(crate) fn mails_of(user: UserId) -> Self {
+        Self::of(b"mails", user.as_bytes())
+    }
+
     fn of(kind: &[u8], name: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
         let mut first = [0; 16];

@@ -95,7 +95,7 @@ fn describe(operation: &Operation, limits: &Limits, schemas: &mut Vec<Named>) ->
         let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
         builder = builder.request_body(Some(body.build()));
     }
-    if operation.access == Access::Anyone {
+    if operation.access != Access::Session {
         builder = builder.securities(Some([]));
     }
     respond(operation, builder, schemas)

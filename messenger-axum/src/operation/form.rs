@@ -151,6 +151,21 @@ impl<T: Serialize + ToSchema> Form<Idempotent<T>> for CreatedOrFound {
     }
 }
 
+/// 202 without content.
+pub(super) struct Accepted;
+
+impl Form<()> for Accepted {
+    const SUCCESS: Success = Success::Accepted;
+
+    fn answer((): (), _: Writing) -> Result<Answer> {
+        Ok(Answer { success: Success::Accepted, found: false, written: Written::Nothing })
+    }
+
+    fn described() -> Option<Described> {
+        None
+    }
+}
+
 /// 204.
 pub(super) struct NoContent;
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod form;
+mod mailed;
 mod passwords;
 mod pieces;
 mod success;
@@ -72,12 +73,24 @@ impl Operation {
         self
     }
 
+    /// Also for callers who are not logged in, on sockets and elsewhere.
+    fn everywhere(mut self) -> Self {
+        self.access = Access::Everywhere;
+        self
+    }
+
     fn overlapping(self) -> Self {
         #[cfg(any(feature = "ws", feature = "signalr"))]
         let operation = Self { overlaps: true, ..self };
         #[cfg(not(any(feature = "ws", feature = "signalr")))]
         let operation = self;
         operation
+    }
+
+    /// Makes this an operation that is counted apart.
+    fn counted(mut self, run: Run) -> Self {
+        self.run = run;
+        self
     }
 
     /// Makes this an operation that tries or sets a password, and takes a turn for that.

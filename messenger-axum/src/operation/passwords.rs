@@ -72,7 +72,7 @@ where
     .boxed()
 }
 
-async fn in_turn<C: Command>(
+pub(super) async fn in_turn<C: Command>(
     door: &Door,
     actor: Actor,
     (client, bytes): (Client, usize),

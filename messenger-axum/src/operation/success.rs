@@ -7,6 +7,8 @@ pub(crate) enum Success {
     Created,
     /// With what was created now, or by the same request before.
     CreatedOrFound,
+    /// Something will be done later, without content.
+    Accepted,
     /// Without content.
     NoContent,
 }

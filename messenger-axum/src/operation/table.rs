@@ -7,8 +7,8 @@ use messenger_core::{commands::*, queries::*};
 
 use super::{
     Operation, command,
-    form::{Created, CreatedOrFound, Json, NoContent, Paged},
-    passwords, query,
+    form::{Accepted, Created, CreatedOrFound, Json, NoContent, Paged},
+    mailed, passwords, query,
 };
 
 /// Every operation that has a route.
@@ -34,10 +34,21 @@ fn table() -> Vec<Operation> {
         command::<RevokeSession>(DELETE, "/auth/sessions/{sessionId}", NoContent),
         command::<ChangePassword>(PUT, "/auth/password", NoContent)
             .on_passwords(passwords::asked_again::<ChangePassword, NoContent>),
+        command::<RequestPasswordReset>(POST, "/auth/password/reset", Accepted)
+            .everywhere()
+            .counted(mailed::to_address::<Accepted>),
+        command::<ResetPassword>(PUT, "/auth/password/reset", NoContent)
+            .everywhere()
+            .on_passwords(mailed::reset::<NoContent>),
+        command::<ConfirmEmail>(POST, "/auth/email/confirm", NoContent)
+            .everywhere()
+            .counted(mailed::of_person::<ConfirmEmail, NoContent>),
         query::<GetMe>(GET, "/users/me", Json),
         command::<UpdateProfile>(PATCH, "/users/me", Json),
         command::<EraseMe>(DELETE, "/users/me", NoContent)
             .on_passwords(passwords::asked_again::<EraseMe, NoContent>),
+        command::<RequestEmailConfirmation>(POST, "/users/me/email/confirmation", Accepted)
+            .counted(mailed::of_person::<RequestEmailConfirmation, Accepted>),
         query::<FindUsers>(GET, "/users", Paged),
         query::<GetUser>(GET, "/users/{userId}", Json),
         command::<OpenDirectChat>(POST, "/chats/direct", CreatedOrFound),

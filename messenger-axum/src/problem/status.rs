@@ -51,6 +51,7 @@ pub(crate) const fn of_success(success: Success) -> (StatusCode, Option<StatusCo
         Success::Ok => (StatusCode::OK, None),
         Success::Created => (StatusCode::CREATED, None),
         Success::CreatedOrFound => (StatusCode::CREATED, Some(StatusCode::OK)),
+        Success::Accepted => (StatusCode::ACCEPTED, None),
         Success::NoContent => (StatusCode::NO_CONTENT, None),
     }
 }

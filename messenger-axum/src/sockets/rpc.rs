@@ -26,7 +26,7 @@ pub(crate) fn procedure(name: &str) -> Option<Procedure> {
     static BY_NAME: LazyLock<HashMap<String, Procedure>> = LazyLock::new(|| {
         operations()
             .iter()
-            .filter(|operation| operation.access == Access::Session)
+            .filter(|operation| operation.access != Access::Anyone)
             .map(|operation| (operation.name.to_ascii_lowercase(), Procedure(operation)))
             .collect()
     });

@@ -5,10 +5,14 @@ mod auth;
 mod chats;
 mod markers;
 mod messages;
+mod notices;
 mod realtime;
 mod users;
 
-pub use auth::{ChangePassword, LogIn, LogOut, RegisterUser, RevokeSession};
+pub use auth::{
+    ChangePassword, ConfirmEmail, LogIn, LogOut, RegisterUser, RequestEmailConfirmation, RequestPasswordReset,
+    ResetPassword, RevokeSession,
+};
 pub use chats::{
     AddMembers, AddedMembers, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute,
     SetNotifications, SetRole, UpdateChat,
@@ -69,6 +73,7 @@ mod tests {
             asked_by_nobody(messenger, RevokeSession { session_id: messenger.service().context.id() }).await,
             asked_by_nobody(messenger, ChangePassword { current, new }).await,
             asked_by_nobody(messenger, profile).await,
+            asked_by_nobody(messenger, RequestEmailConfirmation {}).await,
             asked_by_nobody(messenger, EraseMe { password }).await,
             asked_by_nobody(messenger, OpenDirectChat { user_id }).await,
             asked_by_nobody(messenger, group).await,

@@ -3,6 +3,7 @@
 //! Everything here serialises as the wire contract specifies: camelCase, ids as UUID strings, times as RFC 3339 with
 //! milliseconds, missing values absent instead of `null`.
 
+mod account_tokens;
 mod chat;
 mod event;
 mod id;
@@ -21,6 +22,8 @@ mod time;
 mod unsubscribe;
 mod user;
 
+pub use account_tokens::LinkToken;
+pub(crate) use account_tokens::{AccountLink, AccountToken, Fingerprint};
 pub use chat::{Chat, ChatKind, Member, MyMembership, Role};
 pub use event::{ChatUpdate, Event, MarkMove, MessageChange, Payload, Typing};
 pub use id::{BackgroundJob, ChatId, ConnectionId, Id, JobId, LiveConnection, MessageId, SessionId, UserId};

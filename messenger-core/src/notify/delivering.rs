@@ -7,7 +7,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use super::{
     desk::{Composed, Desk},
     digest, meters,
-    outbox::{ACCOUNT, RETRY, Telling, UNREAD, What, kind_named},
+    outbox::{ACCOUNT, AboutAccount, RETRY, Telling, UNREAD, What, kind_named},
 };
 use crate::{
     domain::{DisplayName, EmailAddress, Timestamp},
@@ -26,36 +26,62 @@ const PARALLEL: usize = 4;
 
 /// The kinds of jobs that deliver notifications.
 pub(super) fn registrations(desk: &Desk) -> Result<Vec<Registration>> {
-    let delivering = |kind| {
+    type Deliver = fn(Desk, ClaimedJob) -> BoxFuture<'static, JobResult>;
+    let delivering = |(kind, deliver): (_, Deliver)| {
         let desk = desk.clone();
         Ok(Registration {
             kind: kind_named(kind)?,
             retry: RETRY,
             timeout: TIMEOUT,
             parallel: PARALLEL,
-            handler: Arc::new(move |claimed: ClaimedJob| deliver(desk.clone(), claimed).boxed()),
+            handler: Arc::new(move |claimed: ClaimedJob| deliver(desk.clone(), claimed)),
         })
     };
-    [UNREAD, ACCOUNT].into_iter().map(delivering).collect()
+    [(UNREAD, deliver as Deliver), (ACCOUNT, deliver_about_account)].into_iter().map(delivering).collect()
 }
 
 fn deliver(desk: Desk, claimed: ClaimedJob) -> BoxFuture<'static, JobResult> {
     async move {
-        let telling: Telling = serde_json::from_slice(&claimed.payload.0).map_err(|error| {
-            JobError::failed(format!("the payload can't be read, at its byte {}", error.column()))
-        })?;
+        let telling: Telling = payload(&claimed)?;
         desk.deliver(telling, &claimed).await
     }
     .boxed()
 }
 
+fn deliver_about_account(desk: Desk, claimed: ClaimedJob) -> BoxFuture<'static, JobResult> {
+    async move {
+        let about: AboutAccount = payload(&claimed)?;
+        let (account, composed) = desk.about_account(&about, claimed.created_at).await?;
+        desk.tell(account.as_ref(), composed, &claimed).await
+    }
+    .boxed()
+}
+
+fn payload<T: serde::de::DeserializeOwned>(claimed: &ClaimedJob) -> std::result::Result<T, JobError> {
+    // What the error says may quote the payload.
+    serde_json::from_slice(&claimed.payload.0).map_err(|error| {
+        JobError::failed(format!("the payload can't be read, at its byte {}", error.column()))
+    })
+}
+
 impl Desk {
     async fn deliver(&self, telling: Telling, claimed: &ClaimedJob) -> JobResult {
-        let kind = claimed.kind.as_str();
-        let Some(account) = self.account(telling.user).await? else {
-            return skipped(kind, "erased");
+        let account = self.account(telling.user).await?;
+        let composed = match &account {
+            Some(account) => self.compose(account, &telling.what, claimed.created_at).await?,
+            None => Composed::Nothing("erased"),
         };
-        let (address, notice) = match self.compose(&account, &telling.what, claimed.created_at).await? {
+        self.tell(account.as_ref(), composed, claimed).await
+    }
+
+    async fn tell(
+        &self,
+        account: Option<&UserRecord>,
+        composed: Composed,
+        claimed: &ClaimedJob,
+    ) -> JobResult {
+        let kind = claimed.kind.as_str();
+        let (address, notice) = match composed {
             Composed::Ready(notice) => (None, notice),
             Composed::ReadyFor(address, notice) => (Some(address), notice),
             Composed::NotYet(time, why) => {
@@ -64,13 +90,14 @@ impl Desk {
             }
             Composed::Nothing(why) => return skipped(kind, why),
         };
+        let Some(account) = account else { return skipped(kind, "unknown") };
         // What is sent to another address says nothing about the account's.
         let is_own = address.is_none();
-        let to = self.recipient(&account, address)?;
+        let to = self.recipient(account, address)?;
         let claim = ClaimId::from_bytes(*claimed.claim.job.as_bytes());
         let notification = Notification { claim, at: claimed.created_at, to, notice };
         let answer = self.notifications.notifier.notify(&notification).await;
-        self.answered(&account, kind, is_own, answer).await
+        self.answered(account, kind, is_own, answer).await
     }
 
     async fn compose(

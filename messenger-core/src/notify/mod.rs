@@ -3,6 +3,7 @@
 //! A host gives a [`Notifier`](crate::ports::Notifier) to [`Builder::notifier`](crate::Builder::notifier), which says *how* people are told;
 //! this says *when*, and of *what*. Each notification is a background job, so it survives a crash and is tried again.
 
+mod accounts;
 mod deciding;
 mod delivering;
 mod desk;
@@ -18,7 +19,13 @@ mod tests;
 mod watching;
 
 pub use self::settings::NotifySettings;
-pub(crate) use self::{desk::Desk, notifications::Notifications, watching::start};
+pub(crate) use self::{
+    accounts::{address, fingerprint},
+    desk::Desk,
+    notifications::Notifications,
+    outbox::AboutAccount,
+    watching::start,
+};
 use crate::{error::Result, jobs::Registration};
 
 /// The kinds of jobs that look for what is to be told, and deliver it.

@@ -1,14 +1,22 @@
 mod change_password;
+mod confirm_email;
 mod log_in;
 mod log_out;
 mod register_user;
+mod request_email_confirmation;
+mod request_password_reset;
+mod reset_password;
 mod revoke_session;
 
 pub use change_password::ChangePassword;
+pub use confirm_email::ConfirmEmail;
 pub use log_in::LogIn;
 pub use log_out::LogOut;
 pub use register_user::RegisterUser;
 pub(crate) use register_user::stored_address;
+pub use request_email_confirmation::RequestEmailConfirmation;
+pub use request_password_reset::RequestPasswordReset;
+pub use reset_password::ResetPassword;
 pub use revoke_session::RevokeSession;
 
 use crate::{

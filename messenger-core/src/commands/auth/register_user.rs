@@ -2,15 +2,17 @@ use serde::Deserialize;
 
 use super::new_session;
 use crate::{
+    commands::notices::Notices,
     convert,
     cx::Cx,
     domain::{Authenticated, Device, DisplayName, EmailAddress, Password, Username},
-    error::{Checks, ErrorCode, Result},
+    error::{Checks, Error, ErrorCode, Result},
+    notify::AboutAccount,
     operation::Command,
     ports::{Content, MailState, NewUser, Preferences, StoredAddress, StoredName, UserRecord},
 };
 
-/// Creates an account and logs it in.
+/// Creates an account and logs it in. Where the service sends mail, one is sent to confirm the address.
 ///
 /// Errors: `invalid`, `usernameTaken`, `emailTaken`.
 ///
@@ -71,7 +73,7 @@ impl Command for RegisterUser {
         let device = checks.optional("device", self.device.as_deref().map(|d| Device::parse(d, limits)));
         checks.finish()?;
         let (Some(username), Some(email), Some(display_name)) = (username, email, display_name) else {
-            return Err(crate::Error::Malformed("The request is not complete.".into()));
+            return Err(Error::Malformed("The request is not complete.".into()));
         };
 
         let salt = cx.context().random();
@@ -86,7 +88,9 @@ impl Command for RegisterUser {
         };
         let (session, token) = new_session(cx, user.id, device);
         let expires_at = session.expires_at;
+        let notices = Notices::store(cx, [AboutAccount::ConfirmAddress { email }]).await?;
         cx.store().create_user(user.clone(), session).await?;
+        notices.are_due(cx);
         Ok(Authenticated { user: convert::me(new_record(user))?, token, expires_at })
     }
 }

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use crate::{
-    commands::{attempts::Attempts, auth::stored_address},
+    commands::{attempts::Attempts, auth::stored_address, notices::Notices},
     convert,
     cx::Cx,
     domain::{
@@ -9,11 +9,15 @@ use crate::{
         TimeZone, minute_of_day,
     },
     error::{Checks, ErrorCode, Result},
+    notify::{AboutAccount, address},
     operation::Command,
-    ports::{Preferences, StoredName, UpdateUser},
+    ports::{Preferences, StoredName, UpdateUser, UserRecord},
 };
 
 /// Changes the caller's account; fields that are absent stay unchanged. An empty language or time zone is none.
+///
+/// Another address is not confirmed. Where the service sends mail, one is sent to confirm it, and the former address is told of the
+/// change.
 ///
 /// Errors: `invalid`, `emailTaken`.
 ///
@@ -120,6 +124,7 @@ impl Command for UpdateProfile {
         let mut attempts = Attempts::new();
         loop {
             let before = cx.store().user(user).await?;
+            let notices = Notices::store(cx, change_of_address(&before, email.as_ref())?).await?;
             let update = UpdateUser {
                 id: user,
                 expected: before.version,
@@ -129,10 +134,21 @@ impl Command for UpdateProfile {
                 preferences: wanted.after(before.preferences),
             };
             if let Some(updated) = attempts.settled(cx.store().update_user(update).await)? {
+                notices.are_due(cx);
                 return Ok(convert::me(updated)?);
             }
         }
     }
+}
+
+/// Who is told of a change of the address: nobody if only its case changes.
+fn change_of_address(account: &UserRecord, email: Option<&EmailAddress>) -> Result<Vec<AboutAccount>> {
+    let (Some(former), Some(email)) = (address(account)?, email.cloned()) else { return Ok(Vec::new()) };
+    if former.folded() == email.folded() {
+        return Ok(Vec::new());
+    }
+    let user = account.id;
+    Ok(vec![AboutAccount::ConfirmAddress { email }, AboutAccount::AddressChanged { user, former }])
 }
 
 #[cfg(test)]

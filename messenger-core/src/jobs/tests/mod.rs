@@ -19,25 +19,16 @@ use tokio::time::{Instant, sleep};
 use super::{Job, JobCx, JobResult, JobSettings, Retry};
 use crate::{
     Builder, Messenger, PasswordCost, Settings,
-    context::{Clock, Context, CountingRandom},
+    context::{Context, CountingRandom},
     domain::{JobId, Timestamp},
     memory::MemoryStore,
     ports::{JobRecord, JobState, JobStore as _},
-    testing::TestStore,
+    testing::{RuntimeClock, TestStore},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_secs(2);
-
-/// The time of the paused runtime.
-struct RuntimeClock(Instant);
-
-impl Clock for RuntimeClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_767_225_600_000_000 + self.0.elapsed().as_micros() as i64)
-    }
-}
 
 /// A job that is known by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
