@@ -36,6 +36,16 @@ fn config(mails: bool) -> impl IntoResponse {
     ([(CACHE_CONTROL, "no-cache")], Json(json!({ "mail": mails })))
 }
 
+/// The pages to which links in mails about accounts lead, below this path. `GET` changes nothing: programs follow links in mails, too.
+pub(crate) fn of_links(api: &str) -> Router {
+    let page = || get(async |headers: HeaderMap| answer("account.html", &headers));
+    Router::new()
+        .route(&format!("{api}/reset-password"), page())
+        .route(&format!("{api}/confirm-email"), page())
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(with_security_headers))
+}
+
 /// The page of those who operate the server, at `/ops`; what it loads is with that of the other.
 pub(crate) fn of_operators() -> Router {
     Router::new()

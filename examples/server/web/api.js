@@ -26,7 +26,7 @@ export function createApi(token, onUnauthenticated = () => {}) {
     if (token) headers.authorization = `Bearer ${token}`;
     if (body !== undefined) headers['content-type'] = 'application/json';
     const response = await send(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store' });
-    if (response.ok) return response.status === 204 ? null : response.json();
+    if (response.ok) return [202, 204].includes(response.status) ? null : response.json();
     const problem = await readProblem(response);
     if (token && problem.code === 'unauthenticated') onUnauthenticated();
     throw problem;

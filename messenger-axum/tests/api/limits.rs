@@ -52,6 +52,26 @@ async fn strangers_are_limited_by_address() {
 }
 
 #[tokio::test]
+async fn what_is_done_with_links_in_mails_counts_as_log_ins_do() {
+    let limits = RateLimits { logins: rarely(1), ..RateLimits::default() };
+    let routes = [
+        ("POST", "/auth/password/reset", json!({"email": "ada@example.org"})),
+        ("PUT", "/auth/password/reset", json!({"token": "AQEB", "new": "battery staple"})),
+        ("POST", "/auth/email/confirm", json!({"token": "AQEB"})),
+    ];
+    for (n, (method, path, body)) in (1..).zip(routes) {
+        let api = limited(limits);
+        let stranger = || {
+            let request = request(method, path, "").header("content-type", "application/json");
+            request.body(body.to_string().into()).unwrap()
+        };
+        send_from(&api, [192, 0, 2, n], stranger()).await.is_problem(403, "forbidden");
+        send_from(&api, [192, 0, 2, n], stranger()).await.is_problem(429, "rateLimited");
+        send_from(&api, [192, 0, 2, n], login("ada", "wrong")).await.is_problem(429, "rateLimited");
+    }
+}
+
+#[tokio::test]
 async fn a_stranger_with_a_wrong_token_keeps_nobody_out() {
     let api = limited(RateLimits { requests: rarely(1), ..RateLimits::default() });
     let ada = api.register("ada").await;

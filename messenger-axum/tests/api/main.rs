@@ -9,6 +9,7 @@ mod doors;
 mod every_route;
 mod largest;
 mod limits;
+mod mails;
 mod members;
 mod messages;
 mod openapi;

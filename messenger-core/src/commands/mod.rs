@@ -10,8 +10,8 @@ mod realtime;
 mod users;
 
 pub use auth::{
-    ChangePassword, ConfirmEmail, LogIn, LogOut, RegisterUser, RequestEmailConfirmation, RequestPasswordReset,
-    ResetPassword, RevokeSession,
+    ChangePassword, ConfirmEmail, LogIn, LogOut, RegisterUser, RequestEmailConfirmation,
+    RequestPasswordReset, ResetPassword, RevokeSession,
 };
 pub use chats::{
     AddMembers, AddedMembers, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute,

@@ -42,8 +42,7 @@ pub(crate) fn fingerprint(link: AccountLink, account: &UserRecord) -> Option<Fin
 impl Notifications {
     /// A token that is good for this account, unless it has expired.
     fn token(&self, link: AccountLink, account: &UserRecord, expires_at: Timestamp) -> Option<String> {
-        let token =
-            AccountToken { user: account.id, expires_at, fingerprint: fingerprint(link, account)? };
+        let token = AccountToken { user: account.id, expires_at, fingerprint: fingerprint(link, account)? };
         Some(token.sign(link, &self.settings.keys))
     }
 
@@ -156,9 +155,12 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use crate::{
-        Actor, EmailAddress, Password,
-        commands::{EraseMe, RegisterUser, UpdateProfile, stored_address},
-        ports::{JobState, Notice, NotifyError, Refusal, Refused, StoreErrorKind, UpdateUser, UserStore as _},
+        Actor, Password,
+        commands::{EraseMe, RegisterUser, UpdateProfile},
+        ports::{
+            Content, JobState, Notice, NotifyError, Refusal, Refused, StoreErrorKind, UpdateUser,
+            UserStore as _,
+        },
         testing::{MailScene, code},
     };
 
@@ -221,7 +223,10 @@ mod tests {
         let taken = scene.messenger.execute(&anonymous, register("ada", "new@example.org")).await;
         assert_eq!(code(&taken), "usernameTaken");
         scene.store.fail("update_user", StoreErrorKind::Unavailable, 1);
-        assert_eq!(code(&scene.messenger.execute(&scene.ada, email("other@example.org")).await), "unavailable");
+        assert_eq!(
+            code(&scene.messenger.execute(&scene.ada, email("other@example.org")).await),
+            "unavailable"
+        );
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(scene.notifier.take(), []);
         assert!(scene.jobs().await.iter().all(|job| job.state == JobState::Done));
@@ -252,7 +257,10 @@ mod tests {
         scene.mails().await;
         let (other, store) = scene.other_node();
         let (memory, before) = (Arc::clone(&scene.memory), scene.memory.user(scene.id()).await.unwrap());
-        let address = stored_address(&EmailAddress::trusted("ada@example.com"));
+        let address = crate::ports::StoredAddress {
+            content: Content::from("ada@example.com"),
+            key: b"ada@example.com".to_vec(),
+        };
         let update = UpdateUser { email: Some(address), ..UpdateUser::of(before.id, before.version) };
         store.meanwhile("update_user", async move {
             memory.update_user(update).await.unwrap();
@@ -294,7 +302,11 @@ mod tests {
         scene.notifier.fail_next(refusal());
         scene.moves_to("ada@example.com").await;
         assert_eq!(scene.mailed().await, []);
-        assert_eq!(scene.store.user(scene.id()).await.unwrap().mail.refusals, 1, "not that of the former one");
+        assert_eq!(
+            scene.store.user(scene.id()).await.unwrap().mail.refusals,
+            1,
+            "not that of the former one"
+        );
         scene.later().await;
         scene.asks("ada@example.com").await;
         assert_eq!(scene.mailed().await, [to("resetPassword", "ada@example.com")]);
@@ -305,12 +317,13 @@ mod tests {
     async fn an_erased_account_is_told_of_nothing() {
         let scene = MailScene::new().await;
         scene.mails().await;
-        scene.notifier.fail_next(NotifyError::Unavailable("the network is down".into()));
-        scene.notifier.fail_next(NotifyError::Unavailable("the network is down".into()));
-        scene.moves_to("ada@example.com").await;
-        assert_eq!(scene.mailed().await, []);
-        let password = Password::new("correct horse");
-        scene.messenger.execute(&scene.ada, EraseMe { password }).await.unwrap();
+        scene
+            .meanwhile(async {
+                scene.moves_to("ada@example.com").await;
+                let password = Password::new("correct horse");
+                scene.messenger.execute(&scene.ada, EraseMe { password }).await.unwrap();
+            })
+            .await;
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(scene.mailed().await, []);
     }

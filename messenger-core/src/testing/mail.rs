@@ -113,6 +113,15 @@ impl MailScene {
         self.messenger.execute(&Actor::anonymous(), ConfirmEmail { token: token.clone() }).await
     }
 
+    /// Keeps everything waiting until what is done here is done.
+    pub(crate) async fn meanwhile<T>(&self, done: impl Future<Output = T>) -> T {
+        let kind = "messenger.notify-account".parse().unwrap();
+        self.messenger.jobs().pause(&kind).await.unwrap();
+        let done = done.await;
+        self.messenger.jobs().resume(&kind).await.unwrap();
+        done
+    }
+
     /// All jobs that tell somebody something.
     pub(crate) async fn jobs(&self) -> Vec<JobRecord> {
         let kind = Some("messenger.notify-account".parse().unwrap());

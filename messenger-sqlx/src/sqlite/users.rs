@@ -210,7 +210,9 @@ impl UserStore for SqliteStore {
     async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
         let confirm = sqlx::query(CONFIRM).id(user).bind(key.to_vec()).time(at);
         self.writer
-            .transaction(move |conn| Box::pin(async move { sql::run(conn, confirm).await.map(|rows| rows == 1) }))
+            .transaction(move |conn| {
+                Box::pin(async move { sql::run(conn, confirm).await.map(|rows| rows == 1) })
+            })
             .await
     }
 

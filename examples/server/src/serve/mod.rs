@@ -116,6 +116,7 @@ fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {
         .merge(ops)
         .nest(API, messenger_axum::router(messenger.clone(), options))
         .merge(health)
+        .merge(page::of_links(API))
         .merge(page::router(messenger.notifies()))
 }
 

@@ -1,5 +1,6 @@
 import { createApi } from '../api.js';
 import { el } from '../dom.js';
+import { sendsMail } from '../mailing.js';
 import { field, form } from './form.js';
 
 /** The page for someone who isn't logged in. */
@@ -20,6 +21,23 @@ export function renderAuth({ notice, onSignedIn }) {
       submit: 'Log in',
       onSubmit: logIn,
     }, ['New here?', 'Create an account', showRegister]);
+    sendsMail().then((sends) => sends && panel.querySelector('form[aria-label="Log in"]')?.after(forgotten()));
+  }
+
+  const forgotten = () =>
+    el('p', { class: 'auth-switch' }, el('button', { type: 'button', class: 'link', onclick: () => showForgotten(true) }, 'Forgot your password?'));
+
+  function showForgotten(focus) {
+    show(focus, 'Forgot your password?', 'A link to set a new one is mailed to you.', {
+      label: 'Forgotten password',
+      fields: [field({ label: 'Email', name: 'email', type: 'email', autocomplete: 'email', required: true })],
+      submit: 'Mail me a link',
+      async onSubmit(values, element) {
+        await api.post('/auth/password/reset', values);
+        // The same for every address: nobody learns here who has an account.
+        element.replaceWith(el('p', { role: 'status' }, `If ${values.email} belongs to an account, a mail is on its way. Its link works once, for 30 minutes.`));
+      },
+    }, ['Remembered it?', 'Log in', showLogIn]);
   }
 
   function showRegister(focus) {

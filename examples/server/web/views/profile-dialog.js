@@ -1,4 +1,5 @@
 import { el } from '../dom.js';
+import { sendsMail } from '../mailing.js';
 import { confirmDialog, openDialog } from './dialog.js';
 import { field, form } from './form.js';
 import { mailChange, mailFields } from './mail.js';
@@ -9,6 +10,8 @@ import { renderTransportChoice, renderTransportStatus } from './transport.js';
 export function openProfileDialog(client, { onLogOut, onErased }) {
   const { state, api } = client;
   const transport = renderTransportStatus(client, { role: 'status' });
+  const confirmation = el('p', { class: 'hint', role: 'status', hidden: true });
+  showConfirmation();
 
   const dialog = openDialog({
     title: 'Profile',
@@ -16,12 +19,33 @@ export function openProfileDialog(client, { onLogOut, onErased }) {
     content: [
       el('p', { class: 'hint' }, `Signed in as @${state.me.username}`),
       profileForm(),
+      confirmation,
       section('Password', passwordForm()),
       section('Where you are logged in', renderSessions(client)),
       section('Connection', renderTransportChoice(client), transport.element),
       section('Leave', el('button', { type: 'button', class: 'button', onclick: onLogOut }, 'Log out'), eraseForm()),
     ],
   });
+
+  /** Asks for a mail, where the address is not confirmed and the server sends any. */
+  async function showConfirmation() {
+    confirmation.hidden = state.me.emailConfirmed || !(await sendsMail());
+    confirmation.replaceChildren(
+      `${state.me.email} is not confirmed. `,
+      el('button', {
+        type: 'button',
+        class: 'link',
+        async onclick() {
+          try {
+            await api.post('/users/me/email/confirmation');
+            confirmation.replaceChildren(`A link was mailed to ${state.me.email}, at most five minutes ago.`);
+          } catch (problem) {
+            client.notify(problem.message);
+          }
+        },
+      }, 'Mail the link again'),
+    );
+  }
 
   function profileForm() {
     const { displayName, email } = state.me;
@@ -37,6 +61,7 @@ export function openProfileDialog(client, { onLogOut, onErased }) {
         state.me = await api.patch('/users/me', { displayName: values.displayName, email: values.email, ...mailChange(values) });
         state.learnUsers([state.me]);
         state.changed('me');
+        showConfirmation();
         client.notify('Profile saved.');
       },
     });
