@@ -115,7 +115,7 @@ mod tests {
         let (messenger, ada) = (scene.messenger.clone(), scene.ada);
         scene.store.meanwhile("confirm_email", async move {
             let email = Some("ada@example.com".into());
-            let change = crate::commands::UpdateProfile { display_name: None, email, notifications: None };
+            let change = crate::commands::UpdateProfile { email, ..Default::default() };
             messenger.execute(&ada, change).await.unwrap();
         });
         is_no_good(&scene.confirms(&token).await);
