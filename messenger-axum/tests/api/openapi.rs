@@ -141,11 +141,8 @@ fn operations_are_whole() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             let schema = response.pointer("/content/application~1json/schema");
             if status.starts_with('2') && !path.starts_with("/health") && path != "/unsubscribe" {
-                assert_eq!(
-                    schema.is_some_and(Value::is_object),
-                    !["202", "204"].contains(&&**status),
-                    "{name}: {response}"
-                );
+                let has_content = !["202", "204"].contains(&&**status);
+                assert_eq!(schema.is_some_and(Value::is_object), has_content, "{name}: {response}");
             }
         }
     }
@@ -161,10 +158,8 @@ fn only_registering_logging_in_links_in_mails_and_health_need_no_session() {
         .collect();
     let of_links = ["ConfirmEmail", "RequestPasswordReset", "ResetPassword"];
     let (links, others): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|name| of_links.contains(name));
-    assert_eq!(
-        (&links[..], &others[..]),
-        (&of_links[..], &["LogIn", "RegisterUser", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe"][..])
-    );
+    assert_eq!(links, of_links);
+    assert_eq!(others, ["LogIn", "RegisterUser", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe"]);
     assert_eq!(document["security"], json!([{"sessionToken": []}]));
     assert_eq!(document["components"]["securitySchemes"]["sessionToken"]["scheme"], "bearer");
 }

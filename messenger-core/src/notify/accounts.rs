@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn email(email: &str) -> UpdateProfile {
-        UpdateProfile { email: Some(email.into()), ..Default::default() }
+        UpdateProfile { email: Some(email.into()), ..UpdateProfile::default() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,7 +207,7 @@ mod tests {
         for same in ["Ada@example.com", "ada@example.com"] {
             scene.moves_to(same).await;
         }
-        let name = UpdateProfile { display_name: Some("A.".into()), ..Default::default() };
+        let name = UpdateProfile { display_name: Some("A.".into()), ..UpdateProfile::default() };
         scene.messenger.execute(&scene.ada, name).await.unwrap();
         assert_eq!(scene.mailed().await, []);
     }

@@ -90,7 +90,7 @@ impl MailScene {
     }
 
     pub(crate) async fn moves_to(&self, email: &str) {
-        let change = UpdateProfile { email: Some(email.into()), ..Default::default() };
+        let change = UpdateProfile { email: Some(email.into()), ..UpdateProfile::default() };
         self.messenger.execute(&self.ada, change).await.unwrap();
     }
 

@@ -31,10 +31,29 @@ fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The mails in the folder. One that is being written begins with a dot.
+/// The mails in the folder about what is unread.
 fn mails(folder: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mails = all_mails(folder).into_iter();
+    mails.filter(|path| fs::read_to_string(path).unwrap().contains("\r\nList-Id:")).collect()
+}
+
+/// All mails in the folder. One that is being written begins with a dot.
+fn all_mails(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "eml")).collect()
+}
+
+/// The path of the link to a page in a mail, once there is one.
+fn link(folder: &Path, server: &Server, page: &str) -> String {
+    let site = format!("http://{}", server.address);
+    until(page, || {
+        let texts = all_mails(folder).into_iter().map(|path| text(&fs::read_to_string(path).unwrap()));
+        let found = texts.filter_map(|text| {
+            let link = text.split_whitespace().find(|word| word.contains(&format!("/{page}?token=")))?;
+            Some(link.strip_prefix(&site)?.to_owned())
+        });
+        found.last()
+    })
 }
 
 /// How often something was counted.
@@ -383,4 +402,39 @@ fn check_config_says_what_becomes_of_mail_and_no_secret() {
     assert!(said(&["--mail-url=log:"]).contains("the key in messenger.key"));
     assert!(said(&["--mail-url=log:", "--store-url=memory:"]).contains("this process alone"));
     assert!(said(&[]).ends_with("Nobody gets mail; --mail-url says where it goes.\n"));
+}
+
+#[test]
+fn an_address_is_confirmed_and_a_forgotten_password_set_by_links_in_mails() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(binary().args(["--mail-url", "folder:./mail"]).current_dir(folder.path()));
+    let mail_folder = folder.path().join("mail");
+    let call = |method: &str, path: &str, body: Value| {
+        server.request(method, &format!("/api/v1{path}"), None, Some(&body)).status()
+    };
+    let account = json!({ "username": "ada", "email": "ada@example.org", "password": "correct horse" });
+    assert_eq!(call("POST", "/auth/register", account), 201);
+    let confirm = link(&mail_folder, &server, "confirm-email");
+    assert!(confirm.starts_with("/api/v1/confirm-email?token="), "{confirm}");
+    assert_eq!(server.get(&confirm).status(), 200);
+    let log_in = |password: &str| {
+        let login = json!({ "login": "ada", "password": password });
+        server.request("POST", "/api/v1/auth/login", None, Some(&login))
+    };
+    // Whoever opens it confirms nothing yet.
+    assert_eq!(log_in("correct horse").json()["user"]["emailConfirmed"], false);
+    let token = |path: &str| path.split_once("token=").unwrap().1.to_owned();
+    assert_eq!(call("POST", "/auth/email/confirm", json!({ "token": token(&confirm) })), 204);
+    assert_eq!(log_in("correct horse").json()["user"]["emailConfirmed"], true);
+
+    for email in ["nobody@example.org", "ada@example.org"] {
+        assert_eq!(call("POST", "/auth/password/reset", json!({ "email": email })), 202);
+    }
+    let reset = link(&mail_folder, &server, "reset-password");
+    assert_eq!(server.get(&reset).status(), 200);
+    let new = json!({ "token": token(&reset), "new": "battery staple" });
+    assert_eq!(call("PUT", "/auth/password/reset", new.clone()), 204);
+    assert_eq!(call("PUT", "/auth/password/reset", new), 422);
+    assert_eq!((log_in("correct horse").status(), log_in("battery staple").status()), (401, 200));
+    assert_eq!(all_mails(&mail_folder).len(), 2, "nobody else is mailed");
 }

@@ -1,4 +1,5 @@
 import { el } from '../dom.js';
+import { sendsMail } from '../mailing.js';
 import { field, selectField } from './form.js';
 
 /** Languages that mails are written in; people of others get English. */
@@ -27,15 +28,6 @@ export function mailFields({ notifications, language = '', timeZone = '' }) {
 export function mailChange({ mail, language, timeZone, from = '', to = '' }) {
   const quietHours = from || to ? { from, to } : { from: '00:00', to: '00:00' };
   return { language, timeZone, notifications: { email: mail, quietHours } };
-}
-
-async function sendsMail() {
-  try {
-    return (await (await fetch('/config.json')).json()).mail;
-  } catch {
-    // Nothing is known; the server says more when the profile is saved.
-    return true;
-  }
 }
 
 const ownZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone ?? 'UTC';

@@ -6,7 +6,7 @@ use super::scene::{DAY, DELAY, MINUTE, Scene, settings};
 use crate::{
     commands::*,
     doc::{direct, register},
-    domain::{ChangeNotifications, DisplayName, QuietHours, TokenHash, UserId, Username},
+    domain::{DisplayName, Notifications, QuietHours, TokenHash, UserId, Username},
     notify::NotifySettings,
     ports::{
         ChatName, Content, NewSession, NewUser, PresenceStore as _, StoredAddress, StoredName, UserStore as _,
@@ -198,8 +198,9 @@ async fn who_wants_no_mail_is_not_told_even_if_it_was_decided() {
     scene.clock.advance(DELAY);
     scene.look().await;
     let off = UpdateProfile {
-        notifications: Some(ChangeNotifications { email: Some(false), ..Default::default() }),
-        ..Default::default()
+        display_name: None,
+        email: None,
+        notifications: Some(Notifications { email: false }),
     };
     scene.must(&scene.ada, off).await;
     assert_eq!(scene.work().await, ["done"]);

@@ -80,7 +80,10 @@ impl Scene {
         let desk = messenger.service().desk.clone().unwrap();
         let (ada, bob) = (register(&messenger, "ada").await, register(&messenger, "bob").await);
         let tea = group(&messenger, &bob, &[&ada]).await;
-        Self { messenger, store, clock, presence, notifier, desk, ada, bob, tea }
+        let scene = Self { messenger, store, clock, presence, notifier, desk, ada, bob, tea };
+        // Their addresses are to be confirmed, which is no matter of these tests.
+        scene.work().await;
+        scene
     }
 
     /// Another node on the same store, which has just begun.
