@@ -339,7 +339,7 @@ mod tests {
     async fn another_change_of_the_account_is_no_hindrance() {
         let scene = Scene::new().await;
         let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
-        let rename = UpdateProfile { display_name: Some("M.".into()), email: None, notifications: None };
+        let rename = UpdateProfile { display_name: Some("M.".into()), ..UpdateProfile::default() };
         scene.store.meanwhile("erase_user", async move {
             messenger.execute(&member, rename).await.unwrap();
         });
