@@ -162,6 +162,9 @@ fn announce(config: &Config, role: Role, address: SocketAddr) {
         eprintln!("The page is at http://{address}/");
     }
     eprintln!("The data lies {}", config.store);
+    if let Some(mail) = &config.mail {
+        eprintln!("Mail about what stays unread for {:?} goes to {}", mail.after, mail.url);
+    }
 }
 
 async fn drain(config: &Config, server: &HttpServer, messenger: &Messenger) {

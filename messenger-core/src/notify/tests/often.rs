@@ -6,7 +6,7 @@ use super::scene::{DAY, DELAY, MINUTE, Scene, settings};
 use crate::{
     commands::*,
     doc::{direct, register},
-    domain::{DisplayName, Notifications, QuietHours, TokenHash, UserId, Username},
+    domain::{ChangeNotifications, DisplayName, QuietHours, TokenHash, UserId, Username},
     notify::NotifySettings,
     ports::{
         ChatName, Content, NewSession, NewUser, PresenceStore as _, StoredAddress, StoredName, UserStore as _,
@@ -197,11 +197,8 @@ async fn who_wants_no_mail_is_not_told_even_if_it_was_decided() {
     scene.message("hello").await;
     scene.clock.advance(DELAY);
     scene.look().await;
-    let off = UpdateProfile {
-        display_name: None,
-        email: None,
-        notifications: Some(Notifications { email: false }),
-    };
+    let off = ChangeNotifications { email: Some(false), quiet_hours: None };
+    let off = UpdateProfile { notifications: Some(off), ..UpdateProfile::default() };
     scene.must(&scene.ada, off).await;
     assert_eq!(scene.work().await, ["done"]);
     assert_eq!(scene.told().len(), 0);
