@@ -9,18 +9,22 @@ use super::{
 };
 use crate::{
     context::Context,
-    domain::{JobId, Timestamp},
+    domain::{ChatId, JobId, Timestamp},
     error::{Error, OrNotFound as _, Result},
+    lanes::{LaneLimits, Lanes},
     ports::{
         Content, Enqueued, JobChange, JobCounts, JobFilter, JobKind, JobPriority, JobRecord, JobState,
         NewJob, ScheduleName, ScheduleRecord, Store, StoreError, StoreErrorKind, UniqueJob,
     },
+    tasks::TaskGroup,
 };
 
 /// Maximum length of a payload, in bytes of JSON.
 const PAYLOAD: usize = 256 << 10;
 /// Maximum number of jobs that are enqueued in one step.
 const AT_ONCE: usize = 1000;
+/// Maximum length of a payload with which a job is stored in one commit with others, so that a batch stays small.
+const SMALL_PAYLOAD: usize = 16 << 10;
 /// Maximum number of jobs in a list.
 const PAGE: usize = 100;
 
@@ -71,14 +75,30 @@ struct Parts {
     context: Context,
     wake: Arc<Wake>,
     held: Arc<Held>,
+    /// Jobs that are enqueued one by one: those that wait for a commit are the next.
+    enqueuing: Lanes<NewJob, Enqueued>,
     /// How long it takes at most until who does a job has heard that it was cancelled.
     lease: Duration,
 }
 
 impl Jobs {
-    pub(crate) fn new(store: Arc<dyn Store>, context: Context, settings: &JobSettings) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        context: Context,
+        settings: &JobSettings,
+        limits: LaneLimits,
+        tasks: &TaskGroup,
+    ) -> Self {
         let lease = settings.clone().clamped().lease;
-        Self(Arc::new(Parts { store, context, wake: Arc::default(), held: Arc::default(), lease }))
+        let enqueuing = {
+            let store = Arc::clone(&store);
+            Lanes::start(LaneLimits { lanes: 1, ..limits }, tasks, move |_, jobs: Arc<[NewJob]>| {
+                let store = Arc::clone(&store);
+                async move { Ok(store.enqueue_jobs(&jobs).await?.into_iter().map(Ok).collect()) }
+            })
+        };
+        let (wake, held) = (Arc::default(), Arc::default());
+        Self(Arc::new(Parts { store, context, wake, held, enqueuing, lease }))
     }
 
     pub(crate) fn wake(&self) -> Arc<Wake> {
@@ -120,17 +140,37 @@ impl Jobs {
         }
         let answer = self.0.store.enqueue_jobs(&new).await;
         // Also when the answer was lost: they may be stored.
-        for job in &new {
-            if let Some(other) = job.after {
-                self.0.wake.note_after(other, &job.kind);
+        new.iter().for_each(|job| self.note(job));
+        Ok(new.iter().zip(answer?).map(|(job, enqueued)| EnqueuedJob::of(job, enqueued)).collect())
+    }
+
+    async fn enqueue_one(&self, job: NewJob) -> Result<EnqueuedJob> {
+        let answer = self.store_one(&job).await;
+        self.note(&job);
+        Ok(EnqueuedJob::of(&job, answer?))
+    }
+
+    /// Stores a job in one commit with others that are enqueued meanwhile. One that others may be in the way of is stored
+    /// alone, because they would wait for it.
+    async fn store_one(&self, job: &NewJob) -> Result<Enqueued> {
+        let is_plain = job.unique.is_none() && job.after.is_none();
+        if is_plain && job.payload.0.len() <= SMALL_PAYLOAD {
+            let place = ChatId::from_bytes(*job.id.as_bytes());
+            // Refused where the service has ended before this handle.
+            if let Ok(placed) = self.0.enqueuing.place(place, job.clone()).await {
+                return placed.answer().await;
             }
-            self.0.wake.note(&job.kind, job.run_at);
         }
-        let answered = new.iter().zip(answer?).map(|(job, enqueued)| match enqueued {
-            Enqueued::New => EnqueuedJob { id: job.id, created: true },
-            Enqueued::Existing(id) => EnqueuedJob { id, created: false },
-        });
-        Ok(answered.collect())
+        let answers = self.0.store.enqueue_jobs(std::slice::from_ref(job)).await?;
+        answers.into_iter().next().ok_or_else(|| Error::internal("the store gave no answer"))
+    }
+
+    /// What this node knows of a job that may have been stored.
+    fn note(&self, job: &NewJob) {
+        if let Some(other) = job.after {
+            self.0.wake.note_after(other, &job.kind);
+        }
+        self.0.wake.note(&job.kind, job.run_at);
     }
 
     fn new_job<J: Job>(&self, job: &J) -> Result<NewJob> {
@@ -294,8 +334,16 @@ pub struct EnqueuedJob {
     pub created: bool,
 }
 
-/// A job that is about to be enqueued; awaiting it does that.
-///
+impl EnqueuedJob {
+    fn of(job: &NewJob, enqueued: Enqueued) -> Self {
+        match enqueued {
+            Enqueued::New => Self { id: job.id, created: true },
+            Enqueued::Existing(id) => Self { id, created: false },
+        }
+    }
+}
+
+/// A job that is about to be enqueued; awaiting it does that, in one commit with those that are enqueued meanwhile.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the payload is longer than 256 KiB or the key is none; [`Error::Unavailable`], and then it may
@@ -404,10 +452,6 @@ impl IntoFuture for Enqueue {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let jobs = self.jobs.clone();
-        Box::pin(async move {
-            let mut answers = jobs.enqueue_all([self]).await?;
-            answers.pop().ok_or_else(|| Error::internal("the store gave no answer"))
-        })
+        Box::pin(async move { self.jobs.enqueue_one(self.new?).await })
     }
 }

@@ -113,7 +113,7 @@ impl Service {
         let sends = lanes::start_sends(lane_limits, &store, &dispatcher, &tasks.lanes);
         let ephemeral_members = limits.ephemeral_members;
         let marks = lanes::start_marks(lane_limits, ephemeral_members, &store, &dispatcher, &tasks.lanes);
-        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs);
+        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs, lane_limits, &tasks.lanes);
         Ok(Self {
             store,
             policy,

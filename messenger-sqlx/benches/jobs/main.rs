@@ -57,7 +57,8 @@ fn main() -> Result {
 }
 
 async fn measure(server: &PrivateServer, options: &Options, kinds: &[Kind]) -> Result {
-    let (jobs, callers) = (options.number("--jobs").unwrap_or(10_000), options.number("--callers").unwrap_or(64));
+    let (jobs, callers) =
+        (options.number("--jobs").unwrap_or(10_000), options.number("--callers").unwrap_or(64));
     let mut grid = Grid::new(kinds);
     for _ in 0..options.rounds() {
         for kind in kinds {

@@ -127,8 +127,9 @@ pub(crate) async fn measure(kind: Kind, task: Task, url: &str, server: &PrivateS
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = began.elapsed();
-    let for_one =
-        |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() * 1000.0 / task.count as f64;
+    let for_one = |now: Duration, before: Duration| {
+        now.saturating_sub(before).as_secs_f64() * 1000.0 / task.count as f64
+    };
     Ok(Done {
         rate: task.count as f64 / took.as_secs_f64(),
         cpu: for_one(own.used(), own_before),
@@ -160,7 +161,11 @@ impl Program {
     fn expect(&mut self, word: &str) -> Result {
         let mut said = String::new();
         self.says.read_line(&mut said)?;
-        if said.trim_end() == word { Ok(()) } else { Err(format!("it said `{said}` in place of {word}").into()) }
+        if said.trim_end() == word {
+            Ok(())
+        } else {
+            Err(format!("it said `{said}` in place of {word}").into())
+        }
     }
 
     fn go_on(&mut self) -> Result {
@@ -195,5 +200,9 @@ pub(crate) fn build() -> Result {
         .arg("--target-dir")
         .arg(beside_target())
         .status()?;
-    if status.success() { Ok(()) } else { Err("the other sides could not be built; `ours` can be measured".into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err("the other sides could not be built; `ours` can be measured".into())
+    }
 }

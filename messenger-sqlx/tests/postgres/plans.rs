@@ -11,10 +11,10 @@ use messenger_core::{
     context::Context,
     ports::{
         Anchor, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
-        DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome, JobPriority,
-        JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker,
-        NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store, StoreResult, Told,
-        UniqueJob, UnreadStore as _, UserStore as _,
+        DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome,
+        JobPriority, JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _,
+        MoveMarker, NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store,
+        StoreResult, Told, UniqueJob, UnreadStore as _, UserStore as _,
     },
 };
 use messenger_sqlx::{PostgresBuilder, PostgresStore};

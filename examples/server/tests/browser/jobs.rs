@@ -6,9 +6,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use messenger_core::{
     context::Context,
-    ports::{
-        ClaimJobs, ClaimedJob, Content, FinishedJob, JobKind, JobOutcome, JobPriority, NewJob, Store,
-    },
+    ports::{ClaimJobs, ClaimedJob, Content, FinishedJob, JobKind, JobOutcome, JobPriority, NewJob, Store},
 };
 use messenger_mssql::MssqlStore;
 use messenger_sqlx::{PostgresStore, SqliteStore};
