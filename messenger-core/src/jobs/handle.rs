@@ -9,18 +9,22 @@ use super::{
 };
 use crate::{
     context::Context,
-    domain::{JobId, Timestamp},
+    domain::{ChatId, JobId, Timestamp},
     error::{Error, OrNotFound as _, Result},
+    lanes::{LaneLimits, Lanes},
     ports::{
         Content, Enqueued, JobChange, JobCounts, JobFilter, JobKind, JobPriority, JobRecord, JobState,
         NewJob, ScheduleName, ScheduleRecord, Store, StoreError, StoreErrorKind, StoreResult, UniqueJob,
     },
+    tasks::TaskGroup,
 };
 
 /// Maximum length of a payload, in bytes of JSON.
 const PAYLOAD: usize = 256 << 10;
 /// Maximum number of jobs that are enqueued in one step.
 const AT_ONCE: usize = 1000;
+/// Maximum length of a payload with which a job is stored in one commit with others, so that a batch stays small.
+const SMALL_PAYLOAD: usize = 16 << 10;
 /// Maximum number of jobs in a list.
 const PAGE: usize = 100;
 
@@ -71,14 +75,30 @@ struct Parts {
     context: Context,
     wake: Arc<Wake>,
     held: Arc<Held>,
+    /// Jobs that are enqueued one by one: those that wait for a commit are the next.
+    enqueuing: Lanes<NewJob, Enqueued>,
     /// How long it takes at most until who does a job has heard that it was cancelled.
     lease: Duration,
 }
 
 impl Jobs {
-    pub(crate) fn new(store: Arc<dyn Store>, context: Context, settings: &JobSettings) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        context: Context,
+        settings: &JobSettings,
+        limits: LaneLimits,
+        tasks: &TaskGroup,
+    ) -> Self {
         let lease = settings.clone().clamped().lease;
-        Self(Arc::new(Parts { store, context, wake: Arc::default(), held: Arc::default(), lease }))
+        let enqueuing = {
+            let store = Arc::clone(&store);
+            Lanes::start(LaneLimits { lanes: 1, ..limits }, tasks, move |_, jobs: Arc<[NewJob]>| {
+                let store = Arc::clone(&store);
+                async move { Ok(store.enqueue_jobs(&jobs).await?.into_iter().map(Ok).collect()) }
+            })
+        };
+        let (wake, held) = (Arc::default(), Arc::default());
+        Self(Arc::new(Parts { store, context, wake, held, enqueuing, lease }))
     }
 
     pub(crate) fn wake(&self) -> Arc<Wake> {
@@ -118,11 +138,8 @@ impl Jobs {
         if new.len() > AT_ONCE {
             return Err(Error::invalid("jobs", format!("At most {AT_ONCE} are enqueued at once.")));
         }
-        let answered = new.iter().zip(self.enqueue_new(&new).await?).map(|(job, enqueued)| match enqueued {
-            Enqueued::New => EnqueuedJob { id: job.id, created: true },
-            Enqueued::Existing(id) => EnqueuedJob { id, created: false },
-        });
-        Ok(answered.collect())
+        let answers = self.enqueue_new(&new).await?;
+        Ok(new.iter().zip(answers).map(|(job, enqueued)| EnqueuedJob::of(job, enqueued)).collect())
     }
 
     /// Stores jobs, and lets the workers of this node know of them.
@@ -141,6 +158,27 @@ impl Jobs {
             }
             self.0.wake.note(&job.kind, job.run_at);
         }
+    }
+
+    async fn enqueue_one(&self, job: NewJob) -> Result<EnqueuedJob> {
+        let answer = self.store_one(&job).await;
+        self.note(std::slice::from_ref(&job));
+        Ok(EnqueuedJob::of(&job, answer?))
+    }
+
+    /// Stores a job in one commit with others that are enqueued meanwhile. One that others may be in the way of is stored
+    /// alone, because they would wait for it.
+    async fn store_one(&self, job: &NewJob) -> Result<Enqueued> {
+        let is_plain = job.unique.is_none() && job.after.is_none();
+        if is_plain && job.payload.0.len() <= SMALL_PAYLOAD {
+            let place = ChatId::from_bytes(*job.id.as_bytes());
+            // Refused where the service has ended before this handle.
+            if let Ok(placed) = self.0.enqueuing.place(place, job.clone()).await {
+                return placed.answer().await;
+            }
+        }
+        let answers = self.0.store.enqueue_jobs(std::slice::from_ref(job)).await?;
+        answers.into_iter().next().ok_or_else(|| Error::internal("the store gave no answer"))
     }
 
     fn new_job<J: Job>(&self, job: &J) -> Result<NewJob> {
@@ -304,8 +342,16 @@ pub struct EnqueuedJob {
     pub created: bool,
 }
 
-/// A job that is about to be enqueued; awaiting it does that.
-///
+impl EnqueuedJob {
+    fn of(job: &NewJob, enqueued: Enqueued) -> Self {
+        match enqueued {
+            Enqueued::New => Self { id: job.id, created: true },
+            Enqueued::Existing(id) => Self { id, created: false },
+        }
+    }
+}
+
+/// A job that is about to be enqueued; awaiting it does that, in one commit with those that are enqueued meanwhile.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the payload is longer than 256 KiB or the key is none; [`Error::Unavailable`], and then it may
@@ -414,10 +460,6 @@ impl IntoFuture for Enqueue {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let jobs = self.jobs.clone();
-        Box::pin(async move {
-            let mut answers = jobs.enqueue_all([self]).await?;
-            answers.pop().ok_or_else(|| Error::internal("the store gave no answer"))
-        })
+        Box::pin(async move { self.jobs.enqueue_one(self.new?).await })
     }
 }

@@ -91,15 +91,13 @@ impl Service {
     /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
         let Parts { store, presence, bus, policy, context, limits, settings, notifications } = parts;
-        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs);
-        let desk = notifications.as_ref().map(|all| Desk::new(all, &store, &presence, &context, &jobs));
         let passwords = Passwords::new(settings.password_cost)?;
         let tasks = Tasks::default();
 
         let (hub, outgoing) = Hub::new(HubParts {
             node: NodeId(u64::from_be_bytes(context.random())),
             store: Arc::clone(&store),
-            presence,
+            presence: Arc::clone(&presence),
             bus,
             policy: policy.clone(),
             context: context.clone(),
@@ -120,6 +118,8 @@ impl Service {
         let sends = lanes::start_sends(lane_limits, &store, &dispatcher, &tasks.lanes);
         let ephemeral_members = limits.ephemeral_members;
         let marks = lanes::start_marks(lane_limits, ephemeral_members, &store, &dispatcher, &tasks.lanes);
+        let jobs = Jobs::new(Arc::clone(&store), context.clone(), &settings.jobs, lane_limits, &tasks.lanes);
+        let desk = notifications.as_ref().map(|all| Desk::new(all, &store, &presence, &context, &jobs));
         Ok(Self {
             store,
             policy,

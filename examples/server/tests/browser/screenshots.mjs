@@ -13,7 +13,9 @@ const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 375, heig
 const SCHEMES = ['light', 'dark'];
 
 await mkdir(folder, { recursive: true });
-const server = await startServer();
+const KEY = 'operators-know-this-key';
+const server = await startServer({ MESSENGER_OPERATOR_KEY: KEY });
+if (process.env.MESSENGER_TEST_JOBS) await server.runOnStore(process.env.MESSENGER_TEST_JOBS);
 const browser = await launchBrowser();
 const scene = await setScene();
 for (const [size, viewport] of Object.entries(SIZES)) {
@@ -77,6 +79,16 @@ async function takeAll(suffix, options) {
   await visitor.page.locator('[aria-invalid]').first().waitFor();
   await shoot(visitor.page, 'register-errors');
   await close(visitor);
+
+  const operator = await open();
+  await operator.page.goto(`${operator.proxy.url}/ops`);
+  await operator.page.getByLabel("The operator's key").waitFor();
+  await shoot(operator.page, 'ops-key');
+  await operator.page.getByLabel("The operator's key").fill(KEY);
+  await operator.button('Show').click();
+  await operator.page.locator('#counts table').waitFor();
+  await operator.page.screenshot({ path: join(folder, `ops-${suffix}.png`), animations: 'disabled', fullPage: true });
+  await close(operator);
 
   const grace = await open(scene.grace);
   const ada = await open(scene.ada);

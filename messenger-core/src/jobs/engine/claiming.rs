@@ -33,7 +33,11 @@ impl Engine {
             }
             match self.claim(&shares, &mut outage).await {
                 Ok(0) => {}
-                Ok(_) => polls.are_worth_while(),
+                Ok(_) => {
+                    polls.are_worth_while();
+                    // What was begun has its turn, and where it is over already, the next question is for as many.
+                    tokio::task::yield_now().await;
+                }
                 Err(_) => {
                     self.kinds.want(None);
                     self.stages

@@ -31,6 +31,52 @@ async fn a_job_is_begun_at_once_where_it_was_enqueued_and_soon_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn jobs_that_are_enqueued_while_others_are_stored_are_stored_together() {
+    let world = World::new();
+    let (node, store) = world.node(|builder| builder.workers(false));
+    let jobs = node.jobs();
+    store.meanwhile("enqueue_jobs", sleep(SECOND));
+    let enqueued =
+        futures::future::try_join_all((0..100).map(|number| jobs.enqueue(Task(number)).into_future()));
+    let mut ids: Vec<_> = enqueued.await.unwrap().into_iter().map(|job| (job.created, job.id)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 100);
+    for (created, id) in ids {
+        assert!(created && world.record(id).await.state == JobState::Waiting);
+    }
+    assert!(store.calls("enqueue_jobs") <= 2, "the first ones, and those that came meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_others_are_in_the_way_of_keeps_no_other_waiting() {
+    let world = World::new();
+    let (node, store) = world.node(|builder| builder.workers(false));
+    let jobs = node.jobs();
+    let first = jobs.enqueue(Task(1)).await.unwrap().id;
+    for late in [jobs.enqueue(Task(2)).once("key"), jobs.enqueue(Task(2)).after(first)] {
+        store.meanwhile("enqueue_jobs", sleep(5 * SECOND));
+        let late = tokio::spawn(late.into_future());
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        jobs.enqueue(Task(3)).await.unwrap();
+        assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+        assert!(late.await.unwrap().unwrap().created);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_the_handle_longer_than_the_service_can_enqueue() {
+    let world = World::new();
+    let (node, _) = world.node(|builder| builder.workers(false));
+    let jobs = node.jobs();
+    drop(node);
+    sleep(SECOND).await;
+    let id = jobs.enqueue(Task(1)).await.unwrap().id;
+    assert_eq!(world.record(id).await.state, JobState::Waiting);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_has_nothing_to_do_asks_rarely() {
     let world = World::new();
     let (node, store) = world.logging(&Log::default(), Duration::ZERO);

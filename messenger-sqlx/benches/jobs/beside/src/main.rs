@@ -62,9 +62,9 @@ impl Asked {
     }
 
     fn batches(&self) -> impl Iterator<Item = Vec<Work>> {
-        (0..self.count).step_by(BATCH).map(|first| {
-            (first..self.count.min(first + BATCH)).map(|number| self.work(number)).collect()
-        })
+        (0..self.count)
+            .step_by(BATCH)
+            .map(|first| (first..self.count.min(first + BATCH)).map(|number| self.work(number)).collect())
     }
 }
 
