@@ -52,7 +52,7 @@ fn deliver_about_account(desk: Desk, claimed: ClaimedJob) -> BoxFuture<'static, 
     async move {
         let about: AboutAccount = payload(&claimed)?;
         let (account, composed) = desk.about_account(&about, claimed.created_at).await?;
-        desk.tell(account.as_ref(), composed, &claimed).await
+        desk.hand_over(account.as_ref(), composed, &claimed).await
     }
     .boxed()
 }
@@ -71,10 +71,10 @@ impl Desk {
             Some(account) => self.compose(account, &telling.what, claimed.created_at).await?,
             None => Composed::Nothing("erased"),
         };
-        self.tell(account.as_ref(), composed, claimed).await
+        self.hand_over(account.as_ref(), composed, claimed).await
     }
 
-    async fn tell(
+    async fn hand_over(
         &self,
         account: Option<&UserRecord>,
         composed: Composed,
