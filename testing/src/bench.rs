@@ -1,5 +1,6 @@
 //! What benchmarks of durable sends are made of: people who send through the whole service, clients that insert bare
-//! rows, and tables of what came out. And stores with very many chats, which are asked what has changed.
+//! rows, and tables of what came out. And stores with very many chats, which are asked what has changed, and what is
+//! unread.
 
 mod bare;
 mod changes;
@@ -9,6 +10,7 @@ mod options;
 mod sends;
 mod service;
 mod table;
+mod unread;
 
 use std::error::Error;
 
@@ -21,6 +23,7 @@ pub use self::{
     sends::{CHATS, PEOPLE, Sends, line, plain},
     service::Service,
     table::{Line, Table},
+    unread::{Spelling, Unread},
 };
 
 /// What a benchmark can't go on after, it ends with.

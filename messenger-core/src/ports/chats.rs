@@ -107,6 +107,7 @@ pub trait ChatStore: Send + Sync + 'static {
     /// # Behavior
     /// - `set_notify_level_is_ones_own`
     /// - `set_notify_level_of_a_stranger_is_not_member`
+    /// - `set_notify_level_ends_with_the_membership`
     async fn set_notify_level(&self, chat: ChatId, user: UserId, level: NotifyLevel) -> StoreResult<()>;
 
     /// Reads all chats that the person is in, with their revisions and commits; and, with `left_after`, the chats that

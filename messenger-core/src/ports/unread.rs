@@ -103,6 +103,7 @@ pub trait UnreadStore: Send + Sync + 'static {
     /// # Behavior
     /// - `record_notified_moves_marks_and_enqueues_its_jobs`
     /// - `record_notified_of_what_was_read_meanwhile_is_nothing`
+    /// - `record_notified_of_somebody_who_was_told_of_another_chat_is_nothing`
     /// - `record_notified_of_many_racers_is_done_by_one`: also where they tell of different chats.
     /// - `record_notified_of_somebody_who_left_or_was_erased_is_nothing`
     async fn record_notified(&self, notified: &Notified) -> StoreResult<bool>;

@@ -86,6 +86,7 @@ macro_rules! __messenger_store_cases {
                 set_mute_of_a_stranger_is_not_member
                 set_notify_level_is_ones_own
                 set_notify_level_of_a_stranger_is_not_member
+                set_notify_level_ends_with_the_membership
                 memberships_lists_every_chat_with_its_revision
                 memberships_count_is_no_later_than_the_list
                 memberships_number_commits_or_tell_nothing_of_them
@@ -168,6 +169,7 @@ macro_rules! __messenger_store_cases {
             telling {
                 record_notified_moves_marks_and_enqueues_its_jobs
                 record_notified_of_what_was_read_meanwhile_is_nothing
+                record_notified_of_somebody_who_was_told_of_another_chat_is_nothing
                 record_notified_of_many_racers_is_done_by_one
                 record_notified_of_somebody_who_left_or_was_erased_is_nothing
                 unread_members_tell_what_they_were_told

@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use messenger_core::testkit;
 use messenger_sqlx::SqliteStore;
 use tempfile::TempDir;
 
+const PATIENCE: Duration = Duration::from_secs(45);
+
 async fn fresh() -> (Arc<SqliteStore>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("chat.db")).await.unwrap();
+    let builder = SqliteStore::builder(directory.path().join("chat.db"));
+    // A crowd of the kit is served in the end, however many processes share the processors.
+    let store = builder.acquire_timeout(PATIENCE).timeout(PATIENCE).open().await.unwrap();
     (Arc::new(store), directory)
 }
 

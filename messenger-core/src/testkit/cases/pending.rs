@@ -251,13 +251,13 @@ pub async fn unread_lines_are_the_newest_as_they_are_now(world: &World) {
     world.delete(&texts[3]).await;
     let other = world.send(group, ada, "other").await;
     let ranges = [
-        UnreadRange { chat: group, after: Seq::ZERO, up_to: other.seq },
         UnreadRange { chat: direct, after: texts[0].seq, up_to: texts[4].seq },
+        UnreadRange { chat: group, after: Seq::ZERO, up_to: other.seq },
     ];
     let lines = async |user, lines| world.store.unread_lines(user, &ranges, lines).await.unwrap();
     let [one, two, four] = [&texts[1], &texts[2], &texts[4]].map(Clone::clone);
-    assert_eq!(lines(bob, 2).await, [other.clone(), two.clone(), four.clone()]);
-    assert_eq!(lines(bob, 10).await, [other, one, two, four]);
+    assert_eq!(lines(bob, 2).await, [two.clone(), four.clone(), other.clone()]);
+    assert_eq!(lines(bob, 10).await, [one, two, four, other]);
     assert_eq!(lines(ada, 10).await, [], "of others");
     assert_eq!(world.store.unread_lines(bob, &[], 10).await.unwrap(), []);
 }

@@ -106,6 +106,22 @@ pub async fn record_notified_of_what_was_read_meanwhile_is_nothing(world: &World
     refused(world, &first(world, bob, vec![beyond])).await;
 }
 
+pub async fn record_notified_of_somebody_who_was_told_of_another_chat_is_nothing(world: &World) {
+    let (chat, ada, bob) = direct_with_a_text(world).await;
+    let other = world.group([ada, bob]).await;
+    world.send(other, ada, "hello").await;
+    let [newer, older] = chats(world, bob).await[..] else { panic!("two chats are pending") };
+    assert_eq!((newer.chat, older.chat), (other, chat));
+    let first_told = first(world, bob, vec![newer.range()]);
+    assert!(record(world, &first_told).await);
+    let late = first(world, bob, vec![older.range()]);
+    refused(world, &late).await;
+    let expected = Some(first_told.told.at);
+    refused(world, &Notified { expected: Some(world.tick()), ..late.clone() }).await;
+    assert_eq!(pending(world, bob).await.chat, chat);
+    assert!(record(world, &Notified { expected, ..late }).await);
+}
+
 pub async fn record_notified_of_many_racers_is_done_by_one(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let mut chats = vec![];

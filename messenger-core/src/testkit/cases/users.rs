@@ -3,8 +3,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use crate::{
     domain::{DisplayName, Language, QuietHours, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewUser, Preferences,
-        StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord,
+        Content, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewUser, Notified, Preferences,
+        StoreErrorKind, StoreResult, StoredAddress, StoredName, Told, Unique, UpdateUser, UserRecord,
     },
     testkit::{
         World, error_kind, race,
@@ -558,9 +558,13 @@ pub async fn erase_user_leaves_only_the_id(world: &World) {
     world.store.set_last_seen(&[(ada, world.tick())]).await.unwrap();
     let change = UpdateUser { preferences: Some(preferences()), ..update(&world.record(ada).await) };
     world.store.update_user(change).await.unwrap();
-    refuse(world, ada, 1).await;
+    let refused = refuse(world, ada, 1).await;
+    let told = Told { at: refused, since: refused, times: 1 };
+    let notified = Notified { user: ada, expected: None, told, ranges: vec![], jobs: vec![] };
+    assert!(world.store.record_notified(&notified).await.unwrap());
     confirm(world, ada).await;
     let (before, at) = (world.record(ada).await, world.tick());
+    assert_eq!(before.mail, MailState { refusals: 1, suppressed_at: Some(refused), told: Some(told) });
     let session = world.store.sessions(ada).await.unwrap()[0].id;
     let (username, display_name) = erased_names(ada);
     let erased = world.store.erase_user(ada, before.version, &username, &display_name, at).await;

@@ -50,6 +50,15 @@ pub async fn set_notify_level_of_a_stranger_is_not_member(world: &World) {
     }
 }
 
+pub async fn set_notify_level_ends_with_the_membership(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let group = world.group([ada, bob]).await;
+    world.store.set_notify_level(group, bob, NotifyLevel::None).await.unwrap();
+    world.remove(group, ada, &[bob]).await;
+    world.add(group, ada, &[bob]).await;
+    assert_eq!(world.view(group, bob).await.me.notify_level, NotifyLevel::All);
+}
+
 pub async fn set_mute_of_a_stranger_is_not_member(world: &World) {
     let [ada, bob, cleo] = world.people(["ada", "bob", "cleo"]).await;
     let group = world.group([ada, bob]).await;
