@@ -264,7 +264,7 @@ mod tests {
         let update = UpdateUser { email: Some(address), ..UpdateUser::of(before.id, before.version) };
         store.meanwhile("update_user", async move {
             memory.update_user(update).await.unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let change = other.execute(&scene.ada, email("ada@example.com"));
         tokio::time::timeout(Duration::from_secs(1), change).await.unwrap_err();

@@ -73,7 +73,8 @@ impl Command for ResetPassword {
                 changed => changed,
             };
             if let Some(ended) = attempts.settled(changed)? {
-                return Ok(reset(cx, &account, ended).await);
+                reset(cx, &account, ended).await;
+                return Ok(());
             }
         }
     }
