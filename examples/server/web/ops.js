@@ -77,6 +77,8 @@ function fill(id, names, rows) {
     cells.forEach((cell, column) => {
       const place = row.insertCell();
       if (names[column] === "Reason") place.className = "reason";
+      // On a narrow screen, where there is no head above.
+      if (names[column]) place.dataset.name = names[column];
       if (Array.isArray(cell)) place.append(...cell);
       else place.textContent = cell;
     });

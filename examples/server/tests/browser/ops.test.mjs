@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { eventually } from './support/wait.mjs';
 import { useWorld } from './support/world.mjs';
 
 const KEY = 'operators-know-this-key';
 const KIND = 'invoices.send';
 
-const world = useWorld({ settings: { MESSENGER_OPERATOR_KEY: KEY } });
-
-before(async () => {
-  const program = process.env.MESSENGER_TEST_JOBS;
-  assert.ok(program, 'MESSENGER_TEST_JOBS must name the program browser-jobs');
-  await world.server.runOnStore(program);
+const world = useWorld({
+  settings: { MESSENGER_OPERATOR_KEY: KEY },
+  prepare: async (server) => {
+    const program = process.env.MESSENGER_TEST_JOBS;
+    assert.ok(program, 'MESSENGER_TEST_JOBS must name the program browser-jobs');
+    await server.runOnStore(program);
+  },
 });
 
 /** The page, before anybody has given a key. */
@@ -68,7 +69,7 @@ test('jobs are shown for the key alone', async () => {
   assert.equal(await page.getByLabel("The operator's key").inputValue(), '', 'what was wrong is not kept');
   await give(KEY);
   await section('Queues').waitFor();
-  assert.equal(await page.getByRole('status').textContent(), '');
+  assert.equal(await page.getByText("The operator's key is missing or wrong.").count(), 0);
   assert.equal(await page.getByLabel("The operator's key").isVisible(), false);
   await page.reload();
   await page.getByLabel("The operator's key").waitFor();

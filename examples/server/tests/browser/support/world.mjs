@@ -9,14 +9,16 @@ import { startServer } from './server.mjs';
 /**
  * A server and a browser for the tests of one file. After each test the windows it opened are closed, and whatever went wrong
  * behind the page (an error on the console, a violated policy) fails the test. `transport` is what the pages connect over if a
- * window has none of its own; none of both leaves the choice to the page. `settings` are variables for the server.
+ * window has none of its own; none of both leaves the choice to the page. `settings` are variables for the server, and `prepare` is
+ * called with it before the first test.
  */
-export function useWorld({ transport: usual = process.env.MESSENGER_BROWSER_TRANSPORT, settings } = {}) {
+export function useWorld({ transport: usual = process.env.MESSENGER_BROWSER_TRANSPORT, settings, prepare } = {}) {
   const world = { server: null, browser: null };
   const windows = [];
 
   before(async () => {
     world.server = await startServer(settings);
+    await prepare?.(world.server);
     world.browser = await launchBrowser();
   });
 
