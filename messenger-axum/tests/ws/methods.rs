@@ -7,15 +7,17 @@ use serde_json::{Value, json};
 
 use crate::support::{ID, PASSWORD, Person, Server, Socket};
 
-/// The names of the operations that have a route, as the API's description lists them, but for those of which a session is made.
+/// Of these a session is made, or they are pages, or for those who operate the service.
+const WITHOUT_METHOD: [&str; 6] = ["RegisterUser", "LogIn", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe"];
+
+/// The names of the operations that are methods of sockets, as the API's description lists them.
 pub(crate) fn operations() -> Vec<String> {
     let document: Value =
         serde_json::from_slice(&messenger_axum::openapi(&messenger_core::Limits::default())).unwrap();
     let routes = document["paths"].as_object().unwrap().values();
     let operations = routes.flat_map(|route| route.as_object().unwrap().values());
     let names = operations.filter_map(|operation| Some(operation["operationId"].as_str()?.to_owned()));
-    let names: Vec<String> =
-        names.filter(|name| !["RegisterUser", "LogIn", "Live", "Ready"].contains(&name.as_str())).collect();
+    let names: Vec<String> = names.filter(|name| !WITHOUT_METHOD.contains(&name.as_str())).collect();
     assert!(names.len() >= 30, "{names:?}");
     names
 }
