@@ -73,7 +73,7 @@ impl Mail {
                     tracing::warn!(%to, "the mail server can't be had, and mails wait until it can: {}", Sentence(&error));
                 }
                 Err(_) => {
-                    tracing::warn!(%to, "the mail server does not answer, and mails wait until it does")
+                    tracing::warn!(%to, "the mail server does not answer, and mails wait until it does");
                 }
             }
         }))
@@ -130,8 +130,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// A key as a line of a file.
 fn fresh() -> Result<(String, LinkKeys), ServerError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(ServerError::start)?;
+    let bytes: [u8; 32] = messenger_core::context::Context::system().random();
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let keys = LinkKeys::new(digits.as_bytes()).map_err(ServerError::start)?;
     Ok((format!("{digits}\n"), keys))

@@ -29,7 +29,7 @@ async fn ask(State(door): State<Door>, request: Request) -> Response {
         let (actor, token) = admitted(&door, &parts).await?;
         door.messenger.query(&actor, CheckEndMail { token }).await
     });
-    answer(&parts, asked.await, |scope| Said::WouldEnd(scope))
+    answer(&parts, asked.await, Said::WouldEnd)
 }
 
 /// Ends it at once. Mail programs send a form of one field, and have neither cookies nor the origin of this server; what is in

@@ -9,6 +9,7 @@ use super::words::{Text, Words};
 use crate::layers::ForPeople;
 
 /// What a page says.
+#[derive(Clone, Copy)]
 pub(super) enum Said {
     WouldEnd(UnsubscribeScope),
     Ended(UnsubscribeScope),

@@ -54,9 +54,8 @@ pub(crate) fn asked() -> Option<Result<Asked>> {
         return None;
     }
     let mut next = || arguments.next().ok_or("URL TASK COUNT WIDTH");
-    let mut asked = || {
-        Ok(Asked { url: next()?.clone(), task: next()?, count: next()?.parse()?, width: next()?.parse()? })
-    };
+    let mut asked =
+        || Ok(Asked { url: next()?, task: next()?, count: next()?.parse()?, width: next()?.parse()? });
     Some(asked())
 }
 
@@ -77,9 +76,9 @@ pub(crate) fn run(asked: &Asked) -> Result {
                 let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
                 let jobs = nodes[0].jobs();
                 if task == "each" {
-                    each(asked, &jobs).await?
+                    each(asked, &jobs).await?;
                 } else {
-                    batches(asked, &jobs).await?
+                    batches(asked, &jobs).await?;
                 }
                 nodes
             }

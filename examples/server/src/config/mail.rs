@@ -36,8 +36,8 @@ impl MailConfig {
         let url = url(values)?;
         let after = values.read("mail-after", after)?;
         let texts = values.read("mail-content", on_or_off)?;
-        let public_url = values.read("public-url", optional(|text| PublicUrl::parse(text)))?;
-        let link = values.read("mail-link", optional(|text| ChatLink::parse(text)))?;
+        let public_url = values.read("public-url", optional(PublicUrl::parse))?;
+        let link = values.read("mail-link", optional(ChatLink::parse))?;
         let quiet_hours = values.read("mail-quiet-hours", quiet_hours)?;
         let time_zone = values.read("mail-time-zone", |text| match text {
             "" => Ok(None),

@@ -48,11 +48,11 @@ fn link(folder: &Path, server: &Server, page: &str) -> String {
     let site = format!("http://{}", server.address);
     until(page, || {
         let texts = all_mails(folder).into_iter().map(|path| text(&fs::read_to_string(path).unwrap()));
-        let found = texts.filter_map(|text| {
+        let mut found = texts.rev().filter_map(|text| {
             let link = text.split_whitespace().find(|word| word.contains(&format!("/{page}?token=")))?;
             Some(link.strip_prefix(&site)?.to_owned())
         });
-        found.last()
+        found.next()
     })
 }
 
