@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::support::{ID, PASSWORD, Person, Server, Socket};
 
 /// Of these a session is made, or they are pages, or for those who operate the service.
-const WITHOUT_METHOD: [&str; 6] = ["RegisterUser", "LogIn", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe"];
+const WITHOUT_METHOD: [&str; 6] =
+    ["RegisterUser", "LogIn", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe"];
 
 /// The names of the operations that are methods of sockets, as the API's description lists them.
 pub(crate) fn operations() -> Vec<String> {

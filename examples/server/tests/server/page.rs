@@ -57,7 +57,11 @@ fn pages_of_links_in_mails_tell_nobody_where_they_were_opened() {
     let server = Server::in_memory([]);
     for path in ["/api/v1/reset-password?token=AQEB", "/api/v1/confirm-email?token=AQEB"] {
         let page = server.get(path);
-        assert_eq!((page.status(), page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{path}");
+        assert_eq!(
+            (page.status(), page.header("content-type")),
+            (200, Some("text/html; charset=utf-8")),
+            "{path}"
+        );
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
         let policy = page.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
