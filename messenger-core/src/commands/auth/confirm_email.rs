@@ -9,8 +9,9 @@ use crate::{
     operation::Command,
 };
 
-/// Confirms an address with the token that was mailed to it, whoever is logged in. A token is good as long as it has not expired and
-/// the address is the account's; to confirm it again changes nothing.
+/// Confirms an address with the token that was mailed to it, whoever is logged in.
+///
+/// A token is good as long as it has not expired and the address is the account's; to confirm it again changes nothing.
 ///
 /// Errors: `invalid`, of `/token` for one that is no good, whatever the reason; `forbidden` where the service sends no mail.
 ///

@@ -8,7 +8,7 @@ use crate::{
     operation::Command,
 };
 
-/// Sends a link by mail with which the caller's address is confirmed, as registering and a change of the address do, too.
+/// Sends a link by mail with which the caller's address is confirmed, as registering and a new address do, too.
 ///
 /// To each address goes at most one such mail in five minutes, and to one that was confirmed none.
 ///

@@ -9,10 +9,9 @@ use crate::{
     operation::Command,
 };
 
-/// Sends a link by mail with which a forgotten password can be set anew: once, within 30 minutes, or what
-/// [`reset_within`](crate::notify::NotifySettings::reset_within) says.
+/// Sends a link by mail with which a forgotten password can be set anew.
 ///
-/// The answer is the same, after the same time, whether or not the address is somebody's; and to each address goes at most one mail
+/// It works once, within 30 minutes, or what the host has set. The answer is the same, after the same time, whether or not the address is somebody's; and to each address goes at most one mail
 /// in five minutes.
 ///
 /// Errors: `invalid` for what is no address, `forbidden` where the service sends no mail.
