@@ -32,7 +32,7 @@ async function use(action) {
 }
 
 function showReset() {
-  show('Set a new password', 'Everywhere you are logged in, that ends.', form({
+  show('Set a new password', 'You will be logged out everywhere else.', form({
     label: 'New password',
     fields: [field({ label: 'New password', name: 'new', type: 'password', required: true, autocomplete: 'new-password', hint: 'At least 8 characters' })],
     submit: 'Set password',
