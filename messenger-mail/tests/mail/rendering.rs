@@ -241,7 +241,7 @@ fn one_chat_has_a_thread_and_several_have_another() {
 fn only_mail_that_can_be_ended_says_how() {
     let mail = compose(&from("Bob", "x"));
     let link = header(&mail, "List-Unsubscribe").unwrap();
-    assert!(link.starts_with("<https://chat.example.org/unsubscribe/") && link.ends_with('>'));
+    assert!(link.starts_with("<https://chat.example.org/unsubscribe?token=") && link.ends_with('>'));
     assert_eq!(header(&mail, "List-Unsubscribe-Post").unwrap(), "List-Unsubscribe=One-Click");
     let mut without = from("Bob", "x");
     let Notice::Unread(digest) = &mut without.notice else { panic!() };

@@ -106,7 +106,7 @@ async fn what_may_be_unread_is_found_by_time_and_in_order() {
         (unread::CLAIM.as_str(), "USING INDEX messenger_chats_by_unread (unread_since>? AND unread_since<?)"),
         (
             unread::SEEN.as_str(),
-            "USING INDEX messenger_users_by_last_seen (last_seen_at>? AND last_seen_at<?)",
+            "USING COVERING INDEX messenger_users_by_last_seen (last_seen_at>? AND last_seen_at<?)",
         ),
         (unread::NEXT.as_str(), "USING INDEX messenger_messages_by_seq (chat_id=? AND seq>?)"),
     ] {
