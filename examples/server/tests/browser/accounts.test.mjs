@@ -63,6 +63,7 @@ test('the profile can be changed, and a session ended from another one', async (
   const ada = await world.person('Ada Lovelace');
   const here = await world.open(ada);
   const there = await world.open(ada);
+  here.watch.allow(/status of 422/);
 
   await here.button('Profile and settings').click();
   const profile = here.page.getByRole('dialog', { name: 'Profile' });

@@ -74,17 +74,17 @@ test('a forgotten password is set anew, once', async () => {
   const path = await link(somebody.email, 'reset-password');
   const open = () => visitor.page.goto(new URL(path, visitor.page.url()).href);
   await open();
-  await visitor.page.getByLabel('New password').fill('short');
+  await visitor.page.getByRole('textbox', { name: 'New password' }).fill('short');
   await visitor.button('Set password').click();
   await eventually('the short password is marked', async () =>
-    assert.equal(await visitor.page.getByLabel('New password').getAttribute('aria-invalid'), 'true'));
-  await visitor.page.getByLabel('New password').fill('battery staple');
+    assert.equal(await visitor.page.getByRole('textbox', { name: 'New password' }).getAttribute('aria-invalid'), 'true'));
+  await visitor.page.getByRole('textbox', { name: 'New password' }).fill('battery staple');
   await visitor.button('Set password').click();
   await visitor.page.getByRole('heading', { name: 'Your password is set' }).waitFor();
   await screen.page.getByText('Your session has ended').waitFor();
 
   await open();
-  await visitor.page.getByLabel('New password').fill('something else');
+  await visitor.page.getByRole('textbox', { name: 'New password' }).fill('something else');
   await visitor.button('Set password').click();
   await visitor.page.getByRole('heading', { name: 'This link no longer works' }).waitFor();
   await visitor.page.getByRole('link', { name: 'Ask for another one' }).click();
