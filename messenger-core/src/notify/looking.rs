@@ -78,7 +78,7 @@ impl Desk {
     }
 
     /// Looks at chats in which something has been unread for long enough.
-    async fn look_at_chats(&self) -> std::result::Result<bool, LookError> {
+    pub(super) async fn look_at_chats(&self) -> std::result::Result<bool, LookError> {
         let now = self.context.now();
         let due = now.before(self.after());
         let claim = ClaimUnread { due, now, until: now.after(LEASE) };

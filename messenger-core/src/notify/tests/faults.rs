@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use super::scene::{DAY, DELAY, MINUTE, Scene, settings};
 use crate::{
     domain::{Timestamp, UserId},
-    notify::{Desk, NotifySettings, deciding},
+    notify::{
+        Desk, NotifySettings,
+        deciding::{self, Reason, Verdict},
+    },
     ports::{
         Lease, NotifyError, PresenceError, PresenceState, PresenceStore, Refusal, Refused, StoreErrorKind,
         UserStore as _, WentOffline,
@@ -106,6 +109,7 @@ async fn what_is_read_while_it_is_decided_is_not_told() {
         let read = crate::commands::MarkRead { chat_id: message.chat_id, seq: message.seq };
         messenger.execute(&ada, read).await.unwrap();
     });
+    assert_eq!(scene.decide().await, Verdict::Nothing(Reason::Read), "it is decided anew");
     scene.passes(DAY).await;
     assert_eq!(scene.told().len(), 0);
 }

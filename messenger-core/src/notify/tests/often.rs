@@ -150,6 +150,51 @@ async fn what_comes_at_night_is_told_in_the_morning() {
 }
 
 #[tokio::test]
+async fn what_was_decided_before_the_night_is_told_in_the_morning_too() {
+    let quiet_hours = Some(QuietHours::new(60, 6 * 60).unwrap());
+    let scene = Scene::with(NotifySettings { quiet_hours, ..settings() }).await;
+    scene.clock.advance(54 * MINUTE);
+    scene.message("good night").await;
+    scene.clock.advance(5 * MINUTE);
+    scene.look().await;
+    scene.clock.advance(2 * MINUTE);
+    scene.passes(5 * HOUR - 2 * MINUTE).await;
+    assert_eq!(scene.told().len(), 0);
+    scene.passes(MINUTE).await;
+    assert_eq!(scene.texts(), [["good night"]]);
+}
+
+#[tokio::test]
+async fn a_look_at_people_who_are_not_told_reads_no_more_than_their_memberships() {
+    let scene = Scene::new().await;
+    let device = scene.connects().await;
+    scene.message("hello").await;
+    scene.clock.advance(DELAY);
+    let read = |scene: &Scene| (scene.store.calls("user"), scene.store.calls("unread_chats"));
+    let before = read(&scene);
+    scene.look().await;
+    assert_eq!(read(&scene), before, "online");
+    scene.goes(device).await;
+    scene.passes(10 * MINUTE).await;
+    assert_eq!(scene.told().len(), 1);
+    scene.message("hello again").await;
+    scene.clock.advance(6 * MINUTE);
+    // Those who have gone lately are looked at otherwise.
+    let before = read(&scene);
+    let members = scene.desk.look_at_chats().await;
+    assert!(members.is_ok());
+    assert_eq!(read(&scene), before, "told before, and has not read");
+}
+
+#[tokio::test]
+async fn somebody_who_is_online_for_long_is_looked_at_less_and_less_often() {
+    let scene = Scene::new().await;
+    for (waited, pause) in [(0, 5), (5, 5), (12, 12), (30, 30), (600, 30)] {
+        assert_eq!(scene.desk.patience(waited * MINUTE), pause * MINUTE, "{waited} minutes");
+    }
+}
+
+#[tokio::test]
 async fn who_goes_without_reading_is_told_the_delay_after() {
     let scene = Scene::new().await;
     let device = scene.connects().await;

@@ -65,7 +65,11 @@ async fn it_is_told_what_is_still_unread_and_still_there_when_it_is_told() {
     scene.must(&scene.bob, DeleteMessage { chat_id, message_id: deleted.id }).await;
     scene.must(&scene.bob, EditMessage { chat_id, message_id: edited.id, body: "no typo".into() }).await;
     scene.work().await;
-    assert_eq!(scene.texts(), [["no typo", "fine"]]);
+    let [digest] = &scene.digests()[..] else { panic!("one") };
+    let lines = digest.chats[0].lines.iter().map(|line| line.body.as_ref().unwrap().as_str());
+    assert_eq!(lines.collect::<Vec<_>>(), ["no typo", "fine"]);
+    // One of the four has been read.
+    assert_eq!((digest.unread, digest.chats[0].unread), (3, 3));
 }
 
 #[tokio::test]
