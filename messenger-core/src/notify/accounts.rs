@@ -213,6 +213,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_link_counts_from_the_request_also_where_the_mail_is_late() {
+        let away = || NotifyError::Unavailable("the network is down".into());
+        let scene = MailScene::new().await;
+        scene.mails().await;
+        (0..4).for_each(|_| scene.notifier.fail_next(away()));
+        scene.asks("ada@example.org").await;
+        let asked_at = scene.jobs().await[0].created_at;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let token = scene.token("resetPassword").await;
+        let end = asked_at.after(Duration::from_secs(1800)).since(scene.context.now());
+        tokio::time::sleep(end).await;
+        assert_eq!(code(&scene.resets(&token, "battery staple").await), "invalid");
+
+        // One that is later than that is not sent.
+        (0..12).for_each(|_| scene.notifier.fail_next(away()));
+        scene.asks("ada@example.org").await;
+        tokio::time::sleep(Duration::from_secs(5 * 3600)).await;
+        assert_eq!(scene.mailed().await, []);
+        assert!(scene.jobs().await.iter().all(|job| job.state == JobState::Done));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_refused_is_told_to_nobody() {
         let scene = MailScene::new().await;
         scene.mails().await;

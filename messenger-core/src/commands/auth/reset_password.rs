@@ -108,6 +108,7 @@ mod tests {
         Actor, Error,
         commands::{ChangePassword, EraseMe},
         domain::Timestamp,
+        hub::{Ending, Signal},
         ports::{SessionStore as _, StoreErrorKind, UserStore as _},
         testing::{MailScene, Scene, code, pointers},
     };
@@ -145,6 +146,20 @@ mod tests {
         is_no_good(&scene.resets(&token, "something else").await);
         is_no_good(&scene.resets(&token, NEW).await);
         scene.log_in(NEW).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_connected_with_the_old_password_is_thrown_out_at_once() {
+        let (scene, token) = asked().await;
+        let mut connection = scene.messenger.connect(&scene.ada).await.unwrap();
+        scene.resets(&token, NEW).await.unwrap();
+        let at = tokio::time::Instant::now();
+        loop {
+            if let Signal::End(ending) = connection.next().await {
+                break assert_eq!(ending, Ending::SessionEnded);
+            }
+        }
+        assert!(at.elapsed() < Duration::from_secs(1), "{:?}", at.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
