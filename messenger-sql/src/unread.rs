@@ -79,6 +79,8 @@ impl Dialect<'_> {
         let (top_one, limit_one) = self.limits("1");
         let (top_counted, limit_counted) = self.limits(&PendingChat::COUNTED.to_string());
         let (person, wanted) = (id(1), self.wanted(3));
+        // T-SQL has an offset after an order alone.
+        let fence = if self.top { format!("ORDER BY p.chat_id {fence}") } else { fence.to_owned() };
         let pending = format!(
             "FROM {schema}messenger_messages AS n WHERE n.chat_id = f.chat_id AND n.seq > f.mark AND n.seq <= f.up_to
                 AND {LIVE} AND n.sender_id <> {person}"

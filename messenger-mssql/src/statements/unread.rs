@@ -26,7 +26,8 @@ impl Sql {
     pub(crate) fn new(schema: &Schema) -> Self {
         const HINTS: &str = "OPTION (LOOP JOIN, FORCE ORDER)";
         let prefix = format!("{schema}.");
-        let dialect = Dialect { schema: &prefix, join: "JOIN", parameter: "@P", id, top: true, fence: "" };
+        let fence = "OFFSET 0 ROWS";
+        let dialect = Dialect { schema: &prefix, join: "JOIN", parameter: "@P", id, top: true, fence };
         let person = id(1);
         Self {
             claim: procedure(schema, "claim_unread"),
