@@ -3,6 +3,7 @@
 mod bus;
 mod chats;
 mod jobs;
+mod keys;
 mod markers;
 mod messages;
 mod notifier;
@@ -26,7 +27,7 @@ use async_trait::async_trait;
 use self::{chats::ChatState, jobs::Jobs, schedules::Schedule, sessions::Sessions, users::Users};
 use crate::{
     domain::{ChatId, ClientId, MessageId, Seq, UserId},
-    ports::{Capabilities, Fingerprint, ScheduleName, Store, StoreErrorKind, StoreResult},
+    ports::{Capabilities, Fingerprint, KeyId, ScheduleName, Store, StoreErrorKind, StoreResult, StoredKey},
 };
 
 pub use self::{bus::MemoryBus, notifier::MemoryNotifier, presence::MemoryPresence};
@@ -87,6 +88,7 @@ struct State {
     sessions: Sessions,
     jobs: Jobs,
     schedules: BTreeMap<ScheduleName, Schedule>,
+    keys: BTreeMap<KeyId, StoredKey>,
     chats: HashMap<ChatId, ChatState>,
     /// Direct chats by their [pair key](crate::ports::DirectChat::pair_key).
     pairs: HashMap<[u8; 32], ChatId>,

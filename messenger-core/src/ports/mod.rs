@@ -10,6 +10,7 @@ mod content;
 mod error;
 mod inbox;
 mod jobs;
+mod keys;
 mod markers;
 mod message;
 mod messages;
@@ -35,6 +36,7 @@ pub use jobs::{
     ClaimJobs, ClaimedJob, Enqueued, FinishedJob, InvalidJobKind, JobChange, JobClaim, JobCounts, JobFilter,
     JobKind, JobOutcome, JobPriority, JobRecord, JobState, JobStore, NewJob, UniqueJob,
 };
+pub use keys::{KeyId, KeyStore, Rewrap, StoredKey, WrappedKey};
 pub use markers::{MarkerMoved, MarkerStore, MoveMarker};
 pub use message::{Budget, Fingerprint, MessageRecord};
 pub use messages::{

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
 
 use super::{
-    chats::ChatStore, error::StoreResult, jobs::JobStore, markers::MarkerStore, messages::MessageStore,
-    schedules::ScheduleStore, sessions::SessionStore, unread::UnreadStore, users::UserStore,
+    chats::ChatStore, error::StoreResult, jobs::JobStore, keys::KeyStore, markers::MarkerStore,
+    messages::MessageStore, schedules::ScheduleStore, sessions::SessionStore, unread::UnreadStore,
+    users::UserStore,
 };
 
 /// The whole store.
@@ -19,7 +20,15 @@ use super::{
 /// - `racing_writers_of_all_kinds_get_along`: each gets an outcome that the ports define, never a deadlock.
 #[async_trait]
 pub trait Store:
-    UserStore + SessionStore + ChatStore + MessageStore + MarkerStore + UnreadStore + JobStore + ScheduleStore
+    UserStore
+    + SessionStore
+    + ChatStore
+    + MessageStore
+    + MarkerStore
+    + UnreadStore
+    + JobStore
+    + ScheduleStore
+    + KeyStore
 {
     /// The capabilities of this store. They stay the same for as long as the store is open.
     fn capabilities(&self) -> Capabilities;

@@ -14,11 +14,12 @@ use crate::{
         Activity, Anchor, Appended, AskUnread, Budget, Capabilities, ChangedChat, Changes, ChatStore,
         ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, Content, DeleteMessage, DirectChat,
         EditMessage, Enqueued, FinishedJob, FoundUser, HistoryRange, JobChange, JobClaim, JobCounts,
-        JobFilter, JobKind, JobRecord, JobStore, LoginKey, MailOutcome, MarkerMoved, MarkerStore, Membership,
-        Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule, NamePlace, NewGroup, NewJob,
-        NewMessage, NewSession, NewUser, Notified, Opened, PendingChat, PendingMember, Roster, RosterChange,
-        RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SeenPlace, SessionRecord, SessionStore,
-        Store, StoreResult, UnreadRange, UnreadStore, UpdateUser, UserRecord, UserStore,
+        JobFilter, JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome, MarkerMoved,
+        MarkerStore, Membership, Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule,
+        NamePlace, NewGroup, NewJob, NewMessage, NewSession, NewUser, Notified, Opened, PendingChat,
+        PendingMember, Rewrap, Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord,
+        ScheduleStore, SeenPlace, SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange,
+        UnreadStore, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -527,5 +528,28 @@ mod tests {
             let is_measured = counts(&handle).iter().any(|count| count.contains("ping"));
             assert_eq!(is_measured, on);
         }
+    }
+}
+
+#[async_trait]
+impl KeyStore for InstrumentedStore {
+    async fn create_keys(&self, keys: &[StoredKey]) -> StoreResult<Vec<StoredKey>> {
+        self.observe("create_keys", self.inner.create_keys(keys)).await
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> StoreResult<Vec<StoredKey>> {
+        self.observe("keys", self.inner.keys(ids)).await
+    }
+
+    async fn list_keys(&self, after: Option<KeyId>, limit: usize) -> StoreResult<Vec<StoredKey>> {
+        self.observe("list_keys", self.inner.list_keys(after, limit)).await
+    }
+
+    async fn rewrap_keys(&self, rewraps: &[Rewrap]) -> StoreResult<usize> {
+        self.observe("rewrap_keys", self.inner.rewrap_keys(rewraps)).await
+    }
+
+    async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
+        self.observe("destroy_keys", self.inner.destroy_keys(user, at)).await
     }
 }

@@ -490,3 +490,29 @@ impl ScheduleStore for TestStore {
         self.enter("remove_schedule").await?.remove_schedule(name).await
     }
 }
+
+#[async_trait]
+impl KeyStore for TestStore {
+    async fn create_keys(&self, keys: &[StoredKey]) -> StoreResult<Vec<StoredKey>> {
+        let answer = self.enter("create_keys").await?.create_keys(keys).await;
+        self.heard("create_keys", answer)
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> StoreResult<Vec<StoredKey>> {
+        self.enter("keys").await?.keys(ids).await
+    }
+
+    async fn list_keys(&self, after: Option<KeyId>, limit: usize) -> StoreResult<Vec<StoredKey>> {
+        self.enter("list_keys").await?.list_keys(after, limit).await
+    }
+
+    async fn rewrap_keys(&self, rewraps: &[Rewrap]) -> StoreResult<usize> {
+        let answer = self.enter("rewrap_keys").await?.rewrap_keys(rewraps).await;
+        self.heard("rewrap_keys", answer)
+    }
+
+    async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
+        let answer = self.enter("destroy_keys").await?.destroy_keys(user, at).await;
+        self.heard("destroy_keys", answer)
+    }
+}

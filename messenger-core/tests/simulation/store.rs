@@ -454,3 +454,26 @@ impl ScheduleStore for SimStore {
         self.write(self.inner.remove_schedule(name), none).await
     }
 }
+
+#[async_trait]
+impl KeyStore for SimStore {
+    async fn create_keys(&self, keys: &[StoredKey]) -> StoreResult<Vec<StoredKey>> {
+        self.write(self.inner.create_keys(keys), none).await
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> StoreResult<Vec<StoredKey>> {
+        self.read(self.inner.keys(ids)).await
+    }
+
+    async fn list_keys(&self, after: Option<KeyId>, limit: usize) -> StoreResult<Vec<StoredKey>> {
+        self.read(self.inner.list_keys(after, limit)).await
+    }
+
+    async fn rewrap_keys(&self, rewraps: &[Rewrap]) -> StoreResult<usize> {
+        self.write(self.inner.rewrap_keys(rewraps), none).await
+    }
+
+    async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
+        self.write(self.inner.destroy_keys(user, at), none).await
+    }
+}
