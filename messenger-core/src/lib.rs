@@ -12,6 +12,7 @@ mod cx;
 #[doc(hidden)]
 pub mod doc;
 pub mod domain;
+pub mod encryption;
 mod error;
 pub mod hub;
 pub mod jobs;

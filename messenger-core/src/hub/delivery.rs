@@ -107,7 +107,7 @@ impl Delivery {
     pub fn event(&self) -> &Event {
         match &*self.hint {
             Hint::Event(event) => event,
-            Hint::Added { .. } | Hint::SessionsEnded { .. } | Hint::Invalidate {} => {
+            Hint::Added { .. } | Hint::SessionsEnded { .. } | Hint::Sealed(_) | Hint::Invalidate {} => {
                 &Event::CaughtUp { position: None }
             }
         }

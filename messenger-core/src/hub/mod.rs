@@ -325,7 +325,7 @@ impl Hub {
                 users.iter().for_each(|user| self.admit(*chat, *revision, *user));
             }
             Hint::SessionsEnded { user, sessions } => self.end_sessions(*user, sessions),
-            Hint::Invalidate {} => self.compare(&message.topics),
+            Hint::Invalidate {} | Hint::Sealed(_) => self.compare(&message.topics),
         }
     }
 

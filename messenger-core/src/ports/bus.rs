@@ -141,6 +141,9 @@ pub enum Hint {
         /// The sessions that ended.
         sessions: Vec<SessionId>,
     },
+    /// Another hint, sealed: by a [`SealedBus`](crate::encryption::SealedBus), which opens it again. Whoever can't open it treats it
+    /// as [`Invalidate`](Self::Invalidate).
+    Sealed(String),
     /// Something that the topics name may have changed, and no event was sent: compare it with the store.
     Invalidate {},
 }

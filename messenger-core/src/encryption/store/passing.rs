@@ -1,0 +1,100 @@
+//! What has little or nothing to seal.
+
+use async_trait::async_trait;
+
+use super::SealedStore;
+use crate::{
+    domain::{Timestamp, UserId},
+    ports::{
+        AskUnread, ClaimUnread, ClaimedChat, KeyId, KeyStore, MarkerMoved, MarkerStore, MessageRecord,
+        MoveMarker, Notified, PendingChat, PendingMember, Rewrap, SeenPlace, StoreResult, StoredKey,
+        UnreadRange, UnreadStore,
+    },
+};
+
+#[async_trait]
+impl MarkerStore for SealedStore {
+    async fn move_markers(&self, batch: &[MoveMarker]) -> StoreResult<Vec<StoreResult<MarkerMoved>>> {
+        self.inner.move_markers(batch).await
+    }
+}
+
+#[async_trait]
+impl UnreadStore for SealedStore {
+    async fn claim_unread_chats(&self, claim: &ClaimUnread, limit: usize) -> StoreResult<Vec<ClaimedChat>> {
+        self.inner.claim_unread_chats(claim, limit).await
+    }
+
+    async fn finish_unread_chat(&self, claimed: &ClaimedChat, due: Timestamp) -> StoreResult<bool> {
+        self.inner.finish_unread_chat(claimed, due).await
+    }
+
+    async fn unread_members(
+        &self,
+        asked: &AskUnread,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingMember>> {
+        self.inner.unread_members(asked, after, limit).await
+    }
+
+    async fn unread_chats(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingChat>> {
+        self.inner.unread_chats(user, until, now, limit).await
+    }
+
+    async fn unread_lines(
+        &self,
+        user: UserId,
+        ranges: &[UnreadRange],
+        lines: usize,
+    ) -> StoreResult<Vec<MessageRecord>> {
+        let mut messages = self.inner.unread_lines(user, ranges, lines).await?;
+        self.open_messages(messages.iter_mut().collect()).await?;
+        Ok(messages)
+    }
+
+    async fn record_notified(&self, notified: &Notified) -> StoreResult<bool> {
+        let jobs = self.seal_jobs(&notified.jobs).await?;
+        self.inner.record_notified(&Notified { jobs, ..notified.clone() }).await
+    }
+
+    async fn people_last_seen(
+        &self,
+        after: SeenPlace,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<SeenPlace>> {
+        self.inner.people_last_seen(after, until, limit).await
+    }
+}
+
+#[async_trait]
+impl KeyStore for SealedStore {
+    async fn create_keys(&self, keys: &[StoredKey]) -> StoreResult<Vec<StoredKey>> {
+        self.inner.create_keys(keys).await
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> StoreResult<Vec<StoredKey>> {
+        self.inner.keys(ids).await
+    }
+
+    async fn list_keys(&self, after: Option<KeyId>, limit: usize) -> StoreResult<Vec<StoredKey>> {
+        self.inner.list_keys(after, limit).await
+    }
+
+    async fn rewrap_keys(&self, rewraps: &[Rewrap]) -> StoreResult<usize> {
+        self.inner.rewrap_keys(rewraps).await
+    }
+
+    async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
+        self.inner.destroy_keys(user, at).await?;
+        self.sealer.keys.destroyed(user);
+        Ok(())
+    }
+}

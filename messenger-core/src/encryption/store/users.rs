@@ -1,0 +1,160 @@
+use async_trait::async_trait;
+
+use super::SealedStore;
+use crate::{
+    domain::{SessionId, Timestamp, UserId, Username},
+    encryption::place::Place,
+    ports::{
+        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
+    },
+};
+
+impl SealedStore {
+    async fn seal_address(&self, user: UserId, address: &StoredAddress) -> StoreResult<StoredAddress> {
+        let content = self.sealer.seal(&Place::Address { user }, &address.content).await?;
+        Ok(StoredAddress { content, key: self.sealer.blind(&address.key) })
+    }
+
+    async fn seal_name(&self, user: UserId, name: StoredName) -> StoreResult<StoredName> {
+        if !self.sealer.settings.display_names {
+            return Ok(name);
+        }
+        let content = self.sealer.seal_text(&Place::DisplayName { user }, &name.content).await?;
+        Ok(StoredName { content, key: String::new() })
+    }
+
+    /// Whether an account other than `user` has this address, stored before addresses were sealed.
+    async fn is_taken_in_plain(&self, user: UserId, address: &StoredAddress) -> StoreResult<bool> {
+        if !self.accepts_plain() {
+            return Ok(false);
+        }
+        match self.inner.user_by_login(LoginKey::Email(&address.key)).await {
+            Ok(found) => Ok(found.id != user),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds out what is taken before a data key is made for the new account, so that attempts leave no keys behind.
+    async fn check_is_free(&self, user: &NewUser) -> StoreResult<()> {
+        let blind = self.sealer.blind(&user.email.key);
+        let keys = [
+            (LoginKey::Username(&user.username), Unique::Username),
+            (LoginKey::Email(&blind), Unique::Email),
+        ];
+        for (key, what) in keys {
+            match self.inner.user_by_login(key).await {
+                Ok(_) => return Err(StoreErrorKind::AlreadyExists(what).into()),
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match self.is_taken_in_plain(user.id, &user.email).await? {
+            true => Err(StoreErrorKind::AlreadyExists(Unique::Email).into()),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl UserStore for SealedStore {
+    async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
+        self.check_is_free(&user).await?;
+        let email = self.seal_address(user.id, &user.email).await?;
+        let display_name = self.seal_name(user.id, user.display_name).await?;
+        let session = self.seal_session(session).await?;
+        self.inner.create_user(NewUser { email, display_name, ..user }, session).await
+    }
+
+    async fn user(&self, user: UserId) -> StoreResult<UserRecord> {
+        self.open_user(self.inner.user(user).await?).await
+    }
+
+    async fn users(&self, users: &[UserId]) -> StoreResult<Vec<UserRecord>> {
+        let mut found = self.inner.users(users).await?;
+        self.open_users(found.iter_mut().collect()).await?;
+        Ok(found)
+    }
+
+    async fn user_by_login(&self, login: LoginKey<'_>) -> StoreResult<UserRecord> {
+        let found = match login {
+            LoginKey::Username(_) => self.inner.user_by_login(login).await,
+            LoginKey::Email(address) => {
+                let found = self.inner.user_by_login(LoginKey::Email(&self.sealer.blind(address))).await;
+                match found {
+                    Err(error) if error.kind() == StoreErrorKind::NotFound && self.accepts_plain() => {
+                        self.inner.user_by_login(login).await
+                    }
+                    found => found,
+                }
+            }
+        };
+        self.open_user(found?).await
+    }
+
+    async fn find_users(
+        &self,
+        prefix: &str,
+        after: Option<&NamePlace>,
+        limit: usize,
+    ) -> StoreResult<Vec<FoundUser>> {
+        let mut found = self.inner.find_users(prefix, after, limit).await?;
+        self.open_users(found.iter_mut().map(|found| &mut found.user).collect()).await?;
+        Ok(found)
+    }
+
+    async fn update_user(&self, update: UpdateUser) -> StoreResult<UserRecord> {
+        let UpdateUser { id, display_name, email, .. } = update;
+        let email = match email {
+            Some(email) => {
+                if self.is_taken_in_plain(id, &email).await? {
+                    return Err(StoreErrorKind::AlreadyExists(Unique::Email).into());
+                }
+                Some(self.seal_address(id, &email).await?)
+            }
+            None => None,
+        };
+        let display_name = match display_name {
+            Some(name) => Some(self.seal_name(id, name).await?),
+            None => None,
+        };
+        self.open_user(self.inner.update_user(UpdateUser { display_name, email, ..update }).await?).await
+    }
+
+    async fn change_password(
+        &self,
+        user: UserId,
+        expected: u64,
+        hash: &str,
+        keep: Option<SessionId>,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.inner.change_password(user, expected, hash, keep).await
+    }
+
+    async fn erase_user(
+        &self,
+        user: UserId,
+        expected: u64,
+        username: &Username,
+        display_name: &Content,
+        at: Timestamp,
+    ) -> StoreResult<Vec<SessionId>> {
+        let ended = self.inner.erase_user(user, expected, username, display_name, at).await?;
+        self.inner.destroy_keys(user, at).await?;
+        self.sealer.keys.destroyed(user);
+        Ok(ended)
+    }
+
+    async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
+        self.inner.set_last_seen(seen).await
+    }
+
+    async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
+        self.inner.note_mail(user, key, outcome).await
+    }
+
+    async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
+        self.inner.confirm_email(user, key, at).await
+    }
+}
