@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0      1   0xFF, which no UTF-8 text contains
-//! 1      1   the version of the form: 1
+//! 1      1   the form: 1, or 2 where the plain value has zero bytes behind it as padding
 //! 2      4   the number of the key among its owner's keys
 //! 6      4   the length of the plain value in bytes, padding included
 //! 10     24  the nonce of the first piece
@@ -24,7 +24,8 @@ use super::{data_key::DataKey, place::Place};
 
 /// No UTF-8 text contains this byte.
 const SEALED: u8 = 0xFF;
-const VERSION: u8 = 1;
+const PLAIN: u8 = 1;
+const PADDED: u8 = 2;
 const HEADER: usize = 10;
 pub(super) const NONCE: usize = 24;
 const TAG: usize = 16;
@@ -61,7 +62,7 @@ pub(super) fn seal(
     let length = plain.len() + padding;
     let pieces = if length > FIRST { 2 } else { 1 };
     let mut sealed = Vec::with_capacity(HEADER + length + pieces * (NONCE + TAG));
-    sealed.extend_from_slice(&[SEALED, VERSION]);
+    sealed.extend_from_slice(&[SEALED, if padding == 0 { PLAIN } else { PADDED }]);
     sealed.extend_from_slice(&place.key().number.to_be_bytes());
     sealed.extend_from_slice(&u32::try_from(length).map_err(|_| Damaged)?.to_be_bytes());
     let padded = |range: std::ops::Range<usize>, into: &mut Vec<u8>| {
@@ -84,9 +85,16 @@ pub(super) fn seal(
     Ok(sealed)
 }
 
+/// How long a sealed value is.
+#[cfg(feature = "testkit")]
+pub(super) const fn sealed_length(plain: usize) -> usize {
+    let pieces = if plain > FIRST { 2 } else { 1 };
+    HEADER + plain + pieces * (NONCE + TAG)
+}
+
 /// Opens a value in place, without its padding. If this fails, `sealed` still is no UTF-8 text.
 pub(super) fn open(key: &DataKey, place: &Place, sealed: &mut Vec<u8>) -> Result<(), Damaged> {
-    let length = header(place, sealed)?;
+    let (length, is_padded) = header(place, sealed)?;
     let pieces = if length > FIRST { 2 } else { 1 };
     if sealed.len() != HEADER + length + pieces * (NONCE + TAG) {
         return Err(Damaged);
@@ -102,14 +110,16 @@ pub(super) fn open(key: &DataKey, place: &Place, sealed: &mut Vec<u8>) -> Result
         sealed.copy_within(second..second + length - FIRST, FIRST);
     }
     sealed.truncate(length);
-    strip(sealed);
+    if is_padded {
+        strip(sealed);
+    }
     Ok(())
 }
 
 /// Opens the first piece of a value, of which at least the first [`BEGINNING`] bytes are there, or all; tells whether
 /// there is more behind it.
 pub(super) fn open_beginning(key: &DataKey, place: &Place, sealed: &mut Vec<u8>) -> Result<bool, Damaged> {
-    let length = header(place, sealed)?;
+    let (length, is_padded) = header(place, sealed)?;
     if length <= FIRST {
         open(key, place, sealed)?;
         return Ok(false);
@@ -120,24 +130,29 @@ pub(super) fn open_beginning(key: &DataKey, place: &Place, sealed: &mut Vec<u8>)
     open_piece(key, place, sealed, (1, HEADER, FIRST))?;
     sealed.copy_within(HEADER + NONCE..HEADER + NONCE + FIRST, 0);
     sealed.truncate(FIRST);
-    strip(sealed);
+    if is_padded {
+        strip(sealed);
+    }
     Ok(sealed.len() == FIRST)
 }
 
-/// No value that is sealed ends with a zero byte: texts and JSON don't have the character NUL.
+/// No value that is padded ends with a zero byte: texts don't have the character NUL.
 fn strip(plain: &mut Vec<u8>) {
     let end = plain.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     plain.truncate(end);
 }
 
-/// The length of the plain value.
-fn header(place: &Place, sealed: &[u8]) -> Result<usize, Damaged> {
+/// The length of the plain value, and whether padding is part of it.
+fn header(place: &Place, sealed: &[u8]) -> Result<(usize, bool), Damaged> {
     let (header, _) = sealed.split_first_chunk::<HEADER>().ok_or(Damaged)?;
-    let [SEALED, VERSION, n0, n1, n2, n3, l0, l1, l2, l3] = *header else { return Err(Damaged) };
+    let [SEALED, form @ (PLAIN | PADDED), n0, n1, n2, n3, l0, l1, l2, l3] = *header else {
+        return Err(Damaged);
+    };
     if u32::from_be_bytes([n0, n1, n2, n3]) != place.key().number {
         return Err(Damaged);
     }
-    usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).map_err(|_| Damaged)
+    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).map_err(|_| Damaged)?;
+    Ok((length, form == PADDED))
 }
 
 /// Opens the piece `number` of `length` bytes, whose nonce is at `at`.

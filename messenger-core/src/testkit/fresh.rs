@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use crate::{
     context::{Clock, ManualClock},
     domain::Timestamp,
-    memory::MemoryBus,
-    ports::{Bus, NodeId, PresenceStore, Store},
+    encryption::{KeyRing, SealSettings, SealedStore},
+    memory::{MemoryBus, MemoryStore},
+    ports::{Bus, KeyStore as _, NodeId, PresenceStore, Store},
     stores::InstrumentedStore,
 };
 
@@ -25,6 +26,11 @@ use crate::{
 pub trait FreshStore {
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
+
+    /// The wrapper in which keys and fingerprints are replaced by others; `None` if the store keeps them as they are.
+    fn sealed(&self) -> Option<Arc<SealedStore>> {
+        None
+    }
 }
 
 impl<S: Store> FreshStore for Arc<S> {
@@ -43,6 +49,10 @@ impl<F: FreshStore, G> FreshStore for (F, G) {
     fn store(&self) -> Arc<dyn Store> {
         self.0.store()
     }
+
+    fn sealed(&self) -> Option<Arc<SealedStore>> {
+        self.0.sealed()
+    }
 }
 
 /// A fresh store inside an [`InstrumentedStore`], so that the kit runs over both.
@@ -59,6 +69,58 @@ pub struct Instrumented<F>(pub F);
 impl<F: FreshStore> FreshStore for Instrumented<F> {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(InstrumentedStore::new(self.0.store()))
+    }
+}
+
+/// A fresh store inside a [`SealedStore`], so that the kit runs over sealed values.
+///
+/// ```no_run
+/// # fn main() {}
+/// use std::sync::Arc;
+/// use messenger_core::{memory::MemoryStore, testkit::{self, Sealed}};
+///
+/// testkit::store_cases!(async { Sealed::of(Arc::new(MemoryStore::new())).await });
+/// ```
+pub struct Sealed<F> {
+    store: Arc<SealedStore>,
+    _fresh: F,
+}
+
+impl<F: FreshStore> Sealed<F> {
+    /// Seals this store with a key of its own.
+    ///
+    /// # Panics
+    /// Panics if the store fails.
+    pub async fn of(fresh: F) -> Self {
+        Self { store: seal(fresh.store()).await, _fresh: fresh }
+    }
+}
+
+async fn seal(store: Arc<dyn Store>) -> Arc<SealedStore> {
+    let keys = Arc::new(KeyRing::new(&[7; 32]));
+    Arc::new(SealedStore::open(store, keys, SealSettings::default()).await.unwrap())
+}
+
+/// A store in memory that answers as this one has to: where that is sealed, it is sealed with the same shared keys.
+pub(super) async fn reference(fresh: &impl FreshStore) -> Arc<dyn Store> {
+    let memory = Arc::new(MemoryStore::new());
+    match fresh.sealed() {
+        None => memory,
+        Some(sealed) => {
+            let keys = sealed.list_keys(None, 10).await.unwrap();
+            memory.create_keys(&keys).await.unwrap();
+            seal(memory).await
+        }
+    }
+}
+
+impl<F> FreshStore for Sealed<F> {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    fn sealed(&self) -> Option<Arc<SealedStore>> {
+        Some(Arc::clone(&self.store))
     }
 }
 

@@ -28,7 +28,7 @@ mod world;
 
 pub use self::{
     check::check_chat,
-    fresh::{Carried, FreshBus, FreshPresence, FreshStore, Instrumented},
+    fresh::{Carried, FreshBus, FreshPresence, FreshStore, Instrumented, Sealed},
     run::{Pace, cut_short, race, run, run_bus_case, run_presence_case, run_store_case, while_racing},
     world::{World, error_kind, expected_system, expected_text},
 };

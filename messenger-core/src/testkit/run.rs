@@ -23,7 +23,7 @@ pub fn run<T>(case: impl Future<Output = T>) -> T {
 pub fn run_store_case<F: FreshStore>(fresh: impl Future<Output = F>, case: impl AsyncFnOnce(&World)) {
     run(async {
         let fresh = fresh.await;
-        let world = World::new(fresh.store());
+        let world = World::of(&fresh);
         case(&world).await;
         // A case may have closed the store already; closing it again must do no harm.
         world.store.close().await;

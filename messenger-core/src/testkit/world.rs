@@ -1,11 +1,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use super::FreshStore;
 use crate::{
     context::{Context, CountingRandom, ManualClock},
     domain::{
         ChatId, ClientId, DisplayName, Id, MessageKind, Revision, Seq, SystemEvent, SystemNote, Timestamp,
         Token, UserId, Username,
     },
+    encryption::SealedStore,
     ports::{
         Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, Fingerprint, MessageRecord,
         NewGroup, NewMessage, NewSession, NewSystemMessage, NewUser, RosterChange, RosterChanged, Store,
@@ -36,6 +38,7 @@ pub struct World {
     /// Time, ids and randomness.
     pub context: Context,
     clock: Arc<ManualClock>,
+    sealed: Option<Arc<SealedStore>>,
 }
 
 impl World {
@@ -43,7 +46,37 @@ impl World {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let clock = Arc::new(ManualClock::default());
         let context = Context::new(Arc::clone(&clock) as _, Arc::new(CountingRandom::default()));
-        Self { store, context, clock }
+        Self { store, context, clock, sealed: None }
+    }
+
+    pub(super) fn of(fresh: &impl FreshStore) -> Self {
+        Self { sealed: fresh.sealed(), ..Self::new(fresh.store()) }
+    }
+
+    /// The text as it is stored with this seq and revision.
+    pub(super) fn stored_text(&self, new: &NewMessage, seq: u64, revision: u64) -> MessageRecord {
+        let mut record = expected_text(new, seq, revision);
+        if let (Some(sealed), Some(fingerprint)) = (&self.sealed, &mut record.fingerprint) {
+            *fingerprint = sealed.fingerprint(*fingerprint);
+        }
+        record
+    }
+
+    /// The address as it is stored.
+    pub(super) fn stored_address(&self, address: &StoredAddress) -> StoredAddress {
+        let key = match &self.sealed {
+            Some(sealed) => sealed.address_key(&address.key),
+            None => address.key.clone(),
+        };
+        StoredAddress { key, ..address.clone() }
+    }
+
+    /// What the message weighs as it is stored.
+    pub(super) fn stored_weight(&self, message: &MessageRecord) -> usize {
+        match (&self.sealed, &message.body) {
+            (Some(_), Some(body)) => SealedStore::weight_of(body.0.len()),
+            _ => message.weight(),
+        }
     }
 
     /// Returns a time later than all before: no two events of a world happen at the same time, unless a case says so.

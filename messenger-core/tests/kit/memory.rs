@@ -31,3 +31,16 @@ testkit::presence_cases!(async {
 });
 
 testkit::bus_cases!(async { Arc::new(MemoryBus::new()) });
+
+mod sealed {
+    use std::sync::Arc;
+
+    use messenger_core::{
+        memory::MemoryStore,
+        testkit::{self, Sealed},
+    };
+
+    testkit::store_cases!(async { Sealed::of(Arc::new(MemoryStore::new())).await });
+
+    testkit::model_cases!(async { Sealed::of(Arc::new(MemoryStore::new())).await });
+}

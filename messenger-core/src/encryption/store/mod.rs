@@ -80,6 +80,24 @@ impl SealedStore {
         Arc::clone(&self.sealer)
     }
 
+    /// The weight in the wrapped store of a message whose plain body has so many bytes.
+    #[cfg(feature = "testkit")]
+    pub(crate) const fn weight_of(plain: usize) -> usize {
+        crate::ports::MessageRecord::BASE_WEIGHT + crate::encryption::seal::sealed_length(plain)
+    }
+
+    /// What the wrapped store has in place of this fingerprint.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn fingerprint(&self, plain: crate::ports::Fingerprint) -> crate::ports::Fingerprint {
+        self.sealer.fingerprint(plain)
+    }
+
+    /// What the wrapped store has in place of this key of an address.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn address_key(&self, plain: &[u8]) -> Vec<u8> {
+        self.sealer.blind(plain)
+    }
+
     fn accepts_plain(&self) -> bool {
         self.sealer.settings.plain == PlainValues::Accepted
     }

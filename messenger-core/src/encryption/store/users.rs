@@ -140,10 +140,8 @@ impl UserStore for SealedStore {
         display_name: &Content,
         at: Timestamp,
     ) -> StoreResult<Vec<SessionId>> {
-        let ended = self.inner.erase_user(user, expected, username, display_name, at).await?;
-        self.inner.destroy_keys(user, at).await?;
-        self.sealer.keys.destroyed(user);
-        Ok(ended)
+        // The key is destroyed by itself, when none of what it opens is left.
+        self.inner.erase_user(user, expected, username, display_name, at).await
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {

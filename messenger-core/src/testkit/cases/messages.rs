@@ -15,7 +15,7 @@ pub async fn append_gives_out_seqs_and_revisions_without_gaps(world: &World) {
     let mut sealed = world.named(direct, ada, "sealed", &"~".repeat(64));
     sealed.body = Content((0..40_000).map(|n| (n % 256) as u8).collect());
     let first = world.append(&sealed).await;
-    assert_eq!(new(first), expected_text(&sealed, 1, 1), "any bytes come back as they were");
+    assert_eq!(new(first), world.stored_text(&sealed, 1, 1), "any bytes come back as they were");
 
     let mut reply = world.text(group, bob, "🦀 'quoted' \"%_\"");
     reply.reply_to = Some(world.send(group, ada, "question").await.id);
@@ -41,7 +41,7 @@ pub async fn append_gives_out_seqs_and_revisions_without_gaps(world: &World) {
     let answers = world.store.append_messages(&large).await.unwrap();
     for (n, (message, answer)) in large.iter().zip(answers).enumerate() {
         let place = 5 + n as u64 / 2;
-        assert_eq!(new(answer), expected_text(message, place, place));
+        assert_eq!(new(answer), world.stored_text(message, place, place));
     }
     assert_eq!(check_chat(&*world.store, direct, bob).await.len(), 504);
     assert_eq!(world.view(group, bob).await.chat.texts, 503);
@@ -70,7 +70,7 @@ pub async fn append_by_a_stranger_is_not_member(world: &World) {
     let places = [None, Some(4), None, None, None, None, Some(2), Some(3), Some(5)];
     for ((message, answer), place) in batch.iter().zip(answers).zip(places) {
         match place {
-            Some(place) => assert_eq!(new(answer), expected_text(message, place, place)),
+            Some(place) => assert_eq!(new(answer), world.stored_text(message, place, place)),
             None => assert_eq!(error_kind(answer), StoreErrorKind::NotMember),
         }
     }
@@ -92,7 +92,7 @@ pub async fn append_answers_a_repeated_client_id_with_the_stored_message(world: 
     let batch = [again.clone(), fresh.clone(), world.named(direct, ada, "fresh", "a2"), elsewhere.clone()];
     let answers = world.store.append_messages(&batch).await.unwrap();
     let [one, two, three, four] = <[_; 4]>::try_from(answers).unwrap();
-    let second = expected_text(&fresh, 2, 2);
+    let second = world.stored_text(&fresh, 2, 2);
     assert_eq!((existing(one), new(two)), (stored.clone(), second.clone()));
     assert_eq!((existing(three), of_another_request(four)), (second, stored.clone()));
 
@@ -127,7 +127,7 @@ pub async fn append_keeps_client_ids_of_different_senders_apart(world: &World) {
     ];
     let answers = world.store.append_messages(&batch).await.unwrap();
     for (n, (message, answer)) in (1..).zip(batch.iter().zip(answers)) {
-        assert_eq!(new(answer), expected_text(message, n, n));
+        assert_eq!(new(answer), world.stored_text(message, n, n));
     }
 }
 
@@ -237,7 +237,7 @@ pub async fn history_beyond_the_budget_is_cut(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let chat = world.direct(ada, bob).await;
     let all = of_all_weights(world, chat, ada).await;
-    let total: usize = all.iter().map(MessageRecord::weight).sum();
+    let total: usize = all.iter().map(|message| world.stored_weight(message)).sum();
     let seqs = (0..=all.len() as u64 + 2).map(Seq::new).chain([Seq::MAX]);
     let around = seqs.flat_map(|seq| [Anchor::Before(seq), Anchor::After(seq), Anchor::Around(seq)]);
     for anchor in around.chain([Anchor::Newest]) {
@@ -246,7 +246,7 @@ pub async fn history_beyond_the_budget_is_cut(world: &World) {
                 let budget = Budget { messages, bytes };
                 let page = world.store.history(chat, bob, anchor, budget).await.unwrap();
                 assert_eq!(page.last_seq.get(), all.len() as u64);
-                assert_eq!(page.messages, nearest(&all, anchor, budget), "{anchor:?}, {budget:?}");
+                assert_eq!(page.messages, nearest(world, &all, anchor, budget), "{anchor:?}, {budget:?}");
             }
         }
     }
@@ -270,7 +270,7 @@ async fn of_all_weights(world: &World, chat: ChatId, sender: UserId) -> Vec<Mess
 }
 
 /// Selects those of all the messages that are on a page.
-fn nearest(all: &[MessageRecord], anchor: Anchor, budget: Budget) -> Vec<MessageRecord> {
+fn nearest(world: &World, all: &[MessageRecord], anchor: Anchor, budget: Budget) -> Vec<MessageRecord> {
     let last = Seq::new(all.len() as u64);
     let Some((low, high)) = anchor.range(last, budget.messages) else { return vec![] };
     let mut page: Vec<_> = all.iter().filter(|m| (low..=high).contains(&m.seq)).cloned().collect();
@@ -282,7 +282,7 @@ fn nearest(all: &[MessageRecord], anchor: Anchor, budget: Budget) -> Vec<Message
     let mut weight = 0;
     let mut taken = vec![];
     for message in page {
-        weight += 256 + message.body.as_ref().map_or(0, |body| body.0.len());
+        weight += world.stored_weight(&message);
         if weight > budget.bytes && !taken.is_empty() {
             break;
         }
@@ -559,7 +559,8 @@ pub async fn changes_beyond_the_budget_are_truncated(world: &World) {
         messages.sort_by_key(|message| message.revision);
     }
     known.sort_by_key(|(chat, _)| *chat);
-    let total: usize = known.iter().flat_map(|(_, messages)| messages).map(MessageRecord::weight).sum();
+    let total: usize =
+        known.iter().flat_map(|(_, messages)| messages).map(|message| world.stored_weight(message)).sum();
     // In the order of the ids, whatever the order of the request.
     let since: Vec<_> = known.iter().rev().map(|(chat, _)| (*chat, Revision::new(1))).collect();
     for messages in [0, 1, 5, 100] {
@@ -572,10 +573,10 @@ pub async fn changes_beyond_the_budget_are_truncated(world: &World) {
                 let mut expected = vec![];
                 for message in all.iter().filter(|message| message.revision > Revision::new(1)).take(messages)
                 {
-                    let fits = weight == 0 || weight + message.weight() <= bytes;
+                    let fits = weight == 0 || weight + world.stored_weight(message) <= bytes;
                     is_full |= !fits;
                     if !is_full {
-                        weight += message.weight();
+                        weight += world.stored_weight(message);
                         expected.push(message.clone());
                     }
                 }

@@ -13,18 +13,17 @@ use proptest::{
 };
 
 use self::{play::Play, replica::Replica, step::Step};
-use super::{FreshStore, World, run};
-use crate::memory::MemoryStore;
+use super::{FreshStore, World, fresh::reference, run};
 
 /// The number of histories, unless `PROPTEST_CASES` sets another one.
 const CASES: u32 = 64;
 
-/// Plays random histories to the store and to [`MemoryStore`], which must give the same answers and end in the
+/// Plays random histories to the store and to [`MemoryStore`](crate::memory::MemoryStore), which must give the same answers and end in the
 /// same state.
 pub fn answers_are_those_of_the_memory_store<F: FreshStore, R: Future<Output = F>>(fresh: impl Fn() -> R) {
     try_histories(async |steps| {
         let fresh = fresh().await;
-        let mut play = Play::new(World::new(Arc::new(MemoryStore::new())), Some(fresh.store()), None);
+        let mut play = Play::new(World::new(reference(&fresh).await), Some(fresh.store()), None);
         play.all(steps).await;
         play.compare_everything().await;
     });

@@ -56,7 +56,7 @@ async fn create_user(world: &World) {
             Ok(()) => assert!(ended.is_none()),
             Err(error) => assert_eq!(error.kind(), StoreErrorKind::AlreadyExists(Unique::Username)),
         }
-        assert_eq!(world.record(user.id).await, expected(&user));
+        assert_eq!(world.record(user.id).await, expected(world, &user));
         assert!(world.store.session_by_token(&session.token_hash).await.is_ok());
         ended.is_some()
     })
