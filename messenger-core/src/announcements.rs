@@ -33,10 +33,10 @@ pub(crate) fn chat_event(chat: ChatId, event: Event) -> BusMessage {
 }
 
 /// One event for each changed message of a chat.
-pub(crate) fn changes(chat: &ChatRecord, records: Vec<MessageRecord>) -> StoreResult<Vec<BusMessage>> {
+pub(crate) fn changes(chat: &ChatRecord, records: Vec<MessageRecord>) -> Vec<BusMessage> {
     let event = |record: MessageRecord| {
         let before = Revision::new(record.revision.get().saturating_sub(1));
-        Ok(chat_event(chat.id, convert::event(record, chat, before)?))
+        chat_event(chat.id, convert::event(record, chat, before))
     };
     records.into_iter().map(event).collect()
 }
@@ -66,7 +66,7 @@ pub(crate) fn appended(
         .into_iter()
         .map(|appended| match appended? {
             Appended::New(record) => {
-                let sent = sent(record, true, true)?;
+                let sent = sent(record, true, true);
                 let message = sent.message.clone();
                 let (chat_id, revision) = (message.chat_id, message.revision);
                 let change = MessageChange { chat_id, revision, message };
@@ -76,15 +76,15 @@ pub(crate) fn appended(
             Appended::Existing { record, same_request } => {
                 // The send that stored it may have lost its answer, and then has not told anybody.
                 messages.push(invalidation(vec![Topic::Chat(record.chat)]));
-                sent(record, false, same_request)
+                Ok(sent(record, false, same_request))
             }
         })
         .collect();
     (answers, messages)
 }
 
-fn sent(record: MessageRecord, created: bool, same_request: bool) -> StoreResult<SentMessage> {
-    Ok(SentMessage { message: convert::message(record)?, created, same_request })
+fn sent(record: MessageRecord, created: bool, same_request: bool) -> SentMessage {
+    SentMessage { message: convert::message(record), created, same_request }
 }
 
 /// Makes all nodes compare the chats of a batch with the store: its answer was lost, and it may be stored.

@@ -13,9 +13,7 @@ use crate::{
     notify::Notifications,
     passwords::Passwords,
     policy::PolicyGate,
-    ports::{
-        BusMessage, ChatRecord, MarkerMoved, MessageRecord, MoveMarker, NewMessage, Store, StoreResult, Topic,
-    },
+    ports::{BusMessage, ChatRecord, MarkerMoved, MessageRecord, MoveMarker, NewMessage, Store, Topic},
     service::Service,
     settings::Settings,
 };
@@ -123,15 +121,10 @@ impl Cx {
     }
 
     /// Records the announcements of changed messages of a chat.
-    pub(crate) fn publish_changes(
-        &mut self,
-        chat: &ChatRecord,
-        records: Vec<MessageRecord>,
-    ) -> StoreResult<()> {
-        for message in announcements::changes(chat, records)? {
+    pub(crate) fn publish_changes(&mut self, chat: &ChatRecord, records: Vec<MessageRecord>) {
+        for message in announcements::changes(chat, records) {
             self.publish(Some(chat.id), message);
         }
-        Ok(())
     }
 
     /// Makes all nodes compare these topics with the store, because something may have been stored without being

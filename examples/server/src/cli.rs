@@ -12,6 +12,7 @@ use crate::{
     config::{Config, ConfigError, SETTINGS, Setting, Sources, Value, masked, text_of_variable, variable},
     error::ServerError,
     jobs::{JobsCommand, cli as jobs_cli},
+    keys::{KeysCommand, cli as keys_cli},
     role::Role,
 };
 
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) enum Task {
     Serve(Config, Role),
     Jobs(Config, JobsCommand),
+    Keys(Config, KeysCommand),
     Migrate(Config),
     PrintMigrations(Config),
     CheckConfig(Vec<Value>, Config),
@@ -40,6 +42,7 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
         Some(("migrate", _)) => Task::Migrate(config),
         Some(("check-config", _)) => Task::CheckConfig(values, config),
         Some((jobs_cli::NAME, jobs)) => Task::Jobs(config, jobs_cli::command_of(jobs)),
+        Some((keys_cli::NAME, keys)) => Task::Keys(config, keys_cli::command_of(keys)),
         Some(("work", _)) => Task::Serve(config, Role::Work),
         _ => Task::Serve(config, Role::Serve),
     })
@@ -62,6 +65,7 @@ fn command() -> Command {
              the API, and with /health and /metrics at --listen",
         ))
         .subcommand(jobs_cli::command())
+        .subcommand(keys_cli::command())
         .subcommand(
             Command::new("migrate").about("Bring the tables of the store up to date, and end").arg(
                 Arg::new("print")

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, keys::KeyFileError};
 
 /// Why the server can't do what was asked. Each is one sentence that says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,28 @@ pub(crate) enum ServerError {
          presence that they share, with --redis-url or --presence."
     )]
     PresenceOfOthers,
+    #[error(
+        "The data is encrypted; give its keys with --encryption-keys-file instead of turning encryption off."
+    )]
+    Encrypted,
+    #[error(
+        "There are no keys to encrypt with; `messenger-server keys generate` makes one, and --encryption-keys-file says where it is."
+    )]
+    NoEncryptionKeys,
+    #[error("The file with the encryption keys, {}, can't be used", .0.display())]
+    KeyFile(PathBuf, #[source] KeyFileError),
+    #[error(
+        "The data is encrypted with version {0} of the key, which is not among {1}; put that back, or restore it from a copy."
+    )]
+    MissingKey(u32, String),
+    #[error(
+        "The data is encrypted with another key than {0}, or its keys were changed; give the right ones with --encryption-keys-file."
+    )]
+    WrongKeys(String),
+    #[error(
+        "Not all data keys were wrapped anew; what was done stays done, and the rest follows when this is called again"
+    )]
+    Rotation(#[source] Box<dyn Error + Send + Sync>),
     /// What is wrong with what was asked of the background jobs.
     #[error("{0}")]
     Jobs(String),

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod error;
 mod jobs;
+mod keys;
 mod mail;
 mod metrics;
 mod ops;
@@ -43,7 +44,8 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::Print(text) => report::print(&text),
         Task::CheckConfig(values, config) => report::print(&report::checked(&values, &config)),
         Task::Serve(config, role) => block_on(serve::serve(&config, role)),
-        Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config.store, &command))?),
+        Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config, &command))?),
+        Task::Keys(config, command) => report::print(&block_on(keys::run(&config, command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }

@@ -11,8 +11,9 @@ use messenger_sqlx::{
 };
 
 use crate::{
-    config::{MssqlUrl, PostgresUrl, StoreConfig, StoreUrl},
+    config::{Config, MssqlUrl, PostgresUrl, StoreConfig, StoreUrl},
     error::ServerError,
+    keys::{self, Opened},
 };
 
 /// Opens the store, its tables brought up to date.
@@ -27,7 +28,12 @@ pub(crate) async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, ServerE
 }
 
 /// Opens the store beside a server that has it open already, for somebody who looks after it. Makes no new one.
-pub(crate) async fn open_beside(config: &StoreConfig) -> Result<Arc<dyn Store>, ServerError> {
+pub(crate) async fn open_beside(config: &Config) -> Result<Opened, ServerError> {
+    keys::seal(open_plain(&config.store).await?, &config.encryption, false).await
+}
+
+/// As [`open_beside`], with what is sealed as it is.
+pub(crate) async fn open_plain(config: &StoreConfig) -> Result<Arc<dyn Store>, ServerError> {
     match &config.url {
         StoreUrl::Memory => Err(ServerError::NothingShared),
         StoreUrl::Sqlite(path) if !path.exists() => {

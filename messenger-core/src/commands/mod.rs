@@ -34,7 +34,7 @@ use crate::{
 pub(crate) async fn view(cx: &Cx, chat: ChatId, user: UserId) -> Result<Chat> {
     let view =
         cx.store().chat_views(user, &[chat], convert::PREVIEW).await?.pop().ok_or(Error::NotFound("chat"))?;
-    Ok(convert::chat(view)?)
+    Ok(convert::chat(view))
 }
 
 #[cfg(test)]

@@ -223,6 +223,7 @@ mod tests {
             deleted_at: None,
             system: None,
             truncated: false,
+            corrupt: false,
         }
     }
 

@@ -45,6 +45,10 @@ pub struct Message {
     /// Whether its text, or its list of people, was shortened: only the last message of a chat may be. Absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// Whether what is stored can't be read, for instance because it was tampered with: then neither `body` nor `system` is there. Absent
+    /// if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub corrupt: bool,
 }
 
 /// Written by a person, or by the chat itself.

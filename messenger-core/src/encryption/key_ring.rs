@@ -11,8 +11,8 @@ use crate::{
     ports::{KeyId, WrappedKey},
 };
 
-/// Key-encryption keys (KEKs) in the memory of the process, by version. The highest version wraps; the others still
-/// unwrap, so that keys can be changed while nodes run. `Debug` shows the versions alone.
+/// Key-encryption keys (KEKs) in the memory of the process, by version. One of them wraps; the others still unwrap, so that
+/// keys can be changed while nodes run. `Debug` shows the versions alone, first that of the one that wraps.
 ///
 /// A wrapped key has 77 bytes: the version of this form (1), the version of the KEK (4 bytes, big-endian), a random nonce of 24
 /// bytes, the data key sealed by XChaCha20-Poly1305 (32 bytes), and the tag (16 bytes). The associated data is
@@ -26,12 +26,13 @@ use crate::{
 ///      2:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=
 ///      1:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=",
 /// )?;
-/// assert_eq!(format!("{ring:?}"), "KeyRing([1, 2])");
+/// assert_eq!(format!("{ring:?}"), "KeyRing([2, 1])");
 /// # Ok::<(), messenger_core::encryption::InvalidKeyRing>(())
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
     keys: BTreeMap<u32, DataKey>,
+    current: u32,
     context: Context,
 }
 
@@ -59,10 +60,19 @@ pub enum InvalidKeyRing {
 impl KeyRing {
     /// The ring with this one key, of version 1.
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { keys: BTreeMap::from([(1, DataKey::from_bytes(key))]), context: Context::system() }
+        let keys = BTreeMap::from([(1, DataKey::from_bytes(key))]);
+        Self { keys, current: 1, context: Context::system() }
     }
 
-    /// Adds a key.
+    /// Adds a key that wraps from now on.
+    ///
+    /// # Errors
+    /// [`InvalidKeyRing::Twice`] if there is one of this version.
+    pub fn with_current(self, version: u32, key: &[u8; 32]) -> Result<Self, InvalidKeyRing> {
+        Ok(Self { current: version, ..self.with(version, key)? })
+    }
+
+    /// Adds a key that only unwraps: a former one, or one that other nodes wrap with already.
     ///
     /// # Errors
     /// [`InvalidKeyRing::Twice`] if there is one of this version.
@@ -73,13 +83,13 @@ impl KeyRing {
         }
     }
 
-    /// Reads keys from lines `version:key`, in any order: a number from 1 to 2,147,483,647, and the Base64 (RFC 4648, with
+    /// Reads keys from lines `version:key`, of which the first one wraps: a number from 1 to 2,147,483,647, and the Base64 (RFC 4648, with
     /// padding) of 32 bytes. Empty lines and those that begin with `#` count nothing.
     ///
     /// # Errors
     /// For anything else; an error does not quote the text.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyRing> {
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut current) = (BTreeMap::new(), None);
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -89,11 +99,10 @@ impl KeyRing {
             if keys.insert(version, key).is_some() {
                 return Err(InvalidKeyRing::Twice(version));
             }
+            current = current.or(Some(version));
         }
-        if keys.is_empty() {
-            return Err(InvalidKeyRing::Empty);
-        }
-        Ok(Self { keys, context: Context::system() })
+        let current = current.ok_or(InvalidKeyRing::Empty)?;
+        Ok(Self { keys, current, context: Context::system() })
     }
 
     /// A line with a new random key of this version, as [`parse`](Self::parse) reads it.
@@ -131,8 +140,7 @@ fn associated(id: KeyId) -> Vec<u8> {
 #[async_trait]
 impl KeyService for KeyRing {
     fn current(&self) -> u32 {
-        // A ring is never empty.
-        self.keys.last_key_value().map_or(0, |(version, _)| *version)
+        self.current
     }
 
     fn version(&self, wrapped: &WrappedKey) -> Option<u32> {
@@ -142,7 +150,8 @@ impl KeyService for KeyRing {
     }
 
     async fn wrap(&self, id: KeyId, key: &DataKey) -> Result<WrappedKey, KeyServiceError> {
-        let (version, kek) = self.keys.last_key_value().ok_or(KeyServiceError::Damaged)?;
+        let version = self.current;
+        let kek = self.keys.get(&version).ok_or(KeyServiceError::UnknownVersion { version })?;
         let nonce = self.context.random::<24>();
         let mut sealed = Zeroizing::new(*key.expose());
         let inside = InOutBuf::from(sealed.as_mut_slice());
@@ -176,6 +185,7 @@ impl KeyService for KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing({:?})", self.keys.keys().collect::<Vec<_>>())
+        let others = self.versions().filter(|version| *version != self.current);
+        write!(f, "KeyRing({:?})", std::iter::once(self.current).chain(others).collect::<Vec<_>>())
     }
 }

@@ -78,7 +78,7 @@ pub async fn count_keys(
 /// let (store, ring) = (Arc::new(MemoryStore::new()), KeyRing::new(&[7; 32]));
 /// SealedStore::open(store.clone(), Arc::new(ring.clone()), SealSettings::default()).await?;
 ///
-/// let ring = ring.with(2, &[8; 32])?;
+/// let ring = ring.with_current(2, &[8; 32])?;
 /// rotate_keys(&*store, &ring, |_| {}).await?;
 /// let counts = count_keys(&*store, &ring, |_| {}).await?;
 /// assert_eq!(counts.by_version.into_iter().collect::<Vec<_>>(), [(2, 3)]);

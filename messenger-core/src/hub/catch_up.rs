@@ -291,7 +291,10 @@ impl CatchUp {
                 let since = self.part.known(&message, behind.since);
                 convert::event(message, &chat, since)
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
+        if events.iter().any(convert::hides_members) {
+            return Err(Error::internal("a message that may have changed the members can't be read"));
+        }
         let Some(removal) = removal_of(link.user, &events, behind.member_at) else {
             if !truncated {
                 link.set_snapshot(chat.id, chat.revision);
@@ -372,14 +375,7 @@ impl Hub {
             for view in views {
                 let peer = view.peer.as_ref().map(|peer| peer.id);
                 let head = ChatHead { chat: view.chat.id, revision: view.chat.revision, peer };
-                let chat = match convert::chat(view) {
-                    Ok(chat) => chat,
-                    Err(error) => {
-                        is_unreadable(head.chat, &error);
-                        is_all = false;
-                        continue;
-                    }
-                };
+                let chat = convert::chat(view);
                 match self.enter(link, &head, false) {
                     // The room gave out changes between the read and the entering.
                     Entered::Now { since } if since > head.revision => left.push(head.chat),

@@ -265,11 +265,9 @@ fn steps(mut behind: &[Behind]) -> Vec<&[Behind]> {
     steps
 }
 
-/// Prepares a change for connections that have everything up to `since`; `None` if it can't be read.
+/// Prepares a change for connections that have everything up to `since`; `None` if it does not tell who is in the chat.
 fn read_for(since: Revision, chat: &ChatRecord, message: MessageRecord) -> Option<Arc<Delivery>> {
     let created = message.created_revision;
-    let event = convert::event(message, chat, since).inspect_err(|error| {
-        tracing::error!(error = error as &dyn std::error::Error, "a message can't be read");
-    });
-    event.ok().map(|event| Arc::new(Delivery::of_change(event, Read { created, since })))
+    let event = convert::event(message, chat, since);
+    (!convert::hides_members(&event)).then(|| Arc::new(Delivery::of_change(event, Read { created, since })))
 }

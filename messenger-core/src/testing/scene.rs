@@ -275,7 +275,7 @@ impl Scene {
             let Some(Event::ChatUpdated(update)) = told.event() else { panic!("no update: {told:?}") };
             let ChatUpdate { chat_id, revision, title, member_count, message } = update.clone();
             let stored = self.store.message(chat_id, message.id).await.unwrap();
-            assert_eq!(convert::message(stored).unwrap(), message);
+            assert_eq!(convert::message(stored), message);
             let title = title.map(|title| Content::from(title.as_str()));
             assert_eq!((chat_id, title, member_count), (chat.id, chat.title.clone(), chat.member_count));
             assert_eq!(revision, message.revision);

@@ -64,7 +64,7 @@ fn is_of_numbers(hint: &Hint) -> bool {
             event,
             Event::ReadMoved(_) | Event::DeliveredMoved(_) | Event::Typing(_) | Event::PresenceChanged(_)
         ),
-        Hint::Invalidate {} => false,
+        Hint::Sealed(_) | Hint::Invalidate {} => false,
     }
 }
 

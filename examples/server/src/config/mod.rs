@@ -1,5 +1,6 @@
 //! Settings from a TOML file, `MESSENGER_*` variables and flags, in rising order of precedence.
 
+mod encryption;
 mod error;
 mod mail;
 mod mssql_url;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+pub(crate) use encryption::{EncryptionConfig, EncryptionKeys, EncryptionMode};
 pub(crate) use error::ConfigError;
 pub(crate) use mail::{API, MailConfig};
 pub(crate) use mssql_url::MssqlUrl;
@@ -41,6 +43,7 @@ use self::{
 pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) store: StoreConfig,
+    pub(crate) encryption: EncryptionConfig,
     pub(crate) nodes: NodesConfig,
     pub(crate) node_name: Option<String>,
     pub(crate) workers: bool,
@@ -69,6 +72,7 @@ impl Config {
             listen: values.read("listen", address)?,
             nodes: NodesConfig::of(&values, &store)?,
             mail: MailConfig::of(&values, &store.url)?,
+            encryption: EncryptionConfig::of(&values, &store.url)?,
             store,
             node_name: values.read("node-name", node_name)?,
             operator_key: OperatorKey::of(&values)?,

@@ -15,7 +15,7 @@ impl Setting {
 
     /// Whether no part of its value may be shown.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.name, "operator-key" | "secret")
+        matches!(self.name, "operator-key" | "secret" | "encryption-keys")
     }
 
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
@@ -72,6 +72,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "10s",
         help: "For PostgreSQL and SQL Server: how long the database may work on a statement, waits for locks \
                included, before it is given up",
+    },
+    Setting {
+        name: "encryption",
+        value: "on|off|strict",
+        default: "",
+        help: "Whether what people write is encrypted in the database, on the bus and in backups; with `strict` whatever is \
+               not encrypted counts as damaged. By default it is on for new data in an SQLite file, and where there are \
+               keys",
+    },
+    Setting {
+        name: "encryption-keys-file",
+        value: "FILE",
+        default: "",
+        help: "The file with the keys for that, as `messenger-server keys generate` makes it; by default one beside the \
+               SQLite file. All servers on a database have the same keys",
+    },
+    Setting {
+        name: "encryption-keys",
+        value: "KEYS",
+        default: "",
+        help: "Those keys themselves, with commas between them; better in the variable",
+    },
+    Setting {
+        name: "encryption-display-names",
+        value: "on|off",
+        default: "off",
+        help: "Whether the names that people show are encrypted, too; then people are found by their usernames alone",
+    },
+    Setting {
+        name: "encryption-padding",
+        value: "on|off",
+        default: "off",
+        help: "Whether texts are made up to 12 % longer before they are encrypted, so that their lengths tell less",
     },
     Setting {
         name: "redis-url",

@@ -13,11 +13,11 @@ use super::{
     text,
     view::{CountsView, JobDetail, JobLine},
 };
-use crate::{config::StoreConfig, error::ServerError, store};
+use crate::{config::Config, error::ServerError, store};
 
 /// Answers what is to be printed.
-pub(crate) async fn run(config: &StoreConfig, command: &JobsCommand) -> Result<String, ServerError> {
-    let store = store::open_beside(config).await?;
+pub(crate) async fn run(config: &Config, command: &JobsCommand) -> Result<String, ServerError> {
+    let store = store::open_beside(config).await?.store;
     let messenger = Messenger::builder(store).workers(false).build().map_err(ServerError::start)?;
     let answer = act(&messenger.jobs(), &command.action, command.json).await;
     messenger.close().await;

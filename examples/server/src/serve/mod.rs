@@ -10,7 +10,11 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use messenger_axum::{LoginLimit, Options, RateLimits};
-use messenger_core::{Messenger, ports::Store};
+use messenger_core::{
+    Messenger,
+    encryption::{SealedBus, SealedStore},
+    ports::{Bus, Store},
+};
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout_at},
@@ -23,6 +27,7 @@ use self::{
 use crate::{
     config::{API, Config, Shared, StoreUrl},
     error::ServerError,
+    keys::{self, Opened},
     mail::{self, Mail},
     metrics::Metrics,
     ops, page,
@@ -46,12 +51,14 @@ pub(crate) async fn serve(config: &Config, role: Role) -> Result<(), ServerError
         // A database may let one wait for long.
         () = signals.next() => return Ok(()),
     };
+    let Opened { store, sealed } = keys::seal(store, &config.encryption, true).await?;
     let mail = config.mail.as_ref().map(|mail| Mail::open(mail, address)).transpose()?;
     let _checking = mail.as_ref().zip(config.mail.as_ref()).map(|(mail, config)| mail.check(config));
-    let messenger = messenger(config, role, store, mail.as_ref()).map_err(ServerError::start)?;
+    let messenger =
+        messenger(config, role, (store, sealed.as_deref()), mail.as_ref()).map_err(ServerError::start)?;
     let app = app(config, role, &messenger).merge(metrics.router());
     let server = HttpServer::start(listener, app, client_limits(config));
-    announce(config, role, address);
+    announce(config, role, address, sealed.is_some());
     tracing::info!(%address, store = %config.store, workers = does_jobs(config, role), "serving");
 
     signals.next().await;
@@ -70,14 +77,19 @@ fn does_jobs(config: &Config, role: Role) -> bool {
 fn messenger(
     config: &Config,
     role: Role,
-    store: Arc<dyn Store>,
+    (store, sealed): (Arc<dyn Store>, Option<&SealedStore>),
     mail: Option<&Mail>,
 ) -> Result<Messenger, messenger_core::Error> {
     let mut builder = Messenger::builder(store).instrument_store(true).workers(does_jobs(config, role));
-    builder = match &config.nodes.bus {
-        Shared::Memory => builder,
-        Shared::Postgres(nodes) => builder.bus(Arc::new(nodes.bus())),
-        Shared::Redis(redis) => builder.bus(Arc::new(redis.bus())),
+    let bus: Option<Arc<dyn Bus>> = match &config.nodes.bus {
+        Shared::Memory => None,
+        Shared::Postgres(nodes) => Some(Arc::new(nodes.bus())),
+        Shared::Redis(redis) => Some(Arc::new(redis.bus())),
+    };
+    builder = match (bus, sealed) {
+        (None, _) => builder,
+        (Some(bus), None) => builder.bus(bus),
+        (Some(bus), Some(sealed)) => builder.bus(Arc::new(SealedBus::new(bus, sealed))),
     };
     builder = match &config.nodes.presence {
         Shared::Memory => builder,
@@ -152,7 +164,7 @@ fn client_limits(config: &Config) -> ClientLimits {
 const FILES_OF_THE_SERVER: usize = 64;
 
 /// For the person who started it, whatever is logged.
-fn announce(config: &Config, role: Role, address: SocketAddr) {
+fn announce(config: &Config, role: Role, address: SocketAddr, is_sealed: bool) {
     if role == Role::Work {
         eprintln!("Background jobs are done; health and metrics are at http://{address}/");
     } else if address.ip().is_unspecified() {
@@ -161,7 +173,7 @@ fn announce(config: &Config, role: Role, address: SocketAddr) {
     } else {
         eprintln!("The page is at http://{address}/");
     }
-    eprintln!("The data lies {}", config.store);
+    eprintln!("The data lies {}{}", config.store, if is_sealed { ", encrypted" } else { "" });
     if let Some(mail) = &config.mail {
         eprintln!("Mail about what stays unread for {:?} goes to {}", mail.after, mail.url);
     }

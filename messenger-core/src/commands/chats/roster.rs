@@ -73,7 +73,7 @@ pub(super) async fn change(
             changed => attempts.settled(changed)?,
         };
         if let Some(changed) = changed {
-            cx.publish_changes(&changed.chat, changed.messages.clone())?;
+            cx.publish_changes(&changed.chat, changed.messages.clone());
             return Ok(Some(changed));
         }
     }

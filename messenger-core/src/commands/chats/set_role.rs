@@ -51,7 +51,7 @@ impl Command for SetRole {
         let roster = cx.store().roster(chat_id).await?;
         let member =
             roster.members.iter().find(|member| member.user_id == whom).ok_or(Error::NotFound("member"))?;
-        Ok(convert::member(cx.store().user(whom).await?, member)?)
+        Ok(convert::member(cx.store().user(whom).await?, member))
     }
 }
 

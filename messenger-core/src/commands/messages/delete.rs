@@ -59,7 +59,7 @@ impl Command for DeleteMessage {
             if record.deleted_at.is_some() {
                 // The call that deleted it may have lost its answer, and then has not told anybody.
                 cx.invalidate(vec![Topic::Chat(self.chat_id)]);
-                return Ok(convert::message(record)?);
+                return Ok(convert::message(record));
             }
             let delete = ports::DeleteMessage {
                 chat: self.chat_id,

@@ -183,6 +183,7 @@ mod tests {
             deleted_at: None,
             system: None,
             truncated: false,
+            corrupt: false,
         };
         assert_eq!((&sent.value, sent.created), (&expected, true));
         assert_eq!(scene.message(Owner, &expected).await, expected);

@@ -44,7 +44,6 @@ use crate::{
 pub struct SealedStore {
     inner: Arc<dyn Store>,
     sealer: Arc<Sealer>,
-    context: Context,
 }
 
 impl SealedStore {
@@ -71,8 +70,8 @@ impl SealedStore {
         settings: SealSettings,
         context: Context,
     ) -> Result<Self, EncryptionError> {
-        let sealer = Sealer::open(Arc::clone(&inner), keys, settings, context.clone()).await?;
-        Ok(Self { inner, sealer: Arc::new(sealer), context })
+        let sealer = Sealer::open(Arc::clone(&inner), keys, settings, context).await?;
+        Ok(Self { inner, sealer: Arc::new(sealer) })
     }
 
     /// Seals with the keys of this store: for a [`SealedBus`](super::SealedBus).

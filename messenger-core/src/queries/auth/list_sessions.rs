@@ -6,7 +6,6 @@ use crate::{
     domain::{Cursor, Page, Session, SessionId},
     error::{ErrorCode, Result},
     operation::Query,
-    ports::StoreResult,
     queries::{page_size, place},
 };
 
@@ -50,7 +49,7 @@ impl Query for ListSessions {
             .filter(|session| session.expires_at > now && after.is_none_or(|after| session.id < after))
             .take(limit + 1)
             .map(|session| convert::session(session, cx.actor().session()))
-            .collect::<StoreResult<_>>()?;
+            .collect();
         Ok(Page::of(page, limit, |session| session.id))
     }
 }

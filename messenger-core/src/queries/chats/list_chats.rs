@@ -49,7 +49,7 @@ impl Query for ListChats {
         let after: Option<Activity> = place(self.cursor.as_ref())?;
         let views = cx.store().list_chats(user, after, limit + 1, convert::PREVIEW).await?;
         let Page { items, next_cursor } = Page::of(views, limit, ChatView::activity);
-        let items = items.into_iter().map(convert::chat).collect::<Result<_, _>>()?;
+        let items = items.into_iter().map(convert::chat).collect();
         Ok(Page { items, next_cursor })
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{ChatId, Cursor, Member, Page, UserId},
     error::{Error, ErrorCode, OrNotFound as _, Result},
     operation::Query,
-    ports::{MemberRecord, StoreResult, UserRecord},
+    ports::{MemberRecord, UserRecord},
     queries::{page_size, place},
 };
 
@@ -62,7 +62,7 @@ impl Query for ListMembers {
         let items = items
             .into_iter()
             .filter_map(|member| users.remove(&member.user_id).map(|user| convert::member(user, member)))
-            .collect::<StoreResult<_>>()?;
+            .collect();
         Ok(Page { items, next_cursor })
     }
 }

@@ -97,7 +97,7 @@ impl Query for GetHistory {
                 Anchor::Newest => (false, false),
             },
         };
-        Ok(History { items: convert::messages(range.messages)?, has_more_before, has_more_after })
+        Ok(History { items: convert::messages(range.messages), has_more_before, has_more_after })
     }
 }
 

@@ -47,7 +47,7 @@ impl Query for GetMessage {
                 .message(self.chat_id, self.message_id)
                 .await
                 .or_not_found(|| Error::NotFound("message"))?,
-        )?)
+        ))
     }
 }
 

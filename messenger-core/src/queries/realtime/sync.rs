@@ -258,7 +258,7 @@ impl<'c> Reading<'c> {
                 return Ok(place);
             }
             self.left = self.left.saturating_sub(weight);
-            let (chat, messages) = (convert::chat(view)?, convert::messages(messages)?);
+            let (chat, messages) = (convert::chat(view), convert::messages(messages));
             self.chats.push(ChatSync { chat, messages, limited });
         }
         Ok(wanted.len())

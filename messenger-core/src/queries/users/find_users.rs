@@ -60,7 +60,7 @@ impl Query for FindUsers {
             return Err(Error::invalid("cursor", "is none of this list"));
         }
         let Page { items, next_cursor } = page(cx, &prefix, after, limit).await?;
-        let items = items.into_iter().map(|found| convert::user(found.user)).collect::<StoreResult<_>>()?;
+        let items = items.into_iter().map(|found| convert::user(found.user)).collect();
         Ok(Page { items, next_cursor })
     }
 }

@@ -37,7 +37,7 @@ impl Query for GetUser {
     async fn run(self, cx: &Cx) -> Result<User> {
         cx.actor().user()?;
         let user = cx.store().user(self.user_id).await.or_not_found(|| Error::NotFound("person"))?;
-        Ok(convert::user(user)?)
+        Ok(convert::user(user))
     }
 }
 

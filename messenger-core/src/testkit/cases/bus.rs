@@ -449,6 +449,7 @@ fn change(context: &Context, chat: ChatId) -> MessageChange {
         deleted_at: None,
         system: None,
         truncated: false,
+        corrupt: false,
     };
     MessageChange { chat_id: chat, revision, message }
 }

@@ -5,7 +5,7 @@ mod play;
 mod replica;
 mod step;
 
-use std::{env, future::Future, sync::Arc};
+use std::{env, future::Future};
 
 use proptest::{
     prelude::ProptestConfig,

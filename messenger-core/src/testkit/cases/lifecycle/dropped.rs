@@ -75,7 +75,7 @@ async fn change_account(world: &World) {
         if let Ok(found) = found {
             assert_eq!(
                 (found.version, found.email, found.notify_email),
-                (before.version + 1, Some(email), false)
+                (before.version + 1, Some(world.stored_address(&email)), false)
             );
         }
         match world.store.update_user(change).await {
