@@ -11,6 +11,7 @@ mod errors;
 #[cfg(test)]
 mod fake;
 mod jobs;
+mod keys;
 mod markers;
 mod messages;
 mod migrate;

@@ -48,8 +48,14 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0005_confirmed_addresses.sql"),
         },
+        Migration {
+            version: 6,
+            name: "keys",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0006_keys.sql"),
+        },
     ],
-    routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 4, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The table that records the steps.

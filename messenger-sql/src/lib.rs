@@ -3,6 +3,7 @@
 pub mod append;
 pub mod columns;
 pub mod jobs;
+pub mod keys;
 pub mod marks;
 pub mod memberships;
 pub mod migrations;

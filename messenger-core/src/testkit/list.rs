@@ -222,6 +222,16 @@ macro_rules! __messenger_store_cases {
                 schedules_lists_by_name
                 remove_schedule_forgets_it
             }
+            keys {
+                create_keys_answers_with_the_first_that_was_stored
+                create_keys_does_not_bring_back_what_was_destroyed
+                create_keys_lets_one_of_many_racers_win
+                keys_skips_unknown_ids
+                list_keys_pages_by_id
+                rewrap_keys_replaces_what_was_expected
+                destroy_keys_leaves_ids_alone
+                destroy_keys_comes_before_a_key_that_is_created_later
+            }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
                 intents_left_alone_keep_nobody_waiting

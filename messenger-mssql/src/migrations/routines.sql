@@ -1270,3 +1270,100 @@ BEGIN
     COMMIT TRANSACTION;
     RETURN 0;
 END;
+GO
+
+-- Wrapped keys: the owner, 16 bytes; the number, 8; when it was made, 8; whether it was destroyed, 1, and when, 8; where in
+-- @bytes, from 1, it is, 4, and its length, 4. A place 0 stands for null.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_keys (@keys varbinary(max), @bytes varbinary(max)) RETURNS TABLE AS RETURN (
+    SELECT r.place, r.owner, r.number, r.created_at, CASE r.is_destroyed WHEN 1 THEN r.moment END AS destroyed_at,
+        SUBSTRING(@bytes, r.wrapped, r.wrapped_length) AS wrapped
+    FROM (
+        SELECT TOP (DATALENGTH(@keys) / 49) t.n AS place,
+            CAST(SUBSTRING(@keys, 49 * t.n - 48, 16) AS binary(16)) AS owner,
+            CAST(SUBSTRING(@keys, 49 * t.n - 32, 8) AS bigint) AS number,
+            CAST(SUBSTRING(@keys, 49 * t.n - 24, 8) AS bigint) AS created_at,
+            CAST(SUBSTRING(@keys, 49 * t.n - 16, 1) AS tinyint) AS is_destroyed,
+            CAST(SUBSTRING(@keys, 49 * t.n - 15, 8) AS bigint) AS moment,
+            NULLIF(CAST(SUBSTRING(@keys, 49 * t.n - 7, 4) AS int), 0) AS wrapped,
+            CAST(SUBSTRING(@keys, 49 * t.n - 3, 4) AS int) AS wrapped_length
+        FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@keys) / 49 ORDER BY t.n
+    ) AS r
+);
+GO
+
+-- Keys that are wrapped anew: the owner, 16 bytes; the number, 8; where in @bytes, from 1, what is expected is, 4, and its
+-- length, 4; where what takes its place is, 4, and its length, 4.
+CREATE OR ALTER FUNCTION {schema}.messenger_unpack_rewraps (@rewraps varbinary(max), @bytes varbinary(max))
+RETURNS TABLE AS RETURN (
+    SELECT r.place, r.owner, r.number, SUBSTRING(@bytes, r.expected, r.expected_length) AS expected,
+        SUBSTRING(@bytes, r.wrapped, r.wrapped_length) AS wrapped
+    FROM (
+        SELECT TOP (DATALENGTH(@rewraps) / 40) t.n AS place,
+            CAST(SUBSTRING(@rewraps, 40 * t.n - 39, 16) AS binary(16)) AS owner,
+            CAST(SUBSTRING(@rewraps, 40 * t.n - 23, 8) AS bigint) AS number,
+            CAST(SUBSTRING(@rewraps, 40 * t.n - 15, 4) AS int) AS expected,
+            CAST(SUBSTRING(@rewraps, 40 * t.n - 11, 4) AS int) AS expected_length,
+            CAST(SUBSTRING(@rewraps, 40 * t.n - 7, 4) AS int) AS wrapped,
+            CAST(SUBSTRING(@rewraps, 40 * t.n - 3, 4) AS int) AS wrapped_length
+        FROM {schema}.messenger_numbers AS t WHERE t.n <= DATALENGTH(@rewraps) / 40 ORDER BY t.n
+    ) AS r
+);
+GO
+
+-- Stores the keys that are not there, each given once, by rising ids, and answers with what is then there. That others have
+-- stored one of them meanwhile is found by the index, and an error.
+CREATE OR ALTER PROCEDURE {schema}.messenger_create_keys @keys varbinary(max), @bytes varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    INSERT INTO {schema}.messenger_keys (owner, number, wrapped, created_at, destroyed_at)
+    SELECT a.owner, a.number, a.wrapped, a.created_at, a.destroyed_at
+    FROM {schema}.messenger_unpack_keys(@keys, @bytes) AS a
+    WHERE NOT EXISTS (SELECT 1 FROM {schema}.messenger_keys AS k WHERE k.owner = a.owner AND k.number = a.number);
+    SELECT k.owner, k.number, k.wrapped, k.created_at, k.destroyed_at
+    FROM {schema}.messenger_unpack_keys(@keys, @bytes) AS a
+    INNER LOOP JOIN {schema}.messenger_keys AS k ON k.owner = a.owner AND k.number = a.number
+    OPTION (FORCE ORDER);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Wraps anew those keys, each given once, by rising ids, that are wrapped as expected, and answers with their number.
+CREATE OR ALTER PROCEDURE {schema}.messenger_rewrap_keys @rewraps varbinary(max), @bytes varbinary(max)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @done bigint;
+    BEGIN TRANSACTION;
+    -- Bytes that differ in zeros at the end alone are equal to the server.
+    UPDATE k SET wrapped = a.wrapped
+    FROM {schema}.messenger_unpack_rewraps(@rewraps, @bytes) AS a
+    INNER LOOP JOIN {schema}.messenger_keys AS k ON k.owner = a.owner AND k.number = a.number
+    WHERE k.wrapped = a.expected AND DATALENGTH(k.wrapped) = DATALENGTH(a.expected)
+    OPTION (FORCE ORDER);
+    SET @done = @@ROWCOUNT;
+    SELECT @done;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Destroys the keys of a person, and the first one also if there is none. That others have stored it meanwhile is found by
+-- the index, and an error.
+CREATE OR ALTER PROCEDURE {schema}.messenger_destroy_keys @owner binary(16), @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    INSERT INTO {schema}.messenger_keys (owner, number, created_at, destroyed_at)
+    SELECT @owner, 1, @at, @at
+    WHERE NOT EXISTS (SELECT 1 FROM {schema}.messenger_keys WHERE owner = @owner AND number = 1);
+    UPDATE {schema}.messenger_keys SET wrapped = NULL, destroyed_at = @at WHERE owner = @owner AND wrapped IS NOT NULL;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;

@@ -3,6 +3,7 @@
 mod append;
 mod chats;
 mod jobs;
+mod keys;
 mod markers;
 mod messages;
 mod sessions;
@@ -25,6 +26,7 @@ pub(crate) struct Statements {
     pub(crate) markers: markers::Sql,
     pub(crate) unread: unread::Sql,
     pub(crate) jobs: jobs::Sql,
+    pub(crate) keys: keys::Sql,
 }
 
 impl Statements {
@@ -45,6 +47,7 @@ impl Statements {
             markers: markers::Sql::new(schema),
             unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
+            keys: keys::Sql::new(schema),
         }
     }
 }

@@ -52,6 +52,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0006_confirmed_addresses.sql"),
         },
+        Migration {
+            version: 7,
+            name: "keys",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0007_keys.sql"),
+        },
     ],
     routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
 };

@@ -7,6 +7,7 @@ mod connections;
 mod enqueue;
 mod errors;
 mod jobs;
+mod keys;
 mod line;
 mod listen;
 mod markers;

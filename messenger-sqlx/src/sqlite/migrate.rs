@@ -34,6 +34,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0005_confirmed_addresses.sql"),
         },
+        Migration {
+            version: 6,
+            name: "keys",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0006_keys.sql"),
+        },
     ],
     // SQLite keeps no functions.
     routines: None,

@@ -6,6 +6,7 @@ mod chats;
 mod enqueue;
 mod errors;
 mod jobs;
+mod keys;
 mod markers;
 mod messages;
 mod migrate;

@@ -154,6 +154,7 @@ impl SqliteBuilder {
             options,
             log: log.into(),
             log_limit: LOG_LIMIT,
+            busy_timeout: self.busy_timeout,
             max_waiting: self.max_waiting,
             acquire_timeout: self.acquire_timeout,
             timeout: self.timeout,
@@ -191,6 +192,8 @@ impl SqliteBuilder {
             // In KiB, if negative.
             .pragma("cache_size", "-16384")
             .pragma("temp_store", "MEMORY")
+            // What was deleted or overwritten is zeros in the file, and not only unreachable.
+            .pragma("secure_delete", "ON")
             // The number of rows of an index that `PRAGMA optimize` reads at most.
             .analysis_limit(400)
             .optimize_on_close(true, None)

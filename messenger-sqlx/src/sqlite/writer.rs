@@ -7,10 +7,15 @@ use std::{
 use futures::future::BoxFuture;
 use messenger_core::ports::{StoreErrorKind, StoreResult};
 use messenger_sql::turns::{Caller, Permit, Turns};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions,
+};
 use tokio::time::Instant;
 
-use super::errors::store_error;
+use super::{
+    errors::store_error,
+    sql::{self, Columns},
+};
 
 /// Numbers the commit of a transaction that changes chats, before it commits. The numbers are consecutive, or the time
 /// (microseconds since 1970) where that is greater, so that a database restored from a backup does not reuse the
@@ -39,6 +44,8 @@ pub(super) struct WriterSettings {
     pub(super) log: PathBuf,
     /// The log is restarted once it has this many bytes.
     pub(super) log_limit: u64,
+    /// The longest wait for another process that writes.
+    pub(super) busy_timeout: Duration,
     /// Maximum number of intents that wait for the connection.
     pub(super) max_waiting: usize,
     /// The longest wait for the connection.
@@ -59,6 +66,19 @@ enum Place {
 pub(super) struct Upkeep {
     writes: u32,
     optimized_at: Instant,
+    /// From when on the log is to be emptied, because it may have what was overwritten.
+    scrub_at: Option<Instant>,
+}
+
+/// What a write leaves behind in the log, where the pages of before stay until they are overwritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Residue {
+    /// Nothing that must go.
+    Harmless,
+    /// What is to go soon.
+    Stale,
+    /// What is to be gone before the answer.
+    Secret,
 }
 
 impl Writer {
@@ -73,7 +93,34 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
     {
-        self.run(|conn| {
+        self.transaction_leaving(Residue::Harmless, work).await
+    }
+
+    /// As [`transaction`](Self::transaction). What the work overwrites is gone from the log soon afterwards.
+    pub(super) async fn transaction_that_replaces<T, F>(&self, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
+    {
+        self.transaction_leaving(Residue::Stale, work).await
+    }
+
+    /// As [`transaction`](Self::transaction). What the work overwrites is gone from the log before the answer, or soon
+    /// afterwards if others are reading from it.
+    pub(super) async fn transaction_that_destroys<T, F>(&self, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
+    {
+        self.transaction_leaving(Residue::Secret, work).await
+    }
+
+    async fn transaction_leaving<T, F>(&self, residue: Residue, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
+    {
+        self.run_leaving(residue, |conn| {
             Box::pin(async move {
                 begin(conn).await?;
                 let answer = work(conn).await?;
@@ -92,29 +139,39 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
     {
+        self.run_leaving(Residue::Harmless, work).await
+    }
+
+    async fn run_leaving<T, F>(&self, residue: Residue, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send + 'static,
+    {
         let WriterSettings { acquire_timeout, timeout, .. } = self.0.settings;
         let now = Instant::now();
         let inner = Arc::clone(&self.0);
         let work = move |permit, caller: Caller<T>| async move {
             // A write must not be interrupted, so it continues after its time is over.
-            caller.answer_with(now + timeout, inner.work(permit, work), || ()).await;
+            caller.answer_with(now + timeout, inner.work(permit, residue, work), || ()).await;
         };
         self.0.turns.run(now + acquire_timeout.min(timeout), work).await
     }
 
     pub(super) async fn close(&self) {
         self.0.turns.close().await;
-        let place = self.0.leave(Place::Closed);
-        if let Place::Free(conn, _) = place
-            && let Err(error) = conn.close().await
-        {
+        let Place::Free(mut conn, mut upkeep) = self.0.leave(Place::Closed) else { return };
+        // The last one who closes the file removes the log, but there may be others.
+        if upkeep.scrub_at.is_some() {
+            upkeep.scrub(&mut conn, &self.0.settings).await;
+        }
+        if let Err(error) = conn.close().await {
             tracing::warn!(%error, "the database file was not closed well");
         }
     }
 }
 
 impl Inner {
-    async fn work<T, F>(self: Arc<Self>, permit: Permit, work: F) -> StoreResult<T>
+    async fn work<T, F>(self: Arc<Self>, permit: Permit, residue: Residue, work: F) -> StoreResult<T>
     where
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>>,
     {
@@ -122,6 +179,12 @@ impl Inner {
         let result = work(&mut conn).await;
         if result.is_err() && execute(&mut conn, "ROLLBACK").await.is_err() {
             return result;
+        }
+        if result.is_ok() {
+            upkeep.note(residue);
+            if residue == Residue::Secret {
+                upkeep.scrub(&mut conn, &self.settings).await;
+            }
         }
         if upkeep.is_due() {
             // The next writer waits for it, but this one does not.
@@ -160,17 +223,44 @@ impl Inner {
 impl Upkeep {
     const EVERY: u32 = 256;
     const OPTIMIZE_EVERY: Duration = Duration::from_secs(60 * 60);
+    /// The pause between two attempts to empty the log.
+    const SCRUB_EVERY: Duration = Duration::from_secs(1);
+    /// How long an attempt to empty the log waits for others, while whoever wants to write waits for it.
+    const SCRUB_WAIT: Duration = Duration::from_millis(100);
 
+    /// What was written before, by a process that has died, is not known: the log is emptied once.
     fn new() -> Self {
-        Self { writes: 0, optimized_at: Instant::now() }
+        let now = Instant::now();
+        Self { writes: 0, optimized_at: now, scrub_at: Some(now) }
     }
 
-    const fn is_due(&mut self) -> bool {
+    fn note(&mut self, residue: Residue) {
+        if residue != Residue::Harmless {
+            self.scrub_at.get_or_insert_with(|| Instant::now() + Self::SCRUB_EVERY);
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
         self.writes = self.writes.wrapping_add(1);
-        self.writes.is_multiple_of(Self::EVERY)
+        self.writes.is_multiple_of(Self::EVERY) || self.is_scrub_due()
+    }
+
+    fn is_scrub_due(&self) -> bool {
+        self.scrub_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Moves the log into the database file and empties it. If others are in the way, a later write tries again.
+    async fn scrub(&mut self, conn: &mut SqliteConnection, settings: &WriterSettings) {
+        let emptied = empty_log(conn, Self::SCRUB_WAIT, settings.busy_timeout).await;
+        let is_empty = matches!(emptied, Ok(true));
+        self.scrub_at = (!is_empty).then(|| Instant::now() + Self::SCRUB_EVERY);
+        warn_if_failed(emptied.map(drop));
     }
 
     async fn run(&mut self, conn: &mut SqliteConnection, settings: &WriterSettings) {
+        if self.is_scrub_due() {
+            self.scrub(conn, settings).await;
+        }
         // SQLite restarts the log only when no reader is using it. Under constant reads that never happens by itself.
         let log = std::fs::metadata(&settings.log).map_or(0, |file| file.len());
         if log > settings.log_limit {
@@ -181,6 +271,20 @@ impl Upkeep {
             warn_if_failed(execute(conn, "PRAGMA optimize").await);
         }
     }
+}
+
+/// Tells whether the log was emptied: not if somebody has been reading or writing for longer than `wait`.
+async fn empty_log(conn: &mut SqliteConnection, wait: Duration, usual_wait: Duration) -> StoreResult<bool> {
+    set_wait(conn, wait).await?;
+    let read = |columns: &mut Columns<'_>| columns.integer();
+    let is_busy = sql::one(conn, sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)"), read).await;
+    set_wait(conn, usual_wait).await?;
+    Ok(is_busy? == Some(0))
+}
+
+async fn set_wait(conn: &mut SqliteConnection, wait: Duration) -> StoreResult<()> {
+    let set = AssertSqlSafe(format!("PRAGMA busy_timeout = {}", wait.as_millis()));
+    sql::run(conn, sqlx::query(set)).await.map(drop)
 }
 
 fn warn_if_failed(result: StoreResult<()>) {
@@ -220,14 +324,16 @@ mod tests {
             options,
             log: log.clone(),
             log_limit: bytes(),
+            busy_timeout: Duration::from_secs(1),
             max_waiting: 1,
             acquire_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
         };
-        Upkeep::new().run(&mut conn, &settings).await;
+        let mut upkeep = Upkeep { scrub_at: None, ..Upkeep::new() };
+        upkeep.run(&mut conn, &settings).await;
         assert_eq!(bytes(), settings.log_limit);
         settings.log_limit -= 1;
-        Upkeep::new().run(&mut conn, &settings).await;
+        upkeep.run(&mut conn, &settings).await;
         assert_eq!(bytes(), 0);
     }
 }

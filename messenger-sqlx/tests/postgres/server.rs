@@ -10,8 +10,8 @@ use futures::future::join_all;
 use messenger_core::{
     ChatId, Seq, UserId,
     ports::{
-        Anchor, Appended, Budget, ChatStore as _, Lease, MarkerStore as _, MessageStore as _, MoveMarker,
-        PresenceStore as _, Store, StoreErrorKind,
+        Anchor, Appended, Budget, ChatStore as _, KeyId, Lease, MarkerStore as _, MessageStore as _,
+        MoveMarker, PresenceStore as _, Rewrap, Store, StoreErrorKind, StoredKey, WrappedKey,
     },
     testkit::{World, cut_short, error_kind},
 };
@@ -131,7 +131,8 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
              GRANT SELECT, INSERT, UPDATE, DELETE ON chat.messenger_sessions, chat.messenger_presence TO {name};
              GRANT SELECT, INSERT, UPDATE ON chat.messenger_presence_epoch TO {name};
              GRANT SELECT, INSERT, UPDATE, DELETE ON chat.messenger_jobs, chat.messenger_job_pauses,
-                 chat.messenger_schedules TO {name};"
+                 chat.messenger_schedules TO {name};
+             GRANT SELECT, INSERT, UPDATE ON chat.messenger_keys TO {name};"
         ),
     )
     .await;
@@ -160,6 +161,7 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
     );
     world.erase(cleo).await;
     crate::jobs::use_rights(&world).await;
+    use_rights_on_keys(&world).await;
     world.store.close().await;
     execute(&mut owner, "DELETE FROM chat.messenger_presence_epoch").await;
     let presence = PostgresNodes::builder(&url).schema("chat").build().unwrap().presence();
@@ -169,6 +171,17 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
     assert_eq!((came, presence.sweep(Duration::ZERO, 10).await.unwrap()), (vec![ada], vec![]), "it settles");
     drop(presence);
     execute(&mut owner, format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;
+}
+
+async fn use_rights_on_keys(world: &World) {
+    let (user, created_at) = (world.id(), world.tick());
+    let id = KeyId::of_user(user);
+    let (expected, wrapped) = (WrappedKey(vec![1]), WrappedKey(vec![2]));
+    let key = StoredKey { id, wrapped: Some(expected.clone()), created_at, destroyed_at: None };
+    assert_eq!(world.store.create_keys(std::slice::from_ref(&key)).await.unwrap(), [key]);
+    assert_eq!(world.store.rewrap_keys(&[Rewrap { id, expected, wrapped }]).await.unwrap(), 1);
+    world.store.destroy_keys(user, world.tick()).await.unwrap();
+    assert_eq!(world.store.list_keys(None, 10).await.unwrap(), world.store.keys(&[id]).await.unwrap());
 }
 
 /// Two in a chat.

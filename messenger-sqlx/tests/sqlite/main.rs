@@ -3,4 +3,5 @@
 #![cfg(feature = "sqlite")]
 
 mod file;
+mod keys;
 mod kit;

@@ -5,6 +5,7 @@
 pub mod bus;
 pub mod chats;
 pub mod jobs;
+pub mod keys;
 pub mod lifecycle;
 pub mod markers;
 pub mod messages;

@@ -3,6 +3,7 @@
 mod append;
 mod chats;
 mod jobs;
+mod keys;
 mod markers;
 mod messages;
 pub(super) mod presence;
@@ -44,6 +45,7 @@ pub(in crate::postgres) struct Statements {
     pub(in crate::postgres) markers: markers::Sql,
     pub(in crate::postgres) unread: unread::Sql,
     pub(in crate::postgres) jobs: jobs::Sql,
+    pub(in crate::postgres) keys: keys::Sql,
 }
 
 impl Statements {
@@ -73,6 +75,7 @@ impl Statements {
             markers: markers::Sql::new(schema),
             unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
+            keys: keys::Sql::new(schema),
         }
     }
 }
