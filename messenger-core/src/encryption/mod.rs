@@ -16,6 +16,8 @@ mod rotation;
 mod seal;
 mod sealer;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     bus::SealedBus,

@@ -1,0 +1,4 @@
+mod forms;
+mod keys;
+mod stores;
+mod vectors;
