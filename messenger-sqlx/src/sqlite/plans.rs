@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 use messenger_core::ports::{JobFilter, JobState};
 
 use super::{
-    SqliteStore, append, chats, enqueue, errors::store_error, jobs, markers, messages, sessions, unread,
-    users,
+    SqliteStore, append, chats, enqueue, errors::store_error, jobs, keys, markers, messages, sessions,
+    unread, users,
 };
 
 /// Every statement that is long enough to have a name, with its text.
@@ -58,6 +58,11 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("jobs::CANCEL_AFTER", jobs::CANCEL_AFTER),
         ("jobs::RETRY", jobs::RETRY),
         ("jobs::PRUNE", jobs::PRUNE),
+        ("keys::INSERT", keys::INSERT),
+        ("keys::BY_IDS", keys::BY_IDS.as_str()),
+        ("keys::PAGE", keys::PAGE.as_str()),
+        ("keys::REWRAP", keys::REWRAP),
+        ("keys::DESTROY", keys::DESTROY),
         ("jobs::LISTS, dead", jobs::LISTS.of(&dead(false)).as_str()),
         ("jobs::LISTS, dead of a kind", jobs::LISTS.of(&dead(true)).as_str()),
     ]
@@ -87,6 +92,7 @@ const ROWS: &str = "
     SELECT id, 'a', 1, iif(created_at % 9 > 5, 3, created_at % 9), 1, 1, 3, 1, 1, created_at, randomblob(16),
         'k' || created_at, x'00'
     FROM messenger_users;
+    INSERT INTO messenger_keys (owner, number, wrapped, created_at) SELECT id, 1, x'00', 1 FROM messenger_users;
     ANALYZE";
 
 #[tokio::test]

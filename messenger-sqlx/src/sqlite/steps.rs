@@ -15,8 +15,8 @@ use messenger_core::{
     ChatId, Revision, Role, Seq, SessionId, SystemEvent, Timestamp, TokenHash, UserId, Username,
     ports::{
         Anchor, Budget, ClaimJobs, Content, DeleteMessage, EditMessage, FinishedJob, JobFilter, JobOutcome,
-        JobPriority, JobState, LoginKey, MessageRecord, MoveMarker, NamePlace, NewJob, RosterChange, Store,
-        StoreResult, StoredName, UniqueJob, UpdateUser,
+        JobPriority, JobState, KeyId, LoginKey, MessageRecord, MoveMarker, NamePlace, NewJob, Rewrap,
+        RosterChange, Store, StoreResult, StoredKey, StoredName, UniqueJob, UpdateUser, WrappedKey,
     },
     testkit::World,
 };
@@ -141,9 +141,16 @@ impl Scene {
             INSERT INTO messenger_jobs (id, kind, priority, state, run_at, attempt, max_attempts, claims, created_at,
                 payload)
             SELECT randomblob(16), 'mail', i % 3, 0, 1 << 60, 0, 3, 0, 1, x'00' FROM n;
+            INSERT INTO messenger_keys (owner, number, wrapped, created_at) SELECT id, 1, x'00', 1 FROM messenger_users;
             UPDATE messenger_chats SET last_seq = last_seq + 60000, revision = revision + 120000, texts = texts + 60000
             WHERE id = x'{chat}'"))
         .await;
+    }
+
+    /// A key of a new person.
+    fn key(&self) -> StoredKey {
+        let (id, created_at) = (KeyId::of_user(self.world.id()), self.world.tick());
+        StoredKey { id, wrapped: Some(WrappedKey(vec![1])), created_at, destroyed_at: None }
     }
 
     /// A job that is due.
@@ -290,6 +297,15 @@ const WRITES: &[Intent] = &intents! {
         let filter = JobFilter { state: Some(JobState::Cancelled), ..JobFilter::default() };
         s.world.store.jobs(&filter, None, 1).await
     };
+    "create_keys, keys and rewrap_keys": |s| async {
+        let key = s.key();
+        let (id, wrapped) = (key.id, WrappedKey(vec![1]));
+        s.world.store.create_keys(&[key.clone(), key]).await?;
+        s.world.store.keys(&[id]).await?;
+        s.world.store.rewrap_keys(&[Rewrap { id, expected: wrapped.clone(), wrapped }]).await
+    };
+    "list_keys": |s| s.world.store.list_keys(None, 1);
+    "destroy_keys": |s| async { s.world.store.destroy_keys(s.world.id(), s.world.tick()).await };
     "prune_jobs": |s| s.world.store.prune_jobs(Timestamp::from_micros(0), 10);
     "remove_expired_sessions": |s| s.world.store.remove_expired_sessions(Timestamp::from_micros(0), 10);
 };

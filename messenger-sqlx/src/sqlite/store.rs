@@ -93,9 +93,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commit_is_synced_before_it_is_acknowledged() {
+    async fn a_commit_is_synced_before_it_is_acknowledged_and_what_is_deleted_is_overwritten() {
         let (store, _directory) = fresh().await;
         for (setting, wanted) in [
+            ("PRAGMA secure_delete", "1"),
             ("PRAGMA journal_mode", "wal"),
             // FULL: the log is synced at every commit.
             ("PRAGMA synchronous", "2"),

@@ -12,9 +12,10 @@ use messenger_core::{
     ports::{
         Anchor, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
         DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome,
-        JobPriority, JobState, JobStore as _, LoginKey, MailOutcome, MarkerStore as _, MessageStore as _,
-        MoveMarker, NewJob, NewMessage, Notified, PendingChat, SeenPlace, SessionStore as _, Store,
-        StoreResult, Told, UniqueJob, UnreadStore as _, UserStore as _,
+        JobPriority, JobState, JobStore as _, KeyId, KeyStore as _, LoginKey, MailOutcome, MarkerStore as _,
+        MessageStore as _, MoveMarker, NewJob, NewMessage, Notified, PendingChat, Rewrap, SeenPlace,
+        SessionStore as _, Store, StoreResult, StoredKey, Told, UniqueJob, UnreadStore as _, UserStore as _,
+        WrappedKey,
     },
 };
 use messenger_sqlx::{PostgresBuilder, PostgresStore};
@@ -108,7 +109,9 @@ impl Large {
             FROM generate_series(1, {JOBS}) AS n;
             INSERT INTO messenger.messenger_jobs (id, run_at, created_at, attempt, max_attempts, claims, priority, state,
                 kind, payload)
-            SELECT gen_random_uuid(), n, n, 0, 3, 0, n % 3, 0, 'mail', 'x' FROM generate_series(1, 20000) AS n"
+            SELECT gen_random_uuid(), n, n, 0, 3, 0, n % 3, 0, 'mail', 'x' FROM generate_series(1, 20000) AS n;
+            INSERT INTO messenger.messenger_keys (owner, number, wrapped, created_at)
+            SELECT id, 1, '\\x01', 1 FROM messenger.messenger_users"
         );
         let mut conn = connect(url).await;
         execute(&mut conn, rows).await;
@@ -124,6 +127,28 @@ impl Large {
         self.check_writes(store, plans).await;
         self.check_jobs(store, plans).await;
         self.check_unread(store, plans).await;
+        self.check_keys(store, plans).await;
+    }
+
+    async fn check_keys(&self, store: &PostgresStore, plans: &Plans) {
+        let (created_at, wrapped) = (self.context.now(), WrappedKey(vec![1]));
+        let new = |_| StoredKey {
+            id: KeyId::of_user(self.context.id()),
+            wrapped: Some(wrapped.clone()),
+            created_at,
+            destroyed_at: None,
+        };
+        let new: Vec<_> = (0..100).map(new).collect();
+        plans.take();
+        done("create_keys", Sorts::Nothing, plans, store.create_keys(&new).await);
+        done("create_keys, known", Sorts::Nothing, plans, store.create_keys(&new).await);
+        let ids: Vec<_> = new.iter().map(|key| key.id).collect();
+        done("keys", Sorts::Nothing, plans, store.keys(&ids).await);
+        done("list_keys", Sorts::Nothing, plans, store.list_keys(Some(ids[0]), 100).await);
+        let rewrap = |id: &KeyId| Rewrap { id: *id, expected: wrapped.clone(), wrapped: wrapped.clone() };
+        let rewraps: Vec<_> = ids.iter().map(rewrap).collect();
+        done("rewrap_keys", Sorts::Nothing, plans, store.rewrap_keys(&rewraps).await);
+        done("destroy_keys", Sorts::Nothing, plans, store.destroy_keys(self.person, created_at).await);
     }
 
     async fn check_unread(&self, store: &PostgresStore, plans: &Plans) {
