@@ -26,6 +26,7 @@ fn setup(nodes: usize) -> Setup {
         trouble: Trouble::All,
         promise: Promise::Hint,
         asked,
+        sealed: false,
     }
 }
 

@@ -9,9 +9,10 @@ use std::{
 use messenger_core::{
     ConnectionId, DisplayName, Limits, Messenger, PasswordCost, Settings, Timestamp, Token, UserId, Username,
     context::{Clock, Context},
+    encryption::{KeyRing, SealSettings, SealedStore},
     hub::HubSettings,
     memory::{MemoryPresence, MemoryStore},
-    ports::{Content, NewSession, NewUser, PresenceStore as _, StoredAddress, StoredName, UserStore as _},
+    ports::{Content, NewSession, NewUser, PresenceStore as _, Store, StoredAddress, StoredName},
 };
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ pub(crate) struct Cluster {
     pub(crate) record: Record,
     pub(crate) network: Arc<Network>,
     pub(crate) people: Vec<UserId>,
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Store>,
     presence: Arc<MemoryPresence>,
     clock: Arc<SimClock>,
     nodes: Mutex<Vec<Node>>,
@@ -68,12 +69,23 @@ impl Clock for SimClock {
     }
 }
 
+async fn store(setup: &Setup, context: &Context) -> Arc<dyn Store> {
+    let memory = Arc::new(MemoryStore::new());
+    if !setup.sealed {
+        return memory;
+    }
+    let keys = Arc::new(KeyRing::new(&[7; 32]));
+    let sealed = SealedStore::open_with(memory, keys, SealSettings::default(), context.clone()).await;
+    Arc::new(sealed.expect("the memory store answers"))
+}
+
 impl Cluster {
     pub(crate) async fn new(seed: u64, setup: Setup) -> Arc<Self> {
         let mut rng = Rng::new(seed ^ 0xc1a5_7e50);
         let record = Record::new(rng.fork());
         let clock = Arc::new(SimClock::new());
-        let (store, context) = (Arc::new(MemoryStore::new()), context(&clock, &mut rng));
+        let context = context(&clock, &mut rng);
+        let store = store(&setup, &context).await;
         let people = (0..setup.people).map(|_| context.id()).collect();
         let cluster = Self {
             network: Network::new(setup.promise, setup.nodes, record.clone()),

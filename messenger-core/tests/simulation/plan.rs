@@ -19,6 +19,8 @@ pub(crate) struct Setup {
     pub(crate) promise: Promise,
     /// The node of which everything is asked; a random one each time if it is none.
     pub(crate) asked: Option<usize>,
+    /// Whether what people write is sealed.
+    pub(crate) sealed: bool,
 }
 
 /// What may go wrong.
@@ -117,6 +119,7 @@ impl Setup {
                 _ => Promise::None,
             },
             asked: None,
+            sealed: rng.chance(30),
         }
     }
 }

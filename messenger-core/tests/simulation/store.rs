@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use messenger_core::{
     ChatId, ChatKind, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId,
-    Username, memory::MemoryStore, ports::*,
+    Username, ports::*,
 };
 use tokio::time::{Instant, sleep};
 
@@ -28,7 +28,7 @@ pub(crate) struct StoreFaults {
 }
 
 pub(crate) struct SimStore {
-    inner: Arc<MemoryStore>,
+    inner: Arc<dyn Store>,
     record: Record,
     faults: Mutex<StoreFaults>,
 }
@@ -40,7 +40,7 @@ enum Kind {
 }
 
 impl SimStore {
-    pub(crate) fn new(inner: Arc<MemoryStore>, record: Record) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Store>, record: Record) -> Self {
         Self { inner, record, faults: Mutex::default() }
     }
 

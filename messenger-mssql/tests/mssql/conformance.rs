@@ -26,3 +26,11 @@ mod instrumented {
 
     testkit::store_cases!(async { Instrumented(fresh().await) });
 }
+
+mod sealed {
+    use messenger_core::testkit::{self, Sealed};
+
+    use crate::support::fresh;
+
+    testkit::store_cases!(async { Sealed::of(fresh().await).await });
+}

@@ -30,6 +30,16 @@ mod instrumented {
     testkit::store_cases!(async { Instrumented(fresh().await) });
 }
 
+mod sealed {
+    use messenger_core::testkit::{self, Sealed};
+
+    use super::fresh;
+
+    testkit::store_cases!(async { Sealed::of(fresh().await).await });
+
+    testkit::model_cases!(async { Sealed::of(fresh().await).await });
+}
+
 /// The kit permits a store that does not, and asks less of it.
 #[test]
 fn commits_are_numbered() {

@@ -63,7 +63,7 @@ pub(super) struct Common {
 
 impl Node {
     pub(super) fn start(number: usize, life: Life, common: &Common, rng: Rng) -> Self {
-        let store = Arc::new(SimStore::new(Arc::clone(&common.store), common.record.clone()));
+        let store = Arc::new(SimStore::new(Arc::clone(&common.store) as _, common.record.clone()));
         let clock = Behind(Arc::clone(&common.clock), common.setup.behind[number]);
         let context = Context::new(Arc::new(clock), Arc::new(SeededRandom::new(rng)));
         let (ledger, rounds) = (common.ledger.clone(), common.ledger.clone());
