@@ -429,6 +429,29 @@ impl ScheduleStore for InstrumentedStore {
     }
 }
 
+#[async_trait]
+impl KeyStore for InstrumentedStore {
+    async fn create_keys(&self, keys: &[StoredKey]) -> StoreResult<Vec<StoredKey>> {
+        self.observe("create_keys", self.inner.create_keys(keys)).await
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> StoreResult<Vec<StoredKey>> {
+        self.observe("keys", self.inner.keys(ids)).await
+    }
+
+    async fn list_keys(&self, after: Option<KeyId>, limit: usize) -> StoreResult<Vec<StoredKey>> {
+        self.observe("list_keys", self.inner.list_keys(after, limit)).await
+    }
+
+    async fn rewrap_keys(&self, rewraps: &[Rewrap]) -> StoreResult<usize> {
+        self.observe("rewrap_keys", self.inner.rewrap_keys(rewraps)).await
+    }
+
+    async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
+        self.observe("destroy_keys", self.inner.destroy_keys(user, at)).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -528,28 +551,5 @@ mod tests {
             let is_measured = counts(&handle).iter().any(|count| count.contains("ping"));
             assert_eq!(is_measured, on);
         }
-    }
-}
-
-#[async_trait]
-impl KeyStore for InstrumentedStore {
-    async fn create_keys(&self, keys: &[StoredKey]) -> StoreResult<Vec<StoredKey>> {
-        self.observe("create_keys", self.inner.create_keys(keys)).await
-    }
-
-    async fn keys(&self, ids: &[KeyId]) -> StoreResult<Vec<StoredKey>> {
-        self.observe("keys", self.inner.keys(ids)).await
-    }
-
-    async fn list_keys(&self, after: Option<KeyId>, limit: usize) -> StoreResult<Vec<StoredKey>> {
-        self.observe("list_keys", self.inner.list_keys(after, limit)).await
-    }
-
-    async fn rewrap_keys(&self, rewraps: &[Rewrap]) -> StoreResult<usize> {
-        self.observe("rewrap_keys", self.inner.rewrap_keys(rewraps)).await
-    }
-
-    async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
-        self.observe("destroy_keys", self.inner.destroy_keys(user, at)).await
     }
 }
