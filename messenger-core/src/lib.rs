@@ -34,6 +34,7 @@ mod tasks;
 mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod unreadable;
 
 pub use actor::Actor;
 pub use begun::Begun;

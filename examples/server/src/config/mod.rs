@@ -2,6 +2,7 @@
 
 mod encryption;
 mod error;
+mod log;
 mod mail;
 mod mssql_url;
 mod nodes;
@@ -21,6 +22,7 @@ use http::HeaderValue;
 
 pub(crate) use encryption::{EncryptionConfig, EncryptionKeys, EncryptionMode};
 pub(crate) use error::ConfigError;
+pub(crate) use log::LogFilter;
 pub(crate) use mail::{API, MailConfig};
 pub(crate) use mssql_url::MssqlUrl;
 pub(crate) use nodes::{NodesConfig, Shared};
@@ -34,7 +36,7 @@ pub(crate) use store::StoreConfig;
 pub(crate) use store_url::StoreUrl;
 
 use self::{
-    parse::{address, count, duration, log_filter, log_format, node_name, on_or_off, origins, proxies},
+    parse::{address, count, duration, log_format, node_name, on_or_off, origins, proxies},
     values::Values,
 };
 
@@ -53,7 +55,7 @@ pub(crate) struct Config {
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
-    pub(crate) log: String,
+    pub(crate) log: LogFilter,
     pub(crate) log_format: LogFormat,
     pub(crate) max_connections: usize,
     pub(crate) request_timeout: Duration,
@@ -80,7 +82,7 @@ impl Config {
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             allow_origins: values.read("allow-origins", origins)?,
-            log: values.read("log", log_filter)?,
+            log: values.read("log", LogFilter::of)?,
             log_format: values.read("log-format", log_format)?,
             max_connections: values.read("max-connections", count)?,
             request_timeout: values.read("request-timeout", duration)?,
