@@ -63,7 +63,7 @@ fn say_what_is_left_out(log: &LogFilter) {
     let beyond: Vec<_> = log.beyond(limits::OF_LIBRARIES).collect();
     if !beyond.is_empty() {
         tracing::info!(
-            "of libraries, no more than `info` is logged, whatever --log says (`{}`): below it they write what people send",
+            "of libraries, no more than `info` is logged, whatever --log says (`{}`): below it they may write what people send",
             beyond.join(",")
         );
     }

@@ -102,6 +102,7 @@ fn values_that_make_no_sense_are_refused_wherever_they_come_from() {
         ("--workers", "maybe"),
         ("--rate-limits", "maybe"),
         ("--log", "a=b=c"),
+        ("--log", "inf"),
         ("--log-format", "xml"),
         ("--max-connections", "0"),
         ("--shutdown-timeout", "10"),

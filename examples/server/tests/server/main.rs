@@ -11,6 +11,8 @@ mod data;
 mod ending;
 #[cfg(unix)]
 mod faults;
+#[cfg(unix)]
+mod hushed;
 mod jobs;
 mod live;
 mod lost;
