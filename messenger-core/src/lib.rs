@@ -44,6 +44,6 @@ pub use error::{Error, ErrorCode, FieldError, Result};
 pub use hub::{Connection, Signal};
 pub use messenger::Messenger;
 pub use operation::{Command, Idempotent, Query};
-pub use passwords::PasswordCost;
+pub use passwords::{PasswordCost, Peppers};
 pub use policy::Policy;
 pub use settings::Settings;
