@@ -8,6 +8,7 @@ mod mssql_url;
 mod nodes;
 mod operator;
 mod parse;
+mod pepper;
 mod postgres_url;
 mod secret;
 mod settings;
@@ -19,6 +20,7 @@ mod values;
 use std::time::Duration;
 
 use http::HeaderValue;
+use messenger_core::Peppers;
 
 pub(crate) use encryption::{EncryptionConfig, EncryptionKeys, EncryptionMode};
 pub(crate) use error::ConfigError;
@@ -37,6 +39,7 @@ pub(crate) use store_url::StoreUrl;
 
 use self::{
     parse::{address, count, duration, log_format, node_name, on_or_off, origins, proxies},
+    pepper::peppers,
     values::Values,
 };
 
@@ -52,6 +55,7 @@ pub(crate) struct Config {
     /// How people get mail, if they do.
     pub(crate) mail: Option<MailConfig>,
     pub(crate) operator_key: Option<OperatorKey>,
+    pub(crate) peppers: Option<Peppers>,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
@@ -78,6 +82,7 @@ impl Config {
             store,
             node_name: values.read("node-name", node_name)?,
             operator_key: OperatorKey::of(&values)?,
+            peppers: peppers(&values)?,
             workers: values.read("workers", on_or_off)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,

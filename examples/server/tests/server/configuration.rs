@@ -101,6 +101,7 @@ fn values_that_make_no_sense_are_refused_wherever_they_come_from() {
         ("--node-name", "node 1"),
         ("--workers", "maybe"),
         ("--rate-limits", "maybe"),
+        ("--password-pepper-file", "/does/not/exist"),
         ("--log", "a=b=c"),
         ("--log", "inf"),
         ("--log-format", "xml"),

@@ -17,9 +17,12 @@ mod jobs;
 mod live;
 mod lost;
 mod mail;
+#[cfg(unix)]
+mod modes;
 mod mssql;
 mod nodes;
 mod page;
+mod passwords;
 mod postgres;
 mod resume;
 mod slow;

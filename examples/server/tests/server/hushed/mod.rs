@@ -9,6 +9,7 @@ mod world;
 use std::{path::Path, process::Command, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use messenger_testing::RedisServer;
 
 use self::{
     doors::Door,
@@ -16,7 +17,7 @@ use self::{
     world::World,
 };
 use crate::{
-    stores::TestStore,
+    stores::{TestStore, block_on},
     support::{PATIENCE, Server},
 };
 
@@ -28,23 +29,29 @@ const ACTIVE: &str = "zqxj\u{1b}[31m\r\n2026-01-01 ERROR zqxj\u{9b}\u{2028}\u{20
 
 #[test]
 fn on_sqlite_as_text() {
-    hushed(&TestStore::sqlite(), "text");
+    hushed(&TestStore::sqlite(), "text", &[]);
 }
 
 #[test]
 fn on_sqlite_as_json() {
-    hushed(&TestStore::sqlite(), "json");
+    hushed(&TestStore::sqlite(), "json", &[]);
 }
 
 #[test]
 fn on_postgres() {
-    hushed(&TestStore::postgres(), "text");
+    hushed(&TestStore::postgres(), "text", &[]);
 }
 
-fn hushed(store: &TestStore, format: &str) {
+#[test]
+fn on_postgres_with_redis() {
+    let redis = block_on(RedisServer::start());
+    hushed(&TestStore::postgres(), "json", &["--redis-url", &redis.url()]);
+}
+
+fn hushed(store: &TestStore, format: &str, more: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let [log, mails] = ["log", "mails"].map(|name| folder.path().join(name));
-    let server = Server::start_logging(&mut command(store, format, &mails), &log);
+    let server = Server::start_logging(command(store, format, &mails).args(more), &log);
     let tokens = everything(&server);
     mailed(&mails);
     let said = server.last_words().join("\n");

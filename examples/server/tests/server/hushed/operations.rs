@@ -108,7 +108,7 @@ pub(super) async fn ran(world: &mut World<'_>, operations: &Operations, door: Do
             }
         }
         Answer::Refused(why) => {
-            assert!(call.is_refused || door.has_no(name), "{name} through {door:?}: {why}")
+            assert!(call.is_refused || door.has_no(name), "{name} through {door:?}: {why}");
         }
     }
 }
