@@ -34,6 +34,7 @@ mod tasks;
 mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod unreadable;
 
 pub use actor::Actor;
 pub use begun::Begun;
@@ -43,6 +44,6 @@ pub use error::{Error, ErrorCode, FieldError, Result};
 pub use hub::{Connection, Signal};
 pub use messenger::Messenger;
 pub use operation::{Command, Idempotent, Query};
-pub use passwords::PasswordCost;
+pub use passwords::{PasswordCost, Peppers};
 pub use policy::Policy;
 pub use settings::Settings;

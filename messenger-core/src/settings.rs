@@ -1,8 +1,12 @@
 use std::time::Duration;
 
-use crate::{hub::HubSettings, jobs::JobSettings, passwords::PasswordCost};
+use crate::{
+    hub::HubSettings,
+    jobs::JobSettings,
+    passwords::{PasswordCost, Peppers},
+};
 
-/// Durations and queue lengths.
+/// Durations, queue lengths, and how passwords are hashed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,6 +28,8 @@ pub struct Settings {
     pub queue: usize,
     /// The cost of one password hash. Default: that of [`PasswordCost`].
     pub password_cost: PasswordCost,
+    /// What is hashed with each password and is not in the database. Default: nothing.
+    pub password_peppers: Option<Peppers>,
     /// Times and bounds of live connections. Default: those of [`HubSettings`].
     pub hub: HubSettings,
     /// Times and bounds of background jobs. Default: those of [`JobSettings`].
@@ -38,6 +44,7 @@ impl Default for Settings {
             batch: 256,
             queue: 4096,
             password_cost: PasswordCost::default(),
+            password_peppers: None,
             hub: HubSettings::default(),
             jobs: JobSettings::default(),
         }

@@ -35,13 +35,18 @@ pub struct FolderNotifier {
 }
 
 impl FolderNotifier {
-    /// Makes the folder if it is not there.
+    /// Makes the folder if it is not there, on Unix for its owner alone.
     ///
     /// # Errors
     /// The folder can't be made, or is something else.
     pub fn open(folder: impl AsRef<Path>, composer: Composer) -> io::Result<Self> {
         let folder = folder.as_ref().to_owned();
-        fs::create_dir_all(&folder)?;
+        let mut made = fs::DirBuilder::new();
+        made.recursive(true);
+        // The mails in it are for its owner alone, too.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut made, 0o700);
+        made.create(&folder)?;
         Ok(Self { folder, composer, begun: AtomicU64::new(0) })
     }
 

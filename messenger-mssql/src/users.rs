@@ -156,6 +156,13 @@ impl UserStore for MssqlStore {
         self.all(call, |columns| columns.id()).await
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        let call = Call::statement(Arc::clone(&self.sql().users.upgrade_password));
+        let call = call.id("@P1", user).text("@P2", former).text("@P3", hash);
+        let upgraded = self.one(call, |columns| columns.id::<messenger_core::User>()).await?;
+        Ok(upgraded.is_some())
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

@@ -102,7 +102,10 @@ fn signing(secret: &Secret) -> Result<LinkKeys, ServerError> {
 fn beside(path: &Path) -> Result<LinkKeys, ServerError> {
     let refused = |error: io::Error| ServerError::Key(path.to_owned(), error);
     match fs::read_to_string(path) {
-        Ok(text) => keys(&text).ok_or_else(|| ServerError::NoKey(path.to_owned())),
+        Ok(text) => {
+            narrow(path);
+            keys(&text).ok_or_else(|| ServerError::NoKey(path.to_owned()))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (text, keys) = fresh()?;
             write(path, &text).map_err(refused)?;
@@ -112,6 +115,27 @@ fn beside(path: &Path) -> Result<LinkKeys, ServerError> {
         Err(error) => Err(refused(error)),
     }
 }
+
+/// Takes the key from everybody but its owner, if everybody may read it, as after a copy that did not keep the mode.
+#[cfg(unix)]
+fn narrow(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o007 == 0) {
+        return;
+    }
+    let path_shown = path.display();
+    match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
+        Ok(()) => {
+            tracing::warn!(path = %path_shown, "everybody on this machine could read this key; now its owner alone may");
+        }
+        Err(error) => {
+            tracing::warn!(path = %path_shown, %error, "everybody on this machine may read this key")
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn narrow(_: &Path) {}
 
 /// For its owner alone, and never over another one.
 fn write(path: &Path, text: &str) -> io::Result<()> {
@@ -153,7 +177,13 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(), 0o600);
+            for (before, after) in [(0o644, 0o600), (0o640, 0o640)] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+                beside(&path).unwrap();
+                assert_eq!(mode(), after);
+            }
         }
         fs::write(&path, "").unwrap();
         assert!(matches!(beside(&path), Err(ServerError::NoKey(_))));

@@ -10,6 +10,7 @@ mod mail;
 mod metrics;
 mod ops;
 mod page;
+mod parts;
 mod report;
 mod role;
 mod serve;
@@ -27,6 +28,7 @@ use error::{Sentence, ServerError};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    telemetry::say_where_threads_panic();
     // The client of Redis asks for it where the connection is encrypted; somebody else's would do as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match cli::task(env::args_os()).and_then(run) {

@@ -10,6 +10,7 @@ use serde::{
 use crate::{
     domain::{SystemEvent, SystemNote, UserId},
     ports::{Content, StoreError, StoreErrorKind, StoreResult},
+    unreadable::Unreadable,
 };
 
 pub(super) fn whole(content: &Content) -> StoreResult<SystemNote> {
@@ -29,7 +30,7 @@ pub(super) fn beginning(content: &Content) -> StoreResult<SystemNote> {
 }
 
 fn corrupt(error: serde_json::Error) -> StoreError {
-    StoreError::new(StoreErrorKind::Corrupt, error)
+    StoreError::new(StoreErrorKind::Corrupt, Unreadable::from(error))
 }
 
 #[derive(Default)]
@@ -89,6 +90,28 @@ impl<'de> Visitor<'de> for People<'_> {
 mod tests {
     use super::*;
     use crate::{Title, convert::write_note};
+
+    #[test]
+    fn what_can_not_be_read_is_not_quoted() {
+        for json in [
+            r#"{"event":"hushed"}"#,
+            r#"{"event":"created","userIds":["hushed"]}"#,
+            r#"{"event":"created","userIds":[],"title":{"hushed":1}}"#,
+            r#"{"event":"created","hushed":1}"#,
+            r#"["hushed"]"#,
+            r#""hushed""#,
+            "hushed",
+        ] {
+            let content = Content(json.into());
+            for error in [whole(&content).err(), beginning(&content).err()].into_iter().flatten() {
+                let said = format!(
+                    "{error} {error:?} {:?}",
+                    std::error::Error::source(&error).map(ToString::to_string)
+                );
+                assert!(said.contains("at byte") && !said.contains("hushed"), "{said}");
+            }
+        }
+    }
 
     #[test]
     fn a_note_is_read_as_far_as_it_goes() {

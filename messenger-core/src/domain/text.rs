@@ -276,7 +276,12 @@ impl Password {
         if self.0.contains('\0') { Err("may not contain the character NUL".into()) } else { Ok(()) }
     }
 
-    /// The bytes to hash.
+    /// The text as it was typed.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The bytes as they were typed.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }

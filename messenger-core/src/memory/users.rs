@@ -98,6 +98,13 @@ impl UserStore for MemoryStore {
         Ok(state.sessions.end_all(user, keep))
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        let mut state = self.lock()?;
+        let user = state.users.live_mut(user).ok();
+        let user = user.filter(|user| user.password_hash.as_deref() == Some(former));
+        Ok(user.map(|user| user.password_hash = Some(hash.to_owned())).is_some())
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

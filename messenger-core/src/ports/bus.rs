@@ -3,7 +3,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ChatId, Event, SessionId, UserId};
+use crate::{
+    domain::{ChatId, Event, SessionId, UserId},
+    unreadable::Unreadable,
+};
 
 /// Carries announcements between nodes. The bus is only a hint: a node finds whatever is lost in the store.
 ///
@@ -184,7 +187,8 @@ impl BusMessage {
         if let Ok(Known { v: VERSION, topics, hint }) = serde_json::from_slice(bytes) {
             return Ok(Self { topics, hint: Arc::new(hint) });
         }
-        let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| BusError(error.into()))?;
+        let read: Read<'_> =
+            serde_json::from_slice(bytes).map_err(|error| BusError(Unreadable::from(error).into()))?;
         let topics = read.topics.iter().filter_map(|topic| serde_json::from_str(topic.get()).ok()).collect();
         let hint = if read.v == VERSION { serde_json::from_str(read.hint.get()).ok() } else { None };
         Ok(Self { topics, hint: Arc::new(hint.unwrap_or(Hint::Invalidate {})) })

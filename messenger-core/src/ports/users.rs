@@ -91,6 +91,14 @@ pub trait UserStore: Send + Sync + 'static {
         keep: Option<SessionId>,
     ) -> StoreResult<Vec<SessionId>>;
 
+    /// Replaces the hash `former` by another one of the same password, and tells whether it was still the account's. Neither
+    /// the version nor any session changes: whoever read the account before still knows it.
+    ///
+    /// # Behavior
+    /// - `upgrade_password_changes_the_hash_alone`
+    /// - `upgrade_password_of_another_hash_is_nothing`: so is that of unknown and erased people.
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool>;
+
     /// Removes the address, the names, the password, the preferences and the last-seen time from the account, disables its
     /// mail notifications, and ends its sessions. The id stays, with the username `username` and the display name
     /// `display_name`. Returns the ended sessions.

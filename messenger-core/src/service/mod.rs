@@ -91,7 +91,7 @@ impl Service {
     /// Starts the tasks, on the current tokio runtime.
     pub(crate) fn start(parts: Parts) -> Result<Self> {
         let Parts { store, presence, bus, policy, context, limits, settings, notifications } = parts;
-        let passwords = Passwords::new(settings.password_cost)?;
+        let passwords = Passwords::new(settings.password_cost, settings.password_peppers.clone())?;
         let tasks = Tasks::default();
 
         let (hub, outgoing) = Hub::new(HubParts {

@@ -139,6 +139,10 @@ impl UserStore for InstrumentedStore {
         self.observe("change_password", self.inner.change_password(user, expected, hash, keep)).await
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        self.observe("upgrade_password", self.inner.upgrade_password(user, former, hash)).await
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

@@ -192,6 +192,10 @@ impl UserStore for TestStore {
         self.enter("change_password").await?.change_password(user, expected, hash, keep).await
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        self.enter("upgrade_password").await?.upgrade_password(user, former, hash).await
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

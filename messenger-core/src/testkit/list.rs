@@ -32,6 +32,8 @@ macro_rules! __messenger_store_cases {
                 change_password_ends_all_other_sessions
                 change_password_of_unknown_or_erased_user_is_not_found
                 change_password_conflicts_with_an_older_version
+                upgrade_password_changes_the_hash_alone
+                upgrade_password_of_another_hash_is_nothing
                 erase_user_leaves_only_the_id
                 erase_user_of_unknown_or_erased_user_is_not_found
                 erase_user_conflicts_with_an_older_version

@@ -169,6 +169,9 @@ impl UserStore for SimStore {
     ) -> StoreResult<Vec<SessionId>> {
         self.write(self.inner.change_password(user, expected, hash, keep), none).await
     }
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        self.write(self.inner.upgrade_password(user, former, hash), none).await
+    }
     async fn erase_user(
         &self,
         user: UserId,

@@ -18,6 +18,7 @@ pub(crate) struct Sql {
     pub(crate) find: Arc<str>,
     pub(crate) update: Arc<str>,
     pub(crate) change_password: Arc<str>,
+    pub(crate) upgrade_password: Arc<str>,
     pub(crate) erase: Arc<str>,
     pub(crate) see: Arc<str>,
     pub(crate) mail_accepted: Arc<str>,
@@ -95,6 +96,12 @@ impl Sql {
             change_password: procedure(schema, "change_password"),
             erase: procedure(schema, "erase_user"),
             see: procedure(schema, "set_last_seen"),
+            upgrade_password: format!(
+                "UPDATE {schema}.messenger_users SET password_hash = @P3 OUTPUT inserted.id
+                WHERE id = {} AND password_hash = @P2 COLLATE Latin1_General_100_BIN2",
+                id(1)
+            )
+            .into(),
             mail_accepted: format!(
                 "UPDATE {schema}.messenger_users SET mail_refusals = NULL
                 WHERE id = {} AND email_key = @P2 AND DATALENGTH(email_key) = DATALENGTH(@P2)

@@ -148,6 +148,14 @@ impl UserStore for PostgresStore {
         .await
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        let query = self.query(&self.sql().users.upgrade_password).id(user).bind(former).bind(hash);
+        self.run(Mode::Statement, |session| {
+            Box::pin(async move { session.execute(query).await.map(|rows| rows == 1) })
+        })
+        .await
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

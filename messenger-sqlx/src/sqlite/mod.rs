@@ -10,6 +10,7 @@ mod keys;
 mod markers;
 mod messages;
 mod migrate;
+mod modes;
 mod open;
 #[cfg(test)]
 mod plans;

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::{
     errors::is_busy,
     migrate::{MIGRATIONS, MigrateError, migrate},
+    modes,
     readers::{ReaderSettings, Readers},
     sole::Sole,
     store::SqliteStore,
@@ -37,6 +38,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 impl SqliteStore {
     /// Opens the store in the file `address`, which is created if it does not exist, and brings its tables up to date.
+    ///
+    /// On Unix the file and those beside it are for their owner alone (mode 600), whatever the umask is. If everybody may use a file that
+    /// exists, its mode is changed to that; what a group alone may use is left to it.
     ///
     /// `address` is a path, or `sqlite://` and a path, with `?mode=rw` if the file must already exist.
     ///
@@ -138,6 +142,10 @@ impl SqliteBuilder {
     /// [`OpenError`] explains in one sentence why the file can't be used.
     pub async fn open(self) -> Result<SqliteStore, OpenError> {
         let (path, create) = locate(&self.address)?;
+        if create {
+            modes::create(&path);
+        }
+        modes::narrow(&path);
         let options = self.options(&path).create_if_missing(create);
         let mut conn = options.connect().await.map_err(|error| unusable(&path, error))?;
         let sole = if self.shared { Sole::nothing() } else { Sole::lock(&path)? };

@@ -10,6 +10,8 @@ use std::{
 
 use messenger_sql::open::{OpenError, OpenErrorKind};
 
+use super::modes;
+
 /// The lock of a file of its own beside the database, `chat.db-lock`: SQLite's own locks on the database would be lost if
 /// we opened it and closed it again. The system releases the lock when the process ends, however it ends; the file stays.
 #[derive(Debug)]
@@ -30,7 +32,10 @@ impl Sole {
         // The same file by another name is the same file.
         let mut name = OsString::from(fs::canonicalize(database).map_err(failed)?);
         name.push("-lock");
-        let file = File::options().write(true).create(true).truncate(false).open(name).map_err(failed)?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        modes::for_owner(&mut options);
+        let file = options.open(name).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(Mutex::new(Some(file)))),
             Err(TryLockError::Error(error)) => Err(failed(error)),

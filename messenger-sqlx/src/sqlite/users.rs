@@ -166,6 +166,16 @@ impl UserStore for SqliteStore {
             .await
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        let upgrade = "UPDATE messenger_users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+        let upgrade = sqlx::query(upgrade).id(user).bind(former.to_owned()).bind(hash.to_owned());
+        self.writer
+            .transaction(move |conn| {
+                Box::pin(async move { sql::run(conn, upgrade).await.map(|rows| rows == 1) })
+            })
+            .await
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

@@ -189,6 +189,7 @@ impl Large {
             plans,
             store.note_mail(person, b"key", MailOutcome::Accepted).await,
         );
+        done("upgrade_password", Sorts::Nothing, plans, store.upgrade_password(person, "$a", "$b").await);
         done("confirm_email", Sorts::Nothing, plans, store.confirm_email(person, b"key", now).await);
     }
 

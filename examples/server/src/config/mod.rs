@@ -2,11 +2,13 @@
 
 mod encryption;
 mod error;
+mod log;
 mod mail;
 mod mssql_url;
 mod nodes;
 mod operator;
 mod parse;
+mod pepper;
 mod postgres_url;
 mod secret;
 mod settings;
@@ -18,9 +20,11 @@ mod values;
 use std::time::Duration;
 
 use http::HeaderValue;
+use messenger_core::Peppers;
 
 pub(crate) use encryption::{EncryptionConfig, EncryptionKeys, EncryptionMode};
 pub(crate) use error::ConfigError;
+pub(crate) use log::LogFilter;
 pub(crate) use mail::{API, MailConfig};
 pub(crate) use mssql_url::MssqlUrl;
 pub(crate) use nodes::{NodesConfig, Shared};
@@ -34,7 +38,8 @@ pub(crate) use store::StoreConfig;
 pub(crate) use store_url::StoreUrl;
 
 use self::{
-    parse::{address, count, duration, log_filter, log_format, node_name, on_or_off, origins, proxies},
+    parse::{address, count, duration, log_format, node_name, on_or_off, origins, proxies},
+    pepper::peppers,
     values::Values,
 };
 
@@ -50,10 +55,11 @@ pub(crate) struct Config {
     /// How people get mail, if they do.
     pub(crate) mail: Option<MailConfig>,
     pub(crate) operator_key: Option<OperatorKey>,
+    pub(crate) peppers: Option<Peppers>,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
-    pub(crate) log: String,
+    pub(crate) log: LogFilter,
     pub(crate) log_format: LogFormat,
     pub(crate) max_connections: usize,
     pub(crate) request_timeout: Duration,
@@ -76,11 +82,12 @@ impl Config {
             store,
             node_name: values.read("node-name", node_name)?,
             operator_key: OperatorKey::of(&values)?,
+            peppers: peppers(&values)?,
             workers: values.read("workers", on_or_off)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,
             allow_origins: values.read("allow-origins", origins)?,
-            log: values.read("log", log_filter)?,
+            log: values.read("log", LogFilter::of)?,
             log_format: values.read("log-format", log_format)?,
             max_connections: values.read("max-connections", count)?,
             request_timeout: values.read("request-timeout", duration)?,

@@ -46,15 +46,6 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => {
-            Err(format!("is not a log filter such as `info` or `warn,messenger_core=debug` ({error})"))
-        }
-    }
-}
-
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "text" => Ok(LogFormat::Text),

@@ -15,7 +15,7 @@ impl Setting {
 
     /// Whether no part of its value may be shown.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.name, "operator-key" | "secret" | "encryption-keys")
+        matches!(self.name, "operator-key" | "password-pepper" | "secret" | "encryption-keys")
     }
 
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
@@ -244,6 +244,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: "",
         help: "The file that holds that key; further lines are keys of before, whose links still work",
+    },
+    Setting {
+        name: "password-pepper",
+        value: "KEY",
+        default: "",
+        help: "A key that goes into the hash of each password and is not in the database, at least 32 random letters, the same for \
+               all servers on a database; by default there is none. Without it nobody can log in any more whose password was \
+               hashed with it. It is better in the variable or in a file",
+    },
+    Setting {
+        name: "password-pepper-file",
+        value: "FILE",
+        default: "",
+        help: "The file that holds that key; further lines are keys of before: whoever logs in gets a hash with the first",
     },
     Setting {
         name: "rate-limits",

@@ -11,7 +11,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use messenger_axum::{LoginLimit, Options, RateLimits};
 use messenger_core::{
-    Messenger,
+    Messenger, Settings,
     encryption::{SealedBus, SealedStore},
     ports::{Bus, Store},
 };
@@ -80,7 +80,9 @@ fn messenger(
     (store, sealed): (Arc<dyn Store>, Option<&SealedStore>),
     mail: Option<&Mail>,
 ) -> Result<Messenger, messenger_core::Error> {
-    let mut builder = Messenger::builder(store).instrument_store(true).workers(does_jobs(config, role));
+    let settings = Settings { password_peppers: config.peppers.clone(), ..Settings::default() };
+    let mut builder =
+        Messenger::builder(store).settings(settings).instrument_store(true).workers(does_jobs(config, role));
     let bus: Option<Arc<dyn Bus>> = match &config.nodes.bus {
         Shared::Memory => None,
         Shared::Postgres(nodes) => Some(Arc::new(nodes.bus())),

@@ -11,13 +11,18 @@ mod data;
 mod ending;
 #[cfg(unix)]
 mod faults;
+#[cfg(unix)]
+mod hushed;
 mod jobs;
 mod live;
 mod lost;
 mod mail;
+#[cfg(unix)]
+mod modes;
 mod mssql;
 mod nodes;
 mod page;
+mod passwords;
 mod postgres;
 mod resume;
 mod slow;

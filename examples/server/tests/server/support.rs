@@ -111,6 +111,17 @@ impl Server {
         panic!("the server did not end");
     }
 
+    /// Asks it to end, and gives what it says on standard error until it has.
+    #[cfg(unix)]
+    pub(crate) fn last_words(mut self) -> Vec<String> {
+        self.signal(rustix::process::Signal::TERM);
+        let until = Instant::now() + PATIENCE;
+        let left = || until.saturating_duration_since(Instant::now());
+        let said: Vec<_> = std::iter::from_fn(|| self.said.recv_timeout(left()).ok()).collect();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{said:?}");
+        said
+    }
+
     /// Asks it to end and waits until it has, well.
     #[cfg(unix)]
     pub(crate) fn stop(self) {

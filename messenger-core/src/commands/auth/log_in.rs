@@ -7,6 +7,7 @@ use crate::{
     domain::{Authenticated, Device, Password, Username},
     error::{Checks, Error, ErrorCode, Result},
     operation::Command,
+    passwords::Fit,
     ports::{LoginKey, StoreErrorKind, Topic, UserRecord},
 };
 
@@ -53,7 +54,8 @@ impl Command for LogIn {
 
         let account = find(cx, &self.login).await?;
         let hash = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        if !cx.passwords().verify(self.password, hash).await? {
+        let fit = cx.passwords().fit(self.password.clone(), hash).await?;
+        if fit == Fit::Wrong {
             return Err(Error::InvalidCredentials);
         }
         let account = account.ok_or(Error::InvalidCredentials)?;
@@ -66,7 +68,20 @@ impl Command for LogIn {
             ended => ended?,
         };
         publish_ended(cx, account.id, ended);
+        if fit == Fit::Outdated {
+            hash_anew(cx, &account, self.password).await;
+        }
         Ok(Authenticated { user: convert::me(account)?, token, expires_at })
+    }
+}
+
+/// Gives the account a hash of today. If that can't be done now, the next log-in tries again.
+async fn hash_anew(cx: &Cx, account: &UserRecord, password: Password) {
+    let hash = cx.passwords().hash_if_idle(password, cx.context().random()).await;
+    let (Some(Ok(hash)), Some(former)) = (hash, &account.password_hash) else { return };
+    if let Err(error) = cx.store().upgrade_password(account.id, former, &hash).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::debug!(user = %account.id, error, "a password was not hashed anew");
     }
 }
 
@@ -99,9 +114,9 @@ mod tests {
     use super::*;
     use crate::{
         Actor, PasswordCost, Settings,
-        commands::EraseMe,
+        commands::{ChangePassword, EraseMe},
         domain::Limits,
-        ports::SessionStore as _,
+        ports::{SessionStore as _, UserStore as _},
         queries::{GetMe, ListSessions},
         testing::{Scene, Setup, Told, Who::*, code, pointers},
     };
@@ -247,5 +262,61 @@ mod tests {
                 "{method}"
             );
         }
+    }
+
+    const TYPED: &str = "Zoe\u{308} und ein Pferd";
+
+    /// Somebody whose password was hashed as it was typed.
+    async fn with_a_hash_of_before(scene: &Scene) -> UserRecord {
+        use argon2::{Argon2, Params, PasswordHasher as _};
+        let argon2 = Argon2::from(Params::new(8, 1, 1, None).unwrap());
+        let hash = argon2.hash_password_with_salt(TYPED.as_bytes(), &[7; 16]).unwrap().to_string();
+        let member = scene.id(Member);
+        let version = scene.store.user(member).await.unwrap().version;
+        scene.store.change_password(member, version, &hash, Some(scene.session(Member))).await.unwrap();
+        scene.store.user(member).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_before_is_replaced_and_nothing_else() {
+        let scene = Scene::new().await;
+        let before = with_a_hash_of_before(&scene).await;
+        assert_eq!(code(&log_in(&scene, with("member", "wrong horse")).await), "invalidCredentials");
+        assert_eq!(scene.store.calls("upgrade_password"), 0);
+        log_in(&scene, with("member", TYPED)).await.unwrap();
+        let after = scene.store.user(scene.id(Member)).await.unwrap();
+        assert_ne!(after.password_hash, before.password_hash);
+        assert_eq!(after, UserRecord { password_hash: after.password_hash.clone(), ..before });
+        assert_eq!(scene.store.sessions(scene.id(Member)).await.unwrap().len(), 2);
+        // As it is typed elsewhere; and a hash of today stays.
+        log_in(&scene, with("member", "Zo\u{eb} und ein Pferd")).await.unwrap();
+        assert_eq!(scene.store.user(scene.id(Member)).await.unwrap(), after);
+        assert_eq!(scene.store.calls("upgrade_password"), 1);
+        assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_can_not_be_replaced_is_no_reason_to_refuse() {
+        let scene = Scene::new().await;
+        let before = with_a_hash_of_before(&scene).await;
+        scene.store.fail("upgrade_password", StoreErrorKind::Unavailable, 1);
+        log_in(&scene, with("member", TYPED)).await.unwrap();
+        assert_eq!(scene.store.user(scene.id(Member)).await.unwrap(), before);
+        log_in(&scene, with("member", TYPED)).await.unwrap();
+        assert_ne!(scene.store.user(scene.id(Member)).await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_changed_meanwhile_stays() {
+        let scene = Scene::new().await;
+        with_a_hash_of_before(&scene).await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        scene.store.meanwhile("upgrade_password", async move {
+            let new = Password::new("another horse");
+            messenger.execute(&member, ChangePassword { current: Password::new(TYPED), new }).await.unwrap();
+        });
+        log_in(&scene, with("member", TYPED)).await.unwrap();
+        assert_eq!(code(&log_in(&scene, with("member", TYPED)).await), "invalidCredentials");
+        log_in(&scene, with("member", "another horse")).await.unwrap();
     }
 }

@@ -132,6 +132,10 @@ impl UserStore for SealedStore {
         self.inner.change_password(user, expected, hash, keep).await
     }
 
+    async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
+        self.inner.upgrade_password(user, former, hash).await
+    }
+
     async fn erase_user(
         &self,
         user: UserId,

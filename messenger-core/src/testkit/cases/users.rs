@@ -558,6 +558,38 @@ pub async fn change_password_conflicts_with_an_older_version(world: &World) {
     assert_eq!(world.store.sessions(ada).await.unwrap()[0].id, session.id, "no session ends");
 }
 
+pub async fn upgrade_password_changes_the_hash_alone(world: &World) {
+    let [ada, bob] = world.people(["ada", "bob"]).await;
+    let (before, of_bob) = (world.record(ada).await, world.record(bob).await);
+    let sessions = world.store.sessions(ada).await.unwrap();
+    let former = before.password_hash.clone().unwrap();
+    assert!(world.store.upgrade_password(ada, &former, "$dearer").await.unwrap());
+    let expected = UserRecord { password_hash: Some("$dearer".into()), ..before };
+    assert_eq!(world.record(ada).await, expected, "and the version stays");
+    assert_eq!(world.record(bob).await, of_bob);
+    assert_eq!(world.store.sessions(ada).await.unwrap(), sessions);
+    // Who read the account before changes what they meant to.
+    world.store.change_password(ada, expected.version, "$new", None).await.unwrap();
+    assert!(!world.store.upgrade_password(ada, &former, "$late").await.unwrap());
+    assert!(!world.store.upgrade_password(ada, "$dearer", "$late").await.unwrap());
+    assert_eq!(world.record(ada).await.password_hash.unwrap(), "$new");
+}
+
+pub async fn upgrade_password_of_another_hash_is_nothing(world: &World) {
+    let ada = world.user("ada").await;
+    let version = world.record(ada).await.version;
+    world.store.change_password(ada, version, "$hash", None).await.unwrap();
+    let before = world.record(ada).await;
+    for (user, former) in [(ada, "$other"), (ada, "$Hash"), (ada, "$has"), (ada, ""), (world.id(), "$hash")] {
+        assert!(!world.store.upgrade_password(user, former, "$dearer").await.unwrap(), "{former:?}");
+    }
+    assert_eq!(world.record(ada).await, before);
+    world.erase(ada).await;
+    let erased = world.record(ada).await;
+    assert!(!world.store.upgrade_password(ada, "$hash", "$dearer").await.unwrap());
+    assert_eq!(world.record(ada).await, erased);
+}
+
 pub async fn erase_user_leaves_only_the_id(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     world.direct(ada, bob).await;

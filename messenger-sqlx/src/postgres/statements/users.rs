@@ -18,6 +18,7 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) find: SqlStr,
     pub(in crate::postgres) update: SqlStr,
     pub(in crate::postgres) change_password: SqlStr,
+    pub(in crate::postgres) upgrade_password: SqlStr,
     pub(in crate::postgres) erase: SqlStr,
     pub(in crate::postgres) see: SqlStr,
     pub(in crate::postgres) mail_accepted: SqlStr,
@@ -98,6 +99,9 @@ impl Sql {
             change_password: statement(format!(
                 "UPDATE {schema}.messenger_users SET password_hash = $3, version = version + 1
                 WHERE id = $1 AND version = $2 AND erased_at IS NULL"
+            )),
+            upgrade_password: statement(format!(
+                "UPDATE {schema}.messenger_users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
             )),
             erase: statement(format!(
                 "UPDATE {schema}.messenger_users SET

@@ -1,11 +1,13 @@
+mod hashing;
+mod peppers;
+
 use std::{sync::Arc, time::Duration};
 
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
-};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub(crate) use self::hashing::Fit;
+use self::hashing::Hashing;
+pub use self::peppers::Peppers;
 use crate::{
     domain::Password,
     error::{Error, Result},
@@ -13,7 +15,8 @@ use crate::{
 
 /// The cost of one password hash: Argon2id (RFC 9106).
 ///
-/// The default is OWASP's recommendation: 19 MiB, two passes, one lane.
+/// The default is OWASP's recommendation: 19 MiB, two passes, one lane. Where memory × passes rises, a password is hashed anew when its
+/// person next logs in; where it falls, hashes stay as they are.
 ///
 /// ```
 /// use messenger_core::PasswordCost;
@@ -51,7 +54,7 @@ impl Default for PasswordCost {
 /// Hashes and verifies passwords outside the async threads, a limited number at a time.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    argon2: Argon2<'static>,
+    hashing: Hashing,
     /// Places for requests that hash and requests that wait.
     places: Semaphore,
     turns: Arc<Semaphore>,
@@ -61,41 +64,43 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    pub(crate) fn new(cost: PasswordCost) -> Result<Self> {
-        let params =
-            Params::new(cost.memory_kib.max(8), cost.passes.max(1), 1, None).map_err(Error::internal)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = argon2.hash_password_with_salt(b"nobody", &[0; 16]).map_err(Error::internal)?;
+    pub(crate) fn new(cost: PasswordCost, peppers: Option<Peppers>) -> Result<Self> {
+        let hashing = Hashing::new(cost.memory_kib.max(8), cost.passes.max(1), peppers)?;
+        let nobody = hashing.hash(&Password::new("nobody"), &[0; 16])?;
         let parallel = cost.parallel.clamp(1, Semaphore::MAX_PERMITS / 2);
         let places = Semaphore::new(parallel + cost.waiting.min(Semaphore::MAX_PERMITS / 2));
         let turns = Arc::new(Semaphore::new(parallel));
-        Ok(Self { argon2, places, turns, wait: cost.wait, nobody: nobody.to_string().into() })
+        Ok(Self { hashing, places, turns, wait: cost.wait, nobody: nobody.into() })
     }
 
     /// Returns the hash of a password as a PHC string.
     pub(crate) async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String> {
-        let argon2 = self.argon2.clone();
-        self.in_turn(move || {
-            let hash = argon2.hash_password_with_salt(password.expose(), &salt).map_err(Error::internal)?;
-            Ok(hash.to_string())
-        })
-        .await
+        let hashing = self.hashing.clone();
+        self.in_turn(move || hashing.hash(&password, &salt)).await
+    }
+
+    /// The same if a turn is free at once: for what may as well be done another time.
+    pub(crate) async fn hash_if_idle(&self, password: Password, salt: [u8; 16]) -> Option<Result<String>> {
+        let (hashing, turn) = (self.hashing.clone(), Arc::clone(&self.turns).try_acquire_owned().ok()?);
+        Some(run(turn, move || hashing.hash(&password, &salt)).await)
     }
 
     /// Whether the password matches this hash; without a hash it does not, after the same time.
     pub(crate) async fn verify(&self, password: Password, hash: Option<&str>) -> Result<bool> {
-        let known = hash.is_some();
-        let (argon2, hash) = (self.argon2.clone(), hash.unwrap_or(&self.nobody).to_owned());
-        self.in_turn(move || {
-            let hash = PasswordHash::new(&hash).map_err(Error::internal)?;
-            Ok(argon2.verify_password(password.expose(), &hash).is_ok() && known)
-        })
-        .await
+        Ok(self.fit(password, hash).await? != Fit::Wrong)
+    }
+
+    /// The same, and whether the hash is one of today.
+    pub(crate) async fn fit(&self, password: Password, hash: Option<&str>) -> Result<Fit> {
+        let is_known = hash.is_some();
+        let (hashing, hash) = (self.hashing.clone(), hash.unwrap_or(&self.nobody).to_owned());
+        let fit = self.in_turn(move || hashing.verify(&password, &hash)).await?;
+        Ok(if is_known { fit } else { Fit::Wrong })
     }
 
     /// Takes all turns, so that no password is hashed while this is held.
     #[cfg(test)]
-    pub(crate) fn take_all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
+    pub(crate) fn take_all_turns(&self) -> OwnedSemaphorePermit {
         let turns = u32::try_from(self.turns.available_permits()).unwrap();
         Arc::clone(&self.turns).try_acquire_many_owned(turns).unwrap()
     }
@@ -110,14 +115,22 @@ impl Passwords {
             .await
             .map_err(|late| Error::Unavailable(Some(late.into())))?
             .map_err(Error::internal)?;
-        tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(turn);
-            done
-        })
-        .await
-        .map_err(Error::internal)?
+        run(turn, work).await
     }
+}
+
+/// The turn lasts as long as the work, also when nobody waits for it any more.
+async fn run<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    })
+    .await
+    .map_err(Error::internal)?
 }
 
 #[cfg(test)]
@@ -129,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_right_password_fits() {
         let cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
-        let passwords = Passwords::new(cost).unwrap();
+        let passwords = Passwords::new(cost, None).unwrap();
         let hash = passwords.hash("correct horse".to_owned().into(), [7; 16]).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
         assert!(passwords.verify(Password::new("correct horse"), Some(&hash)).await.unwrap());
@@ -141,7 +154,7 @@ mod tests {
     async fn only_so_many_wait_and_one_more_is_told_at_once() {
         let cost =
             PasswordCost { memory_kib: 8, passes: 1, parallel: 1, waiting: 1, ..PasswordCost::default() };
-        let passwords = Passwords::new(cost).unwrap();
+        let passwords = Passwords::new(cost, None).unwrap();
         let turns = passwords.take_all_turns();
         let hash = || passwords.hash(Password::new("correct horse"), [7; 16]);
         let mut begun = [Box::pin(hash()), Box::pin(hash())];
@@ -152,10 +165,12 @@ mod tests {
             let tried = passwords.verify(Password::new("correct horse"), hash);
             assert!(matches!(tried.now_or_never(), Some(Err(Error::Unavailable(None)))));
         }
+        assert!(passwords.hash_if_idle(Password::new("correct horse"), [7; 16]).await.is_none());
         drop(turns);
         for hash in begun {
             assert!(hash.await.is_ok());
         }
         assert!(hash().await.is_ok());
+        assert!(passwords.hash_if_idle(Password::new("correct horse"), [7; 16]).await.unwrap().is_ok());
     }
 }
