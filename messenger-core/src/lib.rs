@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("cookbook.md")]
 
+mod accounts;
 mod actor;
 mod announcements;
 mod begun;
@@ -12,6 +13,7 @@ mod cx;
 #[doc(hidden)]
 pub mod doc;
 pub mod domain;
+mod erasing;
 mod error;
 pub mod hub;
 pub mod jobs;
@@ -34,6 +36,7 @@ mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use accounts::{Account, Accounts, ErasedAccount};
 pub use actor::Actor;
 pub use begun::Begun;
 pub use builder::Builder;

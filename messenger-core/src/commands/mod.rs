@@ -20,8 +20,8 @@ pub use chats::{
 pub use markers::{MarkDelivered, MarkRead, Marks};
 pub use messages::{DeleteMessage, EditMessage, SendMessage};
 pub use realtime::SetTyping;
-pub(crate) use users::verified_end_of_mail;
-pub use users::{EndMail, EraseMe, UpdateProfile};
+pub(crate) use users::{ERASE_USER, Listener, RETRIES, Remains, erase, finish_erasure, verified_end_of_mail};
+pub use users::{EndMail, EraseMe, Erasure, UpdateProfile};
 
 use crate::{
     convert,

@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use super::{new_session, publish_ended};
 use crate::{
+    commands::attempts::Attempts,
     convert,
     cx::Cx,
     domain::{Authenticated, Device, Password, Username},
@@ -51,23 +52,49 @@ impl Command for LogIn {
         let device = checks.optional("device", self.device.as_deref().map(|d| Device::parse(d, cx.limits())));
         checks.finish()?;
 
+        let mut attempts = Attempts::new();
+        let mut good = None;
+        loop {
+            let account = self.verified(cx, &mut good).await?;
+            let (session, token) = new_session(cx, account.id, device.clone());
+            let expires_at = session.expires_at;
+            cx.begin_write([Topic::User(account.id)]);
+            // Of another version if the password was changed since it was read: the session would outlive that.
+            let ended = cx.store().create_session(session, account.version, cx.limits().sessions).await;
+            let ended = match ended {
+                // The account was erased since it was read.
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                    return Err(Error::InvalidCredentials);
+                }
+                ended => attempts.settled(ended).map_err(busy)?,
+            };
+            if let Some(ended) = ended {
+                publish_ended(cx, account.id, ended);
+                return Ok(Authenticated { user: convert::me(account)?, token, expires_at });
+            }
+        }
+    }
+}
+
+impl LogIn {
+    /// The account as it is now, if the password is that of it. `good` is the hash that the password was compared with
+    /// before: to compare is expensive.
+    async fn verified(&self, cx: &Cx, good: &mut Option<String>) -> Result<UserRecord> {
         let account = find(cx, &self.login).await?;
         let hash = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        if !cx.passwords().verify(self.password, hash).await? {
-            return Err(Error::InvalidCredentials);
+        if hash.is_none() || hash != good.as_deref() {
+            if !cx.passwords().verify(self.password.clone(), hash).await? {
+                return Err(Error::InvalidCredentials);
+            }
+            *good = hash.map(str::to_owned);
         }
-        let account = account.ok_or(Error::InvalidCredentials)?;
-        let (session, token) = new_session(cx, account.id, device);
-        let expires_at = session.expires_at;
-        cx.begin_write([Topic::User(account.id)]);
-        let ended = match cx.store().create_session(session, cx.limits().sessions).await {
-            // The account was erased since it was read.
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::InvalidCredentials),
-            ended => ended?,
-        };
-        publish_ended(cx, account.id, ended);
-        Ok(Authenticated { user: convert::me(account)?, token, expires_at })
+        account.ok_or(Error::InvalidCredentials)
     }
+}
+
+/// To who logs in it does not matter why it can't be done now.
+fn busy(error: Error) -> Error {
+    if let Error::Conflict = error { Error::unavailable() } else { error }
 }
 
 async fn find(cx: &Cx, login: &str) -> Result<Option<UserRecord>> {
