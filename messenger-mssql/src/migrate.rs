@@ -49,7 +49,7 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
             sql: include_str!("migrations/0005_confirmed_addresses.sql"),
         },
     ],
-    routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 4, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The table that records the steps.

@@ -13,6 +13,7 @@ use crate::{
     error::ServerError,
     jobs::{JobsCommand, cli as jobs_cli},
     role::Role,
+    users::{UsersCommand, cli as users_cli},
 };
 
 /// What to do.
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) enum Task {
     Serve(Config, Role),
     Jobs(Config, JobsCommand),
+    Users(Config, UsersCommand),
     Migrate(Config),
     PrintMigrations(Config),
     CheckConfig(Vec<Value>, Config),
@@ -40,6 +42,10 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
         Some(("migrate", _)) => Task::Migrate(config),
         Some(("check-config", _)) => Task::CheckConfig(values, config),
         Some((jobs_cli::NAME, jobs)) => Task::Jobs(config, jobs_cli::command_of(jobs)),
+        Some((users_cli::NAME, users)) => match users_cli::command_of(users) {
+            Some(command) => Task::Users(config, command),
+            None => Task::Print(String::new()),
+        },
         Some(("work", _)) => Task::Serve(config, Role::Work),
         _ => Task::Serve(config, Role::Serve),
     })
@@ -62,6 +68,7 @@ fn command() -> Command {
              the API, and with /health and /metrics at --listen",
         ))
         .subcommand(jobs_cli::command())
+        .subcommand(users_cli::command())
         .subcommand(
             Command::new("migrate").about("Bring the tables of the store up to date, and end").arg(
                 Arg::new("print")

@@ -14,6 +14,7 @@ mod role;
 mod serve;
 mod store;
 mod telemetry;
+mod users;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -44,6 +45,7 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::CheckConfig(values, config) => report::print(&report::checked(&values, &config)),
         Task::Serve(config, role) => block_on(serve::serve(&config, role)),
         Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config.store, &command))?),
+        Task::Users(config, command) => report::print(&block_on(users::run(&config, &command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }

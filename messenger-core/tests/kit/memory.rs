@@ -31,3 +31,14 @@ testkit::presence_cases!(async {
 });
 
 testkit::bus_cases!(async { Arc::new(MemoryBus::new()) });
+
+#[test]
+fn erasures_leave_nothing() {
+    let store = Arc::new(MemoryStore::new());
+    let reopen = move || {
+        let store = Arc::clone(&store);
+        async move { store }
+    };
+    // What is in memory does not outlive its process.
+    testkit::erasures_leave_nothing(reopen, 50, 0);
+}

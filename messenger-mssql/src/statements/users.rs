@@ -93,7 +93,7 @@ impl Sql {
             .into(),
             update: procedure(schema, "update_account"),
             change_password: procedure(schema, "change_password"),
-            erase: procedure(schema, "erase_user"),
+            erase: procedure(schema, "erase_account"),
             see: procedure(schema, "set_last_seen"),
             mail_accepted: format!(
                 "UPDATE {schema}.messenger_users SET mail_refusals = NULL

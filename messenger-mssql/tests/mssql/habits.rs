@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, slice};
 use messenger_core::{
     ChatId, ClientId, DisplayName, Id, MessageId, Revision, Seq, Timestamp, UserId, Username,
     ports::{
-        Anchor, Appended, Budget, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord,
-        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, StoredName,
-        UpdateUser,
+        Anchor, Appended, Budget, Content, DirectChat, EditMessage, EraseUser, Fingerprint, LoginKey,
+        MessageRecord, NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind,
+        StoredAddress, StoredName, UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
 };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use messenger_core::{
     SessionId, Timestamp, UserId,
     ports::{
-        Content, EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
         StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };

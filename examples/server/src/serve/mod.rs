@@ -10,7 +10,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use messenger_axum::{LoginLimit, Options, RateLimits};
-use messenger_core::{Messenger, ports::Store};
+use messenger_core::{Builder, Messenger, ports::Store};
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout_at},
@@ -74,20 +74,25 @@ fn messenger(
     mail: Option<&Mail>,
 ) -> Result<Messenger, messenger_core::Error> {
     let mut builder = Messenger::builder(store).instrument_store(true).workers(does_jobs(config, role));
-    builder = match &config.nodes.bus {
-        Shared::Memory => builder,
-        Shared::Postgres(nodes) => builder.bus(Arc::new(nodes.bus())),
-        Shared::Redis(redis) => builder.bus(Arc::new(redis.bus())),
-    };
-    builder = match &config.nodes.presence {
-        Shared::Memory => builder,
-        Shared::Postgres(nodes) => builder.presence(Arc::new(nodes.presence())),
-        Shared::Redis(redis) => builder.presence(Arc::new(redis.presence())),
-    };
+    builder = among_nodes(builder, config);
     if let Some(mail) = mail {
         builder = builder.notifier(Arc::clone(&mail.notifier) as _, mail.settings.clone());
     }
     builder.build()
+}
+
+/// With what the nodes share.
+pub(crate) fn among_nodes(builder: Builder, config: &Config) -> Builder {
+    let builder = match &config.nodes.bus {
+        Shared::Memory => builder,
+        Shared::Postgres(nodes) => builder.bus(Arc::new(nodes.bus())),
+        Shared::Redis(redis) => builder.bus(Arc::new(redis.bus())),
+    };
+    match &config.nodes.presence {
+        Shared::Memory => builder,
+        Shared::Postgres(nodes) => builder.presence(Arc::new(nodes.presence())),
+        Shared::Redis(redis) => builder.presence(Arc::new(redis.presence())),
+    }
 }
 
 fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {

@@ -23,3 +23,4 @@ mod resume;
 mod slow;
 mod stores;
 mod support;
+mod users;

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::{
         Actor, PasswordCost, Settings,
-        commands::EraseMe,
+        commands::{ChangePassword, EraseMe, UpdateProfile},
         domain::Limits,
         ports::SessionStore as _,
         queries::{GetMe, ListSessions},
@@ -273,6 +273,42 @@ mod tests {
                 "unavailable",
                 "{method}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn with_a_password_that_is_changed_meanwhile_nobody_gets_in() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let (current, new) = (Password::new("correct horse"), Password::new("battery staple"));
+        scene.store.meanwhile("create_session", async move {
+            messenger.execute(&member, ChangePassword { current, new }).await.unwrap();
+        });
+        let log_in = with("member", "correct horse");
+        assert_eq!(code(&scene.messenger.execute(&Actor::anonymous(), log_in).await), "invalidCredentials");
+        let left = scene.store.sessions(scene.id(Member)).await.unwrap();
+        assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [scene.session(Member)]);
+    }
+
+    #[tokio::test]
+    async fn another_change_of_the_account_is_no_hindrance() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let rename = UpdateProfile { display_name: Some("M.".into()), ..UpdateProfile::default() };
+        scene.store.meanwhile("create_session", async move {
+            messenger.execute(&member, rename).await.unwrap();
+        });
+        let answer = scene.messenger.execute(&Actor::anonymous(), with("member", "correct horse")).await;
+        assert_eq!(answer.unwrap().user.user.display_name.as_str(), "M.");
+    }
+
+    #[tokio::test]
+    async fn others_may_get_ahead_of_it_seven_times() {
+        for (times, outcome) in [(7, "ok"), (8, "unavailable")] {
+            let scene = Scene::new().await;
+            scene.store.fail("create_session", StoreErrorKind::Conflict, times);
+            let answer = scene.messenger.execute(&Actor::anonymous(), with("member", "correct horse")).await;
+            assert_eq!(code(&answer), outcome, "{times}");
         }
     }
 }
