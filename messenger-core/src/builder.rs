@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     context::Context,
     domain::Limits,
+    erasing,
     error::{Error, Result},
     jobs::{self, Home, Job, JobCx, JobResult, Recurring, Registration, Schedule},
     memory::{MemoryBus, MemoryPresence, MemoryStore},
@@ -245,8 +246,9 @@ impl Builder {
         let presence = presence.unwrap_or_else(|| Arc::new(MemoryPresence::new(Arc::clone(context.clock()))));
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let policy = PolicyGate::new(policy);
-        let (jobs, recurring) =
-            (jobs.into_iter().collect::<Result<_>>()?, recurring.into_iter().collect::<Result<_>>()?);
+        let mut jobs = jobs.into_iter().collect::<Result<Vec<_>>>()?;
+        jobs.push(erasing::registration(&home)?);
+        let recurring = recurring.into_iter().collect::<Result<_>>()?;
         let work = Work { on: workers, jobs, recurring };
         let service =
             Service::start(Parts { store, presence, bus, policy, context, limits, settings, notifications })?;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("cookbook.md")]
 
+mod accounts;
 mod actor;
 mod announcements;
 mod begun;
@@ -13,6 +14,7 @@ mod cx;
 pub mod doc;
 pub mod domain;
 pub mod encryption;
+mod erasing;
 mod error;
 pub mod hub;
 pub mod jobs;
@@ -36,6 +38,7 @@ mod testing;
 pub mod testkit;
 mod unreadable;
 
+pub use accounts::{Account, Accounts, ErasedAccount};
 pub use actor::Actor;
 pub use begun::Begun;
 pub use builder::Builder;

@@ -5,6 +5,7 @@ use std::{
 };
 
 use crate::{
+    accounts::Accounts,
     actor::Actor,
     begun::{Begun, Placing},
     cx::Cx,
@@ -139,6 +140,11 @@ impl Messenger {
     /// ```
     pub fn jobs(&self) -> Jobs {
         self.service.jobs.clone()
+    }
+
+    /// The accounts, for those who operate the service.
+    pub fn accounts(&self) -> Accounts {
+        Accounts::new(Arc::clone(&self.service))
     }
 
     /// Opens a live connection for a person, which receives the events for a socket.

@@ -5,17 +5,23 @@ use messenger_core::{
     SessionId, Timestamp, TokenHash, UserId,
     ports::{Content, NewSession, SessionRecord, SessionStore, StoreErrorKind, StoreResult},
 };
-use messenger_sql::columns::rows;
+use messenger_sql::columns::{integer, rows};
 
 use crate::{call::Call, store::MssqlStore};
 
 #[async_trait]
 impl SessionStore for MssqlStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
         let call = Call::procedure(Arc::clone(&self.sql().sessions.create))
             .id("@id", session.id)
             .bytes("@token_hash", session.token_hash.0)
             .id("@user", session.user_id)
+            .number("@expected", integer(expected))
             .optional_text("@device", session.device.as_ref().map(Content::to_text).transpose()?)
             .time("@created_at", session.created_at)
             .time("@expires_at", session.expires_at)

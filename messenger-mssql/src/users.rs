@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messenger_core::{
-    SessionId, Timestamp, UserId, Username,
+    SessionId, Timestamp, UserId,
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        Content, EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
         StoreResult, UpdateUser, UserRecord, UserStore,
     },
 };
@@ -16,6 +16,7 @@ use messenger_sql::{
 
 use crate::{
     call::Call,
+    enqueue::with_jobs,
     row::SqlRow,
     sql::{distinct, fits, numbered},
     store::MssqlStore,
@@ -163,21 +164,16 @@ impl UserStore for MssqlStore {
         Ok(upgraded.is_some())
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
         let call = Call::procedure(Arc::clone(&self.sql().users.erase))
-            .id("@id", user)
-            .number("@expected", integer(expected))
-            .text("@username", username.as_str())
-            .text("@display_name", display_name.to_text()?)
-            .time("@at", at);
-        self.all(call, |columns| columns.id()).await
+            .id("@id", erase.id)
+            .number("@expected", integer(erase.expected))
+            .text("@username", erase.username.as_str())
+            .text("@display_name", erase.display_name.to_text()?)
+            .time("@at", erase.at);
+        let call = if erase.jobs.is_empty() { call } else { with_jobs(call, &erase.jobs) };
+        let rows = self.all(call, |columns| Ok((columns.integer()?, columns.id()?))).await?;
+        Ok(rows.into_iter().filter(|(place, _)| *place == 0).map(|(_, id)| id).collect())
     }
 
     async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {

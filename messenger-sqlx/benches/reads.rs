@@ -42,7 +42,7 @@ impl Scene {
         }
         let session = world.session(user);
         let token = session.token_hash;
-        store.create_session(session, 100).await.unwrap();
+        world.log_in(session, 100).await.unwrap();
         Self { store, chat, user, token }
     }
 

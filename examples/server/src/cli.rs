@@ -14,6 +14,7 @@ use crate::{
     jobs::{JobsCommand, cli as jobs_cli},
     keys::{KeysCommand, cli as keys_cli},
     role::Role,
+    users::{UsersCommand, cli as users_cli},
 };
 
 /// What to do.
@@ -22,6 +23,7 @@ pub(crate) enum Task {
     Serve(Config, Role),
     Jobs(Config, JobsCommand),
     Keys(Config, KeysCommand),
+    Users(Config, UsersCommand),
     Migrate(Config),
     PrintMigrations(Config),
     CheckConfig(Vec<Value>, Config),
@@ -43,6 +45,10 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
         Some(("check-config", _)) => Task::CheckConfig(values, config),
         Some((jobs_cli::NAME, jobs)) => Task::Jobs(config, jobs_cli::command_of(jobs)),
         Some((keys_cli::NAME, keys)) => Task::Keys(config, keys_cli::command_of(keys)),
+        Some((users_cli::NAME, users)) => match users_cli::command_of(users) {
+            Some(command) => Task::Users(config, command),
+            None => Task::Print(String::new()),
+        },
         Some(("work", _)) => Task::Serve(config, Role::Work),
         _ => Task::Serve(config, Role::Serve),
     })
@@ -66,6 +72,7 @@ fn command() -> Command {
         ))
         .subcommand(jobs_cli::command())
         .subcommand(keys_cli::command())
+        .subcommand(users_cli::command())
         .subcommand(
             Command::new("migrate").about("Bring the tables of the store up to date, and end").arg(
                 Arg::new("print")

@@ -60,6 +60,15 @@ pub(crate) enum ServerError {
     Jobs(String),
     #[error("The jobs can't be reached")]
     JobsUnreachable(#[source] messenger_core::Error),
+    /// What is wrong with what was asked of an account.
+    #[error("{0}")]
+    Users(String),
+    #[error("The accounts can't be reached")]
+    UsersUnreachable(#[source] messenger_core::Error),
+    #[error(
+        "The erasure was broken off; ask for it again. If it had begun, a background job of a server goes on with it"
+    )]
+    ErasureBrokenOff(#[source] messenger_core::Error),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

@@ -16,6 +16,7 @@ mod role;
 mod serve;
 mod store;
 mod telemetry;
+mod users;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -48,6 +49,7 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::Serve(config, role) => block_on(serve::serve(&config, role)),
         Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config, &command))?),
         Task::Keys(config, command) => report::print(&block_on(keys::run(&config, command))?),
+        Task::Users(config, command) => report::print(&block_on(users::run(&config, &command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }

@@ -387,7 +387,7 @@ impl ChatState {
     }
 
     /// The other person, in a direct chat.
-    fn peer_of(&self, user: UserId) -> Option<UserId> {
+    pub(super) fn peer_of(&self, user: UserId) -> Option<UserId> {
         let others = || self.entries.keys().copied().find(|other| *other != user);
         (self.record.kind == ChatKind::Direct).then(others).flatten()
     }

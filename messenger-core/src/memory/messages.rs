@@ -37,7 +37,13 @@ impl MessageStore for MemoryStore {
     }
 
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
-        self.lock()?.change(edit.chat, edit.message, edit.expected, |message| {
+        let mut state = self.lock()?;
+        if let Some(found) = state.find(edit.chat, edit.message)
+            && state.users.live(found.sender).is_none()
+        {
+            return Err(StoreErrorKind::NotMember.into());
+        }
+        state.change(edit.chat, edit.message, edit.expected, |message| {
             message.body = Some(edit.body);
             message.edited_at = Some(edit.edited_at);
         })
@@ -81,6 +87,7 @@ impl MessageStore for MemoryStore {
 impl State {
     fn append(&mut self, new: &NewMessage) -> StoreResult<Appended> {
         let chat = self.chats.get_mut(&new.chat).filter(|chat| chat.member(new.sender).is_some());
+        let chat = chat.filter(|_| self.users.live(new.sender).is_some());
         let chat = chat.ok_or(StoreErrorKind::NotMember)?;
         let name = new.client_id.as_ref().map(|(id, _)| (new.sender, id.clone()));
         if let Some(known) = name.as_ref().and_then(|name| self.client_ids.get(name)) {
@@ -88,6 +95,9 @@ impl State {
             let stored = self.chats.get(&chat).and_then(|chat| chat.get(seq));
             let record = stored.ok_or(StoreErrorKind::Corrupt)?.record.clone();
             return Ok(Appended::existing(record, new));
+        }
+        if chat.peer_of(new.sender).is_some_and(|peer| self.users.live(peer).is_none()) {
+            return Err(StoreErrorKind::NotMember.into());
         }
         if self.places.contains_key(&new.id) {
             return Err(StoreErrorKind::AlreadyExists(Unique::Id).into());

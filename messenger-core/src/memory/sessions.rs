@@ -10,9 +10,14 @@ use crate::{
 
 #[async_trait]
 impl SessionStore for MemoryStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
         let mut state = self.lock()?;
-        state.users.check_live(&[session.user_id])?;
+        state.users.expect(session.user_id, expected)?;
         state.sessions.check_free(&session)?;
         let user = session.user_id;
         state.sessions.insert(session);

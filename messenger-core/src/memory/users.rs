@@ -9,7 +9,7 @@ use super::MemoryStore;
 use crate::{
     domain::{SessionId, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser, Preferences,
+        EraseUser, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser, Preferences,
         StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
@@ -105,18 +105,14 @@ impl UserStore for MemoryStore {
         Ok(user.map(|user| user.password_hash = Some(hash.to_owned())).is_some())
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
         let mut state = self.lock()?;
-        state.users.expect(user, expected)?;
-        state.users.erase(user, username, display_name, at)?;
-        Ok(state.sessions.end_all(user, None))
+        state.users.expect(erase.id, erase.expected)?;
+        state.users.erase(erase)?;
+        for job in &erase.jobs {
+            state.jobs.enqueue(job);
+        }
+        Ok(state.sessions.end_all(erase.id, None))
     }
 
     async fn note_mail(&self, user: UserId, key: &[u8], outcome: MailOutcome) -> StoreResult<()> {
@@ -199,7 +195,7 @@ impl Users {
         user.ok_or_else(|| StoreErrorKind::NotFound.into())
     }
 
-    fn expect(&mut self, user: UserId, version: u64) -> StoreResult<&mut UserRecord> {
+    pub(super) fn expect(&mut self, user: UserId, version: u64) -> StoreResult<&mut UserRecord> {
         let user = self.live_mut(user)?;
         if user.version == version { Ok(user) } else { Err(StoreErrorKind::Conflict.into()) }
     }
@@ -278,20 +274,15 @@ impl Users {
         Ok(())
     }
 
-    fn erase(
-        &mut self,
-        user: UserId,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<()> {
-        if self.by_name.get(username).is_some_and(|owner| *owner != user) {
+    fn erase(&mut self, erase: &EraseUser) -> StoreResult<()> {
+        let EraseUser { id: user, username, .. } = erase;
+        if self.by_name.get(username).is_some_and(|owner| owner != user) {
             return Err(StoreErrorKind::AlreadyExists(Unique::Username).into());
         }
-        let record = self.live_mut(user)?;
+        let record = self.live_mut(*user)?;
         let erased = UserRecord {
             username: username.clone(),
-            display_name: display_name.clone(),
+            display_name: erase.display_name.clone(),
             email: None,
             email_confirmed_at: None,
             password_hash: None,
@@ -299,14 +290,14 @@ impl Users {
             preferences: Preferences::default(),
             mail: MailState::default(),
             last_seen_at: None,
-            erased_at: Some(at),
+            erased_at: Some(erase.at),
             version: record.version + 1,
             ..*record
         };
         let former = std::mem::replace(record, erased);
-        self.unlist(user, &former.username);
+        self.unlist(*user, &former.username);
         self.by_name.remove(&former.username);
-        self.by_name.insert(username.clone(), user);
+        self.by_name.insert(username.clone(), *user);
         if let Some(email) = former.email {
             self.by_address.remove(&email.key);
         }

@@ -8,14 +8,16 @@ use crate::domain::{ChatId, ClientId, MessageId, Revision, Seq, Timestamp, UserI
 pub trait MessageStore: Send + Sync + 'static {
     /// Appends a batch of text messages in one commit, and answers for each in the same order.
     ///
-    /// For every message in the order of the batch: the sender must be a member; if the same sender has already used
-    /// its client id (before, or earlier in the batch), the answer is the stored message; otherwise the message gets
-    /// the chat's next seq and revision. The sender's read and delivered marks move to the sender's last message of the
+    /// For every message in the order of the batch: the sender must be a member who is not erased; if the same sender has
+    /// already used its client id (before, or earlier in the batch), the answer is the stored message; otherwise, unless
+    /// the chat is a direct one whose other person is erased, the message gets the chat's next seq and revision. The sender's read and delivered marks move to the sender's last message of the
     /// batch.
     ///
     /// # Behavior
     /// - `append_gives_out_seqs_and_revisions_without_gaps`
     /// - `append_by_a_stranger_is_not_member`: only that message fails; the others of the batch are stored.
+    /// - `append_by_the_erased_is_not_member`: also of what they have stored before.
+    /// - `append_to_the_erased_is_not_member`: in a direct chat; what was stored before is still answered.
     /// - `append_answers_a_repeated_client_id_with_the_stored_message`: also within one batch, in another chat, and
     ///   after the message was edited or deleted.
     /// - `append_keeps_client_ids_of_different_senders_apart`
@@ -46,12 +48,13 @@ pub trait MessageStore: Send + Sync + 'static {
     ) -> StoreResult<HistoryRange>;
 
     /// Changes the text of a message, which gets the chat's next revision. The fingerprint of the original request is
-    /// kept.
+    /// kept. Its author must not be erased.
     ///
     /// # Behavior
     /// - `edit_message_of_another_chat_is_not_found`
     /// - `edit_message_keeps_place_and_gives_a_new_revision`
     /// - `edit_message_conflicts_with_an_older_revision`
+    /// - `edit_message_by_the_erased_is_not_member`
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord>;
 
     /// Turns a message into a tombstone, which gets the chat's next revision: text and fingerprint are removed,
@@ -66,8 +69,11 @@ pub trait MessageStore: Send + Sync + 'static {
     /// Turns at most `limit` of the person's text messages in a chat into tombstones, the oldest first, each with a
     /// revision of its own, and returns them; returns none when none is left. The person need not be a member.
     ///
+    /// Of somebody who is erased none is left then for good: not even one that others were storing when this was called.
+    ///
     /// # Behavior
     /// - `erase_messages_goes_on_until_none_is_left`
+    /// - `erase_messages_of_the_erased_leaves_none_behind`: however many were being sent and changed at the same time.
     async fn erase_messages(
         &self,
         chat: ChatId,
@@ -216,7 +222,7 @@ pub struct EditMessage {
     pub chat: ChatId,
     /// The message.
     pub message: MessageId,
-    /// The author, which the store already knows: for a wrapper that binds a sealed text to its author.
+    /// The author, whom the store already knows: for a wrapper that binds a sealed text to its author.
     pub sender: UserId,
     /// The revision of the message that the change was decided on.
     pub expected: Revision,

@@ -57,6 +57,6 @@ pub use unread::{
     UnreadStore,
 };
 pub use users::{
-    FoundUser, LoginKey, MailOutcome, NamePlace, NewUser, Preferences, StoredAddress, StoredName, UpdateUser,
-    UserRecord, UserStore,
+    EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewUser, Preferences, StoredAddress, StoredName,
+    UpdateUser, UserRecord, UserStore,
 };

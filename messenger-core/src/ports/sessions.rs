@@ -6,14 +6,22 @@ use crate::domain::{SessionId, Timestamp, TokenHash, UserId};
 /// The sessions of accounts.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
-    /// Stores a session. If the person then has more than `max`, the least recently used ones are ended. Returns the
-    /// ended sessions.
+    /// Stores a session of a person whose account has the version `expected`: that of the password with which they
+    /// logged in. If the person then has more than `max`, the least recently used ones are ended. Returns the ended
+    /// sessions.
     ///
     /// # Behavior
     /// - `create_session_can_be_found_by_its_token`
     /// - `create_session_of_unknown_or_erased_user_is_not_found`
+    /// - `create_session_conflicts_with_an_older_version`: nothing is stored, and no session ends.
+    /// - `create_session_with_a_former_password_leaves_none`: however many change the password at the same time.
     /// - `create_session_ends_the_longest_unused_beyond_the_limit`
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>>;
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>>;
 
     /// Finds the session of a token, even if it has expired.
     ///

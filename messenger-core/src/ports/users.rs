@@ -2,13 +2,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::told::MailState;
-use super::{Content, NewSession, StoreResult};
+use super::{Content, NewJob, NewSession, StoreResult};
 use crate::domain::{DisplayName, Language, QuietHours, SessionId, TimeZone, Timestamp, UserId, Username};
 
 /// Accounts.
 ///
 /// An erased account can still be read by its id; any method that would change it, log it in or add it to a chat is
-/// `NotFound`.
+/// `NotFound`, and any that would write as it `NotMember`. That holds from the moment at which
+/// [`erase_user`](UserStore::erase_user) has been committed, also for what was begun before.
+
 #[async_trait]
 pub trait UserStore: Send + Sync + 'static {
     /// Stores an account together with its first session.
@@ -100,21 +102,20 @@ pub trait UserStore: Send + Sync + 'static {
     async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool>;
 
     /// Removes the address, the names, the password, the preferences and the last-seen time from the account, disables its
-    /// mail notifications, and ends its sessions. The id stays, with the username `username` and the display name
-    /// `display_name`. Returns the ended sessions.
+    /// mail notifications, and ends its sessions. The id stays, with the username and the display name that are given.
+    /// Enqueues the jobs, both or nothing: one that [`enqueue_jobs`](super::JobStore::enqueue_jobs) would pass over is
+    /// passed over. Returns the ended sessions.
+    ///
+    /// This only marks the account: what it wrote and the groups that it is in are left to the caller.
     ///
     /// # Behavior
     /// - `erase_user_leaves_only_the_id`: the old username and address can be registered again.
     /// - `erase_user_of_unknown_or_erased_user_is_not_found`
     /// - `erase_user_conflicts_with_an_older_version`
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>>;
+    /// - `erase_user_enqueues_its_jobs`: and none where it is refused.
+    /// - `erase_user_lets_nobody_in_who_came_before_it`: whoever is logged in, or added to a chat, at the same time is
+    ///   refused, or is in what is read afterwards.
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>>;
 
     /// Stores when people were last seen; a time earlier than the stored one is ignored, and so are unknown or erased
     /// people.
@@ -275,6 +276,23 @@ pub struct NamePlace {
     pub name: String,
     /// The username of the account.
     pub username: Username,
+}
+
+/// An account to erase.
+#[derive(Debug, Clone)]
+pub struct EraseUser {
+    /// The account.
+    pub id: UserId,
+    /// The account version that it was decided on.
+    pub expected: u64,
+    /// The username that it has from now on: one that nobody can register.
+    pub username: Username,
+    /// The name that others see from now on, as [`StoredName::content`]. Nobody is found by it.
+    pub display_name: Content,
+    /// When it is erased.
+    pub at: Timestamp,
+    /// The jobs that do the rest.
+    pub jobs: Vec<NewJob>,
 }
 
 /// A change of an account; fields that are `None` stay unchanged.

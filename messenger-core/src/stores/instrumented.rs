@@ -6,20 +6,18 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 
 use crate::{
-    domain::{
-        ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
-    },
+    domain::{ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId},
     meters::Meters,
     ports::{
         Activity, Anchor, Appended, AskUnread, Budget, Capabilities, ChangedChat, Changes, ChatStore,
-        ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, Content, DeleteMessage, DirectChat,
-        EditMessage, Enqueued, FinishedJob, FoundUser, HistoryRange, JobChange, JobClaim, JobCounts,
-        JobFilter, JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome, MarkerMoved,
-        MarkerStore, Membership, Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule,
-        NamePlace, NewGroup, NewJob, NewMessage, NewSession, NewUser, Notified, Opened, PendingChat,
-        PendingMember, Rewrap, Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord,
-        ScheduleStore, SeenPlace, SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange,
-        UnreadStore, UpdateUser, UserRecord, UserStore,
+        ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, DeleteMessage, DirectChat, EditMessage,
+        Enqueued, EraseUser, FinishedJob, FoundUser, HistoryRange, JobChange, JobClaim, JobCounts, JobFilter,
+        JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome, MarkerMoved, MarkerStore,
+        Membership, Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule, NamePlace, NewGroup,
+        NewJob, NewMessage, NewSession, NewUser, Notified, Opened, PendingChat, PendingMember, Rewrap,
+        Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SeenPlace,
+        SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange, UnreadStore, UpdateUser,
+        UserRecord, UserStore,
     },
 };
 
@@ -143,15 +141,8 @@ impl UserStore for InstrumentedStore {
         self.observe("upgrade_password", self.inner.upgrade_password(user, former, hash)).await
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
-        self.observe("erase_user", self.inner.erase_user(user, expected, username, display_name, at)).await
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
+        self.observe("erase_user", self.inner.erase_user(erase)).await
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
@@ -169,8 +160,13 @@ impl UserStore for InstrumentedStore {
 
 #[async_trait]
 impl SessionStore for InstrumentedStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
-        self.observe("create_session", self.inner.create_session(session, max)).await
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.observe("create_session", self.inner.create_session(session, expected, max)).await
     }
 
     async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord> {

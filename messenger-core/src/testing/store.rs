@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::{
-    domain::{
-        ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId, Username,
-    },
+    domain::{ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId},
     memory::MemoryStore,
     ports::*,
 };
@@ -196,15 +194,8 @@ impl UserStore for TestStore {
         self.enter("upgrade_password").await?.upgrade_password(user, former, hash).await
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
-        self.enter("erase_user").await?.erase_user(user, expected, username, display_name, at).await
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
+        self.enter("erase_user").await?.erase_user(erase).await
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
@@ -222,8 +213,13 @@ impl UserStore for TestStore {
 
 #[async_trait]
 impl SessionStore for TestStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
-        self.enter("create_session").await?.create_session(session, max).await
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.enter("create_session").await?.create_session(session, expected, max).await
     }
 
     async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord> {

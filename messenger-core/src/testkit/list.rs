@@ -128,6 +128,16 @@ macro_rules! __messenger_store_cases {
                 changes_skip_unknown_chats
                 changes_are_of_one_moment
             }
+            erasing {
+                create_session_conflicts_with_an_older_version
+                create_session_with_a_former_password_leaves_none
+                erase_user_enqueues_its_jobs
+                erase_user_lets_nobody_in_who_came_before_it
+                append_by_the_erased_is_not_member
+                append_to_the_erased_is_not_member
+                edit_message_by_the_erased_is_not_member
+                erase_messages_of_the_erased_leaves_none_behind
+            }
             markers {
                 move_markers_only_moves_forward
                 move_markers_stops_at_the_last_message

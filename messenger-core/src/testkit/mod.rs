@@ -20,6 +20,7 @@
 
 pub mod cases;
 mod check;
+mod erasures;
 mod fresh;
 mod list;
 pub mod model;
@@ -28,6 +29,7 @@ mod world;
 
 pub use self::{
     check::check_chat,
+    erasures::erasures_leave_nothing,
     fresh::{Carried, FreshBus, FreshPresence, FreshStore, Instrumented, Sealed},
     run::{Pace, cut_short, race, run, run_bus_case, run_presence_case, run_store_case, while_racing},
     world::{World, error_kind, expected_system, expected_text},

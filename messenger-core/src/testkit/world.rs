@@ -4,14 +4,14 @@ use super::FreshStore;
 use crate::{
     context::{Context, CountingRandom, ManualClock},
     domain::{
-        ChatId, ClientId, DisplayName, Id, MessageKind, Revision, Seq, SystemEvent, SystemNote, Timestamp,
-        Token, UserId, Username,
+        ChatId, ClientId, DisplayName, Id, MessageKind, Revision, Seq, SessionId, SystemEvent, SystemNote,
+        Timestamp, Token, UserId, Username,
     },
     encryption::SealedStore,
     ports::{
-        Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, Fingerprint, MessageRecord,
-        NewGroup, NewMessage, NewSession, NewSystemMessage, NewUser, RosterChange, RosterChanged, Store,
-        StoreErrorKind, StoreResult, StoredAddress, StoredName, UserRecord,
+        Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, EraseUser, Fingerprint,
+        MessageRecord, NewGroup, NewMessage, NewSession, NewSystemMessage, NewUser, RosterChange,
+        RosterChanged, Store, StoreErrorKind, StoreResult, StoredAddress, StoredName, UserRecord,
     },
 };
 
@@ -150,9 +150,20 @@ impl World {
     /// Erases the account, which must exist.
     pub async fn erase(&self, user: UserId) -> Timestamp {
         let (version, at) = (self.record(user).await.version, self.tick());
-        let (username, display_name) = erased_names(user);
-        self.store.erase_user(user, version, &username, &display_name, at).await.expect("it is erased");
+        self.store.erase_user(&self.erasure(user, version, at)).await.expect("it is erased");
         at
+    }
+
+    /// An erasure of the account, without jobs.
+    pub fn erasure(&self, user: UserId, expected: u64, at: Timestamp) -> EraseUser {
+        let (username, display_name) = erased_names(user);
+        EraseUser { id: user, expected, username, display_name, at, jobs: vec![] }
+    }
+
+    /// Logs the person in, as `create_session` does it who knows the account as it is.
+    pub async fn log_in(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+        let version = self.store.user(session.user_id).await.map_or(1, |user| user.version);
+        self.store.create_session(session, version, max).await
     }
 
     /// A direct chat, not yet opened.

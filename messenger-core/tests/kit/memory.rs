@@ -44,3 +44,14 @@ mod sealed {
 
     testkit::model_cases!(async { Sealed::of(Arc::new(MemoryStore::new())).await });
 }
+
+#[test]
+fn erasures_leave_nothing() {
+    let store = Arc::new(MemoryStore::new());
+    let reopen = move || {
+        let store = Arc::clone(&store);
+        async move { store }
+    };
+    // What is in memory does not outlive its process.
+    testkit::erasures_leave_nothing(reopen, 50, 0);
+}

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use messenger_core::{
     ChatId, ChatKind, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId,
-    Username, ports::*,
+    ports::*,
 };
 use tokio::time::{Instant, sleep};
 
@@ -172,15 +172,8 @@ impl UserStore for SimStore {
     async fn upgrade_password(&self, user: UserId, former: &str, hash: &str) -> StoreResult<bool> {
         self.write(self.inner.upgrade_password(user, former, hash), none).await
     }
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
-        self.write(self.inner.erase_user(user, expected, username, display_name, at), none).await
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
+        self.write(self.inner.erase_user(erase), none).await
     }
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {
         self.write(self.inner.set_last_seen(seen), none).await
@@ -197,8 +190,13 @@ impl UserStore for SimStore {
 
 #[async_trait]
 impl SessionStore for SimStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
-        self.write(self.inner.create_session(session, max), none).await
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.write(self.inner.create_session(session, expected, max), none).await
     }
     async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord> {
         self.read(self.inner.session_by_token(token)).await

@@ -252,7 +252,8 @@ BEGIN
 END;
 GO
 
--- Leaves only the id of an account, and answers with the sessions that ended.
+-- Leaves only the id of an account, and answers with the sessions that ended: for nodes that erase what else there is of it
+-- before.
 CREATE OR ALTER PROCEDURE {schema}.messenger_erase_user
     @id binary(16), @expected bigint, @username nvarchar(4000), @display_name nvarchar(4000), @at bigint
 AS
@@ -279,6 +280,36 @@ BEGIN
 END;
 GO
 
+-- Leaves only the id of an account, enqueues @jobs, if there are any, and answers with the sessions that ended, each after a
+-- 0, beside what is said of the jobs.
+CREATE OR ALTER PROCEDURE {schema}.messenger_erase_account
+    @id binary(16), @expected bigint, @username nvarchar(4000), @display_name nvarchar(4000), @at bigint,
+    @jobs varbinary(max) = NULL, @bytes varbinary(max) = NULL
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_users SET
+        username = @username, display_name = @display_name, display_folded = NULL, email = NULL, email_key = NULL,
+        password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1,
+        language = NULL, time_zone = NULL, quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL,
+        mail_suppressed_at = NULL, notified_at = NULL, notified_since = NULL, notified_times = NULL,
+        email_confirmed_key = NULL, email_confirmed_at = NULL
+    WHERE id = @id AND [version] = @expected AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
+        RETURN 1;
+    END;
+    DELETE FROM {schema}.messenger_sessions OUTPUT CAST(0 AS int) AS place, deleted.id WHERE user_id = @id;
+    IF @jobs IS NOT NULL EXEC {schema}.messenger_enqueue_jobs @jobs = @jobs, @bytes = @bytes;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
 -- @seen are people with moments, each once, by rising ids.
 CREATE OR ALTER PROCEDURE {schema}.messenger_set_last_seen @seen varbinary(max)
 AS
@@ -294,7 +325,7 @@ BEGIN
 END;
 GO
 
--- Answers with the sessions that ended.
+-- Answers with the sessions that ended: for nodes that don't say which version of the account they know.
 CREATE OR ALTER PROCEDURE {schema}.messenger_create_session
     @id binary(16), @token_hash binary(32), @user binary(16), @device nvarchar(4000) = NULL, @created_at bigint,
     @expires_at bigint, @max bigint
@@ -308,6 +339,36 @@ BEGIN
     IF @@ROWCOUNT = 0
     BEGIN
         ROLLBACK TRANSACTION;
+        RETURN 1;
+    END;
+    INSERT INTO {schema}.messenger_sessions (token_hash, id, user_id, device, created_at, last_used_at, expires_at)
+    VALUES (@token_hash, @id, @user, @device, @created_at, @created_at, @expires_at);
+    DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id
+    WHERE id IN (
+        SELECT s.id FROM {schema}.messenger_sessions AS s WHERE s.user_id = @user
+        ORDER BY s.last_used_at DESC, s.id DESC OFFSET @max ROWS
+    );
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Stores a session if the account has this version, and answers with the sessions that ended.
+CREATE OR ALTER PROCEDURE {schema}.messenger_begin_session
+    @id binary(16), @token_hash binary(32), @user binary(16), @expected bigint, @device nvarchar(4000) = NULL,
+    @created_at bigint, @expires_at bigint, @max bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    -- Those who log in at the same time are let in one after the other, and not while the account is changed.
+    UPDATE {schema}.messenger_users SET [version] = [version]
+    WHERE id = @user AND [version] = @expected AND erased_at IS NULL;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @user AND erased_at IS NULL) RETURN 2;
         RETURN 1;
     END;
     INSERT INTO {schema}.messenger_sessions (token_hash, id, user_id, device, created_at, last_used_at, expires_at)
@@ -523,7 +584,8 @@ END;
 GO
 
 -- Appends one message and answers with its numbers. Those are null if it was not stored: then the third column is the
--- message that the sender stored before under the same client id, or null for somebody who is no member.
+-- message that the sender stored before under the same client id, or null for somebody who is no member or is erased, or
+-- whose peer in a direct chat is.
 CREATE OR ALTER PROCEDURE {schema}.messenger_append_message
     @id binary(16), @chat binary(16), @sender binary(16), @body varbinary(max), @client_id varbinary(8000) = NULL,
     @fingerprint binary(16) = NULL, @reply_to binary(16) = NULL, @at bigint
@@ -531,7 +593,8 @@ AS
 BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
-    DECLARE @stored binary(16), @seq bigint, @revision bigint, @texts bigint;
+    DECLARE @stored binary(16), @seq bigint, @revision bigint, @texts bigint, @low binary(16), @high binary(16),
+        @erased int;
     IF @client_id IS NOT NULL
         SELECT @stored = id FROM {schema}.messenger_messages
         WHERE client_id = @client_id AND sender_id = @sender AND client_id IS NOT NULL;
@@ -539,7 +602,7 @@ BEGIN
     BEGIN
         IF NOT EXISTS (
             SELECT 1 FROM {schema}.messenger_members WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL
-        )
+        ) OR EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @sender AND erased_at IS NOT NULL)
             SET @stored = NULL;
         SELECT @seq, @revision, @stored;
         RETURN 0;
@@ -551,10 +614,15 @@ BEGIN
         unread_since = COALESCE(unread_since, @at),
         unread_seq = CASE WHEN unread_since IS NULL THEN last_seq + 1 ELSE unread_seq END
     WHERE id = @chat;
-    SELECT @seq = last_seq, @revision = revision, @texts = texts FROM {schema}.messenger_chats WHERE id = @chat;
+    SELECT @seq = last_seq, @revision = revision, @texts = texts, @low = pair_low, @high = pair_high
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    -- An erasure that is committed later looks for messages under the lock of the chat, and finds this one. Before members
+    -- are locked: others lock people before members.
+    SELECT @erased = COUNT(*) FROM {schema}.messenger_users
+    WHERE id IN (@sender, @low, @high) AND erased_at IS NOT NULL;
     -- From here on nobody joins or leaves the chat.
     UPDATE {schema}.messenger_members SET read_seq = @seq, read_texts = @texts, delivered_seq = @seq
-    WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL;
+    WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL AND @erased = 0;
     IF @@ROWCOUNT = 0
     BEGIN
         -- Nobody has seen the numbers that were given out.
@@ -574,13 +642,15 @@ GO
 
 -- Appends a batch in which nothing is refused. @heads are the chats by rising ids, @senders those who send, once for each
 -- chat, by place and id. Answers with the seq and the revision that the chats had before, in order; or with nothing, and
--- nothing is done, if somebody is no member. What was stored before is found by the indexes, and an error.
+-- nothing is done, if somebody is no member or is erased, as the peer in a direct chat may be. What was stored before is
+-- found by the indexes, and an error.
 CREATE OR ALTER PROCEDURE {schema}.messenger_append_messages
     @heads varbinary(max), @senders varbinary(max), @messages varbinary(max), @bytes varbinary(max)
 AS
 BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
+    DECLARE @erased int;
     BEGIN TRANSACTION;
     UPDATE c SET
         revision = c.revision + a.messages, last_seq = c.last_seq + a.messages, texts = c.texts + a.messages,
@@ -590,6 +660,18 @@ BEGIN
     INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.id
     OPTION (FORCE ORDER);
     IF @@ROWCOUNT <> DATALENGTH(@heads) / 28
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 0;
+    END;
+    -- As for one message.
+    SELECT @erased = COUNT(*)
+    FROM {schema}.messenger_unpack_senders(@senders, @heads) AS a
+    INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.chat
+    INNER LOOP JOIN {schema}.messenger_users AS u ON u.id IN (a.id, c.pair_low, c.pair_high)
+    WHERE u.erased_at IS NOT NULL
+    OPTION (FORCE ORDER);
+    IF @erased > 0
     BEGIN
         ROLLBACK TRANSACTION;
         RETURN 0;
@@ -625,7 +707,7 @@ END;
 GO
 
 -- Appends what can be appended of any batch, one message after the other. Answers with its place for each message that is
--- not from a stranger: its numbers; or nulls, and whether its id is that of another message; and the message that the
+-- not from a stranger or somebody who is erased, nor new to somebody who is: its numbers; or nulls, and whether its id is that of another message; and the message that the
 -- sender stored before under the same client id.
 CREATE OR ALTER PROCEDURE {schema}.messenger_append_some_messages
     @heads varbinary(max), @messages varbinary(max), @bytes varbinary(max)
@@ -639,7 +721,8 @@ BEGIN
     DECLARE @said TABLE (place int NOT NULL PRIMARY KEY, chat binary(16) NOT NULL, sender binary(16) NOT NULL,
         seq bigint NULL, revision bigint NULL, texts bigint NULL, is_taken bit NOT NULL, stored binary(16) NULL);
     DECLARE @place int, @last int, @id binary(16), @chat binary(16), @sender binary(16), @client_id varbinary(64),
-        @moment bigint, @stored binary(16), @is_taken bit, @seq bigint, @revision bigint, @texts bigint;
+        @moment bigint, @stored binary(16), @is_taken bit, @seq bigint, @revision bigint, @texts bigint,
+        @low binary(16), @high binary(16), @erased int;
     INSERT INTO @asked (place, chat, id, sender, moment, client_id, fingerprint, reply_to, body)
     SELECT a.place, a.chat, a.id, a.sender, a.moment, a.client_id, a.fingerprint, a.reply_to, a.body
     FROM {schema}.messenger_unpack_messages(@messages, @heads, @bytes) AS a;
@@ -658,13 +741,16 @@ BEGIN
         FROM @asked WHERE place = @place;
         IF EXISTS (
             SELECT 1 FROM {schema}.messenger_members WHERE chat_id = @chat AND user_id = @sender AND left_at IS NULL
-        )
+        ) AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @sender AND erased_at IS NOT NULL)
         BEGIN
+            SELECT @low = pair_low, @high = pair_high FROM {schema}.messenger_chats WHERE id = @chat;
+            SELECT @erased = COUNT(*) FROM {schema}.messenger_users
+            WHERE id IN (@low, @high) AND erased_at IS NOT NULL;
             IF @client_id IS NOT NULL
                 SELECT @stored = id FROM {schema}.messenger_messages
                 WHERE client_id = @client_id AND sender_id = @sender AND client_id IS NOT NULL;
             IF @stored IS NULL AND EXISTS (SELECT 1 FROM {schema}.messenger_messages WHERE id = @id) SET @is_taken = 1;
-            IF @stored IS NULL AND @is_taken = 0
+            IF @stored IS NULL AND @is_taken = 0 AND @erased = 0
             BEGIN
                 UPDATE {schema}.messenger_chats SET
                     revision = revision + 1, last_seq = last_seq + 1, texts = texts + 1, activity_at = @moment,
@@ -679,8 +765,9 @@ BEGIN
                     a.fingerprint, a.body
                 FROM @asked AS a WHERE a.place = @place;
             END;
-            INSERT INTO @said (place, chat, sender, seq, revision, texts, is_taken, stored)
-            VALUES (@place, @chat, @sender, @seq, @revision, @texts, @is_taken, @stored);
+            IF @stored IS NOT NULL OR @erased = 0
+                INSERT INTO @said (place, chat, sender, seq, revision, texts, is_taken, stored)
+                VALUES (@place, @chat, @sender, @seq, @revision, @texts, @is_taken, @stored);
         END;
         SET @place = @place + 1;
     END;
@@ -750,7 +837,8 @@ BEGIN
 END;
 GO
 
--- Gives a message a new text, or makes it a tombstone if there is none, and answers with the message as it is then.
+-- Gives a message a new text, unless its author is erased, or makes it a tombstone if there is none, and answers with the
+-- message as it is then.
 CREATE OR ALTER PROCEDURE {schema}.messenger_change_message
     @chat binary(16), @message binary(16), @expected bigint, @body varbinary(max) = NULL, @at bigint
 AS
@@ -760,6 +848,14 @@ BEGIN
     DECLARE @revision bigint;
     BEGIN TRANSACTION;
     UPDATE {schema}.messenger_chats SET revision = revision + 1 WHERE id = @chat;
+    IF @body IS NOT NULL AND EXISTS (
+        SELECT 1 FROM {schema}.messenger_messages AS m JOIN {schema}.messenger_users AS u ON u.id = m.sender_id
+        WHERE m.id = @message AND m.chat_id = @chat AND u.erased_at IS NOT NULL
+    )
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 3;
+    END;
     SELECT @revision = revision FROM {schema}.messenger_chats WHERE id = @chat;
     UPDATE {schema}.messenger_messages SET
         revision = @revision, is_changed = 1, body = @body,
@@ -790,19 +886,29 @@ BEGIN
     SET XACT_ABORT ON;
     DECLARE @found TABLE (seq bigint NOT NULL PRIMARY KEY);
     DECLARE @live TABLE (seq bigint NOT NULL PRIMARY KEY, nth bigint NOT NULL);
-    DECLARE @revision bigint, @erased int;
+    DECLARE @revision bigint, @erased int, @is_all bit, @last_seq bigint;
     WHILE 1 = 1
     BEGIN
-        -- There is no index for this rare errand, so they are looked for where nobody has to wait for it.
+        -- There is no index for this rare errand, so they are looked for where nobody has to wait for it. Those stored since
+        -- then are few, and are looked for under the lock of the chat: nobody is storing more.
+        SET @last_seq = NULL;
+        SELECT @last_seq = last_seq FROM {schema}.messenger_chats WHERE id = @chat;
+        IF @last_seq IS NULL RETURN 0;
+        SET @is_all = 0;
         DELETE FROM @found;
         INSERT INTO @found (seq)
         SELECT TOP (@limit) seq FROM {schema}.messenger_messages
         WHERE chat_id = @chat AND sender_id = @sender AND kind = 0 AND deleted_at IS NULL ORDER BY seq;
-        IF @@ROWCOUNT = 0 RETURN 0;
+        IF @@ROWCOUNT = 0 SET @is_all = 1;
 
         BEGIN TRANSACTION;
         UPDATE {schema}.messenger_chats SET revision = revision WHERE id = @chat;
         SELECT @revision = revision FROM {schema}.messenger_chats WHERE id = @chat;
+        IF @is_all = 1
+            INSERT INTO @found (seq)
+            SELECT TOP (@limit) seq FROM {schema}.messenger_messages
+            WHERE chat_id = @chat AND seq > @last_seq AND sender_id = @sender AND kind = 0 AND deleted_at IS NULL
+            ORDER BY seq;
         INSERT INTO @live (seq, nth)
         SELECT m.seq, ROW_NUMBER() OVER (ORDER BY m.seq)
         FROM @found AS f INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = f.seq
@@ -820,7 +926,7 @@ BEGIN
         END;
         COMMIT TRANSACTION;
         -- None are left of those that were found if others deleted them meanwhile; there may be more.
-        IF @erased > 0 RETURN 0;
+        IF @erased > 0 OR @is_all = 1 RETURN 0;
     END;
 END;
 GO

@@ -23,7 +23,7 @@ impl Sql {
     pub(crate) fn new(schema: &Schema) -> Self {
         let (first, second) = (id(1), id(2));
         Self {
-            create: procedure(schema, "create_session"),
+            create: procedure(schema, "begin_session"),
             by_token: format!(
                 "SELECT {SESSION} FROM {schema}.messenger_sessions AS s WHERE s.token_hash = CAST(@P1 AS binary(32))"
             )

@@ -94,7 +94,7 @@ impl Sql {
             .into(),
             update: procedure(schema, "update_account"),
             change_password: procedure(schema, "change_password"),
-            erase: procedure(schema, "erase_user"),
+            erase: procedure(schema, "erase_account"),
             see: procedure(schema, "set_last_seen"),
             upgrade_password: format!(
                 "UPDATE {schema}.messenger_users SET password_hash = @P3 OUTPUT inserted.id

@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, slice};
 use messenger_core::{
     ChatId, ClientId, DisplayName, Id, MessageId, Revision, Seq, Timestamp, UserId, Username,
     ports::{
-        Anchor, Appended, Budget, Content, DirectChat, EditMessage, Fingerprint, LoginKey, MessageRecord,
-        NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind, StoredAddress, StoredName,
-        UpdateUser,
+        Anchor, Appended, Budget, Content, DirectChat, EditMessage, EraseUser, Fingerprint, LoginKey,
+        MessageRecord, NamePlace, NewGroup, NewMessage, NewSession, RosterChange, StoreErrorKind,
+        StoredAddress, StoredName, UpdateUser,
     },
     testkit::{World, check_chat, error_kind},
 };
@@ -62,7 +62,7 @@ async fn ids_are_ordered_by_their_bytes() {
 
     for place in [3, 1, 4, 2, 5] {
         let session = NewSession { id: contrary(place), created_at: at, ..world.session(ada) };
-        world.store.create_session(session, 100).await.unwrap();
+        world.log_in(session, 100).await.unwrap();
     }
     let sessions = world.store.sessions(ada).await.unwrap();
     let of_that_moment: Vec<_> = sessions.iter().filter(|session| session.created_at == at).collect();
@@ -76,11 +76,11 @@ async fn ids_are_ordered_by_their_bytes() {
             token_hash: world.session(people[1]).token_hash,
             ..newest.clone()
         };
-        world.store.create_session(session, 100).await.unwrap();
+        world.log_in(session, 100).await.unwrap();
     }
     let last = NewSession { created_at: world.tick(), ..world.session(people[1]) };
     let last_id = last.id;
-    world.store.create_session(last, 2).await.unwrap();
+    world.log_in(last, 2).await.unwrap();
     let left: BTreeSet<_> =
         world.store.sessions(people[1]).await.unwrap().into_iter().map(|session| session.id).collect();
     assert_eq!(left.len(), 2);
@@ -195,7 +195,7 @@ async fn blanks_at_the_end_make_a_difference() {
         assert_eq!(world.view(opened.chat, ada).await.chat.title, Some(title), "blanks are kept");
     }
     let session = NewSession { device: Some(Content::from("phone ")), ..world.session(ada) };
-    world.store.create_session(session.clone(), 100).await.unwrap();
+    world.log_in(session.clone(), 100).await.unwrap();
     let stored = world.store.session_by_token(&session.token_hash).await.unwrap();
     assert_eq!(stored.device, session.device);
 }
@@ -336,7 +336,8 @@ async fn times_are_exact_to_the_microsecond() {
             world.store.history(chat, ada, Anchor::Newest, Budget::of_messages(10)).await.unwrap().messages;
         assert!(history.iter().all(|message| message.created_at == at), "{history:?}");
         let (username, display_name) = (Username::trusted(format!("gone{place}")), Content::from("x"));
-        world.store.erase_user(id, 1, &username, &display_name, at).await.unwrap();
+        let erasure = EraseUser { username, display_name, ..world.erasure(id, 1, at) };
+        world.store.erase_user(&erasure).await.unwrap();
         assert_eq!(world.record(id).await.erased_at, Some(at));
     }
 }

@@ -10,6 +10,7 @@ use messenger_sql::jobs::rounds;
 use sqlx::SqlStr;
 
 use super::{
+    connections::Session,
     sql::{Bind as _, Columns, Query},
     statements::Statements,
 };
@@ -85,6 +86,17 @@ impl Way {
         }
         Ok(answers)
     }
+}
+
+/// Stores jobs in the transaction that the session has.
+pub(super) async fn enqueue(session: &mut Session, jobs: &[NewJob]) -> StoreResult<Vec<Enqueued>> {
+    if jobs.is_empty() {
+        return Ok(vec![]);
+    }
+    let way = Way::of(jobs);
+    let query = way.bind(session.query(way.statement(&session.statements)), jobs);
+    let said = session.all(query, move |columns| way.read(columns)).await?;
+    way.answers(jobs, said)
 }
 
 /// Binds the columns from the id to the attempts.

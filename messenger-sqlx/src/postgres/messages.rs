@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, MessageId, Revision, Timestamp, UserId,
+    ChatId, MessageId, Revision, Seq, Timestamp, UserId,
     ports::{
         Anchor, Appended, Budget, Changes, ChatRecord, DeleteMessage, EditMessage, HistoryRange,
         MessageRecord, MessageStore, NewMessage, NewSystemMessage, StoreErrorKind, StoreResult,
@@ -51,7 +51,16 @@ impl MessageStore for PostgresStore {
     async fn edit_message(&self, edit: EditMessage) -> StoreResult<MessageRecord> {
         let query = self.query(&self.sql().messages.change).id(edit.chat).id(edit.message);
         let query = query.number(edit.expected.get()).bind(Some(edit.body.0)).time(edit.edited_at);
-        self.change(edit.chat, edit.message, query).await
+        let changed = self.change(edit.chat, edit.message, query).await;
+        match changed {
+            // Nor is it changed while its author is erased.
+            Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                let query = self.query(&self.sql().messages.is_of_erased).id(edit.message);
+                let is_of_erased = self.one(query, |columns| columns.flag()).await?;
+                Err(if is_of_erased == Some(true) { StoreErrorKind::NotMember.into() } else { error })
+            }
+            changed => changed,
+        }
     }
 
     async fn delete_message(&self, delete: DeleteMessage) -> StoreResult<MessageRecord> {
@@ -69,17 +78,18 @@ impl MessageStore for PostgresStore {
     ) -> StoreResult<Vec<MessageRecord>> {
         loop {
             // There is no index for this rare operation, so the messages are searched for outside the transaction,
-            // where nobody has to wait.
+            // where nobody has to wait. Those stored since then are few, and are searched for in the transaction: with
+            // the chat locked, nobody is storing more.
+            let head = self.query(&self.sql().messages.last_seq).id(chat);
+            let Some(head) = self.one(head, |columns| columns.seq()).await? else { return Ok(vec![]) };
             let look = self.query(&self.sql().messages.look_live).id(chat).id(sender).bind(rows(limit));
-            let found = self.all(look, |columns| columns.id()).await?;
-            if found.is_empty() {
-                return Ok(vec![]);
-            }
+            let found = self.all(look.number(0), |columns| columns.id()).await?;
+            let is_all = found.is_empty();
+            let live = Live { chat, sender, found, since: head, limit };
             let erased =
-                self.run(Mode::Transaction, move |session| Box::pin(erase(session, chat, found, at)));
-            let erased = erased.await?;
+                self.run(Mode::Transaction, move |session| Box::pin(erase(session, live, at))).await?;
             // Nothing is erased if others have deleted all of the found messages in the meantime; there may be more.
-            if !erased.is_empty() {
+            if is_all || !erased.is_empty() {
                 return Ok(erased);
             }
         }
@@ -153,15 +163,25 @@ pub(super) async fn append_system(
     Ok(message)
 }
 
-/// Turns those of the messages into tombstones that are none yet.
-async fn erase(
-    session: &mut Session,
+/// Messages of one person that were found, or have been stored since the search.
+struct Live {
     chat: ChatId,
-    messages: Vec<MessageId>,
-    at: Timestamp,
-) -> StoreResult<Vec<MessageRecord>> {
+    sender: UserId,
+    found: Vec<MessageId>,
+    /// The last message of the chat when the search began.
+    since: Seq,
+    limit: usize,
+}
+
+/// Turns those of the messages into tombstones that are none yet; if none were found, those stored since.
+async fn erase(session: &mut Session, messages: Live, at: Timestamp) -> StoreResult<Vec<MessageRecord>> {
+    let Live { chat, sender, mut found, since, limit } = messages;
     let mut revision = lock_chat(session, chat).await?.revision;
-    let live = session.query(&session.statements.messages.live).ids(&messages);
+    if found.is_empty() {
+        let look = session.query(&session.statements.messages.look_live).id(chat).id(sender);
+        found = session.all(look.bind(rows(limit)).number(since.get()), |columns| columns.id()).await?;
+    }
+    let live = session.query(&session.statements.messages.live).ids(&found);
     let mut live = session.all(live, |columns| columns.message()).await?;
     if live.is_empty() {
         return Ok(live);

@@ -59,7 +59,7 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             sql: include_str!("migrations/0007_keys.sql"),
         },
     ],
-    routines: Some(Routines { release: 3, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 4, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The tables that record applied steps and routines. They reveal nothing of what is stored, and a node that may not

@@ -9,7 +9,12 @@ use super::{connections::Mode, sql::Bind as _, store::PostgresStore, users};
 
 #[async_trait]
 impl SessionStore for PostgresStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
         let user = session.user_id;
         let insert = self
             .query(&self.sql().sessions.insert)
@@ -22,7 +27,7 @@ impl SessionStore for PostgresStore {
         let end_beyond = self.query(&self.sql().sessions.end_beyond).id(user).bind(rows(max));
         self.run(Mode::Transaction, move |session| {
             Box::pin(async move {
-                users::lock_live(session, &[user]).await?;
+                users::lock_version(session, user, expected).await?;
                 session.execute(insert).await?;
                 session.all(end_beyond, |columns| columns.id()).await
             })

@@ -10,7 +10,7 @@ use messenger_sql::{columns::rows, unread};
 
 use super::{
     connections::{Mode, Session},
-    enqueue::Way,
+    enqueue::enqueue,
     errors::is_worth_another_try,
     sql::Bind as _,
     store::PostgresStore,
@@ -116,13 +116,7 @@ async fn record(session: &mut Session, notified: Notified) -> StoreResult<()> {
     if session.execute(tell).await? != ranges.len() as u64 {
         return Err(StoreErrorKind::Conflict.into());
     }
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    let way = Way::of(&jobs);
-    let query = way.bind(session.query(way.statement(&session.statements)), &jobs);
-    let said = session.all(query, move |columns| way.read(columns)).await?;
-    way.answers(&jobs, said).map(drop)
+    enqueue(session, &jobs).await.map(drop)
 }
 
 fn numbers(ranges: &[UnreadRange], number: impl Fn(&UnreadRange) -> u64) -> Vec<i64> {

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use messenger_core::{
-    SessionId, Timestamp, UserId, Username,
+    SessionId, Timestamp, UserId,
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        Content, EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
         StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
@@ -10,6 +10,7 @@ use messenger_sql::{columns::rows, prefix::Names, unread::stored_preferences};
 
 use super::{
     connections::{Mode, Session},
+    enqueue::enqueue,
     sql::{Bind as _, uuids},
     store::PostgresStore,
 };
@@ -156,27 +157,22 @@ impl UserStore for PostgresStore {
         .await
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
-        let erase = self
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
+        let (user, jobs) = (erase.id, erase.jobs.clone());
+        let mark = self
             .query(&self.sql().users.erase)
             .id(user)
-            .number(expected)
-            .bind(username.as_str().to_owned())
-            .bind(display_name.to_text()?.to_owned())
-            .time(at);
+            .number(erase.expected)
+            .bind(erase.username.as_str().to_owned())
+            .bind(erase.display_name.to_text()?.to_owned())
+            .time(erase.at);
         let end = self.query(&self.sql().sessions.end_all).id(user).optional_id(None::<SessionId>);
         self.run(Mode::Transaction, move |session| {
             Box::pin(async move {
-                if session.execute(erase).await? == 0 {
+                if session.execute(mark).await? == 0 {
                     return Err(why_not(session, user).await?.into());
                 }
+                enqueue(session, &jobs).await?;
                 session.all(end, |columns| columns.id()).await
             })
         })
@@ -230,6 +226,17 @@ pub(super) async fn lock_live(session: &mut Session, users: &[UserId]) -> StoreR
     let query = session.query(&session.statements.users.lock_live).ids(users);
     let live = session.all(query, |columns| columns.id::<()>()).await?;
     if live.len() == users.len() { Ok(()) } else { Err(StoreErrorKind::NotFound.into()) }
+}
+
+/// `NotFound` for an account that is unknown or erased, `Conflict` for another version. Locks the account, so that nobody
+/// else changes or erases it until the transaction ends.
+pub(super) async fn lock_version(session: &mut Session, user: UserId, version: u64) -> StoreResult<()> {
+    let query = session.query(&session.statements.users.lock_version).id(user);
+    match session.one(query, |columns| columns.number()).await? {
+        None => Err(StoreErrorKind::NotFound.into()),
+        Some(found) if found == version => Ok(()),
+        Some(_) => Err(StoreErrorKind::Conflict.into()),
+    }
 }
 
 /// Counts that these people, whose accounts are locked, were added to a chat.

@@ -6,7 +6,7 @@ use messenger_core::{
 };
 use sqlx::SqliteConnection;
 
-use super::sql::{self, json_ids};
+use super::sql::{self, Bind as _, json_ids};
 
 /// `NotFound` unless all of these different people exist and none is erased.
 pub(super) async fn check_live(conn: &mut SqliteConnection, users: &[UserId]) -> StoreResult<()> {
@@ -14,6 +14,16 @@ pub(super) async fn check_live(conn: &mut SqliteConnection, users: &[UserId]) ->
         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND erased_at IS NULL";
     let live = sql::one(conn, sqlx::query(count).bind(json_ids(users)), |columns| columns.index()).await?;
     if live == Some(users.len()) { Ok(()) } else { Err(StoreErrorKind::NotFound.into()) }
+}
+
+/// `NotFound` for an account that is unknown or erased, `Conflict` for another version.
+pub(super) async fn expect(conn: &mut SqliteConnection, user: UserId, version: u64) -> StoreResult<()> {
+    let query = "SELECT version FROM messenger_users WHERE id = $1 AND erased_at IS NULL";
+    match sql::one(conn, sqlx::query(query).id(user), |columns| columns.number()).await? {
+        None => Err(StoreErrorKind::NotFound.into()),
+        Some(found) if found == version => Ok(()),
+        Some(_) => Err(StoreErrorKind::Conflict.into()),
+    }
 }
 
 /// Counts that these people were added to a chat.

@@ -18,15 +18,20 @@ use super::{
 };
 use crate::row::Fetched;
 
-/// First the heads of the chats that the senders are members of, then the messages stored under the same client ids.
+/// First the heads of the chats that the senders are members of, unless they are erased, with whether the other person of a
+/// direct chat is; then the messages stored under the same client ids.
 pub(super) static LOOK: Batched = Batched::new(|size| {
     format!(
         "BEGIN IMMEDIATE;
-        SELECT v.column1, c.revision, c.last_seq, c.texts, c.unread_since IS NULL
+        SELECT v.column1, c.revision, c.last_seq, c.texts, c.unread_since IS NULL, EXISTS (
+            SELECT 1 FROM messenger_users AS o WHERE o.erased_at IS NOT NULL AND o.id =
+                CASE WHEN substr(c.pair, 1, 16) = v.column3 THEN substr(c.pair, 17) ELSE substr(c.pair, 1, 16) END
+        )
         FROM (VALUES {}) AS v
         CROSS JOIN messenger_chats AS c ON c.id = v.column2
         CROSS JOIN messenger_members AS p ON p.chat_id = c.id AND p.user_id = v.column3
-        WHERE p.left_at IS NULL;
+        CROSS JOIN messenger_users AS u ON u.id = v.column3
+        WHERE p.left_at IS NULL AND u.erased_at IS NULL;
         SELECT {MESSAGE}
         FROM (VALUES {}) AS v
         CROSS JOIN messenger_messages AS m ON m.sender_id = v.column1 AND m.client_id = v.column2",
@@ -128,6 +133,8 @@ struct Head {
     /// When the last message of this batch was sent.
     activity_at: Option<Timestamp>,
     has_unread: bool,
+    /// Nobody reads what would be written: it is a direct chat, and the other person is erased.
+    is_over: bool,
     /// The first message of this batch, where there was nothing unread before.
     first_unread: Option<(Timestamp, Seq)>,
 }
@@ -207,6 +214,7 @@ impl<'b> Sequencer<'b> {
             texts: columns.number()?,
             activity_at: None,
             has_unread: columns.integer()? == 0,
+            is_over: columns.integer()? != 0,
             first_unread: None,
         };
         self.heads.insert(place.0, head);
@@ -233,6 +241,9 @@ impl<'b> Sequencer<'b> {
         let Some(head) = self.heads.get_mut(&new.chat) else {
             return Answer::Refused(StoreErrorKind::NotMember);
         };
+        if head.is_over {
+            return Answer::Refused(StoreErrorKind::NotMember);
+        }
         if !self.ids.insert(new.id) {
             return Answer::Refused(StoreErrorKind::AlreadyExists(Unique::Id));
         }

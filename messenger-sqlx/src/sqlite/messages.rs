@@ -152,6 +152,7 @@ impl MessageStore for SqliteStore {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
+                    expect_live_author(conn, edit.chat, edit.message).await?;
                     let revision = expect(conn, edit.chat, edit.message, edit.expected).await?;
                     let change = "UPDATE messenger_messages SET revision = $2, body = $3, edited_at = $4
                         WHERE id = $1";
@@ -263,6 +264,22 @@ async fn expect(
         return Err(StoreErrorKind::Conflict.into());
     }
     advance(conn, chat, 1).await
+}
+
+/// `NotFound` for an unknown message, `NotMember` for one whose author is erased.
+async fn expect_live_author(
+    conn: &mut SqliteConnection,
+    chat: ChatId,
+    message: MessageId,
+) -> StoreResult<()> {
+    let query = "SELECT u.erased_at IS NOT NULL FROM messenger_messages AS m
+        LEFT JOIN messenger_users AS u ON u.id = m.sender_id WHERE m.id = $1 AND m.chat_id = $2";
+    let query = sqlx::query(query).id(message).id(chat);
+    match sql::one(conn, query, |columns| columns.integer()).await? {
+        None => Err(StoreErrorKind::NotFound.into()),
+        Some(0) => Ok(()),
+        Some(_) => Err(StoreErrorKind::NotMember.into()),
+    }
 }
 
 static ADVANCE: LazyLock<String> = LazyLock::new(|| {

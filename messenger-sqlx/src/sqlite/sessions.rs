@@ -26,11 +26,16 @@ pub(super) static OF_USER: LazyLock<String> = LazyLock::new(|| {
 
 #[async_trait]
 impl SessionStore for SqliteStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    accounts::check_live(conn, &[session.user_id]).await?;
+                    accounts::expect(conn, session.user_id, expected).await?;
                     insert(conn, &session).await?;
                     end_beyond(conn, session.user_id, max).await
                 })

@@ -72,7 +72,7 @@ impl Scene {
         }
         let session = world.session(people[0]);
         let (token, id) = (session.token_hash, session.id);
-        world.store.create_session(session, 100).await.unwrap();
+        world.log_in(session, 100).await.unwrap();
         execute(&store, "ANALYZE").await;
         store.close().await;
 
@@ -282,7 +282,7 @@ const WRITES: &[Intent] = &intents! {
         let version = s.world.record(s.people[8]).await.version;
         s.world.store.change_password(s.people[8], version, "$hash", None).await
     };
-    "create_session": |s| s.world.store.create_session(s.world.session(s.people[7]), 1);
+    "create_session": |s| s.world.log_in(s.world.session(s.people[7]), 1);
     "touch_session": |s| s.world.store.touch_session(s.session, Timestamp::from_micros(1), Timestamp::from_micros(2));
     "enqueue_jobs": |s| async { s.world.store.enqueue_jobs(&[s.job(None), s.job(Some("k"))]).await };
     "claim_jobs and finish_jobs": |s| async {

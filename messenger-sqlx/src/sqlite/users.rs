@@ -2,9 +2,9 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use messenger_core::{
-    SessionId, Timestamp, UserId, Username,
+    SessionId, Timestamp, UserId,
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
         StoreResult, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
@@ -16,6 +16,8 @@ use messenger_sql::{
 use sqlx::SqliteConnection;
 
 use super::{
+    accounts,
+    enqueue::enqueue_jobs_in,
     sessions,
     sql::{self, Bind as _, json_ids, json_pairs},
     store::SqliteStore,
@@ -84,6 +86,15 @@ const CONFIRM: &str = "UPDATE messenger_users SET
         email_confirmed_key = email_key
     WHERE id = $1 AND email_key = $2";
 
+const ERASE: &str = "UPDATE messenger_users SET
+        username = $2, display_name = $3, display_folded = NULL, email = NULL,
+        email_key = NULL, password_hash = NULL, notify_email = 0, last_seen_at = NULL,
+        erased_at = $4, version = version + 1, language = NULL, time_zone = NULL,
+        quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL, mail_suppressed_at = NULL,
+        notified_at = NULL, notified_since = NULL, notified_times = NULL,
+        email_confirmed_key = NULL, email_confirmed_at = NULL
+    WHERE id = $1";
+
 #[async_trait]
 impl UserStore for SqliteStore {
     async fn create_user(&self, user: NewUser, session: NewSession) -> StoreResult<()> {
@@ -135,7 +146,7 @@ impl UserStore for SqliteStore {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    expect(conn, update.id, update.expected).await?;
+                    accounts::expect(conn, update.id, update.expected).await?;
                     apply(conn, &update).await?;
                     let query = sqlx::query(BY_ID.as_str()).id(update.id);
                     let user = sql::one(conn, query, |columns| columns.user()).await?;
@@ -156,7 +167,7 @@ impl UserStore for SqliteStore {
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    expect(conn, user, expected).await?;
+                    accounts::expect(conn, user, expected).await?;
                     let change =
                         "UPDATE messenger_users SET password_hash = $2, version = version + 1 WHERE id = $1";
                     sql::run(conn, sqlx::query(change).id(user).bind(hash)).await?;
@@ -176,30 +187,17 @@ impl UserStore for SqliteStore {
             .await
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
-        let (username, display_name) = (username.clone(), display_name.clone());
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
+        let erase = erase.clone();
         self.writer
             .transaction(move |conn| {
                 Box::pin(async move {
-                    expect(conn, user, expected).await?;
-                    let erase = "UPDATE messenger_users SET
-                            username = $2, display_name = $3, display_folded = NULL, email = NULL,
-                            email_key = NULL, password_hash = NULL, notify_email = 0, last_seen_at = NULL,
-                            erased_at = $4, version = version + 1, language = NULL, time_zone = NULL,
-                            quiet_from = NULL, quiet_to = NULL, mail_refusals = NULL, mail_suppressed_at = NULL,
-                            notified_at = NULL, notified_since = NULL, notified_times = NULL,
-                            email_confirmed_key = NULL, email_confirmed_at = NULL
-                        WHERE id = $1";
-                    let erase = sqlx::query(erase).id(user).bind(username.as_str());
-                    sql::run(conn, erase.bind(display_name.to_text()?).time(at)).await?;
-                    sessions::end_all(conn, user, None).await
+                    accounts::expect(conn, erase.id, erase.expected).await?;
+                    let mark = sqlx::query(ERASE).id(erase.id).bind(erase.username.as_str().to_owned());
+                    let mark = mark.bind(erase.display_name.to_text()?.to_owned()).time(erase.at);
+                    sql::run(conn, mark).await?;
+                    enqueue_jobs_in(conn, &erase.jobs).await?;
+                    sessions::end_all(conn, erase.id, None).await
                 })
             })
             .await
@@ -233,16 +231,6 @@ impl UserStore for SqliteStore {
                 Box::pin(async move { sql::run(conn, sqlx::query(SEEN).bind(seen)).await.map(drop) })
             })
             .await
-    }
-}
-
-/// `NotFound` for an account that is unknown or erased, `Conflict` for another version.
-async fn expect(conn: &mut SqliteConnection, user: UserId, version: u64) -> StoreResult<()> {
-    let query = "SELECT version FROM messenger_users WHERE id = $1 AND erased_at IS NULL";
-    match sql::one(conn, sqlx::query(query).id(user), |columns| columns.number()).await? {
-        None => Err(StoreErrorKind::NotFound.into()),
-        Some(found) if found == version => Ok(()),
-        Some(_) => Err(StoreErrorKind::Conflict.into()),
     }
 }
 

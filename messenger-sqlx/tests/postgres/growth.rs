@@ -128,7 +128,7 @@ impl Scene {
         }
         let session = world.session(people[0]);
         let (token, id) = (session.token_hash, session.id);
-        world.store.create_session(session, 100).await.unwrap();
+        world.log_in(session, 100).await.unwrap();
         Self { people, chats, message: messages[0].id, token, session: id, later: world.tick() }
     }
 

@@ -1,10 +1,13 @@
 //! The conformance kit on PostgreSQL.
 
+use std::{sync::Arc, time::Duration};
+
 use crate::support::{
     nodes::{RealPresence, relayed},
     postgres::{fresh, migrated},
 };
 use messenger_core::testkit;
+use messenger_sqlx::PostgresStore;
 use messenger_testing::{Database, server_url};
 
 testkit::store_cases!(fresh());
@@ -52,4 +55,16 @@ fn commits_are_numbered() {
         let user = world.user("ada").await;
         assert!(world.store.memberships(user, None).await.unwrap().history.is_some());
     });
+}
+
+#[test]
+fn erasures_leave_nothing() {
+    let database = Arc::new(testkit::run(migrated(&server_url())));
+    let url = database.url();
+    let reopen = move || {
+        let builder = PostgresStore::builder(&url).max_connections(8);
+        let builder = builder.acquire_timeout(Duration::from_secs(30));
+        async move { Arc::new(builder.open().await.unwrap()) }
+    };
+    testkit::erasures_leave_nothing(reopen, 50, 10);
 }

@@ -48,3 +48,15 @@ fn commits_are_numbered() {
         assert!(world.store.memberships(user, None).await.unwrap().history.is_some());
     });
 }
+
+#[test]
+fn erasures_leave_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    let reopen = move || {
+        let builder = SqliteStore::builder(&path).shared(true);
+        let builder = builder.acquire_timeout(PATIENCE).timeout(PATIENCE);
+        async move { Arc::new(builder.open().await.unwrap()) }
+    };
+    testkit::erasures_leave_nothing(reopen, 50, 10);
+}

@@ -11,7 +11,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use messenger_axum::{LoginLimit, Options, RateLimits};
 use messenger_core::{
-    Messenger, Settings,
+    Builder, Messenger, Settings,
     encryption::{SealedBus, SealedStore},
     ports::{Bus, Store},
 };
@@ -81,27 +81,32 @@ fn messenger(
     mail: Option<&Mail>,
 ) -> Result<Messenger, messenger_core::Error> {
     let settings = Settings { password_peppers: config.peppers.clone(), ..Settings::default() };
-    let mut builder =
+    let builder =
         Messenger::builder(store).settings(settings).instrument_store(true).workers(does_jobs(config, role));
+    let mut builder = among_nodes(builder, config, sealed);
+    if let Some(mail) = mail {
+        builder = builder.notifier(Arc::clone(&mail.notifier) as _, mail.settings.clone());
+    }
+    builder.build()
+}
+
+/// With what the nodes share.
+pub(crate) fn among_nodes(builder: Builder, config: &Config, sealed: Option<&SealedStore>) -> Builder {
     let bus: Option<Arc<dyn Bus>> = match &config.nodes.bus {
         Shared::Memory => None,
         Shared::Postgres(nodes) => Some(Arc::new(nodes.bus())),
         Shared::Redis(redis) => Some(Arc::new(redis.bus())),
     };
-    builder = match (bus, sealed) {
+    let builder = match (bus, sealed) {
         (None, _) => builder,
         (Some(bus), None) => builder.bus(bus),
         (Some(bus), Some(sealed)) => builder.bus(Arc::new(SealedBus::new(bus, sealed))),
     };
-    builder = match &config.nodes.presence {
+    match &config.nodes.presence {
         Shared::Memory => builder,
         Shared::Postgres(nodes) => builder.presence(Arc::new(nodes.presence())),
         Shared::Redis(redis) => builder.presence(Arc::new(redis.presence())),
-    };
-    if let Some(mail) = mail {
-        builder = builder.notifier(Arc::clone(&mail.notifier) as _, mail.settings.clone());
     }
-    builder.build()
 }
 
 fn app(config: &Config, role: Role, messenger: &Messenger) -> Router {

@@ -28,3 +28,4 @@ mod resume;
 mod slow;
 mod stores;
 mod support;
+mod users;

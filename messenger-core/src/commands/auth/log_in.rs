@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use super::{new_session, publish_ended};
 use crate::{
+    commands::attempts::Attempts,
     convert,
     cx::Cx,
     domain::{Authenticated, Device, Password, Username},
@@ -52,27 +53,53 @@ impl Command for LogIn {
         let device = checks.optional("device", self.device.as_deref().map(|d| Device::parse(d, cx.limits())));
         checks.finish()?;
 
+        let mut attempts = Attempts::new();
+        let mut good = None;
+        loop {
+            let account = self.verified(cx, &mut good).await?;
+            let (session, token) = new_session(cx, account.id, device.clone());
+            let expires_at = session.expires_at;
+            cx.begin_write([Topic::User(account.id)]);
+            // Of another version if the password was changed since it was read: the session would outlive that.
+            let ended = cx.store().create_session(session, account.version, cx.limits().sessions).await;
+            let ended = match ended {
+                // The account was erased since it was read.
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                    return Err(Error::InvalidCredentials);
+                }
+                ended => attempts.settled(ended).map_err(busy)?,
+            };
+            if let Some(ended) = ended {
+                publish_ended(cx, account.id, ended);
+                if let Some((_, Fit::Outdated)) = good {
+                    hash_anew(cx, &account, self.password).await;
+                }
+                return Ok(Authenticated { user: convert::me(account)?, token, expires_at });
+            }
+        }
+    }
+}
+
+impl LogIn {
+    /// The account as it is now, if the password is that of it. `good` is the hash that the password was compared with
+    /// before: to compare is expensive.
+    async fn verified(&self, cx: &Cx, good: &mut Option<(String, Fit)>) -> Result<UserRecord> {
         let account = find(cx, &self.login).await?;
         let hash = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        let fit = cx.passwords().fit(self.password.clone(), hash).await?;
-        if fit == Fit::Wrong {
-            return Err(Error::InvalidCredentials);
+        if hash.is_none() || hash != good.as_ref().map(|(hash, _)| hash.as_str()) {
+            let fit = cx.passwords().fit(self.password.clone(), hash).await?;
+            if fit == Fit::Wrong {
+                return Err(Error::InvalidCredentials);
+            }
+            *good = hash.map(|hash| (hash.to_owned(), fit));
         }
-        let account = account.ok_or(Error::InvalidCredentials)?;
-        let (session, token) = new_session(cx, account.id, device);
-        let expires_at = session.expires_at;
-        cx.begin_write([Topic::User(account.id)]);
-        let ended = match cx.store().create_session(session, cx.limits().sessions).await {
-            // The account was erased since it was read.
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(Error::InvalidCredentials),
-            ended => ended?,
-        };
-        publish_ended(cx, account.id, ended);
-        if fit == Fit::Outdated {
-            hash_anew(cx, &account, self.password).await;
-        }
-        Ok(Authenticated { user: convert::me(account)?, token, expires_at })
+        account.ok_or(Error::InvalidCredentials)
     }
+}
+
+/// To who logs in it does not matter why it can't be done now.
+fn busy(error: Error) -> Error {
+    if let Error::Conflict = error { Error::unavailable() } else { error }
 }
 
 /// Gives the account a hash of today. If that can't be done now, the next log-in tries again.
@@ -114,7 +141,7 @@ mod tests {
     use super::*;
     use crate::{
         Actor, PasswordCost, Settings,
-        commands::{ChangePassword, EraseMe},
+        commands::{ChangePassword, EraseMe, UpdateProfile},
         domain::Limits,
         ports::{SessionStore as _, UserStore as _},
         queries::{GetMe, ListSessions},
@@ -318,5 +345,41 @@ mod tests {
         log_in(&scene, with("member", TYPED)).await.unwrap();
         assert_eq!(code(&log_in(&scene, with("member", TYPED)).await), "invalidCredentials");
         log_in(&scene, with("member", "another horse")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn with_a_password_that_is_changed_meanwhile_nobody_gets_in() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let (current, new) = (Password::new("correct horse"), Password::new("battery staple"));
+        scene.store.meanwhile("create_session", async move {
+            messenger.execute(&member, ChangePassword { current, new }).await.unwrap();
+        });
+        let log_in = with("member", "correct horse");
+        assert_eq!(code(&scene.messenger.execute(&Actor::anonymous(), log_in).await), "invalidCredentials");
+        let left = scene.store.sessions(scene.id(Member)).await.unwrap();
+        assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [scene.session(Member)]);
+    }
+
+    #[tokio::test]
+    async fn another_change_of_the_account_is_no_hindrance() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let rename = UpdateProfile { display_name: Some("M.".into()), ..UpdateProfile::default() };
+        scene.store.meanwhile("create_session", async move {
+            messenger.execute(&member, rename).await.unwrap();
+        });
+        let answer = scene.messenger.execute(&Actor::anonymous(), with("member", "correct horse")).await;
+        assert_eq!(answer.unwrap().user.user.display_name.as_str(), "M.");
+    }
+
+    #[tokio::test]
+    async fn others_may_get_ahead_of_it_seven_times() {
+        for (times, outcome) in [(7, "ok"), (8, "unavailable")] {
+            let scene = Scene::new().await;
+            scene.store.fail("create_session", StoreErrorKind::Conflict, times);
+            let answer = scene.messenger.execute(&Actor::anonymous(), with("member", "correct horse")).await;
+            assert_eq!(code(&answer), outcome, "{times}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     domain::{ChatId, ClientId, Message, MessageBody, MessageId, MessageKind, UserId},
     error::{Checks, Error, ErrorCode, OrNotFound as _, Result},
     operation::{Command, Idempotent},
-    ports::{Content, Fingerprint, NewMessage},
+    ports::{Content, Fingerprint, NewMessage, StoreErrorKind},
 };
 
 /// Sends a message. The answer comes once the message is durable. With a client id, a repetition always returns the
@@ -63,7 +63,11 @@ impl Command for SendMessage {
         let message = self.checked(cx, user).await?;
         let placed = cx.sends().place(message.chat, message).await?;
         cx.placed();
-        let SentMessage { message, created, same_request } = placed.answer().await?;
+        let answer = match placed.answer().await {
+            Err(Error::NotFound(_)) => Err(Error::NotFound(what_is_not_there(cx, chat, user).await?)),
+            answer => answer,
+        };
+        let SentMessage { message, created, same_request } = answer?;
         // A deleted message no longer has a fingerprint: then client id and chat must suffice.
         if message.chat_id != chat || !same_request {
             return Err(Error::ClientIdReused);
@@ -99,6 +103,15 @@ impl SendMessage {
     }
 }
 
+/// What a message can't be sent to: a chat, or in a direct one the other person, who is erased.
+async fn what_is_not_there(cx: &Cx, chat: ChatId, user: UserId) -> Result<&'static str> {
+    match cx.store().membership(chat, user).await {
+        Ok(_) => Ok("person"),
+        Err(error) if error.kind() == StoreErrorKind::NotMember => Ok("chat"),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn check_reply(cx: &Cx, chat: ChatId, user: UserId, reply_to: MessageId) -> Result<()> {
     cx.store().membership(chat, user).await?;
     let unknown = || Error::invalid("replyTo", "must be a message of the same chat");
@@ -127,9 +140,8 @@ mod tests {
     use super::*;
     use crate::{
         Begun,
-        commands::{DeleteMessage, EditMessage},
-        domain::Event,
-        ports::StoreErrorKind,
+        commands::{DeleteMessage, EditMessage, EraseMe},
+        domain::{Event, Password},
         testing::{HostPolicy, Scene, Setup, State, Told, Who::*, change, code, pointers},
     };
 
@@ -161,6 +173,18 @@ mod tests {
         let unknown = scene.messenger.service().context.id();
         assert_eq!(code(&scene.execute(Owner, send(unknown, "hello")).await), "notFound");
         assert_eq!(scene.told().await, []);
+    }
+
+    #[tokio::test]
+    async fn nobody_writes_to_somebody_who_is_erased() {
+        let scene = Scene::new().await;
+        let before = scene.must(Owner, named(scene.direct, "c-1", "hello")).await;
+        scene.must(Member, EraseMe { password: Password::new("correct horse") }).await;
+        let refused = scene.execute(Owner, send(scene.direct, "hello?")).await;
+        assert_eq!(refused.unwrap_err().to_string(), Error::NotFound("person").to_string());
+        // What was sent before is answered all the same, and can be changed.
+        let again = scene.must(Owner, named(scene.direct, "c-1", "hello")).await;
+        assert_eq!((again.value, again.created), (before.value, false));
     }
 
     #[tokio::test]

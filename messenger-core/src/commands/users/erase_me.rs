@@ -1,17 +1,23 @@
-use serde::Deserialize;
+use std::time::Duration;
 
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::erasing;
 use crate::{
-    commands::{attempts::Attempts, auth::publish_ended, chats::leave},
-    convert,
+    commands::attempts::Attempts,
     cx::Cx,
-    domain::{ChatId, ChatKind, Password, UserId, Username},
+    domain::{Password, UserId},
     error::{Error, ErrorCode, Result},
     operation::Command,
-    ports::{StoreErrorKind, Topic},
 };
 
-/// Erases the caller's account: its messages become tombstones, it leaves its groups, and name, address, password and
-/// sessions are removed. An interrupted erasure continues when the command is sent again.
+/// Erases the caller's account: name, address, password and sessions are removed, its messages become tombstones, and it
+/// leaves its groups.
+///
+/// The first of this is done in one step: from then on nobody can log in or write with the account, add it to a group or
+/// write to it. The rest is done before the answer, if it takes no longer than half a minute and the store can be reached;
+/// otherwise a background job goes on with it until nothing is left.
 ///
 /// Errors: `invalidCredentials`.
 ///
@@ -40,8 +46,8 @@ pub struct EraseMe {
     pub password: Password,
 }
 
-/// How many messages are erased in one transaction.
-const MESSAGES_AT_ONCE: usize = 200;
+/// How long the caller waits for what comes after the mark: less than the job does before it begins.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Command for EraseMe {
     type Output = ();
@@ -51,64 +57,30 @@ impl Command for EraseMe {
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;
-        let account = cx.store().user(user).await?;
-        let hash = account.password_hash.as_deref();
-        if !cx.passwords().verify(self.password, hash).await? {
-            return Err(Error::InvalidCredentials);
-        }
-        for chat in cx.store().chats_ever_joined(user).await? {
-            erase_messages(cx, chat, user).await?;
-            leave_group(cx, chat, user).await?;
-        }
-        erase_account(cx, user).await
-    }
-}
-
-async fn erase_messages(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
-    loop {
-        let at = cx.context().now();
-        cx.begin_write([Topic::Chat(chat)]);
-        let erased = cx.store().erase_messages(chat, user, at, MESSAGES_AT_ONCE).await?;
-        if erased.is_empty() {
-            return Ok(());
-        }
-        let head = cx.store().roster(chat).await?.chat;
-        cx.publish_changes(&head, erased);
-        // Announced at once: a long history would be much to keep in memory until the end.
-        cx.flush().await;
-    }
-}
-
-async fn leave_group(cx: &mut Cx, chat: ChatId, user: UserId) -> Result<()> {
-    match cx.store().membership(chat, user).await {
-        Err(error) if error.kind() == StoreErrorKind::NotMember => Ok(()),
-        Ok(membership) if membership.chat.kind == ChatKind::Direct => Ok(()),
-        found => {
-            found?;
-            match leave(cx, chat, user).await {
-                // Somebody else removed the person in the meantime.
-                Err(Error::NotFound(_)) => Ok(()),
-                left => left,
+        let mut attempts = Attempts::new();
+        let job = loop {
+            let account = cx.store().user(user).await?;
+            let hash = account.password_hash.as_deref();
+            if !cx.passwords().verify(self.password.clone(), hash).await? {
+                return Err(Error::InvalidCredentials);
             }
+            if let Some(job) = erasing::mark(cx, &account, &mut attempts).await? {
+                break job;
+            }
+        };
+        match timeout(PATIENCE, erasing::finish(cx, user, &|_| ())).await {
+            Ok(Ok(_)) => erasing::forget(cx, job).await,
+            Ok(Err(error)) => leave_the_rest(cx, user, &error),
+            Err(late) => leave_the_rest(cx, user, &late),
         }
+        Ok(())
     }
 }
 
-async fn erase_account(cx: &mut Cx, user: UserId) -> Result<()> {
-    // Nobody can register this name: it is longer than a username may be, and has a character that no username may
-    // have.
-    let username = Username::trusted(format!("deleted:{user}"));
-    let mut attempts = Attempts::new();
-    loop {
-        let version = cx.store().user(user).await?.version;
-        let (name, now) = (convert::erased_display_name(), cx.context().now());
-        cx.begin_write([Topic::User(user)]);
-        let erased = cx.store().erase_user(user, version, &username, &name, now).await;
-        if let Some(ended) = attempts.settled(erased)? {
-            publish_ended(cx, user, ended);
-            return Ok(());
-        }
-    }
+/// The account is erased, and its owner can't ask again: the job goes on.
+fn leave_the_rest(cx: &mut Cx, user: UserId, why: &(dyn std::error::Error + 'static)) {
+    cx.invalidate_write();
+    tracing::warn!(%user, error = why, "what an erased account has left is erased later");
 }
 
 #[cfg(test)]
@@ -118,9 +90,13 @@ mod tests {
     use super::*;
     use crate::{
         Actor,
-        commands::{LeaveChat, LogIn, OpenDirectChat, RegisterUser, RemoveMember, UpdateProfile},
+        commands::{
+            ChangePassword, EditMessage, LeaveChat, LogIn, OpenDirectChat, RegisterUser, RemoveMember,
+            SendMessage, UpdateProfile,
+        },
+        convert,
         domain::{Event, Message, Role, SystemEvent},
-        ports::{Anchor, Budget, MessageStore as _, UserStore as _},
+        ports::{Anchor, Budget, JobCounts, MessageStore as _, StoreErrorKind, UserStore as _},
         queries::{GetUser, ListMembers},
         testing::{Scene, State, Told, Who::*, change, code, pointers},
     };
@@ -132,6 +108,23 @@ mod tests {
     /// Reads the message from the store, whoever may still see it.
     async fn stored(scene: &Scene, message: &Message) -> Message {
         convert::message(scene.store.message(message.chat_id, message.id).await.unwrap())
+    }
+
+    async fn is_erased(scene: &Scene) -> bool {
+        scene.store.user(scene.id(Member)).await.unwrap().erased_at.is_some()
+    }
+
+    /// How many jobs wait that finish erasures.
+    async fn waiting(scene: &Scene) -> u64 {
+        let counts = scene.messenger.jobs().counts().await.unwrap();
+        let of_kind = |counts: &&JobCounts| counts.kind.as_str() == crate::commands::ERASE_USER;
+        counts.iter().find(of_kind).map_or(0, |of| of.due + of.scheduled + of.running)
+    }
+
+    /// Lets a minute pass, and the jobs be done that are due then.
+    async fn minute(scene: &Scene) {
+        scene.clock.advance(Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_secs(10)).await;
     }
 
     fn deleted(message: &Message) -> Told {
@@ -206,7 +199,10 @@ mod tests {
     async fn only_the_id_is_left_of_the_account() {
         let scene = Scene::new().await;
         scene.must(Member, erase("correct horse")).await;
-        assert_eq!(scene.told().await.last(), Some(&Told::ended(scene.id(Member), &[scene.session(Member)])));
+        assert_eq!(
+            scene.told().await.first(),
+            Some(&Told::ended(scene.id(Member), &[scene.session(Member)]))
+        );
         let user = scene.ask(Owner, GetUser { user_id: scene.id(Member) }).await;
         assert_eq!(user.username.as_str(), format!("deleted:{}", scene.id(Member)));
         assert_eq!(user.display_name.as_str(), "Deleted account");
@@ -257,7 +253,7 @@ mod tests {
         scene.told().await;
         let before = scene.store.calls("erase_messages");
         scene.must(Member, erase("correct horse")).await;
-        let mut revision = scene.chat(Owner, scene.group).await.revision.get() - 402;
+        let mut revision = scene.chat(Owner, scene.group).await.revision.get() - 401;
         for told in scene.told().await {
             if let Some(Event::MessageDeleted(change)) = told.event() {
                 revision += 1;
@@ -271,28 +267,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_broken_off_goes_on_when_it_is_asked_for_again() {
+    async fn what_was_broken_off_before_the_mark_is_asked_for_again() {
+        for method in ["user", "erase_user"] {
+            let scene = Scene::new().await;
+            let text = scene.says(Member, "hello").await;
+            scene.store.fail(method, StoreErrorKind::Unavailable, 1);
+            assert_eq!(code(&scene.execute(Member, erase("correct horse")).await), "unavailable", "{method}");
+            assert_eq!(stored(&scene, &text).await, text, "{method}");
+            assert!(!is_erased(&scene).await, "{method}");
+            scene.must(Member, erase("correct horse")).await;
+            assert!(stored(&scene, &text).await.body.is_none() && is_erased(&scene).await, "{method}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_broken_off_after_the_mark_is_finished_by_a_job() {
         for (method, after) in [
             ("chats_ever_joined", 0),
+            ("chats_ever_joined", 1),
             ("erase_messages", 0),
             ("erase_messages", 1),
             ("erase_messages", 2),
             ("erase_messages", 3),
             ("roster", 0),
             ("roster", 1),
+            ("roster", 2),
             ("membership", 0),
             ("membership", 1),
             ("change_roster", 0),
-            ("user", 1),
-            ("erase_user", 0),
         ] {
             let scene = Scene::new().await;
             let texts =
                 [scene.says(Member, "hello").await, scene.says_in(scene.direct, Member, "hello").await];
             scene.store.fail_after(method, after, StoreErrorKind::Unavailable);
-            let answer = scene.execute(Member, erase("correct horse")).await;
-            assert_eq!(code(&answer), "unavailable", "{method} {after}");
             scene.must(Member, erase("correct horse")).await;
+            assert!(is_erased(&scene).await, "{method} {after}");
+            assert_eq!(waiting(&scene).await, 1, "{method} {after}");
+            minute(&scene).await;
             let told = scene.told().await;
             for text in texts {
                 let tombstone = stored(&scene, &text).await;
@@ -300,25 +311,94 @@ mod tests {
                 let times = told.iter().filter(|told| **told == deleted(&tombstone)).count();
                 // The read that is needed for the announcement may be what fails: then the other nodes find the change
                 // in the store.
-                assert!(times == 1 || (method, after) == ("roster", 0), "{method} {after}: {times}");
+                assert!(times == 1 || method == "roster", "{method} {after}: {times}");
             }
             assert_eq!(scene.role(Member).await, None, "{method} {after}");
-            let record = scene.store.user(scene.id(Member)).await.unwrap();
-            assert!(record.erased_at.is_some(), "{method} {after}");
+            assert_eq!(waiting(&scene).await, 0, "{method} {after}");
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_store_that_hangs_is_answered_in_half_a_minute() {
+        let scene = Scene::new().await;
+        let text = scene.says(Member, "hello").await;
+        scene.store.meanwhile("erase_messages", std::future::pending());
+        let begun = tokio::time::Instant::now();
+        scene.must(Member, erase("correct horse")).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(30));
+        assert_eq!(stored(&scene, &text).await, text);
+        minute(&scene).await;
+        assert!(stored(&scene, &text).await.body.is_none());
+    }
+
     #[tokio::test]
+    async fn once_all_is_erased_there_is_no_job() {
+        let scene = Scene::new().await;
+        scene.must(Member, erase("correct horse")).await;
+        let all = scene.messenger.jobs().list(&Default::default(), None, 10).await.unwrap();
+        assert!(all.iter().all(|job| job.kind.as_str() != crate::commands::ERASE_USER), "{all:?}");
+        // If it can't be removed, it finds nothing to do.
+        let scene = Scene::new().await;
+        scene.store.fail("change_job", StoreErrorKind::Unavailable, 1);
+        scene.must(Member, erase("correct horse")).await;
+        assert_eq!(waiting(&scene).await, 1);
+    }
+
+    #[tokio::test]
+    async fn the_mark_comes_before_all_else() {
+        let scene = Scene::new().await;
+        let text = scene.says_in(scene.direct, Member, "hello").await;
+        let (messenger, member, owner) = (scene.messenger.clone(), scene.actor(Member), scene.actor(Owner));
+        let (direct, group, id, away) = (scene.direct, scene.group, scene.id(Member), scene.id(Stranger));
+        let (said, answers) = tokio::sync::oneshot::channel();
+        // By sessions that were authenticated before.
+        scene.store.meanwhile("chats_ever_joined", async move {
+            let send = |chat_id| SendMessage { chat_id, body: "hi".into(), client_id: None, reply_to: None };
+            let edit = EditMessage { chat_id: direct, message_id: text.id, body: "hi".into() };
+            let answers = [
+                code(&messenger.execute(&member, send(direct)).await),
+                code(&messenger.execute(&member, send(group)).await),
+                code(&messenger.execute(&member, edit).await),
+                code(&messenger.execute(&member, OpenDirectChat { user_id: away }).await),
+                code(&messenger.execute(&owner, send(direct)).await),
+                code(&messenger.execute(&owner, OpenDirectChat { user_id: id }).await),
+            ];
+            said.send(answers).unwrap();
+        });
+        scene.must(Member, erase("correct horse")).await;
+        assert_eq!(answers.await.unwrap(), ["notFound"; 6]);
+    }
+
+    #[tokio::test]
+    async fn with_a_password_that_is_changed_meanwhile_nothing_is_erased() {
+        let scene = Scene::new().await;
+        let (messenger, member) = (scene.messenger.clone(), scene.actor(Member));
+        let change =
+            ChangePassword { current: Password::new("correct horse"), new: Password::new("battery staple") };
+        scene.store.meanwhile("erase_user", async move {
+            messenger.execute(&member, change).await.unwrap();
+        });
+        let answer = scene.execute(Member, erase("correct horse")).await;
+        assert_eq!(code(&answer), "invalidCredentials");
+        assert!(!is_erased(&scene).await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn others_may_get_ahead_of_it_seven_times() {
-        for method in ["erase_user", "change_roster"] {
-            for (times, outcome) in [(7, "ok"), (8, "conflict")] {
-                let scene = Scene::new().await;
-                scene.store.fail(method, StoreErrorKind::Conflict, times);
-                let answer = scene.execute(Member, erase("correct horse")).await;
-                assert_eq!(code(&answer), outcome, "{method} {times}");
-                let is_erased = scene.store.user(scene.id(Member)).await.unwrap().erased_at.is_some();
-                assert_eq!(is_erased, outcome == "ok", "{method} {times}");
-            }
+        for (times, outcome) in [(7, "ok"), (8, "conflict")] {
+            let scene = Scene::new().await;
+            scene.store.fail("erase_user", StoreErrorKind::Conflict, times);
+            let answer = scene.execute(Member, erase("correct horse")).await;
+            assert_eq!(code(&answer), outcome, "{times}");
+            assert_eq!(is_erased(&scene).await, outcome == "ok", "{times}");
+        }
+        for (times, left) in [(7, None), (8, Some(Role::Member))] {
+            let scene = Scene::new().await;
+            scene.store.fail("change_roster", StoreErrorKind::Conflict, times);
+            scene.must(Member, erase("correct horse")).await;
+            assert_eq!(scene.role(Member).await, left, "{times}");
+            minute(&scene).await;
+            assert_eq!(scene.role(Member).await, None, "{times}");
         }
     }
 

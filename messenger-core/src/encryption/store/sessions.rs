@@ -20,9 +20,14 @@ impl SealedStore {
 
 #[async_trait]
 impl SessionStore for SealedStore {
-    async fn create_session(&self, session: NewSession, max: usize) -> StoreResult<Vec<SessionId>> {
+    async fn create_session(
+        &self,
+        session: NewSession,
+        expected: u64,
+        max: usize,
+    ) -> StoreResult<Vec<SessionId>> {
         let session = self.seal_session(session).await?;
-        self.inner.create_session(session, max).await
+        self.inner.create_session(session, expected, max).await
     }
 
     async fn session_by_token(&self, token: &TokenHash) -> StoreResult<SessionRecord> {

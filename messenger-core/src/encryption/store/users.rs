@@ -2,10 +2,10 @@ use async_trait::async_trait;
 
 use super::SealedStore;
 use crate::{
-    domain::{SessionId, Timestamp, UserId, Username},
+    domain::{SessionId, Timestamp, UserId},
     encryption::place::Place,
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
+        EraseUser, FoundUser, LoginKey, MailOutcome, NamePlace, NewSession, NewUser, StoreErrorKind,
         StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
     },
 };
@@ -136,16 +136,10 @@ impl UserStore for SealedStore {
         self.inner.upgrade_password(user, former, hash).await
     }
 
-    async fn erase_user(
-        &self,
-        user: UserId,
-        expected: u64,
-        username: &Username,
-        display_name: &Content,
-        at: Timestamp,
-    ) -> StoreResult<Vec<SessionId>> {
+    async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
         // The key is destroyed by itself, when none of what it opens is left.
-        self.inner.erase_user(user, expected, username, display_name, at).await
+        let jobs = self.seal_jobs(&erase.jobs).await?;
+        self.inner.erase_user(&EraseUser { jobs, ..erase.clone() }).await
     }
 
     async fn set_last_seen(&self, seen: &[(UserId, Timestamp)]) -> StoreResult<()> {

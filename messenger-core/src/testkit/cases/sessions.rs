@@ -14,7 +14,7 @@ pub async fn create_session_can_be_found_by_its_token(world: &World) {
     let sealed = NewSession { device: Some(sealed_text(800)), ..world.session(ada) };
     let odd = NewSession { device: Some(Content::from(" \u{1}\n\u{10ffff} ")), ..world.session(ada) };
     for session in [named, nameless, sealed, odd] {
-        let ended = world.store.create_session(session.clone(), 100).await.unwrap();
+        let ended = world.log_in(session.clone(), 100).await.unwrap();
         assert_eq!(ended, []);
         let found = world.store.session_by_token(&session.token_hash).await.unwrap();
         assert_eq!(found, expected(&session));
@@ -26,7 +26,7 @@ pub async fn create_session_of_unknown_or_erased_user_is_not_found(world: &World
     world.erase(ada).await;
     for user in [ada, world.id()] {
         let session = world.session(user);
-        let answer = world.store.create_session(session.clone(), 100).await;
+        let answer = world.log_in(session.clone(), 100).await;
         assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
         let answer = world.store.session_by_token(&session.token_hash).await;
         assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
@@ -38,12 +38,12 @@ pub async fn create_session_ends_the_longest_unused_beyond_the_limit(world: &Wor
     let first = world.store.sessions(ada).await.unwrap()[0].id;
     let sessions: Vec<_> = (0..4).map(|_| world.session(ada)).collect();
     for session in &sessions[..3] {
-        assert_eq!(world.store.create_session(session.clone(), 4).await.unwrap(), []);
+        assert_eq!(world.log_in(session.clone(), 4).await.unwrap(), []);
     }
     // The oldest session is the most recently used.
     let now = world.tick();
     world.store.touch_session(first, now, now).await.unwrap();
-    let ended = world.store.create_session(sessions[3].clone(), 3).await.unwrap();
+    let ended = world.log_in(sessions[3].clone(), 3).await.unwrap();
     assert_eq!(ended.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([sessions[0].id, sessions[1].id]));
     assert_eq!(ids(world, ada).await, [sessions[3].id, sessions[2].id, first]);
     let answer = world.store.session_by_token(&sessions[0].token_hash).await;
@@ -60,7 +60,7 @@ pub async fn session_by_unknown_token_is_not_found(world: &World) {
         assert_eq!(error_kind(world.store.session_by_token(&token).await), StoreErrorKind::NotFound);
     }
     let expired = NewSession { expires_at: Timestamp::from_micros(1), ..world.session(session.user_id) };
-    world.store.create_session(expired.clone(), 100).await.unwrap();
+    world.log_in(expired.clone(), 100).await.unwrap();
     let found = world.store.session_by_token(&expired.token_hash).await.unwrap();
     assert_eq!(found, expected(&expired), "an expired one is found; it is for the caller to refuse it");
 }
@@ -71,7 +71,7 @@ pub async fn sessions_lists_only_ones_own(world: &World) {
     world.store.create_user(user, first.clone()).await.unwrap();
     let bob = world.user("bob").await;
     let second = world.session(ada);
-    world.store.create_session(second.clone(), 100).await.unwrap();
+    world.log_in(second.clone(), 100).await.unwrap();
     let listed = world.store.sessions(ada).await.unwrap();
     assert_eq!(listed, [expected(&second), expected(&first)], "newest first");
     assert_eq!(ids(world, bob).await.len(), 1);
@@ -81,7 +81,7 @@ pub async fn sessions_lists_only_ones_own(world: &World) {
 pub async fn touch_session_only_moves_forward(world: &World) {
     let ada = world.user("ada").await;
     let session = world.session(ada);
-    world.store.create_session(session.clone(), 100).await.unwrap();
+    world.log_in(session.clone(), 100).await.unwrap();
     let (used, expires) = (world.tick(), session.expires_at.after(Duration::from_secs(1)));
     let (earlier, later) = (used.before(Duration::from_micros(1)), expires.after(Duration::from_micros(1)));
     let touched = SessionRecord { last_used_at: used, expires_at: expires, ..expected(&session) };
@@ -109,7 +109,7 @@ pub async fn end_session_makes_its_token_unknown(world: &World) {
     let ada = user.id;
     world.store.create_user(user, first.clone()).await.unwrap();
     let second = world.session(ada);
-    world.store.create_session(second.clone(), 100).await.unwrap();
+    world.log_in(second.clone(), 100).await.unwrap();
     world.store.end_session(ada, first.id).await.unwrap();
     let answer = world.store.session_by_token(&first.token_hash).await;
     assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
@@ -128,7 +128,7 @@ pub async fn remove_expired_sessions_keeps_the_live_ones(world: &World) {
     }
     let at_its_end = NewSession { expires_at: now, ..world.session(ada) };
     for session in expired.iter().chain([&at_its_end]) {
-        world.store.create_session(session.clone(), 100).await.unwrap();
+        world.log_in(session.clone(), 100).await.unwrap();
     }
     assert_eq!(world.store.remove_expired_sessions(now, 3).await.unwrap(), 3);
     assert_eq!(ids(world, ada).await.len(), 4);
@@ -143,7 +143,7 @@ pub async fn existing_sessions_skips_the_ended(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let (theirs, others) = (ids(world, ada).await[0], ids(world, bob).await[0]);
     let ended = world.session(ada);
-    world.store.create_session(ended.clone(), 100).await.unwrap();
+    world.log_in(ended.clone(), 100).await.unwrap();
     world.store.end_session(ada, ended.id).await.unwrap();
     let mut asked: Vec<SessionId> = (0..3000).map(|_| world.id()).collect();
     asked.extend([theirs, ended.id, others]);

@@ -10,7 +10,7 @@ use crate::{
     testkit::{World, error_kind, race},
 };
 
-fn job(world: &World) -> NewJob {
+pub(in crate::testkit) fn job(world: &World) -> NewJob {
     let created_at = world.tick();
     NewJob {
         id: world.id(),

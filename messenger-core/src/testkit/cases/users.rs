@@ -3,8 +3,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use crate::{
     domain::{DisplayName, Language, QuietHours, Timestamp, UserId, Username},
     ports::{
-        Content, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewUser, Notified, Preferences,
-        StoreErrorKind, StoreResult, StoredAddress, StoredName, Told, Unique, UpdateUser, UserRecord,
+        Content, EraseUser, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewUser, Notified,
+        Preferences, StoreErrorKind, StoreResult, StoredAddress, StoredName, Told, Unique, UpdateUser,
+        UserRecord,
     },
     testkit::{
         World, error_kind, race,
@@ -514,7 +515,7 @@ pub async fn change_password_ends_all_other_sessions(world: &World) {
     let [ada, bob] = world.people(["ada", "bob"]).await;
     let (kept, ended) = (world.session(ada), world.session(ada));
     for session in [&kept, &ended] {
-        world.store.create_session(session.clone(), 100).await.unwrap();
+        world.log_in(session.clone(), 100).await.unwrap();
     }
     let before = world.record(ada).await;
     let first = world.store.sessions(ada).await.unwrap().pop().unwrap().id;
@@ -550,7 +551,7 @@ pub async fn change_password_conflicts_with_an_older_version(world: &World) {
     let first = world.record(ada).await;
     world.store.change_password(ada, first.version, "$second", None).await.unwrap();
     let session = world.session(ada);
-    world.store.create_session(session.clone(), 100).await.unwrap();
+    world.log_in(session.clone(), 100).await.unwrap();
     let second = world.record(ada).await;
     let answer = world.store.change_password(ada, first.version, "$late", None).await;
     assert_eq!(error_kind(answer), StoreErrorKind::Conflict);
@@ -604,9 +605,9 @@ pub async fn erase_user_leaves_only_the_id(world: &World) {
     let (before, at) = (world.record(ada).await, world.tick());
     assert_eq!(before.mail, MailState { refusals: 1, suppressed_at: Some(refused), told: Some(told) });
     let session = world.store.sessions(ada).await.unwrap()[0].id;
-    let (username, display_name) = erased_names(ada);
-    let erased = world.store.erase_user(ada, before.version, &username, &display_name, at).await;
-    assert_eq!(erased.unwrap(), [session]);
+    let erasure = world.erasure(ada, before.version, at);
+    assert_eq!(world.store.erase_user(&erasure).await.unwrap(), [session]);
+    let EraseUser { username, display_name, .. } = erasure;
 
     let left = UserRecord {
         id: ada,
@@ -637,9 +638,7 @@ pub async fn erase_user_of_unknown_or_erased_user_is_not_found(world: &World) {
     world.erase(ada).await;
     let erased = world.record(ada).await;
     for user in [ada, world.id()] {
-        let (username, display_name) = erased_names(user);
-        let at = world.tick();
-        let answer = world.store.erase_user(user, erased.version, &username, &display_name, at).await;
+        let answer = world.store.erase_user(&world.erasure(user, erased.version, world.tick())).await;
         assert_eq!(error_kind(answer), StoreErrorKind::NotFound);
     }
     assert_eq!(world.record(ada).await, erased);
@@ -650,8 +649,7 @@ pub async fn erase_user_conflicts_with_an_older_version(world: &World) {
     let first = world.record(ada).await;
     let change = UpdateUser { notify_email: Some(false), ..update(&first) };
     let second = world.store.update_user(change).await.unwrap();
-    let (username, display_name) = erased_names(ada);
-    let answer = world.store.erase_user(ada, first.version, &username, &display_name, world.tick()).await;
+    let answer = world.store.erase_user(&world.erasure(ada, first.version, world.tick())).await;
     assert_eq!(error_kind(answer), StoreErrorKind::Conflict);
     assert_eq!(world.record(ada).await, second);
     assert_eq!(world.store.sessions(ada).await.unwrap().len(), 1, "no session ends");

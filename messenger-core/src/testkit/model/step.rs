@@ -30,6 +30,7 @@ pub(super) enum Step {
     LogIn {
         who: Pick,
         max: Pick,
+        stale: bool,
     },
     Touch {
         session: Pick,
@@ -170,7 +171,7 @@ fn update() -> impl Strategy<Value = Update> {
 
 fn session() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (pick(), 1..4_u8).prop_map(|(who, max)| Step::LogIn { who, max }),
+        3 => (pick(), 1..4_u8, rarely()).prop_map(|(who, max, stale)| Step::LogIn { who, max, stale }),
         2 => (pick(), pick(), pick())
             .prop_map(|(session, used, expires)| Step::Touch { session, used, expires }),
         1 => (pick(), pick()).prop_map(|(who, session)| Step::LogOut { who, session }),

@@ -17,7 +17,8 @@ $$;
 -- Locks are taken in this order, and of each kind by rising keys: chats, users, members.
 
 -- Appends one message and answers with its numbers. Those are null if it was not stored: then `stored_id` is the
--- message that the sender stored before under the same client id, or null for somebody who is no member.
+-- message that the sender stored before under the same client id, or null for somebody who is no member or is erased, or
+-- whose peer in a direct chat is.
 CREATE OR REPLACE FUNCTION {schema}.messenger_append_message(
     p_id uuid, p_chat uuid, p_sender uuid, p_body bytea, p_client_id text, p_fingerprint bytea, p_reply_to uuid,
     p_at bigint,
@@ -25,12 +26,15 @@ CREATE OR REPLACE FUNCTION {schema}.messenger_append_message(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     new_texts bigint;
+    low uuid;
+    high uuid;
 BEGIN
     SELECT m.id INTO stored_id FROM {schema}.messenger_messages AS m
     WHERE m.client_id = p_client_id AND m.sender_id = p_sender;
     IF FOUND THEN
         PERFORM FROM {schema}.messenger_members AS p
-        WHERE p.chat_id = p_chat AND p.user_id = p_sender AND p.left_at IS NULL;
+        WHERE p.chat_id = p_chat AND p.user_id = p_sender AND p.left_at IS NULL
+            AND (SELECT u.erased_at FROM {schema}.messenger_users AS u WHERE u.id = p_sender) IS NULL;
         IF NOT FOUND THEN
             stored_id := NULL;
         END IF;
@@ -42,11 +46,15 @@ BEGIN
         commit_no = pg_current_xact_id()::text::bigint, unread_since = coalesce(c.unread_since, p_at),
         unread_seq = CASE WHEN c.unread_since IS NULL THEN c.last_seq + 1 ELSE c.unread_seq END
     WHERE c.id = p_chat
-    RETURNING c.last_seq, c.revision, c.texts INTO new_seq, new_revision, new_texts;
-    -- From here on nobody joins or leaves the chat.
+    RETURNING c.last_seq, c.revision, c.texts, c.pair_low, c.pair_high INTO new_seq, new_revision, new_texts, low, high;
+    -- From here on nobody joins or leaves the chat. Who is erased is asked without a lock: an erasure that is committed
+    -- later looks for messages under the lock of the chat, and finds this one.
     UPDATE {schema}.messenger_members AS p
     SET read_seq = new_seq, read_texts = new_texts, delivered_seq = new_seq
-    WHERE p.chat_id = p_chat AND p.user_id = p_sender AND p.left_at IS NULL;
+    WHERE p.chat_id = p_chat AND p.user_id = p_sender AND p.left_at IS NULL
+        AND (
+            SELECT max(u.erased_at) FROM {schema}.messenger_users AS u WHERE u.id = ANY (ARRAY[p_sender, low, high])
+        ) IS NULL;
     IF FOUND THEN
         INSERT INTO {schema}.messenger_messages (id, chat_id, sender_id, seq, created_revision, revision, texts,
             created_at, kind, reply_to, client_id, fingerprint, body)
@@ -72,7 +80,8 @@ $$;
 -- `p_counts` how many messages go to each, and `p_activities` when its last one was sent. `p_places` says for each
 -- message which of the chats it goes to, from 1, and `p_nths` which of the chat's new messages it is, from 1. The members
 -- who send are given once for each chat, with the last of their messages. Answers with the numbers that the chats had
--- before; or with nulls, and nothing is done, if there is somebody who is no member or something that was stored before.
+-- before; or with nulls, and nothing is done, if there is somebody who is no member or is erased, as the peer in a direct
+-- chat may be, or something that was stored before.
 CREATE OR REPLACE FUNCTION {schema}.messenger_append_messages(
     p_heads uuid[], p_counts bigint[], p_activities bigint[],
     p_member_places integer[], p_members uuid[], p_member_nths bigint[],
@@ -82,11 +91,15 @@ CREATE OR REPLACE FUNCTION {schema}.messenger_append_messages(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     texts bigint[];
+    lows uuid[];
+    highs uuid[];
     this_commit CONSTANT bigint := pg_current_xact_id()::text::bigint;
 BEGIN
-    SELECT array_agg(h.last_seq), array_agg(h.revision), array_agg(h.texts) INTO seqs, revisions, texts
+    SELECT array_agg(h.last_seq), array_agg(h.revision), array_agg(h.texts), array_agg(h.pair_low),
+        array_agg(h.pair_high)
+    INTO seqs, revisions, texts, lows, highs
     FROM (
-        SELECT c.last_seq, c.revision, c.texts FROM {schema}.messenger_chats AS c
+        SELECT c.last_seq, c.revision, c.texts, c.pair_low, c.pair_high FROM {schema}.messenger_chats AS c
         WHERE c.id = ANY (p_heads) ORDER BY c.id FOR NO KEY UPDATE
     ) AS h;
     IF cardinality(seqs) IS DISTINCT FROM cardinality(p_heads)
@@ -100,6 +113,13 @@ BEGIN
                 JOIN {schema}.messenger_members AS p ON p.chat_id = p_heads[a.place] AND p.user_id = a.member
                 WHERE p.left_at IS NULL ORDER BY p.chat_id, p.user_id FOR NO KEY UPDATE OF p
             ) AS l
+        )
+        OR EXISTS (
+            SELECT FROM unnest(p_member_places, p_members) AS a (place, member)
+            WHERE (
+                SELECT max(u.erased_at) FROM {schema}.messenger_users AS u
+                WHERE u.id = ANY (ARRAY[a.member, lows[a.place], highs[a.place]])
+            ) IS NOT NULL
         )
     THEN
         seqs := NULL;
@@ -142,17 +162,20 @@ BEGIN
 
     RETURN QUERY
     WITH asked AS MATERIALIZED (
-        SELECT a.*, c.last_seq, c.revision, c.texts, s.id AS stored, t.id IS NOT NULL AS taken
+        SELECT a.*, c.last_seq, c.revision, c.texts, s.id AS stored, t.id IS NOT NULL AS taken, (
+                SELECT max(u.erased_at) FROM {schema}.messenger_users AS u WHERE u.id = ANY (ARRAY[c.pair_low, c.pair_high])
+            ) IS NOT NULL AS is_over
         FROM unnest(p_ids, p_chats, p_senders, p_bodies, p_client_ids, p_fingerprints, p_replies, p_times)
             WITH ORDINALITY AS a (id, chat, sender, body, client_id, fingerprint, reply_to, at, place)
         JOIN {schema}.messenger_chats AS c ON c.id = a.chat
         JOIN {schema}.messenger_members AS p ON p.chat_id = a.chat AND p.user_id = a.sender AND p.left_at IS NULL
         LEFT JOIN {schema}.messenger_messages AS s ON s.client_id = a.client_id AND s.sender_id = a.sender
         LEFT JOIN {schema}.messenger_messages AS t ON t.id = a.id
+        WHERE (SELECT u.erased_at FROM {schema}.messenger_users AS u WHERE u.id = a.sender) IS NULL
     ),
     fresh AS MATERIALIZED (
         SELECT f.*, row_number() OVER (PARTITION BY f.chat ORDER BY f.place) AS nth
-        FROM asked AS f WHERE f.stored IS NULL AND NOT f.taken
+        FROM asked AS f WHERE f.stored IS NULL AND NOT f.taken AND NOT f.is_over
     ),
     inserted AS (
         INSERT INTO {schema}.messenger_messages (id, chat_id, sender_id, seq, created_revision, revision, texts,
@@ -180,7 +203,8 @@ BEGIN
     )
     SELECT f.place, f.last_seq + f.nth, f.revision + f.nth, NULL::uuid, false FROM fresh AS f
     UNION ALL
-    SELECT f.place, NULL, NULL, f.stored, f.stored IS NULL FROM asked AS f WHERE f.stored IS NOT NULL OR f.taken;
+    SELECT f.place, NULL, NULL, f.stored, f.stored IS NULL FROM asked AS f
+    WHERE f.stored IS NOT NULL OR f.taken AND NOT f.is_over;
 END
 $$;
 
@@ -227,7 +251,7 @@ END
 $$;
 
 -- Gives a message a new text, or makes it a tombstone if there is none, and answers with the message as it is then;
--- with nothing if it is not of revision `p_expected`. The columns are named, because a row of the table itself gets
+-- with nothing if it is not of revision `p_expected`, or is to get a text while its author is erased. The columns are named, because a row of the table itself gets
 -- another type under those who wait for its lock while a migration adds a column.
 CREATE OR REPLACE FUNCTION {schema}.messenger_replace_message(
     p_chat uuid, p_message uuid, p_expected bigint, p_body bytea, p_at bigint
@@ -250,6 +274,9 @@ BEGIN
         edited_at = CASE WHEN p_body IS NOT NULL THEN p_at ELSE m.edited_at END,
         deleted_at = CASE WHEN p_body IS NULL THEN p_at ELSE m.deleted_at END
     WHERE m.id = p_message AND m.chat_id = p_chat AND m.revision = p_expected
+        AND (p_body IS NULL OR (
+            SELECT u.erased_at FROM {schema}.messenger_users AS u WHERE u.id = m.sender_id
+        ) IS NULL)
     RETURNING m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, m.sender_id, m.body, m.client_id,
         m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at;
 

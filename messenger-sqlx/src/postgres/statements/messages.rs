@@ -10,6 +10,8 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) history: SqlStr,
     pub(in crate::postgres) change: SqlStr,
     pub(in crate::postgres) exists: SqlStr,
+    pub(in crate::postgres) is_of_erased: SqlStr,
+    pub(in crate::postgres) last_seq: SqlStr,
     pub(in crate::postgres) look_live: SqlStr,
     pub(in crate::postgres) live: SqlStr,
     pub(in crate::postgres) erase: SqlStr,
@@ -32,9 +34,16 @@ impl Sql {
             exists: statement(format!(
                 "SELECT EXISTS (SELECT FROM {schema}.messenger_messages WHERE id = $2 AND chat_id = $1)"
             )),
+            is_of_erased: statement(format!(
+                "SELECT EXISTS (
+                    SELECT FROM {schema}.messenger_messages AS m JOIN {schema}.messenger_users AS u ON u.id = m.sender_id
+                    WHERE m.id = $1 AND u.erased_at IS NOT NULL
+                )"
+            )),
+            last_seq: statement(format!("SELECT last_seq FROM {schema}.messenger_chats WHERE id = $1")),
             look_live: statement(format!(
                 "SELECT id FROM {schema}.messenger_messages
-                WHERE chat_id = $1 AND sender_id = $2 AND kind = 0 AND deleted_at IS NULL
+                WHERE chat_id = $1 AND sender_id = $2 AND kind = 0 AND deleted_at IS NULL AND seq > $4
                 ORDER BY seq LIMIT $3"
             )),
             live: statement(format!(

@@ -25,6 +25,7 @@ pub(in crate::postgres) struct Sql {
     pub(in crate::postgres) mail_refused: SqlStr,
     pub(in crate::postgres) confirm: SqlStr,
     pub(in crate::postgres) lock_live: SqlStr,
+    pub(in crate::postgres) lock_version: SqlStr,
     pub(in crate::postgres) count_memberships: SqlStr,
 }
 
@@ -142,6 +143,10 @@ impl Sql {
             lock_live: statement(format!(
                 "SELECT id FROM {schema}.messenger_users
                 WHERE id = ANY ($1) AND erased_at IS NULL ORDER BY id FOR NO KEY UPDATE"
+            )),
+            lock_version: statement(format!(
+                "SELECT version FROM {schema}.messenger_users
+                WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE"
             )),
             count_memberships: statement(format!(
                 "UPDATE {schema}.messenger_users SET memberships = memberships + 1 WHERE id = ANY ($1)"

@@ -1,14 +1,17 @@
 use crate::{
     domain::{Revision, Role, SystemEvent},
     ports::{
-        Content, DeleteMessage, EditMessage, LoginKey, MessageRecord, MoveMarker, NewGroup, RosterChange,
-        StoreErrorKind, StoredAddress, Unique, UpdateUser,
+        Content, DeleteMessage, EditMessage, EraseUser, LoginKey, MessageRecord, MoveMarker, NewGroup,
+        RosterChange, StoreErrorKind, StoredAddress, Unique, UpdateUser,
     },
     testkit::{
         World,
-        cases::users::{expected, update},
+        cases::{
+            telling::job,
+            users::{expected, update},
+        },
         check_chat, cut_short,
-        world::{erased_names, name},
+        world::name,
     },
 };
 
@@ -86,7 +89,7 @@ async fn change_account(world: &World) {
         assert_eq!(record.version, before.version + 1, "once");
 
         let doomed = world.session(ada);
-        world.store.create_session(doomed.clone(), 100).await.unwrap();
+        world.log_in(doomed.clone(), 100).await.unwrap();
         let hash = format!("$password-{polls}");
         let password = world.store.change_password(ada, record.version, &hash, None);
         let ended_too = cut_short(password, polls).await;
@@ -103,7 +106,7 @@ async fn create_session(world: &World) {
     let ada = world.user("session").await;
     with_more_polls(async |polls| {
         let session = world.session(ada);
-        let ended = cut_short(world.store.create_session(session, 1), polls).await;
+        let ended = cut_short(world.store.create_session(session, 1, 1), polls).await;
         assert_eq!(world.store.sessions(ada).await.unwrap().len(), 1, "one comes as the other goes");
         ended.is_some()
     })
@@ -283,13 +286,15 @@ async fn erase_user(world: &World) {
     with_more_polls(async |polls| {
         let user = world.user(&format!("erase-{polls}")).await;
         let (before, at) = (world.record(user).await, world.tick());
-        let (username, display_name) = erased_names(user);
-        let erase = || world.store.erase_user(user, before.version, &username, &display_name, at);
+        let job = job(world);
+        let erasure = EraseUser { jobs: vec![job.clone()], ..world.erasure(user, before.version, at) };
+        let erase = || world.store.erase_user(&erasure);
         let ended = cut_short(erase(), polls).await;
         let erased = world.record(user).await.erased_at.is_some();
         let sessions = world.store.sessions(user).await.unwrap();
         assert!(!erased || sessions.is_empty(), "sessions end with the account");
         assert!(!sessions.is_empty() || world.record(user).await.erased_at.is_some());
+        assert!(!erased || world.store.job(job.id).await.is_ok(), "its job comes with it");
         if let Err(error) = erase().await {
             assert_eq!(error.kind(), StoreErrorKind::NotFound, "it was done");
         }

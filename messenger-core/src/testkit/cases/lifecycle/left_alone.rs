@@ -19,7 +19,7 @@ use crate::{
         MailOutcome, MessageRecord, MoveMarker, NewSession, NewUser, Notified, RosterChange, SeenPlace,
         Store, StoreErrorKind, StoreResult, Told, UnreadRange, UpdateUser,
     },
-    testkit::{World, world::erased_names},
+    testkit::World,
 };
 
 /// More than a store has connections.
@@ -263,9 +263,8 @@ impl Scene {
                 store.change_password(scene.people[1], n as u64, "$hash", None).await
             }),
             self.intent("erase_user", async |scene, store, n| {
-                let (username, display_name) = erased_names(scene.people[2]);
-                let at = scene.world.tick();
-                store.erase_user(scene.people[2], n as u64, &username, &display_name, at).await
+                let erasure = scene.world.erasure(scene.people[2], n as u64, scene.world.tick());
+                store.erase_user(&erasure).await
             }),
         ]
     }
@@ -297,8 +296,8 @@ impl Scene {
 
     fn writes_of_sessions(self: &Arc<Self>) -> Vec<Intent> {
         vec![
-            self.intent("create_session", async |scene, store, _| {
-                store.create_session(scene.world.session(scene.people[0]), 100).await
+            self.intent("create_session", async |scene, store, n| {
+                store.create_session(scene.world.session(scene.people[0]), n as u64, 100).await
             }),
             self.intent("touch_session", async |scene, store, _| {
                 let now = scene.world.tick();

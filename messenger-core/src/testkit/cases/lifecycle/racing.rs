@@ -143,7 +143,9 @@ impl Scene {
             let user = self.people[(n + round) % 5];
             let change = UpdateUser { notify_email: Some(true), ..update(&self.world.record(user).await) };
             tolerate(self.world.store.update_user(change).await, StoreErrorKind::Conflict);
-            self.world.store.create_session(self.world.session(user), 2).await.unwrap();
+            let version = self.world.record(user).await.version;
+            let session = self.world.store.create_session(self.world.session(user), version, 2).await;
+            tolerate(session, StoreErrorKind::Conflict);
             self.tell(user).await;
         }
     }

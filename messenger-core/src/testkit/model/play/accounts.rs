@@ -4,10 +4,7 @@ use super::{Play, sorted};
 use crate::{
     domain::{DisplayName, SessionId, UserId},
     ports::{Content, Store, StoredAddress, StoredName, UpdateUser},
-    testkit::{
-        model::step::{Pick, Update},
-        world::erased_names,
-    },
+    testkit::model::step::{Pick, Update},
 };
 
 impl Play {
@@ -49,11 +46,8 @@ impl Play {
     pub(super) async fn erase_user(&self, who: Pick, stale: bool) {
         let user = self.user(who);
         let (expected, at) = (self.version(user, stale).await, self.world.tick());
-        let (username, display_name) = erased_names(user);
-        let erase = self.ask(async |store| {
-            store.erase_user(user, expected, &username, &display_name, at).await.map(sorted)
-        });
-        let _ = erase.await;
+        let erasure = self.world.erasure(user, expected, at);
+        let _ = self.ask(async |store| store.erase_user(&erasure).await.map(sorted)).await;
     }
 
     pub(super) async fn set_last_seen(&self, who: Vec<(Pick, Pick)>) {
@@ -63,11 +57,13 @@ impl Play {
         self.ask(async |store| store.set_last_seen(&seen).await).await.unwrap();
     }
 
-    pub(super) async fn log_in(&mut self, who: Pick, max: Pick) {
+    pub(super) async fn log_in(&mut self, who: Pick, max: Pick, stale: bool) {
         let mut session = self.world.session(self.user(who));
         session.expires_at = session.created_at.after(Duration::from_secs(20));
-        let create =
-            async |store: &dyn Store| store.create_session(session.clone(), max.into()).await.map(sorted);
+        let expected = self.version(session.user_id, stale).await;
+        let create = async |store: &dyn Store| {
+            store.create_session(session.clone(), expected, max.into()).await.map(sorted)
+        };
         if self.ask(create).await.is_ok() {
             self.sessions.push((session.user_id, session.id));
         }

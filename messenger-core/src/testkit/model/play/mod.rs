@@ -47,7 +47,7 @@ impl Play {
             Step::ChangePassword { who, keep, stale } => self.change_password(who, keep, stale).await,
             Step::EraseUser { who, stale } => self.erase_user(who, stale).await,
             Step::Seen { who } => self.set_last_seen(who).await,
-            Step::LogIn { who, max } => self.log_in(who, max).await,
+            Step::LogIn { who, max, stale } => self.log_in(who, max, stale).await,
             Step::Touch { session, used, expires } => self.touch(session, used, expires).await,
             Step::LogOut { who, session } => self.log_out(who, session).await,
             Step::RemoveExpired => self.remove_expired().await,

@@ -1,0 +1,6 @@
+//! `messenger-server users`: what operators do with accounts.
+
+pub(crate) mod cli;
+mod run;
+
+pub(crate) use self::{cli::UsersCommand, run::run};
