@@ -15,9 +15,9 @@ impl Notices {
     /// Stores them; nothing where nobody is told.
     pub(super) async fn store(cx: &Cx, all: impl IntoIterator<Item = AboutAccount>) -> Result<Self> {
         let mut jobs = Vec::new();
-        if cx.notifications().is_some() {
+        if let Some(notifications) = cx.notifications() {
             for about in all {
-                jobs.push(about.into_job(cx.context())?);
+                jobs.push(about.into_job(cx.context(), &notifications.settings.keys)?);
             }
         }
         if !jobs.is_empty() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
-    domain::{ChatId, EmailAddress, Fingerprint, Seq, Timestamp, UserId},
+    domain::{ChatId, EmailAddress, LinkKeys, Seq, Timestamp, UserId},
     error::{Error, Result},
     jobs::Retry,
     ports::{Content, JobKind, JobPriority, NewJob, UniqueJob, UnreadRange},
@@ -104,14 +104,14 @@ impl Telling {
 
 impl AboutAccount {
     /// The job that delivers it, in this span of time the only one. The id of the job is the [claim](crate::ports::ClaimId).
-    pub(crate) fn into_job(self, context: &Context) -> Result<NewJob> {
+    pub(crate) fn into_job(self, context: &Context, keys: &LinkKeys) -> Result<NewJob> {
         let (what, email) = match &self {
             Self::ConfirmAddress { email } => ("confirm", email),
             Self::ResetPassword { email } => ("reset", email),
             Self::AddressChanged { former, .. } => ("changed", former),
         };
         let job = job(ACCOUNT, &self, context)?;
-        let unique = Some(once(what, email, job.created_at));
+        let unique = Some(once(what, email, job.created_at, keys));
         Ok(NewJob { unique, priority: JobPriority::High, ..job })
     }
 }
@@ -131,13 +131,13 @@ fn job(kind: &str, payload: &impl Serialize, context: &Context) -> Result<NewJob
     })
 }
 
-fn once(what: &str, email: &EmailAddress, now: Timestamp) -> UniqueJob {
+fn once(what: &str, email: &EmailAddress, now: Timestamp, keys: &LinkKeys) -> UniqueJob {
     let span = i64::try_from(SPAN.as_micros()).unwrap_or(i64::MAX);
     let number = now.as_micros().div_euclid(span);
-    // A hash, so that an address of any length will do, and that lists of jobs don't show it.
-    let address = Fingerprint::of(&[email.folded().as_bytes()]);
+    // So that an address of any length will do, and that neither lists of jobs nor the database show it.
+    let address = keys.blind(b"mailed\0", email.folded().as_bytes());
     let since = Some(Timestamp::from_micros(number * span));
-    UniqueJob { key: format!("{what}:{address:x}:{number}"), since }
+    UniqueJob { key: format!("{what}:{address:032x}:{number}"), since }
 }
 
 pub(super) fn kind_named(name: &str) -> Result<JobKind> {

@@ -2,6 +2,7 @@
 //! text that are looked for afterwards.
 
 mod doors;
+mod kept;
 mod operations;
 mod refusals;
 mod world;
@@ -18,7 +19,7 @@ use self::{
 };
 use crate::{
     stores::{TestStore, block_on},
-    support::{PATIENCE, Server},
+    support::{PATIENCE, Server, run},
 };
 
 /// In every text, name, address, password and title that is sent; no word of any program.
@@ -45,19 +46,28 @@ fn on_postgres() {
 #[test]
 fn on_postgres_with_redis() {
     let redis = block_on(RedisServer::start());
+    let listener = kept::Listener::begin(&redis.address());
     hushed(&TestStore::postgres(), "json", &["--redis-url", &redis.url()]);
+    kept::tells_nothing("what Redis heard", &format!("{WORD}\n{}", listener.end()));
 }
 
 fn hushed(store: &TestStore, format: &str, more: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let [log, mails] = ["log", "mails"].map(|name| folder.path().join(name));
-    let server = Server::start_logging(command(store, format, &mails).args(more), &log);
+    let keys = folder.path().join("keys");
+    let keys = keys.to_str().unwrap();
+    run(["keys", "generate", "--encryption-keys-file", keys]);
+    let mut command = command(store, format, &mails);
+    command.args(["--encryption-keys-file", keys, "--encryption-display-names", "on"]).args(more);
+    let server = Server::start_logging(&mut command, &log);
     let tokens = everything(&server);
+    kept::tells_nothing("the store", &kept::stored(store));
     mailed(&mails);
     let said = server.last_words().join("\n");
 
     let log = String::from_utf8(std::fs::read(log).unwrap()).unwrap();
     has_its_lines(&log, format);
+    kept::tells_nothing("the store after its end", &kept::stored(store));
     for (place, text) in [("the log", &log), ("standard error", &said)] {
         holds_nothing_of(place, text, WORD);
         for token in &tokens {
