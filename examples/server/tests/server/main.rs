@@ -8,6 +8,8 @@ mod configuration;
 mod connections;
 mod crash;
 mod data;
+#[cfg(unix)]
+mod encryption;
 mod ending;
 #[cfg(unix)]
 mod faults;
