@@ -135,7 +135,7 @@ mod tests {
         let at = Timestamp::from_micros(5);
         let live =
             StoredKey { id, wrapped: Some(WrappedKey(vec![1, 2, 3])), created_at: at, destroyed_at: None };
-        let gone = StoredKey { wrapped: None, destroyed_at: Some(at), ..live.clone() };
+        let gone = StoredKey { wrapped: None, destroyed_at: Some(at), ..live };
         let (list, bytes) = packed(&[&gone, &live]);
         assert_eq!((list.len(), bytes), (2 * 49, vec![1, 2, 3]));
         assert_eq!(list[16..24], [0, 0, 0, 0, 0, 0, 1, 2]);
