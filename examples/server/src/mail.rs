@@ -103,8 +103,9 @@ fn beside(path: &Path) -> Result<LinkKeys, ServerError> {
     let refused = |error: io::Error| ServerError::Key(path.to_owned(), error);
     match fs::read_to_string(path) {
         Ok(text) => {
+            let keys = keys(&text).ok_or_else(|| ServerError::NoKey(path.to_owned()))?;
             narrow(path);
-            keys(&text).ok_or_else(|| ServerError::NoKey(path.to_owned()))
+            Ok(keys)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (text, keys) = fresh()?;

@@ -32,8 +32,7 @@ pub(super) fn narrow(database: &Path) {
     };
 
     let narrow = |path: &Path| {
-        let mode = fs::metadata(path)?.permissions().mode();
-        if mode & OTHERS == 0 {
+        if fs::metadata(path)?.permissions().mode() & OTHERS == 0 {
             return Ok(false);
         }
         fs::set_permissions(path, Permissions::from_mode(0o600)).map(|()| true)

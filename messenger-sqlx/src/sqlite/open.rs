@@ -145,13 +145,14 @@ impl SqliteBuilder {
         if create {
             modes::create(&path);
         }
-        modes::narrow(&path);
         let options = self.options(&path).create_if_missing(create);
         let mut conn = options.connect().await.map_err(|error| unusable(&path, error))?;
         let sole = if self.shared { Sole::nothing() } else { Sole::lock(&path)? };
         self.use_log(&path, &mut conn).await?;
         let migrated = migrate(&mut conn, self.migrations).await;
         migrated.map_err(|error| not_migrated(&path, error))?;
+        // Not before it is known to be a database of ours.
+        modes::narrow(&path);
 
         let options = options.create_if_missing(false);
         let readers = Readers::open(self.reader_settings(&options)).await;

@@ -42,11 +42,12 @@ fn what_was_said_is_in_one_file_after_a_restart() {
     let store = TestStore::sqlite();
     what_was_said_is_there_after_a_restart(&store);
     let TestStore::Sqlite(folder) = &store else { panic!() };
-    // A clean end leaves one file to be copied away, and an empty one that was locked.
+    // A clean end leaves one file to be copied away, the key that opens it, and an empty one that was locked.
     let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()).collect();
     files.retain(|file| file.metadata().unwrap().len() > 0);
-    let names: Vec<_> = files.into_iter().map(|file| file.file_name()).collect();
-    assert_eq!(names, ["chat.db"]);
+    let mut names: Vec<_> = files.into_iter().map(|file| file.file_name()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["chat.db", "chat.encryption-key"]);
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn a_key_is_made_beside_a_file_and_taken_again() {
     let key = folder.path().join("chat.key");
     let arguments = ["--store-url", &url, "--mail-url", "log:"];
     let (server, log) = logged(&arguments, "serving");
-    let made = log.lines().find(|line| line.contains("made the key")).unwrap();
+    let made = log.lines().find(|line| line.contains("made the key that signs")).unwrap();
     assert!(made.contains("INFO") && made.contains("chat.key"), "{made}");
     let first = fs::read_to_string(&key).unwrap();
     assert!(!log.contains(first.trim()), "{log}");

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     data::{said, say},
-    support::{PATIENCE, Server, binary, sqlite_url},
+    support::{PATIENCE, Server, binary, refused, sqlite_url},
 };
 
 /// The binary, with a umask that takes nothing away.
@@ -75,4 +75,15 @@ fn a_file_of_before_is_taken_from_everybody_and_left_to_a_group() {
         }
         server.stop();
     }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    fs::write(&path, "a list of things to buy, which is longer than the head of a database").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let said = refused(&generous(folder.path()).args(["--listen", "127.0.0.1:0"]).output().unwrap());
+    assert!(said.contains("can't be used"), "{said}");
+    assert_eq!(mode(&path), 0o644);
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::operations::Operations;
+use super::routes::Operations;
 use crate::support::{PATIENCE, Server};
 
 /// A way in, with what is spoken there.
@@ -23,6 +23,11 @@ pub(super) enum Answer {
 
 impl Door {
     pub(super) const ALL: [Self; 4] = [Self::Rest, Self::Ws, Self::HubJson, Self::HubMessagePack];
+
+    /// The names of what can be done there.
+    pub(super) fn operations(self, all: &Operations) -> Vec<&str> {
+        if self == Self::Rest { all.of_rest() } else { all.of_sockets() }
+    }
 
     /// Whether the operation is not there on purpose.
     pub(super) fn has_no(self, name: &str) -> bool {

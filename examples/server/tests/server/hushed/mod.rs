@@ -5,6 +5,8 @@ mod doors;
 mod kept;
 mod operations;
 mod refusals;
+mod routes;
+mod words;
 mod world;
 
 use std::{path::Path, process::Command, time::Instant};
@@ -12,21 +14,11 @@ use std::{path::Path, process::Command, time::Instant};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use messenger_testing::RedisServer;
 
-use self::{
-    doors::Door,
-    operations::{Operations, ran},
-    world::World,
-};
+use self::{doors::Door, operations::ran, routes::Operations, words::WORD, world::World};
 use crate::{
     stores::{TestStore, block_on},
     support::{PATIENCE, Server, run},
 };
-
-/// In every text, name, address, password and title that is sent; no word of any program.
-const WORD: &str = "zqxj";
-
-/// It, with what would act on a terminal or begin a line.
-const ACTIVE: &str = "zqxj\u{1b}[31m\r\n2026-01-01 ERROR zqxj\u{9b}\u{2028}\u{202e}\u{7}zqxj";
 
 #[test]
 fn on_sqlite_as_text() {
@@ -93,7 +85,7 @@ fn everything(server: &Server) -> Vec<String> {
         let mut world = World::new(server);
         for door in Door::ALL {
             let listener = door.listen(server, &world.bob.token).await;
-            for name in operations.through(door) {
+            for name in door.operations(&operations) {
                 ran(&mut world, &operations, door, name).await;
                 refusals::of_operation(&mut world, &operations, door, name).await;
             }

@@ -7,9 +7,10 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    ACTIVE, WORD,
     doors::{Door, Socket},
-    operations::{Operations, call, spoilt},
+    operations::{call, spoilt},
+    routes::Operations,
+    words::{ACTIVE, WORD},
     world::World,
 };
 

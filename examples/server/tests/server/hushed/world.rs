@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::WORD;
+use super::words::WORD;
 use crate::support::Server;
 
 /// Somebody with a session.
