@@ -1,5 +1,7 @@
 //! What an erasure sees of others who are at work.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{sync::Arc, time::Duration};
 
 use messenger_core::{ChatId, UserId, ports::MessageStore as _, testkit::World};
