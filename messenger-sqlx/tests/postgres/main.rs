@@ -5,6 +5,7 @@
 
 mod bus;
 mod crash;
+mod erasing;
 mod growth;
 mod jobs;
 mod kit;
