@@ -4,11 +4,11 @@ use std::{fmt::Write as _, io::IsTerminal as _, time::Duration};
 
 use messenger_core::{
     context::Context,
-    encryption::{KeyRing, KeyService, count_keys, rotate_keys},
+    encryption::{KeyCounts, KeyRing, KeyService, count_keys, rotate_keys},
 };
 use tokio::time::Instant;
 
-use super::{KeysCommand, file, service};
+use super::{KeysCommand, file, has_keys, service};
 use crate::{
     config::{Config, EncryptionConfig, EncryptionKeys},
     error::ServerError,
@@ -22,6 +22,10 @@ pub(crate) async fn run(config: &Config, command: KeysCommand) -> Result<String,
         return generate(encryption);
     }
     let store = store::open_plain(&config.store).await?;
+    if !has_keys(&*store).await? {
+        store.close().await;
+        return Ok(format!("The data is not encrypted; for it there would be {}.\n", encryption.keys));
+    }
     let keys = service(encryption, false)?;
     let answer = match command {
         KeysCommand::Rotate => {
@@ -55,14 +59,7 @@ pub(crate) async fn run(config: &Config, command: KeysCommand) -> Result<String,
     Ok(answer)
 }
 
-fn status(
-    keys: &dyn KeyService,
-    counts: &messenger_core::encryption::KeyCounts,
-    config: &EncryptionConfig,
-) -> String {
-    if *counts == messenger_core::encryption::KeyCounts::default() {
-        return format!("The data is not encrypted; there are {}.\n", config.keys);
-    }
+fn status(keys: &dyn KeyService, counts: &KeyCounts, config: &EncryptionConfig) -> String {
     let mut text = format!("Data keys by the version of the key that wraps them ({}):\n", config.keys);
     for (version, count) in &counts.by_version {
         let current = if *version == keys.current() { "  wraps new ones" } else { "" };

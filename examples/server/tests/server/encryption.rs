@@ -78,7 +78,6 @@ fn with_group(server: &Server, token: &str, title: Option<&str>) -> Vec<Value> {
 fn new_data_in_a_file_is_encrypted_and_its_key_is_for_its_owner_alone() {
     let data = Data::new();
     let server = data.start(&[]);
-    server.says("encrypted with the key in");
     let token = server.register("ada");
     assert_eq!(with_group(&server, &token, Some("Planted")), ["Planted"]);
     assert!(!data.has("Planted") && !data.has("ada@"));
