@@ -96,7 +96,10 @@ mod tests {
         },
         convert,
         domain::{Event, Message, Role, SystemEvent},
-        ports::{Anchor, Budget, JobCounts, MessageStore as _, StoreErrorKind, UserStore as _},
+        ports::{
+            Anchor, Budget, JobCounts, KeyId, KeyStore as _, MessageStore as _, StoreErrorKind,
+            UserStore as _,
+        },
         queries::{GetUser, ListMembers},
         testing::{Scene, State, Told, Who::*, change, code, pointers},
     };
@@ -208,6 +211,8 @@ mod tests {
         assert_eq!(user.display_name.as_str(), "Deleted account");
         let record = scene.store.user(scene.id(Member)).await.unwrap();
         assert_eq!((record.email, record.password_hash), (None, None));
+        let keys = scene.store.keys(&[KeyId::of_user(scene.id(Member))]).await.unwrap();
+        assert_eq!(keys.iter().map(|key| key.wrapped.is_none()).collect::<Vec<_>>(), [true]);
         assert_eq!(record.erased_at, Some(scene.messenger.service().context.now()));
         let login = LogIn { login: "member".into(), password: Password::new("correct horse"), device: None };
         let answer = scene.messenger.execute(&Actor::anonymous(), login).await;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::{
     Actor, Messenger, PasswordCost, Settings,
-    commands::{LogIn, RegisterUser, SendMessage, UpdateProfile},
+    commands::{CreateGroupChat, LogIn, RegisterUser, SendMessage, UpdateProfile},
     context::Context,
     doc,
     domain::{ChatId, Event, Password},
@@ -14,7 +14,8 @@ use crate::{
         KeyStore as _, MessageStore as _, NodeId, RosterChange, Store, Topic, UnreadStore as _,
         UserStore as _,
     },
-    queries::{FindUsers, GetHistory, GetMe, ListChats},
+    queries::{FindUsers, GetHistory, GetMe, ListChats, ListSessions},
+    testing::TestStore,
 };
 
 async fn sealed(memory: &Arc<MemoryStore>, settings: SealSettings) -> Arc<SealedStore> {
@@ -107,6 +108,24 @@ async fn nothing_that_people_wrote_is_in_the_store() {
         assert!(!text.contains("planted") && !text.contains("ada") && !text.contains("engines"), "{text}");
     }
 
+    let login = LogIn {
+        login: "ada".into(),
+        password: Password::new("correct horse"),
+        device: Some("Planted phone".to_owned()),
+    };
+    messenger.execute(&Actor::anonymous(), login).await.unwrap();
+    let devices = |sessions: Vec<SessionRecord>| -> Vec<String> {
+        let devices = sessions.into_iter().filter_map(|session| session.device);
+        devices.map(|device| device.into_text().unwrap()).collect()
+    };
+    let stored = devices(memory.sessions(user.id).await.unwrap());
+    assert!(stored.iter().all(|device| device.starts_with('\u{1}') && !device.contains("Planted")));
+    let list = ListSessions { limit: None, cursor: None };
+    let listed = messenger.query(&ada, list).await.unwrap().items;
+    assert!(
+        listed.iter().filter_map(|session| session.device.as_ref()).any(|d| d.as_str() == "Planted phone")
+    );
+
     // All of it is there for those who may read it.
     let me = messenger.query(&ada, GetMe {}).await.unwrap();
     assert_eq!((me.user.display_name.as_str(), me.email.as_str()), ("Planted", "ada@example.org"));
@@ -168,6 +187,69 @@ async fn what_was_stored_before_is_read_until_it_is_refused() {
     let strict = SealSettings { plain: PlainValues::Refused, ..SealSettings::default() };
     let strict = over(&memory, strict).await;
     assert_eq!(bodies(&history(&strict, &bob, chat).await), [None, Some("after")]);
+}
+
+#[tokio::test]
+async fn a_group_of_before_is_known_again() {
+    let memory = Arc::new(MemoryStore::new());
+    let plain = messenger(memory.clone());
+    let ada = doc::register(&plain, "ada").await;
+    let group = |title: &str| CreateGroupChat {
+        title: title.to_owned(),
+        member_ids: vec![],
+        client_id: Some("g1".to_owned()),
+    };
+    let first = plain.execute(&ada, group("Tea")).await.unwrap().value;
+    let sealing = over(&memory, SealSettings::default()).await;
+    let again = sealing.execute(&ada, group("Tea")).await.unwrap();
+    assert_eq!((again.value.id, again.created), (first.id, false));
+    assert_eq!(sealing.execute(&ada, group("Coffee")).await.unwrap_err().code(), "clientIdReused");
+}
+
+#[tokio::test]
+async fn of_two_nodes_that_make_a_key_at_the_same_time_both_use_the_first() {
+    let inner = Arc::new(TestStore::of(false));
+    let ring = || Arc::new(KeyRing::new(&[7; 32]));
+    let store = SealedStore::open(inner.clone(), ring(), SealSettings::default()).await.unwrap();
+    let other = SealedStore::open(inner.clone(), ring(), SealSettings::default()).await.unwrap();
+    let user = Context::fixed().id();
+    let (one, two) = (store.sealer(), other.sealer());
+    inner.meanwhile("create_keys", async move {
+        two.keys.for_writing(user).await.unwrap();
+    });
+    let key = one.keys.for_writing(user).await.unwrap();
+    assert_eq!(other.sealer().keys.for_writing(user).await.unwrap().expose(), key.expose());
+}
+
+#[tokio::test]
+async fn what_a_job_is_about_and_why_it_failed_is_sealed() {
+    let memory = Arc::new(MemoryStore::new());
+    let (store, context) = (sealed(&memory, SealSettings::default()).await, Context::fixed());
+    let job = NewJob {
+        id: context.id(),
+        kind: "test".parse().unwrap(),
+        payload: Content::from("planted"),
+        priority: JobPriority::Normal,
+        run_at: context.now(),
+        max_attempts: 1,
+        unique: None,
+        after: None,
+        created_at: context.now(),
+    };
+    store.enqueue_jobs(std::slice::from_ref(&job)).await.unwrap();
+    let until = context.now().after(std::time::Duration::from_secs(60));
+    let claim = ClaimJobs { kinds: vec![(job.kind.clone(), 1)], now: context.now(), until };
+    let claimed = store.claim_jobs(&claim).await.unwrap().remove(0);
+    assert_eq!(claimed.payload, job.payload);
+    let outcome = JobOutcome::Dead { reason: "planted, too".to_owned() };
+    let finished = FinishedJob { claim: claimed.claim, outcome };
+    assert_eq!(store.finish_jobs(&[finished], context.now()).await.unwrap(), [true]);
+    let read = store.job(job.id).await.unwrap();
+    assert_eq!((read.payload, read.reason.as_deref()), (job.payload, Some("planted, too")));
+    assert_eq!(store.jobs(&JobFilter::default(), None, 10).await.unwrap()[0].reason, read.reason);
+    let stored = memory.job(job.id).await.unwrap();
+    assert!(!String::from_utf8_lossy(&stored.payload.0).contains("planted"));
+    assert!(!stored.reason.unwrap().contains("planted"));
 }
 
 #[tokio::test]
