@@ -10,9 +10,10 @@ use crate::{
     error::Result,
     memory::{MemoryBus, MemoryStore},
     ports::{
-        Bus as _, BusEvent, BusMessage, ChatStore as _, Content, EditMessage, Hint, JobFilter, JobStore as _,
-        KeyStore as _, MessageStore as _, NodeId, RosterChange, Store, Topic, UnreadStore as _,
-        UserStore as _,
+        Bus as _, BusEvent, BusMessage, ChatStore as _, ClaimJobs, Content, EditMessage, Fingerprint,
+        FinishedJob, Hint, JobFilter, JobOutcome, JobPriority, JobStore as _, KeyStore as _,
+        MessageStore as _, NewJob, NodeId, RosterChange, SessionRecord, SessionStore as _, Store, Topic,
+        UnreadStore as _, UserStore as _,
     },
     queries::{FindUsers, GetHistory, GetMe, ListChats, ListSessions},
     testing::TestStore,
@@ -187,6 +188,20 @@ async fn what_was_stored_before_is_read_until_it_is_refused() {
     let strict = SealSettings { plain: PlainValues::Refused, ..SealSettings::default() };
     let strict = over(&memory, strict).await;
     assert_eq!(bodies(&history(&strict, &bob, chat).await), [None, Some("after")]);
+}
+
+#[tokio::test]
+async fn fingerprints_and_keys_of_addresses_confirm_no_guess() {
+    let [one, other] = [Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new())];
+    let (one, other) =
+        (sealed(&one, SealSettings::default()).await, sealed(&other, SealSettings::default()).await);
+    let plain = Fingerprint([7; 16]);
+    assert_eq!(one.sealer().fingerprint(plain), one.sealer().fingerprint(plain));
+    assert_ne!(one.sealer().fingerprint(plain), plain);
+    assert_ne!(one.sealer().fingerprint(plain), other.sealer().fingerprint(plain));
+    let address = b"ada@example.org";
+    assert_eq!(one.sealer().blind(address), one.sealer().blind(address));
+    assert_ne!(one.sealer().blind(address), other.sealer().blind(address));
 }
 
 #[tokio::test]
