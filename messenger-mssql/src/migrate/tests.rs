@@ -43,7 +43,7 @@ fn a_routine_is_alone_in_its_batch() {
         assert!(code.starts_with("CREATE OR ALTER "), "{code}");
         assert_eq!(batch.matches("CREATE OR ALTER").count(), 1, "{code}");
     }
-    assert_eq!(routines.len(), 44);
+    assert_eq!(routines.len(), 46);
 }
 
 #[test]
