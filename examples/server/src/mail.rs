@@ -130,7 +130,7 @@ fn narrow(path: &Path) {
             tracing::warn!(path = %path_shown, "everybody on this machine could read this key; now its owner alone may");
         }
         Err(error) => {
-            tracing::warn!(path = %path_shown, %error, "everybody on this machine may read this key")
+            tracing::warn!(path = %path_shown, %error, "everybody on this machine may read this key");
         }
     }
 }

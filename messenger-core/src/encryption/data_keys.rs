@@ -91,16 +91,15 @@ impl DataKeys {
 
     /// The keys of these people. Whoever has none gets one if `make` is set.
     pub(super) async fn of(&self, users: &[UserId], make: bool) -> StoreResult<HashMap<UserId, Found>> {
-        let mut found = HashMap::new();
+        let mut found: HashMap<UserId, Found> = HashMap::new();
         let mut unknown = Vec::new();
         for &user in users {
-            if !found.contains_key(&user) {
-                let cached = self.cached(user);
-                if cached.is_none() {
+            found.entry(user).or_insert_with(|| {
+                self.cached(user).unwrap_or_else(|| {
                     unknown.push(KeyId::of_user(user));
-                }
-                found.insert(user, cached.unwrap_or(Found::Missing));
-            }
+                    Found::Missing
+                })
+            });
         }
         if unknown.is_empty() {
             return Ok(found);

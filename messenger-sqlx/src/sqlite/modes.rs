@@ -61,7 +61,8 @@ const OTHERS: u32 = 0o007;
 #[cfg(not(unix))]
 pub(super) fn narrow(_: &Path) {}
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::{
         fs::{self, Permissions},

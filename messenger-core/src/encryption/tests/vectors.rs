@@ -78,7 +78,7 @@ async fn vectors() -> Value {
 async fn values_are_sealed_as_the_known_answers_say() {
     let vectors = vectors().await;
     if std::env::var_os("MESSENGER_WRITE_VECTORS").is_some() {
-        std::fs::write(FILE, format!("{:#}\n", vectors)).unwrap();
+        std::fs::write(FILE, format!("{vectors:#}\n")).unwrap();
     }
     let known: Value = serde_json::from_str(&std::fs::read_to_string(FILE).unwrap()).unwrap();
     assert_eq!(vectors, known);
