@@ -115,9 +115,9 @@ impl Sealer {
         Found::Key(self.shared.clone())
     }
 
-    /// Whether this is a sealed value in a column of text.
-    pub(super) fn is_sealed_text(&self, content: &Content) -> bool {
-        content.0.first() == Some(&(SEALED_TEXT as u8))
+    /// Whether this is a sealed value, in a column of bytes or of text.
+    pub(super) fn is_sealed(content: &Content) -> bool {
+        seal::is_sealed(&content.0) || content.0.first() == Some(&(SEALED_TEXT as u8))
     }
 
     /// The key that seals what is at this place; that of a person who has none is made.

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::SealedStore;
 use crate::{
     domain::{JobId, Timestamp},
-    encryption::place::Place,
+    encryption::{place::Place, sealer::Sealer},
     ports::{
         ClaimJobs, ClaimedJob, Content, Enqueued, FinishedJob, JobChange, JobClaim, JobCounts, JobFilter,
         JobKind, JobOutcome, JobRecord, JobStore, MoveSchedule, NewJob, ScheduleName, ScheduleRecord,
@@ -52,7 +52,7 @@ impl SealedStore {
         // A store has a reason of its own, which is not sealed.
         if let Some(reason) = job.reason.take() {
             let mut reason = Content::from(reason);
-            if self.sealer.is_sealed_text(&reason) {
+            if Sealer::is_sealed(&reason) {
                 self.sealer.open_text(
                     &self.sealer.shared_key(),
                     &Place::Reason { job: job.id },

@@ -3,8 +3,8 @@
 use super::SealedStore;
 use crate::{
     domain::{MessageKind, UserId},
-    encryption::place::Place,
-    ports::{ChatRecord, ChatView, MessageRecord, SessionRecord, StoreResult, UserRecord},
+    encryption::{place::Place, sealer::Sealer},
+    ports::{ChatRecord, ChatView, Content, MessageRecord, SessionRecord, StoreResult, UserRecord},
 };
 
 pub(super) fn place_of(message: &MessageRecord) -> Place {
@@ -15,15 +15,16 @@ pub(super) fn place_of(message: &MessageRecord) -> Place {
     }
 }
 
-/// Whose keys open what is at these places.
-fn owners(places: impl Iterator<Item = Place>) -> Vec<UserId> {
-    places.filter_map(|place| place.key().owner).collect()
+/// Whose keys open what is at these places; for what is not sealed none is asked for.
+fn owners<'c>(values: impl Iterator<Item = (Place, Option<&'c Content>)>) -> Vec<UserId> {
+    let sealed = values.filter(|(_, content)| content.is_some_and(Sealer::is_sealed));
+    sealed.filter_map(|(place, _)| place.key().owner).collect()
 }
 
 impl SealedStore {
     pub(super) async fn open_messages(&self, mut messages: Vec<&mut MessageRecord>) -> StoreResult<()> {
         messages.retain(|message| message.body.is_some());
-        let owners = owners(messages.iter().map(|message| place_of(message)));
+        let owners = owners(messages.iter().map(|message| (place_of(message), message.body.as_ref())));
         let keys = self.sealer.keys.of(&owners, false).await?;
         for message in &mut messages {
             let place = place_of(message);
@@ -49,7 +50,11 @@ impl SealedStore {
 
     pub(super) async fn open_users(&self, mut users: Vec<&mut UserRecord>) -> StoreResult<()> {
         users.retain(|user| user.erased_at.is_none());
-        let owners = owners(users.iter().map(|user| Place::Address { user: user.id }));
+        let owners = owners(users.iter().flat_map(|user| {
+            let address = user.email.as_ref().map(|email| &email.content);
+            let name = Place::DisplayName { user: user.id };
+            [(Place::Address { user: user.id }, address), (name, Some(&user.display_name))]
+        }));
         let keys = self.sealer.keys.of(&owners, false).await?;
         for user in &mut users {
             let address = Place::Address { user: user.id };
@@ -57,7 +62,7 @@ impl SealedStore {
             if let Some(email) = &mut user.email {
                 self.sealer.open_in_place(&key, &address, &mut email.content)?;
             }
-            if self.sealer.settings.display_names || self.sealer.is_sealed_text(&user.display_name) {
+            if self.sealer.settings.display_names || Sealer::is_sealed(&user.display_name) {
                 let place = Place::DisplayName { user: user.id };
                 self.sealer.open_text(&key, &place, &mut user.display_name)?;
             }
@@ -73,7 +78,7 @@ impl SealedStore {
     pub(super) async fn open_sessions(&self, mut sessions: Vec<&mut SessionRecord>) -> StoreResult<()> {
         let place = |session: &SessionRecord| Place::Device { session: session.id, user: session.user_id };
         sessions.retain(|session| session.device.is_some());
-        let owners = owners(sessions.iter().map(|session| place(session)));
+        let owners = owners(sessions.iter().map(|session| (place(session), session.device.as_ref())));
         let keys = self.sealer.keys.of(&owners, false).await?;
         for session in &mut sessions {
             let place = place(session);
@@ -90,7 +95,8 @@ impl SealedStore {
         mut views: Vec<ChatView>,
         shown: usize,
     ) -> StoreResult<Vec<ChatView>> {
-        let owners = owners(views.iter().filter_map(|view| view.last_message.as_ref()).map(place_of));
+        let last = views.iter().filter_map(|view| view.last_message.as_ref());
+        let owners = owners(last.map(|message| (place_of(message), message.body.as_ref())));
         let keys = self.sealer.keys.of(&owners, false).await?;
         for view in &mut views {
             self.open_chat(&mut view.chat)?;

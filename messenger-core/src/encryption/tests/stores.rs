@@ -222,6 +222,25 @@ async fn a_group_of_before_is_known_again() {
 }
 
 #[tokio::test]
+async fn for_what_is_not_sealed_no_key_is_asked_for() {
+    let inner = Arc::new(TestStore::of(false));
+    let plain = messenger(inner.clone());
+    let (ada, bob) = (doc::register(&plain, "ada").await, doc::register(&plain, "bob").await);
+    let chat = doc::direct(&plain, &ada, &bob).await;
+    doc::say(&plain, &ada, chat, "before").await;
+    let ring = Arc::new(KeyRing::new(&[7; 32]));
+    let store = SealedStore::open(inner.clone(), ring, SealSettings::default()).await.unwrap();
+    let sealing = messenger(Arc::new(store));
+    let before = inner.calls("keys");
+    assert_eq!(bodies(&history(&sealing, &bob, chat).await), [Some("before")]);
+    let list = sealing.query(&bob, ListChats { limit: None, cursor: None }).await.unwrap().items;
+    assert_eq!(list[0].peer.as_ref().unwrap().username.as_str(), "ada");
+    assert_eq!(inner.calls("keys"), before);
+    doc::say(&sealing, &ada, chat, "after").await;
+    assert_eq!(inner.calls("keys"), before + 1);
+}
+
+#[tokio::test]
 async fn of_two_nodes_that_make_a_key_at_the_same_time_both_use_the_first() {
     let inner = Arc::new(TestStore::of(false));
     let ring = || Arc::new(KeyRing::new(&[7; 32]));
