@@ -138,7 +138,7 @@ impl Large {
             created_at,
             destroyed_at: None,
         };
-        let new: Vec<_> = (0..100).map(new).collect();
+        let new: Vec<_> = (0..10).map(new).collect();
         plans.take();
         done("create_keys", Sorts::Nothing, plans, store.create_keys(&new).await);
         done("create_keys, known", Sorts::Nothing, plans, store.create_keys(&new).await);

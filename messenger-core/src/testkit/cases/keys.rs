@@ -36,9 +36,17 @@ async fn create(world: &World, keys: &[StoredKey]) -> Vec<StoredKey> {
     world.store.create_keys(keys).await.unwrap()
 }
 
+/// A key that belongs to no single person; none of those that a wrapper has made for itself.
+const fn common(number: u32) -> KeyId {
+    KeyId::of_all(BEFORE.number + number)
+}
+
+/// No key of the cases is before it.
+const BEFORE: KeyId = KeyId::of_all(1000);
+
 /// All keys, in their order.
 async fn all(world: &World) -> Vec<StoredKey> {
-    world.store.list_keys(None, 10 * MANY).await.unwrap()
+    world.store.list_keys(Some(BEFORE), 10 * MANY).await.unwrap()
 }
 
 async fn destroy(world: &World, user: UserId) -> Timestamp {
@@ -60,7 +68,7 @@ pub async fn create_keys_answers_with_the_first_that_was_stored(world: &World) {
     let (ada, bob) = (world.id(), world.id());
     let first = [
         key(world, nth(bob, 2), 1),
-        key(world, KeyId::of_all(1), 2),
+        key(world, common(1), 2),
         key(world, nth(bob, 2), 3),
         key(world, KeyId::of_user(ada), 4),
         key(world, nth(bob, i32::MAX as u32), 5),
@@ -115,14 +123,14 @@ pub async fn keys_skips_unknown_ids(world: &World) {
     let (ada, bob): (UserId, UserId) = (world.id(), world.id());
     let first = created(world, KeyId::of_user(ada), 1).await;
     let second = created(world, nth(ada, 2), 2).await;
-    let common = created(world, KeyId::of_all(2), 3).await;
+    let commons = created(world, common(2), 3).await;
     let bobs = created(world, KeyId::of_user(bob), 4).await;
     let at = destroy(world, bob).await;
-    let unknown = [nth(ada, 3), nth(bob, 2), KeyId::of_all(1), KeyId::of_user(world.id())];
-    let mut asked = vec![bobs.id, second.id, common.id, second.id, first.id];
+    let unknown = [nth(ada, 3), nth(bob, 2), common(1), KeyId::of_user(world.id())];
+    let mut asked = vec![bobs.id, second.id, commons.id, second.id, first.id];
     asked.extend(unknown);
     let found = world.store.keys(&asked).await.unwrap();
-    assert_eq!(sorted(found), sorted(vec![first, second.clone(), common, destroyed(&bobs, at)]));
+    assert_eq!(sorted(found), sorted(vec![first, second.clone(), commons, destroyed(&bobs, at)]));
     assert_eq!(world.store.keys(&unknown).await.unwrap(), []);
     assert_eq!(world.store.keys(&[]).await.unwrap(), []);
     let many = (1..=MANY as u32).map(|number| nth(ada, number));
@@ -138,7 +146,7 @@ pub async fn list_keys_pages_by_id(world: &World) {
     (owners[3][15], owners[4][6]) = (0x21, 0x1f);
     let mut ids: Vec<_> = owners.map(|owner| KeyId::of_user(UserId::from_bytes(owner))).into();
     let middle = UserId::from_bytes(owners[5]);
-    ids.extend([nth(middle, 10), nth(middle, 2), nth(middle, 300), KeyId::of_all(1), KeyId::of_all(70_000)]);
+    ids.extend([nth(middle, 10), nth(middle, 2), nth(middle, 300), common(1), common(70_000)]);
     let mut keys = vec![];
     for (seed, id) in ids.into_iter().enumerate() {
         keys.push(created(world, id, seed as u8).await);
@@ -148,7 +156,7 @@ pub async fn list_keys_pages_by_id(world: &World) {
     let keys = sorted(keys.into_iter().map(change).collect());
     assert_eq!(all(world).await, keys);
     for size in 1..=keys.len() + 1 {
-        let (mut found, mut after) = (vec![], None);
+        let (mut found, mut after) = (vec![], Some(BEFORE));
         loop {
             let page = world.store.list_keys(after, size).await.unwrap();
             assert!(page.len() <= size);
@@ -163,6 +171,7 @@ pub async fn list_keys_pages_by_id(world: &World) {
     let later: Vec<_> = keys.iter().filter(|key| key.id > after).cloned().collect();
     assert_eq!(world.store.list_keys(Some(after), MANY).await.unwrap(), later);
     assert_eq!(world.store.list_keys(None, 0).await.unwrap(), []);
+    assert!(world.store.list_keys(None, 1).await.unwrap()[0].id <= keys[0].id);
 }
 
 pub async fn rewrap_keys_replaces_what_was_expected(world: &World) {
@@ -254,7 +263,7 @@ pub async fn destroy_keys_leaves_ids_alone(world: &World) {
         created(world, nth(ada, 2), 2).await,
         created(world, nth(ada, 900), 3).await,
     ];
-    let others = [created(world, KeyId::of_user(bob), 4).await, created(world, KeyId::of_all(1), 5).await];
+    let others = [created(world, KeyId::of_user(bob), 4).await, created(world, common(1), 5).await];
     let at = destroy(world, ada).await;
     let mut wanted = mine.map(|key| destroyed(&key, at)).to_vec();
     wanted.extend(others);
