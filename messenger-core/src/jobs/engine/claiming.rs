@@ -54,6 +54,8 @@ impl Engine {
         let left = self.wake.time_left(self.context.now());
         let due = left.map_or(next, |left| next.min(Instant::now() + left.max(Duration::from_millis(1))));
         tokio::select! {
+            // Whichever it is, the same follows; without chance, a simulation can be repeated.
+            biased;
             () = self.wake.changed() => {}
             () = self.kinds.freed() => {}
             () = sleep_until(due) => {}
