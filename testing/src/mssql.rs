@@ -181,7 +181,9 @@ EXEC(@sessions);"
 pub type MssqlConnection = Client<Compat<TcpStream>>;
 
 async fn connect(url: &str) -> Result<MssqlConnection, Error> {
-    let config = Place::of(url).config();
+    let mut config = Place::of(url).config();
+    // A statement that fills a table with a million rows takes minutes.
+    config.command_timeout(Some(Duration::from_secs(1800)));
     let stream = TcpStream::connect(config.get_addr()).await?;
     stream.set_nodelay(true)?;
     Client::connect(config, stream.compat_write()).await
