@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use crate::{
     context::Context,
     encryption::{
-        DataKey,
+        DataKey, fuzzing,
         place::Place,
         seal::{self, BEGINNING, FIRST, NONCE},
     },
@@ -103,6 +103,15 @@ fn nonces_of_one_value_differ_and_so_do_those_of_equal_values() {
 }
 
 proptest! {
+    #[test]
+    fn what_the_fuzzer_looks_at_holds(input in prop::collection::vec(any::<u8>(), 0..3000)) {
+        fuzzing::arbitrary(&input);
+        fuzzing::arbitrary(&[&[0xFF, 1][..], &input].concat());
+        fuzzing::changed(&input);
+        fuzzing::changed(&input[..input.len().min(10)]);
+        fuzzing::changed(&input[..input.len().min(4)]);
+    }
+
     #[test]
     fn a_value_with_any_byte_changed_does_not_open(
         length in 0usize..3000,
