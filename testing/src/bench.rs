@@ -7,6 +7,7 @@ mod changes;
 mod figures;
 mod history;
 mod options;
+mod pairs;
 mod sends;
 mod service;
 mod table;
@@ -20,6 +21,7 @@ pub use self::{
     figures::{Figures, verdict},
     history::{LongChat, PAGE},
     options::Options,
+    pairs::Pairs,
     sends::{CHATS, PEOPLE, Sends, line, plain},
     service::Service,
     table::{Line, Table},

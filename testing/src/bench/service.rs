@@ -1,10 +1,11 @@
 use std::{sync::Arc, time::Instant};
 
 use messenger_core::{
-    Actor, ChatId, Messenger, Password, PasswordCost, Settings,
+    Actor, ChatId, Messenger, Password, PasswordCost, Settings, Since,
     commands::{CreateGroupChat, RegisterUser, SendMessage},
     context::Context,
     ports::Store,
+    queries::{GetHistory, SyncChats},
 };
 
 use super::{BODY, Result};
@@ -67,6 +68,33 @@ impl Service {
             sent += task.await??;
         }
         Ok(sent)
+    }
+
+    /// This person sends a text of so many bytes as the others.
+    pub async fn send(&self, person: usize, chat_id: ChatId) -> Result {
+        let send = SendMessage { chat_id, body: BODY.to_owned(), client_id: None, reply_to: None };
+        self.messenger.execute(&self.people[person], send).await?;
+        Ok(())
+    }
+
+    /// The newest page of the chat, of so many messages.
+    pub async fn page(&self, person: usize, chat_id: ChatId, messages: u32) -> Result<usize> {
+        let newest = GetHistory { chat_id, before: None, after: None, around: None, limit: Some(messages) };
+        Ok(self.messenger.query(&self.people[person], newest).await?.items.len())
+    }
+
+    /// What a client asks for that connects and has nothing yet: all chats, with the newest messages of each. Gives how
+    /// many chats there were.
+    pub async fn connect(&self, person: usize) -> Result<usize> {
+        let (mut asked, mut chats) = (SyncChats { position: Since::Nowhere, ..SyncChats::default() }, 0);
+        loop {
+            let synced = self.messenger.query(&self.people[person], asked.clone()).await?;
+            chats += synced.chats.len();
+            asked.cursor = synced.next_cursor;
+            if asked.cursor.is_none() {
+                return Ok(chats);
+            }
+        }
     }
 
     /// Ends it and closes its store.
