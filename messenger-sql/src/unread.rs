@@ -48,6 +48,8 @@ impl Dialect<'_> {
                 WHERE k.chat_id = {chat} AND k.created_at <= {p}2 ORDER BY k.seq DESC {limit_one}
             )"
         );
+        let found = format!("p.chat_id = {chat} AND p.user_id > {after}");
+        let memberships = self.memberships(&found, "p.user_id");
         // In order already, so that the limit ends it early.
         let order = if fence.is_empty() { String::new() } else { format!("ORDER BY p.user_id {fence}") };
         // Members who have read to the end need no look at the messages, and the others none at those that are too new.
@@ -63,9 +65,9 @@ impl Dialect<'_> {
                         AND n.sender_id <> p.user_id AND n.created_at <= {p}2
                     ORDER BY n.seq {limit_one}
                 ) AS since
-                FROM {schema}messenger_members AS p
+                FROM {memberships}
                 {join} {schema}messenger_users AS u ON u.id = p.user_id
-                WHERE p.chat_id = {chat} AND p.user_id > {after} AND {wanted} AND {MARK} < {last}
+                WHERE {found} AND {wanted} AND {MARK} < {last}
                     AND u.erased_at IS NULL {order}
             ) AS f
             WHERE f.since IS NOT NULL ORDER BY f.user_id {limit}"
@@ -79,6 +81,8 @@ impl Dialect<'_> {
         let (top_one, limit_one) = self.limits("1");
         let (top_counted, limit_counted) = self.limits(&PendingChat::COUNTED.to_string());
         let (person, wanted) = (id(1), self.wanted(3));
+        let found = format!("p.user_id = {person}");
+        let memberships = self.memberships(&found, "p.chat_id");
         // T-SQL has an offset after an order alone.
         let fence = if self.top { format!("ORDER BY p.chat_id {fence}") } else { fence.to_owned() };
         let pending = format!(
@@ -86,7 +90,10 @@ impl Dialect<'_> {
                 AND {LIVE} AND n.sender_id <> {person}"
         );
         format!(
-            "SELECT {top}f.chat_id, f.mark, f.up_to, l.created_at,
+            "SELECT {top}f.chat_id, f.mark, f.up_to, (
+                    SELECT l.created_at FROM {schema}messenger_messages AS l
+                    WHERE l.chat_id = f.chat_id AND l.seq = f.up_to
+                ) AS last_at,
                 (SELECT {top_one}n.created_at {pending} ORDER BY n.seq {limit_one}),
                 (SELECT count(*) FROM (SELECT {top_counted}n.seq {pending} {limit_counted}) AS a),
                 f.notified_at, f.notified_times, CASE WHEN f.read_seq > f.notified_read THEN 1 ELSE 0 END
@@ -97,12 +104,11 @@ impl Dialect<'_> {
                         AND n.created_at <= {p}2
                     ORDER BY n.seq DESC {limit_one}
                 ) AS up_to
-                FROM {schema}messenger_members AS p
+                FROM {memberships}
                 {join} {schema}messenger_chats AS c ON c.id = p.chat_id
-                WHERE p.user_id = {person} AND {wanted} AND c.last_seq > {MARK} {fence}
+                WHERE {found} AND {wanted} AND c.last_seq > {MARK} {fence}
             ) AS f
-            {join} {schema}messenger_messages AS l ON l.chat_id = f.chat_id AND l.seq = f.up_to
-            ORDER BY l.created_at DESC, f.chat_id {limit}"
+            WHERE f.up_to IS NOT NULL ORDER BY last_at DESC, f.chat_id {limit}"
         )
     }
 
@@ -117,6 +123,19 @@ impl Dialect<'_> {
                 AND (u.last_seen_at > {p}1 OR u.id > {after})
             ORDER BY u.last_seen_at, u.id {limit}"
         )
+    }
+
+    /// The memberships `p` to look at. In T-SQL they are found before they are joined to anything: an engine that knows little
+    /// of binary keys reads the whole table instead.
+    fn memberships(&self, found: &str, order: &str) -> String {
+        let Self { schema, fence, top, .. } = *self;
+        if top {
+            format!(
+                "(SELECT p.* FROM {schema}messenger_members AS p WHERE {found} ORDER BY {order} {fence}) AS p"
+            )
+        } else {
+            format!("{schema}messenger_members AS p")
+        }
     }
 
     /// Whether the member `p` is to be told of the chat at the time of this parameter.

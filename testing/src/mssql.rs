@@ -1,6 +1,6 @@
 use std::{env, fmt, net::SocketAddr, thread, time::Duration};
 
-use tiberius::{AuthMethod, Client, Config, Row, error::Error};
+use tiberius::{AuthMethod, Client, ColumnData, Config, Row, error::Error};
 use tokio::{
     net::TcpStream,
     runtime::Builder,
@@ -114,6 +114,24 @@ impl MssqlDatabase {
         rows[0].try_get(0).unwrap().unwrap()
     }
 
+    /// Each row of each table as text, bytes in hex.
+    pub async fn rows(&self) -> String {
+        const TABLES: &str =
+            "SELECT CONCAT(N'[', TABLE_SCHEMA, N'].[', TABLE_NAME, N']') FROM INFORMATION_SCHEMA.TABLES
+            WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA <> 'sys'";
+        let mut client = connect(&self.url()).await.unwrap();
+        let mut all = String::new();
+        for table in run(&mut client, TABLES).await.unwrap() {
+            let table: &str = table.try_get(0).unwrap().unwrap();
+            for row in run(&mut client, &format!("SELECT * FROM {table}")).await.unwrap() {
+                let cells: Vec<_> = row.into_iter().map(shown).collect();
+                all.push_str(&cells.join(","));
+                all.push('\n');
+            }
+        }
+        all
+    }
+
     /// Drops it now.
     ///
     /// # Panics
@@ -191,6 +209,14 @@ async fn connect(url: &str) -> Result<MssqlConnection, Error> {
 
 async fn run(connection: &mut MssqlConnection, batch: &str) -> Result<Vec<Row>, Error> {
     Ok(connection.simple_query(batch).await?.into_results().await?.into_iter().flatten().collect())
+}
+
+fn shown(cell: ColumnData<'static>) -> String {
+    match cell {
+        ColumnData::Binary(Some(bytes)) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ColumnData::String(Some(text)) => text.into_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// What a URL says. Whatever has a meaning in a URL is percent-encoded in it.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{
     live::{Acknowledged, Group, Socket, Writer},
     stores::TestStore,
-    support::{PATIENCE, Server},
+    support::{PATIENCE, Server, free_address},
 };
 
 const KILLS: usize = 12;
@@ -89,16 +89,6 @@ fn is_whole_after_a_dozen_kills(store: &TestStore) {
     });
     assert_eq!(read, history.len() as u64);
     server.stop();
-}
-
-/// A port that no connection is given by chance while the server is away.
-fn free_address() -> SocketAddr {
-    let random = RandomState::new();
-    let ports = (0_u64..).map(|attempt| 20_000 + (random.hash_one(attempt) % 10_000) as u16);
-    ports
-        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-        .find(|address| TcpListener::bind(address).is_ok())
-        .unwrap()
 }
 
 /// Whether the history has every message that was acknowledged, once, each writer's in the order of writing, and

@@ -11,6 +11,7 @@ mod data;
 #[cfg(unix)]
 mod encryption;
 mod ending;
+mod erasing;
 #[cfg(unix)]
 mod faults;
 #[cfg(unix)]

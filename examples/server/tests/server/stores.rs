@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use messenger_testing::{Database, connect, execute, server_url};
+use messenger_testing::{Database, MssqlDatabase, connect, execute, server_url};
 use tempfile::TempDir;
 
 use crate::support::{Server, binary, sqlite_url};
@@ -11,6 +11,7 @@ use crate::support::{Server, binary, sqlite_url};
 pub(crate) enum TestStore {
     Sqlite(TempDir),
     Postgres(Database),
+    Mssql(MssqlDatabase),
 }
 
 impl TestStore {
@@ -23,10 +24,16 @@ impl TestStore {
         Self::Postgres(block_on(Database::empty(&server_url())))
     }
 
+    /// An empty database on the SQL Server that tests are to use.
+    pub(crate) fn mssql() -> Self {
+        Self::Mssql(block_on(MssqlDatabase::create()))
+    }
+
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Sqlite(folder) => sqlite_url(&folder.path().join("chat.db")),
             Self::Postgres(database) => database.url(),
+            Self::Mssql(database) => database.url(),
         }
     }
 

@@ -1,6 +1,7 @@
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -184,6 +185,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A port that no connection is given by chance while the server is away.
+pub(crate) fn free_address() -> SocketAddr {
+    let random = RandomState::new();
+    let ports = (0_u64..).map(|attempt| 20_000 + (random.hash_one(attempt) % 10_000) as u16);
+    ports
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .unwrap()
 }
 
 pub(crate) fn sqlite_url(path: &Path) -> String {

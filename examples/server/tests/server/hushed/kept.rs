@@ -19,6 +19,7 @@ pub(super) fn stored(store: &TestStore) -> String {
     match store {
         TestStore::Sqlite(folder) => files(folder.path()),
         TestStore::Postgres(database) => block_on(rows(&database.url())),
+        TestStore::Mssql(database) => block_on(database.rows()),
     }
 }
 

@@ -36,6 +36,12 @@ fn on_postgres() {
 }
 
 #[test]
+#[ignore = "needs an SQL Server; `scripts/test mssql` runs it"]
+fn on_sql_server() {
+    hushed(&TestStore::mssql(), "text", &[]);
+}
+
+#[test]
 fn on_postgres_with_redis() {
     let redis = block_on(RedisServer::start());
     let listener = kept::Listener::begin(&redis.address());
