@@ -2,6 +2,8 @@
 
 mod job;
 mod purging;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
