@@ -21,9 +21,9 @@ CREATE TABLE {schema}.messenger_holds (
 -- Who sets a hold, purges, or erases an account locks this row first: so a hold is seen by all that comes after it, and waits
 -- for what came before it.
 CREATE TABLE {schema}.messenger_hold_lock (
-    only            boolean  NOT NULL PRIMARY KEY
+    is_row          boolean  NOT NULL PRIMARY KEY
 );
-INSERT INTO {schema}.messenger_hold_lock (only) VALUES (true);
+INSERT INTO {schema}.messenger_hold_lock (is_row) VALUES (true);
 
 -- What was purged, one row for each step; they stay for good.
 CREATE TABLE {schema}.messenger_purges (

@@ -28,7 +28,7 @@ impl Sql {
     pub(in crate::postgres) fn new(schema: &Schema) -> Self {
         let (chats, holds) = (format!("{schema}.messenger_chats"), format!("{schema}.messenger_holds"));
         Self {
-            lock: statement(format!("SELECT FROM {schema}.messenger_hold_lock WHERE only FOR UPDATE")),
+            lock: statement(format!("SELECT FROM {schema}.messenger_hold_lock WHERE is_row FOR UPDATE")),
             // Of each index the first `$3`; `$1` is the time before which messages are older than the deployment keeps them, or
             // null. `OFFSET 0`: each part by its own index.
             overdue: statement(format!(
