@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use crate::{
         ChatId, MessageId, Seq, SystemEvent, Timestamp, UserId,
-        domain::{ChatKind, NotifyLevel, Role, Username},
+        domain::{ChatKind, NotifyLevel, RetentionPeriod, Role, Username},
         ports::{MailState, Preferences},
     };
 
@@ -307,6 +307,7 @@ mod tests {
             user_ids: vec![UserId::from_bytes([3; 16])],
             title: Some(crate::Title::trusted("Tea")),
             role: Some(Role::Owner),
+            retention: RetentionPeriod::from_secs(60).ok(),
         };
         let message = message(system(write_note(&note)));
         assert_eq!((message.body, message.system), (None, Some(note)));
@@ -421,7 +422,14 @@ mod tests {
                 muted_until: None,
                 notify_level: NotifyLevel::All,
             };
-            let view = ChatView { chat: chat_record(), me, peer: None, last_message: None, is_cut: false };
+            let view = ChatView {
+                chat: chat_record(),
+                me,
+                peer: None,
+                last_message: None,
+                is_cut: false,
+                retention: None,
+            };
             assert_eq!(chat(view).me.unread, unread, "{read_texts}");
         }
     }

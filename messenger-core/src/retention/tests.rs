@@ -32,13 +32,8 @@ async fn scene() -> Scene {
 
 impl Scene {
     async fn history(&self, who: Who) -> Vec<Message> {
-        let history = GetHistory {
-            chat_id: self.group,
-            before: None,
-            after: None,
-            around: None,
-            limit: Some(200),
-        };
+        let history =
+            GetHistory { chat_id: self.group, before: None, after: None, around: None, limit: Some(200) };
         self.ask(who, history).await.items
     }
 
@@ -224,8 +219,9 @@ async fn nodes_purge_by_themselves_each_message_once() {
         doc::say(&nodes[0], &ada, chat, "old").await;
     }
     let live = async || {
-        let changes = memory.changes(&[(chat, Revision::ZERO)], crate::ports::Budget::of_messages(9999));
-        changes.await.unwrap()[0].messages.iter().filter(|message| message.deleted_at.is_none()).count()
+        let since = [(chat, Revision::ZERO)];
+        let changes = memory.changes(&since, crate::ports::Budget::of_messages(9999)).await.unwrap();
+        changes[0].messages.iter().filter(|message| message.deleted_at.is_none()).count()
     };
     tokio::time::sleep(HOUR - Duration::from_secs(300)).await;
     assert_eq!(live().await, 500);
@@ -250,5 +246,8 @@ async fn a_note_that_was_purged_is_a_tombstone_without_a_note() {
     let purged = scene.message(Owner, &note).await;
     assert_eq!((purged.system, purged.corrupt, purged.kind), (None, false, note.kind));
     assert!(purged.deleted_at.is_some());
-    assert!(scene.chat(Owner, scene.group).await.title.unwrap().as_str().starts_with("Tea at"), "the title stays");
+    assert!(
+        scene.chat(Owner, scene.group).await.title.unwrap().as_str().starts_with("Tea at"),
+        "the title stays"
+    );
 }
