@@ -78,7 +78,8 @@ impl Accounts {
     /// change; from a process that is not on the bus of the nodes within seconds.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown account; [`Error::Unavailable`] and [`Error::Conflict`] if it was broken off: then
+    /// [`Error::NotFound`] for an unknown account; [`Error::Forbidden`] for one that is under a legal
+    /// [hold](crate::Retention::hold); [`Error::Unavailable`] and [`Error::Conflict`] if it was broken off: then
     /// the account may be erased already.
     ///
     /// ```
@@ -100,7 +101,7 @@ impl Accounts {
     ) -> Result<ErasedAccount> {
         let mut cx = self.cx(user);
         let erased = commands::erase(&mut cx, user, &listener).await;
-        let (was_erased, done) = told(&mut cx, erased).await?;
+        let (was_erased, done) = cx.settled(erased).await?;
         Ok(ErasedAccount { was_erased, done })
     }
 
@@ -113,21 +114,12 @@ impl Accounts {
         let listener: Listener<'_> = &|_| ();
         let mut cx = self.cx(user);
         let finished = commands::finish_erasure(&mut cx, user, listener).await;
-        told(&mut cx, finished).await.map(drop)
+        cx.settled(finished).await.map(drop)
     }
 
     fn cx(&self, user: UserId) -> Cx {
         Cx::new(Actor::on_behalf_of(user), Arc::clone(&self.service))
     }
-}
-
-/// Lets all nodes look for what was stored and not announced, if it was broken off.
-async fn told<T>(cx: &mut Cx, answer: Result<T>) -> Result<T> {
-    if answer.is_err() {
-        cx.invalidate_write();
-    }
-    cx.flush().await;
-    answer
 }
 
 fn account(record: UserRecord) -> Result<Account> {

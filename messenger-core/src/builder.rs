@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     context::Context,
-    domain::Limits,
+    domain::{Limits, RetentionPeriod},
     erasing,
     error::{Error, Result},
     jobs::{self, Home, Job, JobCx, JobResult, Recurring, Registration, Schedule},
@@ -12,6 +12,7 @@ use crate::{
     passwords::PasswordCost,
     policy::{Policy, PolicyGate},
     ports::{Bus, Notifier, PresenceStore, Store},
+    retention,
     service::{Parts, Service, Work},
     settings::Settings,
     stores::InstrumentedStore,
@@ -44,6 +45,7 @@ pub struct Builder {
     jobs: Vec<Result<Registration>>,
     recurring: Vec<Result<Recurring>>,
     notifications: Option<Notifications>,
+    retention: Option<RetentionPeriod>,
 }
 
 impl Messenger {
@@ -82,6 +84,7 @@ impl Builder {
             jobs: Vec::new(),
             recurring: Vec::new(),
             notifications: None,
+            retention: None,
         }
     }
 
@@ -124,6 +127,26 @@ impl Builder {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Keeps messages for no longer than this: those that are older are purged by a background job, as
+    /// [`Retention`](crate::Retention) describes. All nodes have the same period. Without it they are kept for good, except in
+    /// groups that have a period of their own.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use messenger_core::{Messenger, RetentionPeriod, memory::MemoryStore};
+    ///
+    /// let year = RetentionPeriod::from_secs(365 * 86_400)?;
+    /// let messenger = Messenger::builder(Arc::new(MemoryStore::new())).retention(year).build()?;
+    /// assert_eq!(messenger.retention().period(), Some(year));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub const fn retention(mut self, period: RetentionPeriod) -> Self {
+        self.retention = Some(period);
         self
     }
 
@@ -237,7 +260,8 @@ impl Builder {
     /// Panics outside a tokio runtime, which runs the service's tasks until [`Messenger::close`].
     pub fn build(self) -> Result<Messenger> {
         let Self { store, presence, bus, policy, context, limits, settings, instrument_store, .. } = self;
-        let Self { workers, home, jobs, recurring, notifications, .. } = self;
+        let Self { workers, home, jobs, recurring, notifications, retention: kept, .. } = self;
+        let settings = Settings { retention: kept.or(settings.retention), ..settings };
         let notifications = notifications.map(Arc::new);
         let store = if instrument_store { Arc::new(InstrumentedStore::new(store)) } else { store };
         if bus.is_some() && presence.is_none() {
@@ -247,8 +271,9 @@ impl Builder {
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let policy = PolicyGate::new(policy);
         let mut jobs = jobs.into_iter().collect::<Result<Vec<_>>>()?;
-        jobs.push(erasing::registration(&home)?);
-        let recurring = recurring.into_iter().collect::<Result<_>>()?;
+        jobs.extend([erasing::registration(&home)?, retention::registration(&home)?]);
+        let mut recurring = recurring.into_iter().collect::<Result<Vec<_>>>()?;
+        recurring.push(retention::recurring()?);
         let work = Work { on: workers, jobs, recurring };
         let service =
             Service::start(Parts { store, presence, bus, policy, context, limits, settings, notifications })?;

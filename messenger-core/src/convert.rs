@@ -138,7 +138,7 @@ pub(crate) fn messages(records: Vec<MessageRecord>) -> Vec<Message> {
 }
 
 pub(crate) fn chat(view: ChatView) -> Chat {
-    let ChatView { chat, me, peer, last_message, is_cut } = view;
+    let ChatView { chat, me, peer, last_message, is_cut, retention } = view;
     Chat {
         id: chat.id,
         kind: chat.kind,
@@ -147,6 +147,7 @@ pub(crate) fn chat(view: ChatView) -> Chat {
         revision: chat.revision,
         last_seq: chat.last_seq,
         member_count: chat.member_count,
+        retention,
         me: MyMembership {
             role: me.role,
             read_seq: me.read_seq,
@@ -178,6 +179,11 @@ pub(crate) fn event(record: MessageRecord, chat: &ChatRecord, since: Revision) -
 /// Whether the event may have changed who is in the chat, and does not tell.
 pub(crate) fn hides_members(event: &Event) -> bool {
     matches!(event, Event::ChatUpdated(update) if update.message.corrupt)
+}
+
+/// Whether the message may have told who is in the chat, and was purged before those read it who have everything up to `since`.
+pub(crate) fn was_purged_unread(message: &MessageRecord, since: Revision) -> bool {
+    message.kind == MessageKind::System && message.deleted_at.is_some() && message.created_revision > since
 }
 
 pub(crate) fn chat_update(chat: &ChatRecord, message: Message) -> ChatUpdate {
@@ -223,7 +229,7 @@ mod tests {
     use super::*;
     use crate::{
         ChatId, MessageId, Seq, SystemEvent, Timestamp, UserId,
-        domain::{ChatKind, NotifyLevel, Role, Username},
+        domain::{ChatKind, NotifyLevel, RetentionPeriod, Role, Username},
         ports::{MailState, Preferences},
     };
 
@@ -269,7 +275,13 @@ mod tests {
     #[test]
     fn what_is_news_to_somebody_depends_on_what_they_know() {
         let deleted = MessageRecord { body: None, deleted_at: Some(AT), ..text(b"") };
-        let note = SystemNote { event: SystemEvent::MemberLeft, user_ids: vec![], title: None, role: None };
+        let note = SystemNote {
+            event: SystemEvent::MemberLeft,
+            user_ids: vec![],
+            title: None,
+            role: None,
+            retention: None,
+        };
         let cases = [
             (text(b"hello"), 0, "messageCreated"),
             (text(b"hello"), 3, "messageCreated"),
@@ -295,6 +307,7 @@ mod tests {
             user_ids: vec![UserId::from_bytes([3; 16])],
             title: Some(crate::Title::trusted("Tea")),
             role: Some(Role::Owner),
+            retention: RetentionPeriod::from_secs(60).ok(),
         };
         let message = message(system(write_note(&note)));
         assert_eq!((message.body, message.system), (None, Some(note)));
@@ -316,7 +329,13 @@ mod tests {
     #[test]
     fn only_what_the_chat_says_itself_can_hide_who_is_in_it() {
         let hides = |record| hides_members(&event(record, &chat_record(), Revision::ZERO));
-        let note = SystemNote { event: SystemEvent::TitleChanged, user_ids: vec![], title: None, role: None };
+        let note = SystemNote {
+            event: SystemEvent::TitleChanged,
+            user_ids: vec![],
+            title: None,
+            role: None,
+            retention: None,
+        };
         for (record, expected) in
             [(text(&[0xff]), false), (system(write_note(&note)), false), (system(Content(vec![0xff])), true)]
         {
@@ -327,7 +346,13 @@ mod tests {
     #[test]
     fn a_title_or_a_device_that_nobody_opened_is_none() {
         let chat = ChatRecord { title: Some(Content(vec![0xff])), ..chat_record() };
-        let note = SystemNote { event: SystemEvent::TitleChanged, user_ids: vec![], title: None, role: None };
+        let note = SystemNote {
+            event: SystemEvent::TitleChanged,
+            user_ids: vec![],
+            title: None,
+            role: None,
+            retention: None,
+        };
         let Event::ChatUpdated(update) = event(system(write_note(&note)), &chat, Revision::ZERO) else {
             panic!("no update");
         };
@@ -373,7 +398,8 @@ mod tests {
         for (count, shown, truncated) in [(1, 1, false), (16, 16, false), (17, 16, true), (1000, 16, true)] {
             let user_ids: Vec<UserId> = (0..count).map(|n| UserId::from_bytes([n as u8; 16])).collect();
             let event = SystemEvent::MembersRemoved;
-            let note = SystemNote { event, user_ids: user_ids.clone(), title: None, role: None };
+            let note =
+                SystemNote { event, user_ids: user_ids.clone(), title: None, role: None, retention: None };
             let Content(written) = write_note(&note);
             let read = Content(written[..written.len().min(PREVIEW)].to_vec());
             let message = preview(system(read), written.len() > PREVIEW);
@@ -396,7 +422,14 @@ mod tests {
                 muted_until: None,
                 notify_level: NotifyLevel::All,
             };
-            let view = ChatView { chat: chat_record(), me, peer: None, last_message: None, is_cut: false };
+            let view = ChatView {
+                chat: chat_record(),
+                me,
+                peer: None,
+                last_message: None,
+                is_cut: false,
+                retention: None,
+            };
             assert_eq!(chat(view).me.unread, unread, "{read_texts}");
         }
     }

@@ -45,6 +45,16 @@ impl Cx {
         self.invalidate(topics);
     }
 
+    /// Announces what was done on behalf of nobody who waits for it; if it was broken off, all nodes also look for what was
+    /// stored and not announced.
+    pub(crate) async fn settled<T>(&mut self, answer: Result<T>) -> Result<T> {
+        if answer.is_err() {
+            self.invalidate_write();
+        }
+        self.flush().await;
+        answer
+    }
+
     /// Records the duration of an operation that began at `begun`, and its outcome.
     pub(crate) fn measure<T>(&self, operation: &'static str, begun: Instant, answer: &Result<T>) {
         let outcome = answer.as_ref().map_or_else(Error::code, |_| "ok");

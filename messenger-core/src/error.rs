@@ -196,6 +196,9 @@ fn pointers(errors: &[FieldError]) -> String {
     text
 }
 
+/// What is said of an account that can't be erased.
+const HELD: &str = "The account is under a legal hold, and can't be erased before that ends.";
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
@@ -207,6 +210,7 @@ impl From<StoreError> for Error {
             StoreErrorKind::AlreadyExists(Unique::Id | Unique::Job) | StoreErrorKind::Conflict => {
                 Self::Conflict
             }
+            StoreErrorKind::Held => Self::Forbidden(HELD),
             StoreErrorKind::Unavailable => Self::Unavailable(Some(Box::new(error))),
             StoreErrorKind::Corrupt | StoreErrorKind::Other => Self::Internal(Box::new(error)),
         }

@@ -14,6 +14,7 @@ use crate::{
     hub::{Connection, Outage},
     jobs::Jobs,
     operation::{self, Command, Query},
+    retention::Retention,
     service::{Service, Work},
     tasks,
 };
@@ -145,6 +146,11 @@ impl Messenger {
     /// The accounts, for those who operate the service.
     pub fn accounts(&self) -> Accounts {
         Accounts::new(Arc::clone(&self.service))
+    }
+
+    /// How long messages are kept, and legal holds, for those who operate the service.
+    pub fn retention(&self) -> Retention {
+        Retention::new(Arc::clone(&self.service))
     }
 
     /// Opens a live connection for a person, which receives the events for a socket.

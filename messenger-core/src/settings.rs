@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::{
+    domain::RetentionPeriod,
     hub::HubSettings,
     jobs::JobSettings,
     passwords::{PasswordCost, Peppers},
@@ -32,6 +33,8 @@ pub struct Settings {
     pub password_peppers: Option<Peppers>,
     /// Times and bounds of live connections. Default: those of [`HubSettings`].
     pub hub: HubSettings,
+    /// How long messages are kept. Default: for good.
+    pub retention: Option<RetentionPeriod>,
     /// Times and bounds of background jobs. Default: those of [`JobSettings`].
     pub jobs: JobSettings,
 }
@@ -46,6 +49,7 @@ impl Default for Settings {
             password_cost: PasswordCost::default(),
             password_peppers: None,
             hub: HubSettings::default(),
+            retention: None,
             jobs: JobSettings::default(),
         }
     }

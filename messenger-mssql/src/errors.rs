@@ -7,7 +7,7 @@ use tiberius::error::{Error, TokenError};
 /// The return code of a procedure that was carried out.
 pub(crate) const DONE: i32 = 0;
 /// The other return codes of procedures, with their outcomes. The migrations use the same numbers.
-pub(crate) const OUTCOMES: [(i32, StoreErrorKind); 7] = [
+pub(crate) const OUTCOMES: [(i32, StoreErrorKind); 8] = [
     (1, StoreErrorKind::NotFound),
     (2, StoreErrorKind::Conflict),
     (3, StoreErrorKind::NotMember),
@@ -15,6 +15,7 @@ pub(crate) const OUTCOMES: [(i32, StoreErrorKind); 7] = [
     (5, StoreErrorKind::AlreadyExists(Unique::Email)),
     (6, StoreErrorKind::AlreadyExists(Unique::Id)),
     (7, StoreErrorKind::AlreadyExists(Unique::ClientId)),
+    (8, StoreErrorKind::Held),
 ];
 
 /// The outcome for a procedure's return code.

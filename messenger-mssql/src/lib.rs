@@ -16,6 +16,7 @@ mod markers;
 mod messages;
 mod migrate;
 mod open;
+mod retention;
 mod row;
 mod schedules;
 mod schema;

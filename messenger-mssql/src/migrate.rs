@@ -54,8 +54,14 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0006_keys.sql"),
         },
+        Migration {
+            version: 7,
+            name: "retention",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0007_retention.sql"),
+        },
     ],
-    routines: Some(Routines { release: 4, sql: include_str!("migrations/routines.sql") }),
+    routines: Some(Routines { release: 5, sql: include_str!("migrations/routines.sql") }),
 };
 
 /// The table that records the steps.

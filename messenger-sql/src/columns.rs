@@ -189,11 +189,12 @@ impl<'r, R: Row + ?Sized> Columns<'r, R> {
         })
     }
 
-    /// Reads chat, member, peer and the columns of [`last_message`], at the end of a row.
+    /// Reads chat, its retention, member, peer and the columns of [`last_message`], at the end of a row.
     pub fn chat_view(&mut self) -> StoreResult<ChatView> {
-        let (chat, me, peer) = (self.chat()?, self.member()?, self.optional_user()?);
+        let (chat, retention) = (self.chat()?, self.retention()?);
+        let (me, peer) = (self.member()?, self.optional_user()?);
         let is_cut = self.optional_integer()?.is_some_and(|more| more > 0);
-        Ok(ChatView { chat, me, peer, last_message: self.optional_message()?, is_cut })
+        Ok(ChatView { chat, me, peer, last_message: self.optional_message()?, is_cut, retention })
     }
 
     /// Reads the columns of [`MESSAGE`].

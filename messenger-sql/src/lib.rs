@@ -11,6 +11,7 @@ pub mod open;
 pub mod pool;
 pub mod prefix;
 pub mod records;
+pub mod retention;
 pub mod turns;
 pub mod unread;
 #[cfg(test)]

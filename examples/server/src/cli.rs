@@ -13,6 +13,7 @@ use crate::{
     error::ServerError,
     jobs::{JobsCommand, cli as jobs_cli},
     keys::{KeysCommand, cli as keys_cli},
+    retention::{RetentionCommand, cli as retention_cli},
     role::Role,
     users::{UsersCommand, cli as users_cli},
 };
@@ -24,6 +25,7 @@ pub(crate) enum Task {
     Jobs(Config, JobsCommand),
     Keys(Config, KeysCommand),
     Users(Config, UsersCommand),
+    Retention(Config, RetentionCommand),
     Migrate(Config),
     PrintMigrations(Config),
     CheckConfig(Vec<Value>, Config),
@@ -47,6 +49,10 @@ pub(crate) fn task(arguments: impl Iterator<Item = OsString>) -> Result<Task, Se
         Some((keys_cli::NAME, keys)) => Task::Keys(config, keys_cli::command_of(keys)),
         Some((users_cli::NAME, users)) => match users_cli::command_of(users) {
             Some(command) => Task::Users(config, command),
+            None => Task::Print(String::new()),
+        },
+        Some((retention_cli::NAME, retention)) => match retention_cli::command_of(retention) {
+            Some(command) => Task::Retention(config, command),
             None => Task::Print(String::new()),
         },
         Some(("work", _)) => Task::Serve(config, Role::Work),
@@ -73,6 +79,7 @@ fn command() -> Command {
         .subcommand(jobs_cli::command())
         .subcommand(keys_cli::command())
         .subcommand(users_cli::command())
+        .subcommand(retention_cli::command())
         .subcommand(
             Command::new("migrate").about("Bring the tables of the store up to date, and end").arg(
                 Arg::new("print")

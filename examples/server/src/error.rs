@@ -69,6 +69,11 @@ pub(crate) enum ServerError {
         "The erasure was broken off; ask for it again. If it had begun, a background job of a server goes on with it"
     )]
     ErasureBrokenOff(#[source] messenger_core::Error),
+    /// What is wrong with what was asked about retention.
+    #[error("{0}")]
+    Retention(String),
+    #[error("The data can't be reached")]
+    RetentionUnreachable(#[source] messenger_core::Error),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

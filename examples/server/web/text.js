@@ -1,6 +1,7 @@
 /** A system message as a sentence. `nameOf(userId)` gives a name, or “You”. */
 export function systemSentence(message, nameOf) {
-  const { event, userIds = [], title, role } = message.system ?? {};
+  if (message.deletedAt) return 'No longer kept';
+  const { event, userIds = [], title, role, retention } = message.system ?? {};
   const more = message.truncated ? ['others'] : [];
   const actor = message.senderId ? nameOf(message.senderId) : 'Someone';
   const others = list([...userIds.map(nameOf).map(asObject), ...more]);
@@ -17,6 +18,8 @@ export function systemSentence(message, nameOf) {
       return `${actor} renamed the group to “${title}”`;
     case 'roleChanged':
       return role === 'owner' ? `${actor} made ${others} the owner` : `${actor} made ${others} ${article(role)}`;
+    case 'retentionChanged':
+      return retention ? `${actor} lets messages be kept for ${span(retention)}` : `${actor} lets messages be kept`;
     default:
       return 'The chat was updated';
   }
@@ -51,6 +54,13 @@ export function splitLinks(text) {
   }
   if (end < text.length) parts.push({ text: text.slice(end) });
   return parts;
+}
+
+/** Seconds in the largest unit that fits. */
+function span(seconds) {
+  const units = [[86400, 'day'], [3600, 'hour'], [60, 'minute']];
+  const [size, name] = units.find(([size]) => seconds % size === 0) ?? [1, 'second'];
+  return plural(seconds / size, name);
 }
 
 const asObject = (name) => (name === 'You' ? 'you' : name);

@@ -70,6 +70,7 @@ fn table() -> Vec<Operation> {
         command::<MarkDelivered>(PUT, "/chats/{chatId}/delivered", Json),
         command::<SetMute>(PUT, "/chats/{chatId}/mute", Json),
         command::<SetNotifications>(PUT, "/chats/{chatId}/notifications", Json),
+        command::<SetRetention>(PUT, "/chats/{chatId}/retention", Json),
         command::<SetTyping>(POST, "/chats/{chatId}/typing", NoContent),
         query::<GetPresence>(POST, "/presence/query", Paged),
         query::<SyncChats>(POST, "/sync", Json),

@@ -61,6 +61,7 @@ fn every_route_of_the_contract_is_there() {
         MarkDelivered   put    /chats/{chatId}/delivered
         SetMute         put    /chats/{chatId}/mute
         SetNotifications put   /chats/{chatId}/notifications
+        SetRetention    put    /chats/{chatId}/retention
         SetTyping       post   /chats/{chatId}/typing
         GetPresence     post   /presence/query
         Sync            post   /sync

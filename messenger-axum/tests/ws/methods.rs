@@ -82,6 +82,8 @@ async fn chats(ada: &mut Caller, bob: &Person) {
     assert_eq!(muted["me"]["mutedUntil"], "2030-01-01T00:00:00.000Z");
     let quiet = ada.call("SetNotifications", json!({"chatId": chat, "level": "mentions"})).await;
     assert_eq!(quiet["me"]["notifications"], "mentions");
+    let kept = ada.call("SetRetention", json!({"chatId": chat, "seconds": 86_400})).await;
+    assert_eq!(kept["retention"], 86_400);
     assert_eq!(ada.call("RemoveMember", json!({"chatId": chat, "userId": bob.id})).await, Value::Null);
     assert_eq!(ada.call("LeaveChat", json!({"chatId": chat})).await, Value::Null);
 }

@@ -15,7 +15,7 @@ pub use auth::{
 };
 pub use chats::{
     AddMembers, AddedMembers, CreateGroupChat, LeaveChat, OpenDirectChat, RemoveMember, SetMute,
-    SetNotifications, SetRole, UpdateChat,
+    SetNotifications, SetRetention, SetRole, UpdateChat,
 };
 pub use markers::{MarkDelivered, MarkRead, Marks};
 pub use messages::{DeleteMessage, EditMessage, SendMessage};
@@ -84,6 +84,7 @@ mod tests {
             asked_by_nobody(messenger, SetRole { chat_id, user_id, role }).await,
             asked_by_nobody(messenger, SetMute { chat_id, until: None }).await,
             asked_by_nobody(messenger, SetNotifications { chat_id, level }).await,
+            asked_by_nobody(messenger, SetRetention { chat_id, seconds: None }).await,
             asked_by_nobody(messenger, send).await,
             asked_by_nobody(messenger, EditMessage { chat_id, message_id, body }).await,
             asked_by_nobody(messenger, DeleteMessage { chat_id, message_id }).await,

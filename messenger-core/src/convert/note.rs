@@ -26,7 +26,7 @@ pub(super) fn beginning(content: &Content) -> StoreResult<SystemNote> {
         _ => {}
     }
     let event = read.event.ok_or_else(|| corrupt(serde_json::Error::missing_field("event")))?;
-    Ok(SystemNote { event, user_ids: read.user_ids, title: None, role: None })
+    Ok(SystemNote { event, user_ids: read.user_ids, title: None, role: None, retention: None })
 }
 
 fn corrupt(error: serde_json::Error) -> StoreError {
@@ -117,7 +117,13 @@ mod tests {
     fn a_note_is_read_as_far_as_it_goes() {
         let people: Vec<UserId> = (0..40).map(|n| UserId::from_bytes([n; 16])).collect();
         let title = Some(Title::trusted("Tea \"and\" ☕"));
-        let note = SystemNote { event: SystemEvent::Created, user_ids: people.clone(), title, role: None };
+        let note = SystemNote {
+            event: SystemEvent::Created,
+            user_ids: people.clone(),
+            title,
+            role: None,
+            retention: None,
+        };
         let written = write_note(&note);
         assert_eq!(whole(&written).unwrap(), note);
         let mut seen = 0;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ChatId, Message, NotifyLevel, Revision, Seq, Timestamp, Title, User};
+use super::{ChatId, Message, NotifyLevel, RetentionPeriod, Revision, Seq, Timestamp, Title, User};
 
 /// A chat, as one of its members sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct Chat {
     pub last_seq: Seq,
     /// How many members it has.
     pub member_count: u32,
+    /// For how many seconds messages are kept, if the chat has a time of its own, which is from 60 to 3155760000. If the service
+    /// keeps messages for less time than that, it is that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionPeriod>,
     /// The membership of the person who asks.
     pub me: MyMembership,
     /// The other person, in a direct chat.

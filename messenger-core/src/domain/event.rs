@@ -236,6 +236,7 @@ mod tests {
             revision: Revision::new(6),
             last_seq: Seq::new(5),
             member_count: 2,
+            retention: None,
             me: MyMembership {
                 role: Role::Admin,
                 read_seq: Seq::ZERO,

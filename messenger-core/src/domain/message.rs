@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ChatId, ClientId, MessageBody, MessageId, Revision, Role, Seq, Timestamp, Title, UserId};
+use super::{
+    ChatId, ClientId, MessageBody, MessageId, RetentionPeriod, Revision, Role, Seq, Timestamp, Title, UserId,
+};
 
 /// A message of a chat, in its latest state.
 ///
@@ -79,6 +81,9 @@ pub struct SystemNote {
     /// The new role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// For how many seconds messages are kept; absent if the service decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionPeriod>,
 }
 
 /// What happened to a chat.
@@ -99,4 +104,6 @@ pub enum SystemEvent {
     RoleChanged,
     /// The title is `title` now.
     TitleChanged,
+    /// Messages are kept for `retention` seconds from now on; without it, for as long as the service keeps them.
+    RetentionChanged,
 }

@@ -16,6 +16,7 @@ mod number;
 mod page;
 mod position;
 mod presence;
+mod retention;
 mod session;
 mod text;
 mod time;
@@ -39,6 +40,7 @@ pub use page::{Cursor, Page};
 pub(crate) use position::Checkpoint;
 pub use position::{Position, Since};
 pub use presence::Presence;
+pub use retention::{InvalidRetention, RetentionPeriod};
 pub use session::{Authenticated, Session, Token, TokenHash};
 pub use text::{
     ClientId, Device, DisplayName, EmailAddress, Language, MessageBody, Password, Text, TextKind, Title,

@@ -248,7 +248,9 @@ impl CatchUp {
             let is_last = !found.truncated;
             // Reading the first chat always makes progress, unless its stored data is inconsistent.
             let is_stuck = place == 0 && found.messages.is_empty();
-            if !is_last && (is_stuck || self.has_too_much(&found, budget.messages)) {
+            let since = behind.since;
+            let hides = found.messages.iter().any(|message| convert::was_purged_unread(message, since));
+            if hides || !is_last && (is_stuck || self.has_too_much(&found, budget.messages)) {
                 self.reset.push_back(behind.chat);
             } else {
                 match self.take(found, behind, link) {

@@ -267,6 +267,9 @@ fn steps(mut behind: &[Behind]) -> Vec<&[Behind]> {
 
 /// Prepares a change for connections that have everything up to `since`; `None` if it does not tell who is in the chat.
 fn read_for(since: Revision, chat: &ChatRecord, message: MessageRecord) -> Option<Arc<Delivery>> {
+    if convert::was_purged_unread(&message, since) {
+        return None;
+    }
     let created = message.created_revision;
     let event = convert::event(message, chat, since);
     (!convert::hides_members(&event)).then(|| Arc::new(Delivery::of_change(event, Read { created, since })))

@@ -287,7 +287,10 @@ impl State {
             SystemEvent::MembersAdded => {
                 note.user_ids.iter().for_each(|user| self.admit(chat, *user, links_of));
             }
-            SystemEvent::Created | SystemEvent::RoleChanged | SystemEvent::TitleChanged => {}
+            SystemEvent::Created
+            | SystemEvent::RoleChanged
+            | SystemEvent::TitleChanged
+            | SystemEvent::RetentionChanged => {}
         }
     }
 

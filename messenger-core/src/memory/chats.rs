@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     MemoryStore, State,
+    retention::Keeping,
     unread::{ToldOf, Unread},
     users::distinct,
 };
@@ -208,6 +209,7 @@ impl State {
             changed_at: Timestamp::from_micros(0),
             members_changed_at: Timestamp::from_micros(0),
             unread: Unread::default(),
+            keeping: Keeping::default(),
         };
         self.chats.insert(id, chat);
         Ok(())
@@ -221,7 +223,7 @@ impl State {
         self.users.count_membership(user);
     }
 
-    fn write_system(&mut self, chat: ChatId, message: NewSystemMessage) -> Option<MessageRecord> {
+    pub(super) fn write_system(&mut self, chat: ChatId, message: NewSystemMessage) -> Option<MessageRecord> {
         let record = MessageRecord {
             id: message.id,
             chat,
@@ -264,6 +266,7 @@ impl State {
             peer: chat.peer_of(user).and_then(|peer| self.users.get(peer)).cloned(),
             last_message,
             is_cut,
+            retention: chat.keeping.retention,
         })
     }
 }
@@ -285,6 +288,7 @@ pub(super) struct ChatState {
     /// The latest time of a change by which somebody may have become a member.
     members_changed_at: Timestamp,
     pub(super) unread: Unread,
+    pub(super) keeping: Keeping,
 }
 
 /// The membership of a current or former member.

@@ -141,7 +141,12 @@ impl State {
 
 impl ChatState {
     /// Changes the message at `seq`, which must exist, under the next revision.
-    fn change(&mut self, seq: Seq, commit: u64, change: impl FnOnce(&mut MessageRecord)) -> MessageRecord {
+    pub(super) fn change(
+        &mut self,
+        seq: Seq,
+        commit: u64,
+        change: impl FnOnce(&mut MessageRecord),
+    ) -> MessageRecord {
         self.commit = commit;
         self.record.revision = self.record.revision.next();
         let message = &mut self.messages[index(seq)].record;
@@ -205,7 +210,7 @@ fn draft(new: &NewMessage) -> MessageRecord {
     }
 }
 
-fn make_tombstone(message: &mut MessageRecord, at: Timestamp) {
+pub(super) fn make_tombstone(message: &mut MessageRecord, at: Timestamp) {
     message.body = None;
     message.fingerprint = None;
     message.deleted_at = Some(at);

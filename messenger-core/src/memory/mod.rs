@@ -8,6 +8,7 @@ mod markers;
 mod messages;
 mod notifier;
 mod presence;
+mod retention;
 mod schedules;
 mod sessions;
 mod unread;
@@ -24,7 +25,9 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{chats::ChatState, jobs::Jobs, schedules::Schedule, sessions::Sessions, users::Users};
+use self::{
+    chats::ChatState, jobs::Jobs, retention::Retained, schedules::Schedule, sessions::Sessions, users::Users,
+};
 use crate::{
     domain::{ChatId, ClientId, MessageId, Seq, UserId},
     ports::{Capabilities, Fingerprint, KeyId, ScheduleName, Store, StoreErrorKind, StoreResult, StoredKey},
@@ -89,6 +92,7 @@ struct State {
     jobs: Jobs,
     schedules: BTreeMap<ScheduleName, Schedule>,
     keys: BTreeMap<KeyId, StoredKey>,
+    retained: Retained,
     chats: HashMap<ChatId, ChatState>,
     /// Direct chats by their [pair key](crate::ports::DirectChat::pair_key).
     pairs: HashMap<[u8; 32], ChatId>,

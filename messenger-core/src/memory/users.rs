@@ -108,6 +108,7 @@ impl UserStore for MemoryStore {
     async fn erase_user(&self, erase: &EraseUser) -> StoreResult<Vec<SessionId>> {
         let mut state = self.lock()?;
         state.users.expect(erase.id, erase.expected)?;
+        state.retained.expect_free(erase.id)?;
         state.users.erase(erase)?;
         for job in &erase.jobs {
             state.jobs.enqueue(job);

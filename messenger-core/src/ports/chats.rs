@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, MessageRecord, StoreResult, UserRecord};
 use crate::domain::{
-    ChatId, ChatKind, Checkpoint, ClientId, MessageId, NotifyLevel, Position, Revision, Role, Seq, Timestamp,
-    UserId,
+    ChatId, ChatKind, Checkpoint, ClientId, MessageId, NotifyLevel, Position, RetentionPeriod, Revision,
+    Role, Seq, Timestamp, UserId,
 };
 use crate::ports::Fingerprint;
 
@@ -291,6 +291,8 @@ pub struct ChatView {
     pub last_message: Option<MessageRecord>,
     /// Whether the body of the last message was cut.
     pub is_cut: bool,
+    /// How long its messages are kept, if the chat has a time of its own.
+    pub retention: Option<RetentionPeriod>,
 }
 
 impl ChatView {

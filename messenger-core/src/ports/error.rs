@@ -29,6 +29,8 @@ pub enum StoreErrorKind {
     Conflict,
     /// The person is not a member of the chat, or there is no such chat.
     NotMember,
+    /// It is under a legal hold.
+    Held,
     /// The store can't be reached, is overloaded or took too long. A retry may succeed later.
     Unavailable,
     /// What is stored can't be read.
@@ -61,6 +63,7 @@ impl StoreErrorKind {
             Self::AlreadyExists(_) => "alreadyExists",
             Self::Conflict => "conflict",
             Self::NotMember => "notMember",
+            Self::Held => "held",
             Self::Unavailable => "unavailable",
             Self::Corrupt => "corrupt",
             Self::Other => "other",
@@ -93,6 +96,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::AlreadyExists(_) => "the store has such a thing already",
             StoreErrorKind::Conflict => "it was changed meanwhile",
             StoreErrorKind::NotMember => "the person is not a member of the chat",
+            StoreErrorKind::Held => "it is under a legal hold",
             StoreErrorKind::Unavailable => "the store can't be reached or took too long",
             StoreErrorKind::Corrupt => "what is stored can't be read",
             StoreErrorKind::Other => "the store failed",

@@ -17,6 +17,7 @@ mod messages;
 mod notifier;
 mod presence;
 mod rates;
+mod retention;
 mod schedules;
 mod sessions;
 mod store;
@@ -48,6 +49,10 @@ pub use notifier::{
 };
 pub use presence::{Lease, PresenceError, PresenceState, PresenceStore, WentOffline};
 pub use rates::{Quota, RateLimiter, RateLimiterError};
+pub use retention::{
+    AskOverdue, Hold, HoldReason, HoldSubject, InvalidHoldReason, OverdueChat, Purge, PurgeId, PurgeRecord,
+    Purged, RetentionChange, RetentionStore,
+};
 pub use schedules::{InvalidScheduleName, MoveSchedule, ScheduleName, ScheduleRecord, ScheduleStore};
 pub use sessions::{NewSession, SessionRecord, SessionStore};
 pub use store::{Capabilities, Store};

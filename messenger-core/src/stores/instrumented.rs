@@ -9,15 +9,16 @@ use crate::{
     domain::{ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId},
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, AskUnread, Budget, Capabilities, ChangedChat, Changes, ChatStore,
-        ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, DeleteMessage, DirectChat, EditMessage,
-        Enqueued, EraseUser, FinishedJob, FoundUser, HistoryRange, JobChange, JobClaim, JobCounts, JobFilter,
-        JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome, MarkerMoved, MarkerStore,
-        Membership, Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule, NamePlace, NewGroup,
-        NewJob, NewMessage, NewSession, NewUser, Notified, Opened, PendingChat, PendingMember, Rewrap,
-        Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SeenPlace,
-        SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange, UnreadStore, UpdateUser,
-        UserRecord, UserStore,
+        Activity, Anchor, Appended, AskOverdue, AskUnread, Budget, Capabilities, ChangedChat, Changes,
+        ChatStore, ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, DeleteMessage, DirectChat,
+        EditMessage, Enqueued, EraseUser, FinishedJob, FoundUser, HistoryRange, Hold, HoldSubject, JobChange,
+        JobClaim, JobCounts, JobFilter, JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome,
+        MarkerMoved, MarkerStore, Membership, Memberships, MessageRecord, MessageStore, MoveMarker,
+        MoveSchedule, NamePlace, NewGroup, NewJob, NewMessage, NewSession, NewUser, Notified, Opened,
+        OverdueChat, PendingChat, PendingMember, Purge, PurgeId, PurgeRecord, Purged, RetentionChange,
+        RetentionStore, Rewrap, Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord,
+        ScheduleStore, SeenPlace, SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange,
+        UnreadStore, UpdateUser, UserRecord, UserStore,
     },
 };
 
@@ -449,6 +450,37 @@ impl KeyStore for InstrumentedStore {
 
     async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
         self.observe("destroy_keys", self.inner.destroy_keys(user, at)).await
+    }
+}
+
+#[async_trait]
+impl RetentionStore for InstrumentedStore {
+    async fn set_retention(&self, change: RetentionChange) -> StoreResult<RosterChanged> {
+        self.observe("set_retention", self.inner.set_retention(change)).await
+    }
+
+    async fn overdue_chats(&self, asked: &AskOverdue, limit: usize) -> StoreResult<Vec<OverdueChat>> {
+        self.observe("overdue_chats", self.inner.overdue_chats(asked, limit)).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> StoreResult<Purged> {
+        self.observe("purge", self.inner.purge(purge)).await
+    }
+
+    async fn hold(&self, hold: &Hold) -> StoreResult<bool> {
+        self.observe("hold", self.inner.hold(hold)).await
+    }
+
+    async fn release(&self, subject: HoldSubject) -> StoreResult<bool> {
+        self.observe("release", self.inner.release(subject)).await
+    }
+
+    async fn holds(&self, after: Option<HoldSubject>, limit: usize) -> StoreResult<Vec<Hold>> {
+        self.observe("holds", self.inner.holds(after, limit)).await
+    }
+
+    async fn purges(&self, after: Option<PurgeId>, limit: usize) -> StoreResult<Vec<PurgeRecord>> {
+        self.observe("purges", self.inner.purges(after, limit)).await
     }
 }
 

@@ -516,3 +516,38 @@ impl KeyStore for TestStore {
         self.heard("destroy_keys", answer)
     }
 }
+
+#[async_trait]
+impl RetentionStore for TestStore {
+    async fn set_retention(&self, change: RetentionChange) -> StoreResult<RosterChanged> {
+        let answer = self.enter("set_retention").await?.set_retention(change).await;
+        self.heard("set_retention", answer)
+    }
+
+    async fn overdue_chats(&self, asked: &AskOverdue, limit: usize) -> StoreResult<Vec<OverdueChat>> {
+        self.enter("overdue_chats").await?.overdue_chats(asked, limit).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> StoreResult<Purged> {
+        let answer = self.enter("purge").await?.purge(purge).await;
+        self.heard("purge", answer)
+    }
+
+    async fn hold(&self, hold: &Hold) -> StoreResult<bool> {
+        let answer = self.enter("hold").await?.hold(hold).await;
+        self.heard("hold", answer)
+    }
+
+    async fn release(&self, subject: HoldSubject) -> StoreResult<bool> {
+        let answer = self.enter("release").await?.release(subject).await;
+        self.heard("release", answer)
+    }
+
+    async fn holds(&self, after: Option<HoldSubject>, limit: usize) -> StoreResult<Vec<Hold>> {
+        self.enter("holds").await?.holds(after, limit).await
+    }
+
+    async fn purges(&self, after: Option<PurgeId>, limit: usize) -> StoreResult<Vec<PurgeRecord>> {
+        self.enter("purges").await?.purges(after, limit).await
+    }
+}

@@ -244,6 +244,27 @@ macro_rules! __messenger_store_cases {
                 destroy_keys_leaves_ids_alone
                 destroy_keys_comes_before_a_key_that_is_created_later
             }
+            retention {
+                set_retention_is_told_and_seen
+                set_retention_conflicts_with_an_older_version
+                set_retention_of_unknown_chat_is_not_found
+                overdue_chats_are_those_with_old_messages
+                overdue_chats_go_by_their_own_time
+                purge_turns_what_is_overdue_into_tombstones
+                purge_goes_on_where_it_was
+                purge_goes_by_the_shorter_time
+                purge_records_what_it_has_done
+                purge_of_a_chat_that_keeps_all_is_nothing
+                purge_passes_over_what_is_held
+                purge_comes_back_to_what_was_released
+                purge_of_racers_does_each_message_once
+                hold_is_listed_until_it_is_released
+                hold_of_the_unknown_and_the_erased_is_not_found
+                hold_ends_the_purges_that_are_under_way
+                hold_keeps_an_account_from_being_erased
+                holds_page_by_subject
+                purges_page_by_id
+            }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
                 intents_left_alone_keep_nobody_waiting

@@ -198,7 +198,7 @@ impl World {
 
     /// A system message, not yet written.
     pub fn system(&self, sender: UserId, event: SystemEvent) -> NewSystemMessage {
-        let note = SystemNote { event, user_ids: vec![sender], title: None, role: None };
+        let note = SystemNote { event, user_ids: vec![sender], title: None, role: None, retention: None };
         let note = Content(serde_json::to_vec(&note).unwrap());
         NewSystemMessage { at: self.tick(), id: self.id(), sender, note }
     }

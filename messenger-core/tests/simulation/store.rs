@@ -478,3 +478,35 @@ impl KeyStore for SimStore {
         self.write(self.inner.destroy_keys(user, at), none).await
     }
 }
+
+#[async_trait]
+impl RetentionStore for SimStore {
+    async fn set_retention(&self, change: RetentionChange) -> StoreResult<RosterChanged> {
+        self.write(self.inner.set_retention(change), |changed| vec![changed.chat.id]).await
+    }
+
+    async fn overdue_chats(&self, asked: &AskOverdue, limit: usize) -> StoreResult<Vec<OverdueChat>> {
+        self.read(self.inner.overdue_chats(asked, limit)).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> StoreResult<Purged> {
+        let chat = purge.chat;
+        self.write(self.inner.purge(purge), move |_| vec![chat]).await
+    }
+
+    async fn hold(&self, hold: &Hold) -> StoreResult<bool> {
+        self.write(self.inner.hold(hold), none).await
+    }
+
+    async fn release(&self, subject: HoldSubject) -> StoreResult<bool> {
+        self.write(self.inner.release(subject), none).await
+    }
+
+    async fn holds(&self, after: Option<HoldSubject>, limit: usize) -> StoreResult<Vec<Hold>> {
+        self.read(self.inner.holds(after, limit)).await
+    }
+
+    async fn purges(&self, after: Option<PurgeId>, limit: usize) -> StoreResult<Vec<PurgeRecord>> {
+        self.read(self.inner.purges(after, limit)).await
+    }
+}

@@ -261,6 +261,7 @@ BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
     BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_hold_lock SET taken = taken + 1 WHERE only_row = 1;
     UPDATE {schema}.messenger_users SET
         username = @username, display_name = @display_name, display_folded = NULL, email = NULL, email_key = NULL,
         password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1,
@@ -273,6 +274,11 @@ BEGIN
         ROLLBACK TRANSACTION;
         IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
         RETURN 1;
+    END;
+    IF EXISTS (SELECT 1 FROM {schema}.messenger_holds WHERE kind = 1 AND id = @id)
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 8;
     END;
     DELETE FROM {schema}.messenger_sessions OUTPUT deleted.id WHERE user_id = @id;
     COMMIT TRANSACTION;
@@ -290,6 +296,7 @@ BEGIN
     SET NOCOUNT ON;
     SET XACT_ABORT ON;
     BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_hold_lock SET taken = taken + 1 WHERE only_row = 1;
     UPDATE {schema}.messenger_users SET
         username = @username, display_name = @display_name, display_folded = NULL, email = NULL, email_key = NULL,
         password_hash = NULL, notify_email = 0, last_seen_at = NULL, erased_at = @at, [version] = [version] + 1,
@@ -302,6 +309,11 @@ BEGIN
         ROLLBACK TRANSACTION;
         IF EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL) RETURN 2;
         RETURN 1;
+    END;
+    IF EXISTS (SELECT 1 FROM {schema}.messenger_holds WHERE kind = 1 AND id = @id)
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 8;
     END;
     DELETE FROM {schema}.messenger_sessions OUTPUT CAST(0 AS int) AS place, deleted.id WHERE user_id = @id;
     IF @jobs IS NOT NULL EXEC {schema}.messenger_enqueue_jobs @jobs = @jobs, @bytes = @bytes;
@@ -1470,6 +1482,158 @@ BEGIN
     SELECT @owner, 1, @at, @at
     WHERE NOT EXISTS (SELECT 1 FROM {schema}.messenger_keys WHERE owner = @owner AND number = 1);
     UPDATE {schema}.messenger_keys SET wrapped = NULL, destroyed_at = @at WHERE owner = @owner AND wrapped IS NOT NULL;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Sets for how many seconds messages of a group are kept, writes the message that says so, and answers with the chat after
+-- that.
+CREATE OR ALTER PROCEDURE {schema}.messenger_set_retention
+    @chat binary(16), @expected bigint, @retention bigint = NULL, @message binary(16), @sender binary(16),
+    @note varbinary(max), @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_chats SET
+        roster_version = roster_version + 1, revision = revision + 1, last_seq = last_seq + 1, activity_at = @at,
+        retention_secs = @retention, purge_at = COALESCE(kept_since, created_at) + @retention * 1000000
+    WHERE id = @chat AND roster_version = @expected;
+    IF @@ROWCOUNT = 0
+    BEGIN
+        ROLLBACK TRANSACTION;
+        IF EXISTS (SELECT 1 FROM {schema}.messenger_chats WHERE id = @chat) RETURN 2;
+        RETURN 1;
+    END;
+    INSERT INTO {schema}.messenger_messages (chat_id, seq, id, sender_id, created_revision, revision, texts, created_at,
+        kind, is_changed, body)
+    SELECT id, last_seq, @message, @sender, revision, revision, texts, @at, 1, 0, @note
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    SELECT id, kind, title, created_at, revision, last_seq, texts, member_count, roster_version
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Looks through the next @limit messages of a chat, up to the first one that is not overdue, makes tombstones of those that
+-- are, and records that. Answers with whether there may be more, and the tombstones, or nulls; with nothing if the chat keeps
+-- all of it.
+CREATE OR ALTER PROCEDURE {schema}.messenger_purge
+    @id binary(16), @chat binary(16), @now bigint, @retention bigint = NULL, @limit bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @live TABLE (seq bigint NOT NULL PRIMARY KEY, nth bigint NOT NULL);
+    DECLARE @own bigint, @kept bigint, @from bigint, @to bigint, @end bigint, @last_seq bigint, @revision bigint,
+        @before bigint, @since bigint, @purged int, @more int;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_hold_lock SET taken = taken + 1 WHERE only_row = 1;
+    UPDATE {schema}.messenger_chats SET revision = revision WHERE id = @chat;
+    SELECT @own = retention_secs, @from = COALESCE(purge_seq, 0), @last_seq = last_seq, @revision = revision
+    FROM {schema}.messenger_chats WHERE id = @chat;
+    SET @kept = CASE WHEN @own IS NULL OR @own > @retention THEN @retention ELSE @own END;
+    IF @from IS NULL OR @kept IS NULL
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 0;
+    END;
+    IF EXISTS (SELECT 1 FROM {schema}.messenger_holds WHERE kind = 0 AND id = @chat)
+    BEGIN
+        UPDATE {schema}.messenger_chats SET kept_since = @now, purge_at = @now + retention_secs * 1000000 WHERE id = @chat;
+        COMMIT TRANSACTION;
+        RETURN 0;
+    END;
+
+    SET @before = @now - @kept * 1000000;
+    SET @to = CASE WHEN @from + @limit < @last_seq THEN @from + @limit ELSE @last_seq END;
+    SELECT TOP (1) @end = m.seq, @since = m.created_at FROM {schema}.messenger_messages AS m
+    WHERE m.chat_id = @chat AND m.seq > @from AND m.seq <= @to AND m.created_at >= @before ORDER BY m.seq;
+    IF @end IS NOT NULL SET @to = @end - 1;
+    ELSE IF @last_seq - @from < @limit SET @since = @now;
+    INSERT INTO @live (seq, nth)
+    SELECT m.seq, ROW_NUMBER() OVER (ORDER BY m.seq) FROM {schema}.messenger_messages AS m
+    WHERE m.chat_id = @chat AND m.seq > @from AND m.seq <= @to AND m.deleted_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_holds AS h WHERE h.kind = 1 AND h.id = m.sender_id);
+    SET @purged = @@ROWCOUNT;
+    IF @purged > 0
+    BEGIN
+        UPDATE m SET revision = @revision + l.nth, is_changed = 1, body = NULL, fingerprint = NULL, deleted_at = @now
+        FROM @live AS l INNER LOOP JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
+        INSERT INTO {schema}.messenger_purges (id, chat_id, purged_at, before_at, retention_secs, is_own, first_seq,
+            last_seq, messages)
+        SELECT @id, @chat, @now, @before, @kept, CASE WHEN @own = @kept THEN 1 ELSE 0 END, MIN(l.seq), MAX(l.seq), @purged
+        FROM @live AS l;
+    END;
+    UPDATE {schema}.messenger_chats SET
+        purge_seq = @to, revision = revision + @purged, kept_since = COALESCE(@since, kept_since),
+        purge_at = CASE WHEN @since IS NULL THEN purge_at ELSE @since + retention_secs * 1000000 END
+    WHERE id = @chat;
+    SET @more = CASE WHEN @since IS NULL THEN 1 ELSE 0 END;
+    SELECT CAST(@more AS bit), m.id, m.chat_id, m.seq, m.created_revision, m.revision, m.kind, m.sender_id, m.body,
+        m.client_id, m.fingerprint, m.reply_to, m.created_at, m.edited_at, m.deleted_at
+    FROM (SELECT 1 AS one) AS o
+    LEFT JOIN @live AS l ON o.one = 1
+    LEFT JOIN {schema}.messenger_messages AS m ON m.chat_id = @chat AND m.seq = l.seq;
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Puts a chat (@kind 0) or a person (1) under a hold, and answers with whether it was not before.
+CREATE OR ALTER PROCEDURE {schema}.messenger_hold @kind bigint, @id binary(16), @reason nvarchar(4000), @at bigint
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @is_new int;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_hold_lock SET taken = taken + 1 WHERE only_row = 1;
+    IF @kind = 0 AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_chats WHERE id = @id)
+        OR @kind = 1 AND NOT EXISTS (SELECT 1 FROM {schema}.messenger_users WHERE id = @id AND erased_at IS NULL)
+    BEGIN
+        ROLLBACK TRANSACTION;
+        RETURN 1;
+    END;
+    INSERT INTO {schema}.messenger_holds (kind, id, reason, held_at)
+    SELECT @kind, @id, @reason, @at
+    WHERE NOT EXISTS (SELECT 1 FROM {schema}.messenger_holds WHERE kind = @kind AND id = @id);
+    SET @is_new = @@ROWCOUNT;
+    SELECT CAST(@is_new AS bit);
+    COMMIT TRANSACTION;
+    RETURN 0;
+END;
+GO
+
+-- Ends the hold of a chat (@kind 0) or a person (1), and answers with whether there was one.
+CREATE OR ALTER PROCEDURE {schema}.messenger_release @kind bigint, @id binary(16)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    SET XACT_ABORT ON;
+    DECLARE @was_held int;
+    BEGIN TRANSACTION;
+    UPDATE {schema}.messenger_hold_lock SET taken = taken + 1 WHERE only_row = 1;
+    DELETE FROM {schema}.messenger_holds WHERE kind = @kind AND id = @id;
+    SET @was_held = @@ROWCOUNT;
+    IF @kind = 0
+        UPDATE {schema}.messenger_chats SET
+            kept_since = NULL, purge_seq = NULL, purge_at = CASE WHEN retention_secs IS NULL THEN NULL ELSE 0 END
+        WHERE id = @id;
+    ELSE
+        -- By rising chats, as all others lock them.
+        UPDATE c SET
+            kept_since = NULL, purge_seq = NULL, purge_at = CASE WHEN c.retention_secs IS NULL THEN NULL ELSE 0 END
+        FROM (
+            SELECT TOP (9223372036854775807) p.chat_id FROM {schema}.messenger_members AS p
+            WHERE p.user_id = @id ORDER BY p.chat_id
+        ) AS a
+        INNER LOOP JOIN {schema}.messenger_chats AS c ON c.id = a.chat_id
+        OPTION (FORCE ORDER);
+    SELECT CAST(@was_held AS bit);
     COMMIT TRANSACTION;
     RETURN 0;
 END;

@@ -119,7 +119,7 @@ impl Sql {
 fn view(schema: &Schema, hold: &str, chats: &str, (order, preview): (&str, &str)) -> String {
     let last_message = last_message("DATALENGTH", "SUBSTRING", preview);
     format!(
-        "SELECT {CHAT}, {MEMBER}, {USER}, {last_message} FROM {chats} AS a
+        "SELECT {CHAT}, c.retention_secs, {MEMBER}, {USER}, {last_message} FROM {chats} AS a
         JOIN {schema}.messenger_chats AS c {hold} ON c.id = a.id
         JOIN {schema}.messenger_members AS p ON p.chat_id = c.id AND p.user_id = {} AND p.left_at IS NULL
         LEFT JOIN {schema}.messenger_users AS u ON u.id = {PEER}

@@ -6,6 +6,7 @@ mod jobs;
 mod keys;
 mod markers;
 mod messages;
+mod retention;
 mod sessions;
 mod unread;
 mod users;
@@ -27,6 +28,7 @@ pub(crate) struct Statements {
     pub(crate) unread: unread::Sql,
     pub(crate) jobs: jobs::Sql,
     pub(crate) keys: keys::Sql,
+    pub(crate) retention: retention::Sql,
 }
 
 impl Statements {
@@ -48,6 +50,7 @@ impl Statements {
             unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
             keys: keys::Sql::new(schema),
+            retention: retention::Sql::new(schema),
         }
     }
 }

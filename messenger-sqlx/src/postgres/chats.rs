@@ -288,7 +288,7 @@ async fn give_roles(session: &mut Session, chat: ChatId, roles: &[(UserId, Role)
 }
 
 /// Stores everything that changes in the chat.
-async fn update(
+pub(super) async fn update(
     session: &mut Session,
     chat: &ChatRecord,
     last_message_at: Option<Timestamp>,

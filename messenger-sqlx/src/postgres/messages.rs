@@ -191,13 +191,23 @@ async fn erase(session: &mut Session, messages: Live, at: Timestamp) -> StoreRes
         message.revision = revision;
         (message.body, message.fingerprint, message.deleted_at) = (None, None, Some(at));
     }
+    make_tombstones(session, chat, &live, at).await?;
+    Ok(live)
+}
+
+/// Turns messages into tombstones whose new revisions are the next ones of the chat, which the caller has locked.
+pub(super) async fn make_tombstones(
+    session: &mut Session,
+    chat: ChatId,
+    due: &[MessageRecord],
+    at: Timestamp,
+) -> StoreResult<()> {
     let erase = session
         .query(&session.statements.messages.erase)
-        .bind(uuids(live.iter().map(|message| &message.id)))
-        .bind(live.iter().map(|message| integer(message.revision.get())).collect::<Vec<_>>())
+        .bind(uuids(due.iter().map(|message| &message.id)))
+        .bind(due.iter().map(|message| integer(message.revision.get())).collect::<Vec<_>>())
         .time(at);
     session.execute(erase).await?;
-    let advance = session.query(&session.statements.messages.advance).id(chat).bind(rows(live.len()));
-    session.execute(advance).await?;
-    Ok(live)
+    let advance = session.query(&session.statements.messages.advance).id(chat).bind(rows(due.len()));
+    session.execute(advance).await.map(drop)
 }

@@ -58,6 +58,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0007_keys.sql"),
         },
+        Migration {
+            version: 8,
+            name: "retention",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0008_retention.sql"),
+        },
     ],
     routines: Some(Routines { release: 4, sql: include_str!("migrations/routines.sql") }),
 };

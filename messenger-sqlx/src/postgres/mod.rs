@@ -17,6 +17,7 @@ mod nodes;
 mod open;
 mod payload;
 mod presence;
+mod retention;
 mod schedules;
 mod sessions;
 mod sql;

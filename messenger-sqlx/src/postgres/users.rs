@@ -11,6 +11,7 @@ use messenger_sql::{columns::rows, prefix::Names, unread::stored_preferences};
 use super::{
     connections::{Mode, Session},
     enqueue::enqueue,
+    retention,
     sql::{Bind as _, uuids},
     store::PostgresStore,
 };
@@ -169,8 +170,13 @@ impl UserStore for PostgresStore {
         let end = self.query(&self.sql().sessions.end_all).id(user).optional_id(None::<SessionId>);
         self.run(Mode::Transaction, move |session| {
             Box::pin(async move {
+                // Before the account is locked: whoever sets a hold does not wait for it while others wait for them.
+                let is_held = retention::is_held(session, user).await?;
                 if session.execute(mark).await? == 0 {
                     return Err(why_not(session, user).await?.into());
+                }
+                if is_held {
+                    return Err(StoreErrorKind::Held.into());
                 }
                 enqueue(session, &jobs).await?;
                 session.all(end, |columns| columns.id()).await

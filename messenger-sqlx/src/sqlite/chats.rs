@@ -50,7 +50,7 @@ pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
 fn view(chats: &str, order: &str, preview: &str) -> String {
     let last_message = last_message("length", "substr", preview);
     format!(
-        "SELECT {CHAT}, {MEMBER}, {USER}, {last_message}
+        "SELECT {CHAT}, c.retention_secs, {MEMBER}, {USER}, {last_message}
         FROM messenger_chats AS c
         CROSS JOIN messenger_members AS p ON p.chat_id = c.id AND p.user_id = $1 AND p.left_at IS NULL
         LEFT JOIN messenger_users AS u ON u.id = {PEER}
@@ -390,7 +390,7 @@ async fn append_all(
 }
 
 /// Stores everything that changes in the chat.
-async fn update(
+pub(super) async fn update(
     conn: &mut SqliteConnection,
     chat: &ChatRecord,
     last_message_at: Option<Timestamp>,

@@ -322,7 +322,26 @@ async fn erase(
         message.revision = Revision::new(revision);
         (message.body, message.fingerprint, message.deleted_at) = (None, None, Some(at));
     }
-    let list = json_pairs(live.iter().map(|message| (&message.id, integer(message.revision.get()))));
-    sql::run(conn, sqlx::query(ERASE).bind(list).time(at)).await?;
+    store_tombstones(conn, &live, at).await?;
     Ok(live)
+}
+
+/// Turns messages into tombstones whose new revisions are the next ones of the chat, which it advances.
+pub(super) async fn make_tombstones(
+    conn: &mut SqliteConnection,
+    chat: ChatId,
+    due: &[MessageRecord],
+    at: Timestamp,
+) -> StoreResult<()> {
+    advance(conn, chat, due.len()).await?;
+    store_tombstones(conn, due, at).await
+}
+
+async fn store_tombstones(
+    conn: &mut SqliteConnection,
+    due: &[MessageRecord],
+    at: Timestamp,
+) -> StoreResult<()> {
+    let list = json_pairs(due.iter().map(|message| (&message.id, integer(message.revision.get()))));
+    sql::run(conn, sqlx::query(ERASE).bind(list).time(at)).await.map(drop)
 }

@@ -40,6 +40,12 @@ pub(super) static MIGRATIONS: Migrations = Migrations {
             phase: Phase::Expand,
             sql: include_str!("migrations/0006_keys.sql"),
         },
+        Migration {
+            version: 7,
+            name: "retention",
+            phase: Phase::Expand,
+            sql: include_str!("migrations/0007_retention.sql"),
+        },
     ],
     // SQLite keeps no functions.
     routines: None,

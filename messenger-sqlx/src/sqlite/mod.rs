@@ -15,6 +15,7 @@ mod open;
 #[cfg(test)]
 mod plans;
 mod readers;
+mod retention;
 mod schedules;
 mod sessions;
 mod sole;

@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 use messenger_core::ports::{JobFilter, JobState};
 
 use super::{
-    SqliteStore, append, chats, enqueue, errors::store_error, jobs, keys, markers, messages, sessions,
-    unread, users,
+    SqliteStore, append, chats, enqueue, errors::store_error, jobs, keys, markers, messages, retention,
+    sessions, unread, users,
 };
 
 /// Every statement that is long enough to have a name, with its text.
@@ -63,6 +63,10 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("keys::PAGE", keys::PAGE.as_str()),
         ("keys::REWRAP", keys::REWRAP),
         ("keys::DESTROY", keys::DESTROY),
+        ("retention::OVERDUE", retention::OVERDUE),
+        ("retention::NEXT", retention::NEXT.as_str()),
+        ("retention::HOLDS", retention::HOLDS.as_str()),
+        ("retention::PURGES", retention::PURGES.as_str()),
         ("jobs::LISTS, dead", jobs::LISTS.of(&dead(false)).as_str()),
         ("jobs::LISTS, dead of a kind", jobs::LISTS.of(&dead(true)).as_str()),
     ]

@@ -18,7 +18,7 @@ use sqlx::SqliteConnection;
 use super::{
     accounts,
     enqueue::enqueue_jobs_in,
-    sessions,
+    retention, sessions,
     sql::{self, Bind as _, json_ids, json_pairs},
     store::SqliteStore,
 };
@@ -193,6 +193,7 @@ impl UserStore for SqliteStore {
             .transaction(move |conn| {
                 Box::pin(async move {
                     accounts::expect(conn, erase.id, erase.expected).await?;
+                    retention::expect_free(conn, erase.id).await?;
                     let mark = sqlx::query(ERASE).id(erase.id).bind(erase.username.as_str().to_owned());
                     let mark = mark.bind(erase.display_name.to_text()?.to_owned()).time(erase.at);
                     sql::run(conn, mark).await?;

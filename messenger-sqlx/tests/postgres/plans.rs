@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::support::plans::{Plans, SETTINGS, TELL};
 use messenger_core::{
-    ChatId, MessageId, Revision, Seq, Timestamp, UserId, Username,
+    ChatId, MessageId, RetentionPeriod, Revision, Seq, Timestamp, UserId, Username,
     context::Context,
     ports::{
-        Anchor, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
-        DirectChat, EditMessage, FinishedJob, JobChange, JobCounts, JobFilter, JobKind, JobOutcome,
+        Anchor, AskOverdue, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
+        DirectChat, EditMessage, FinishedJob, HoldSubject, JobChange, JobCounts, JobFilter, JobKind, JobOutcome,
         JobPriority, JobState, JobStore as _, KeyId, KeyStore as _, LoginKey, MailOutcome, MarkerStore as _,
-        MessageStore as _, MoveMarker, NewJob, NewMessage, Notified, PendingChat, Rewrap, SeenPlace,
+        MessageStore as _, MoveMarker, NewJob, NewMessage, Notified, PendingChat, Purge, RetentionStore as _, Rewrap, SeenPlace,
         SessionStore as _, Store, StoreResult, StoredKey, Told, UniqueJob, UnreadStore as _, UserStore as _,
         WrappedKey,
     },
@@ -128,6 +128,18 @@ impl Large {
         self.check_jobs(store, plans).await;
         self.check_unread(store, plans).await;
         self.check_keys(store, plans).await;
+        self.check_retention(store, plans).await;
+    }
+
+    async fn check_retention(&self, store: &PostgresStore, plans: &Plans) {
+        let (now, retention) = (self.context.now(), Some(RetentionPeriod::SHORTEST));
+        plans.take();
+        let asked = AskOverdue { now, retention };
+        done("overdue_chats", Sorts::Few, plans, store.overdue_chats(&asked, 100).await);
+        let purge = Purge { id: self.context.id(), chat: self.chat, now, retention, limit: 100 };
+        done("purge", Sorts::Few, plans, store.purge(&purge).await);
+        done("purges", Sorts::Nothing, plans, store.purges(Some(purge.id), 100).await);
+        done("holds", Sorts::Nothing, plans, store.holds(Some(HoldSubject::Chat(self.chat)), 100).await);
     }
 
     async fn check_keys(&self, store: &PostgresStore, plans: &Plans) {

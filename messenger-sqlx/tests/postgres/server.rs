@@ -132,7 +132,10 @@ async fn a_host_can_run_the_migrations_itself_and_grant_no_more_than_is_needed()
              GRANT SELECT, INSERT, UPDATE ON chat.messenger_presence_epoch TO {name};
              GRANT SELECT, INSERT, UPDATE, DELETE ON chat.messenger_jobs, chat.messenger_job_pauses,
                  chat.messenger_schedules TO {name};
-             GRANT SELECT, INSERT, UPDATE ON chat.messenger_keys TO {name};"
+             GRANT SELECT, INSERT, UPDATE ON chat.messenger_keys TO {name};
+             GRANT SELECT, INSERT, DELETE ON chat.messenger_holds TO {name};
+             GRANT SELECT, UPDATE ON chat.messenger_hold_lock TO {name};
+             GRANT SELECT, INSERT ON chat.messenger_purges TO {name};"
         ),
     )
     .await;

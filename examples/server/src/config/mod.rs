@@ -10,6 +10,7 @@ mod operator;
 mod parse;
 mod pepper;
 mod postgres_url;
+mod retention;
 mod secret;
 mod settings;
 mod sources;
@@ -20,7 +21,7 @@ mod values;
 use std::time::Duration;
 
 use http::HeaderValue;
-use messenger_core::Peppers;
+use messenger_core::{Peppers, RetentionPeriod};
 
 pub(crate) use encryption::{EncryptionConfig, EncryptionKeys, EncryptionMode};
 pub(crate) use error::ConfigError;
@@ -40,6 +41,7 @@ pub(crate) use store_url::StoreUrl;
 use self::{
     parse::{address, count, duration, log_format, node_name, on_or_off, origins, proxies},
     pepper::peppers,
+    retention::retention,
     values::Values,
 };
 
@@ -56,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) mail: Option<MailConfig>,
     pub(crate) operator_key: Option<OperatorKey>,
     pub(crate) peppers: Option<Peppers>,
+    /// How long messages are kept; for good by default.
+    pub(crate) retention: Option<RetentionPeriod>,
     pub(crate) rate_limits: bool,
     pub(crate) trusted_proxies: usize,
     pub(crate) allow_origins: Vec<HeaderValue>,
@@ -83,6 +87,7 @@ impl Config {
             node_name: values.read("node-name", node_name)?,
             operator_key: OperatorKey::of(&values)?,
             peppers: peppers(&values)?,
+            retention: values.read("retention", retention)?,
             workers: values.read("workers", on_or_off)?,
             rate_limits: values.read("rate-limits", on_or_off)?,
             trusted_proxies: values.read("trusted-proxies", proxies)?,

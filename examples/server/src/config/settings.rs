@@ -260,6 +260,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "The file that holds that key; further lines are keys of before: whoever logs in gets a hash with the first",
     },
     Setting {
+        name: "retention",
+        value: "TIME|off",
+        default: "off",
+        help: "How long messages are kept, such as `365d`, from a minute to a hundred years; those that are older are purged for good, \
+               except what is under a hold (`messenger-server retention`). The owner of a group can let its messages be kept for \
+               less. The same for all servers on a database; by default messages are kept for good",
+    },
+    Setting {
         name: "rate-limits",
         value: "on|off",
         default: "on",

@@ -80,7 +80,11 @@ fn messenger(
     (store, sealed): (Arc<dyn Store>, Option<&SealedStore>),
     mail: Option<&Mail>,
 ) -> Result<Messenger, messenger_core::Error> {
-    let settings = Settings { password_peppers: config.peppers.clone(), ..Settings::default() };
+    let settings = Settings {
+        password_peppers: config.peppers.clone(),
+        retention: config.retention,
+        ..Settings::default()
+    };
     let builder =
         Messenger::builder(store).settings(settings).instrument_store(true).workers(does_jobs(config, role));
     let mut builder = among_nodes(builder, config, sealed);

@@ -35,7 +35,7 @@ async fn erase(accounts: &Accounts, name: &str, sure: bool) -> Result<String, Se
             eprintln!("{} of {} chats, {} messages", so_far.chats_done, so_far.chats, so_far.messages);
         }
     };
-    let erased = accounts.erase(account.id, listener).await.map_err(ServerError::ErasureBrokenOff)?;
+    let erased = accounts.erase(account.id, listener).await.map_err(broken_off)?;
     Ok(said(&account, &erased))
 }
 
@@ -64,6 +64,14 @@ fn said(account: &Account, erased: &ErasedAccount) -> String {
         "The account{name} ({id}) is erased: {messages} messages in {chats} chats, of which it has left {groups_left} \
          groups. Nothing is left.\n"
     )
+}
+
+/// An account under a hold is not erased, not even in part.
+fn broken_off(error: Error) -> ServerError {
+    match error {
+        Error::Forbidden(why) => ServerError::Users(why.to_owned()),
+        other => ServerError::ErasureBrokenOff(other),
+    }
 }
 
 fn refused(name: &str, error: Error) -> ServerError {

@@ -28,6 +28,7 @@ mod page;
 mod passwords;
 mod postgres;
 mod resume;
+mod retention;
 mod slow;
 mod stores;
 mod support;

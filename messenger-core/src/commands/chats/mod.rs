@@ -6,6 +6,7 @@ mod remove_member;
 mod roster;
 mod set_mute;
 mod set_notifications;
+mod set_retention;
 mod set_role;
 mod update_chat;
 
@@ -17,5 +18,6 @@ pub use open_direct_chat::OpenDirectChat;
 pub use remove_member::RemoveMember;
 pub use set_mute::SetMute;
 pub use set_notifications::SetNotifications;
+pub use set_retention::SetRetention;
 pub use set_role::SetRole;
 pub use update_chat::UpdateChat;

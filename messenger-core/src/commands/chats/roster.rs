@@ -44,7 +44,7 @@ impl Snapshot {
 
 /// A note that records what happened to which people.
 pub(super) fn note(event: SystemEvent, user_ids: Vec<UserId>) -> SystemNote {
-    SystemNote { event, user_ids, title: None, role: None }
+    SystemNote { event, user_ids, title: None, role: None, retention: None }
 }
 
 /// Lets `decide` determine the change of a group that the actor is in, and repeats that until no other write comes
@@ -79,7 +79,8 @@ pub(super) async fn change(
     }
 }
 
-async fn read(cx: &Cx, chat: ChatId, user: UserId) -> Result<Snapshot> {
+/// The chat as the person sees it who wants to change it; `forbidden` in a direct chat.
+pub(super) async fn read(cx: &Cx, chat: ChatId, user: UserId) -> Result<Snapshot> {
     let roster = cx.store().roster(chat).await.or_not_found(|| Error::NotFound("chat"))?;
     let me = roster.members.iter().find(|member| member.user_id == user).cloned();
     let snapshot = Snapshot { roster, me: me.ok_or(Error::NotFound("chat"))? };
@@ -91,12 +92,7 @@ async fn read(cx: &Cx, chat: ChatId, user: UserId) -> Result<Snapshot> {
 
 fn as_change(cx: &Cx, snapshot: &Snapshot, user: UserId, draft: Draft) -> RosterChange {
     let at = cx.context().now();
-    let message = |note: &SystemNote| NewSystemMessage {
-        id: cx.context().id(),
-        sender: user,
-        note: convert::write_note(note),
-        at,
-    };
+    let message = |note: &SystemNote| NewSystemMessage { at, ..as_message(cx, user, note) };
     RosterChange {
         chat: snapshot.roster.chat.id,
         expected: snapshot.roster.chat.roster_version,
@@ -106,6 +102,12 @@ fn as_change(cx: &Cx, snapshot: &Snapshot, user: UserId, draft: Draft) -> Roster
         title: draft.title,
         messages: draft.notes.iter().map(message).collect(),
     }
+}
+
+/// A system message of now.
+pub(super) fn as_message(cx: &Cx, user: UserId, note: &SystemNote) -> NewSystemMessage {
+    let context = cx.context();
+    NewSystemMessage { id: context.id(), sender: user, note: convert::write_note(note), at: context.now() }
 }
 
 #[cfg(test)]

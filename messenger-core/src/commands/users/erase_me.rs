@@ -19,7 +19,7 @@ use crate::{
 /// write to it. The rest is done before the answer, if it takes no longer than half a minute and the store can be reached;
 /// otherwise a background job goes on with it until nothing is left.
 ///
-/// Errors: `invalidCredentials`.
+/// Errors: `invalidCredentials`; `forbidden` while the account is under a legal hold.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -53,7 +53,7 @@ impl Command for EraseMe {
     type Output = ();
     const NAME: &'static str = "EraseMe";
     const ERRORS: &'static [ErrorCode] =
-        &[ErrorCode::InvalidCredentials, ErrorCode::Conflict, ErrorCode::NotFound];
+        &[ErrorCode::InvalidCredentials, ErrorCode::Forbidden, ErrorCode::Conflict, ErrorCode::NotFound];
 
     async fn run(self, cx: &mut Cx) -> Result<()> {
         let user = cx.actor().user()?;

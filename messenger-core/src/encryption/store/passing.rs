@@ -6,9 +6,10 @@ use super::SealedStore;
 use crate::{
     domain::{Timestamp, UserId},
     ports::{
-        AskUnread, ClaimUnread, ClaimedChat, KeyId, KeyStore, MarkerMoved, MarkerStore, MessageRecord,
-        MoveMarker, Notified, PendingChat, PendingMember, Rewrap, SeenPlace, StoreResult, StoredKey,
-        UnreadRange, UnreadStore,
+        AskOverdue, AskUnread, ClaimUnread, ClaimedChat, Hold, HoldSubject, KeyId, KeyStore, MarkerMoved,
+        MarkerStore, MessageRecord, MoveMarker, Notified, OverdueChat, PendingChat, PendingMember, Purge,
+        PurgeId, PurgeRecord, Purged, RetentionChange, RetentionStore, Rewrap, RosterChanged, SeenPlace,
+        StoreResult, StoredKey, UnreadRange, UnreadStore,
     },
 };
 
@@ -96,5 +97,40 @@ impl KeyStore for SealedStore {
         self.inner.destroy_keys(user, at).await?;
         self.sealer.keys.destroyed(user);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl RetentionStore for SealedStore {
+    async fn set_retention(&self, change: RetentionChange) -> StoreResult<RosterChanged> {
+        let message = self.seal_note(change.chat, change.message.clone()).await?;
+        let mut changed = self.inner.set_retention(RetentionChange { message, ..change }).await?;
+        self.open_chat(&mut changed.chat)?;
+        self.open_messages(changed.messages.iter_mut().collect()).await?;
+        Ok(changed)
+    }
+
+    async fn overdue_chats(&self, asked: &AskOverdue, limit: usize) -> StoreResult<Vec<OverdueChat>> {
+        self.inner.overdue_chats(asked, limit).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> StoreResult<Purged> {
+        self.inner.purge(purge).await
+    }
+
+    async fn hold(&self, hold: &Hold) -> StoreResult<bool> {
+        self.inner.hold(hold).await
+    }
+
+    async fn release(&self, subject: HoldSubject) -> StoreResult<bool> {
+        self.inner.release(subject).await
+    }
+
+    async fn holds(&self, after: Option<HoldSubject>, limit: usize) -> StoreResult<Vec<Hold>> {
+        self.inner.holds(after, limit).await
+    }
+
+    async fn purges(&self, after: Option<PurgeId>, limit: usize) -> StoreResult<Vec<PurgeRecord>> {
+        self.inner.purges(after, limit).await
     }
 }

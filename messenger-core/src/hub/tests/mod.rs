@@ -71,7 +71,7 @@ impl Scene {
         let ids = |who: &[Who]| who.iter().map(|who| self.id(*who)).collect::<Vec<_>>();
         let event = if add.is_empty() { SystemEvent::MembersRemoved } else { SystemEvent::MembersAdded };
         let user_ids = if add.is_empty() { ids(remove) } else { ids(add) };
-        let note = SystemNote { event, user_ids, title: None, role: None };
+        let note = SystemNote { event, user_ids, title: None, role: None, retention: None };
         let context = &self.messenger.service().context;
         let message = NewSystemMessage {
             id: context.id(),
@@ -94,8 +94,13 @@ impl Scene {
     /// Lets another node make a group of two people, without this node being told.
     async fn is_made_elsewhere(&self, creator: UserId, member: UserId) {
         let context = &self.messenger.service().context;
-        let note =
-            SystemNote { event: SystemEvent::Created, user_ids: vec![member], title: None, role: None };
+        let note = SystemNote {
+            event: SystemEvent::Created,
+            user_ids: vec![member],
+            title: None,
+            role: None,
+            retention: None,
+        };
         let (sender, at) = (creator, context.now());
         let message = NewSystemMessage { id: context.id(), sender, note: convert::write_note(&note), at };
         let group = NewGroup {

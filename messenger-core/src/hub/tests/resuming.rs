@@ -1,7 +1,11 @@
 //! What a client is told when it resumes.
 
 use super::*;
-use crate::{domain::Position, hub::Resumed};
+use crate::{
+    domain::{Position, RetentionPeriod},
+    hub::Resumed,
+    ports::{Purge, RetentionStore as _},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_may_have_missed_so_much_and_no_more() {
@@ -485,4 +489,62 @@ async fn who_could_not_be_given_everything_is_at_no_position() {
         connection.resume(chats).await.unwrap();
         assert_eq!(caught_up(&mut connection).await, None);
     }
+}
+
+/// A note that adds or removes somebody, and was purged before a client or a node read it.
+#[tokio::test(start_paused = true)]
+async fn a_purged_note_that_a_client_has_not_read_is_a_reset() {
+    let scene = scene(Limits::default()).await;
+    let before = scene.revision().await;
+    scene.elsewhere(&[Who::Stranger], &[]).await;
+    let after = scene.revision().await;
+    scene.clock.advance(Duration::from_secs(7200));
+    let (context, store) = (&scene.messenger.service().context, &scene.store);
+    let purge = Purge {
+        id: context.id(),
+        chat: scene.group,
+        now: context.now(),
+        retention: RetentionPeriod::from_secs(3600).ok(),
+        limit: 1000,
+    };
+    let purged = store.purge(&purge).await.unwrap().messages.len() as u64;
+    assert!(purged > 1);
+    let head = after.get() + purged;
+    assert_eq!(scene.revision().await.get(), head);
+    for (known, is_reset) in [(before, true), (after, false)] {
+        let mut connection = scene.connect(Who::Member).await;
+        let chats = HashMap::from([(scene.group, known), (scene.direct, Revision::ZERO)]);
+        connection.resume(Some(chats)).await.unwrap();
+        let told = told(&mut connection).await;
+        if is_reset {
+            assert_eq!(told, [format!("chatReset {head}"), "caughtUp".into()]);
+        } else {
+            let updates = (after.get() + 1..=head).map(|revision| format!("chatUpdated {revision}"));
+            assert_eq!(told, updates.chain(["caughtUp".into()]).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_missed_a_note_before_it_was_purged_finds_out_who_is_in_the_chat() {
+    let scene = scene(Limits::default()).await;
+    let mut removed = scene.caught_up(Who::OtherMember).await;
+    let mut stays = scene.caught_up(Who::Member).await;
+    scene.elsewhere(&[], &[Who::OtherMember]).await;
+    scene.clock.advance(Duration::from_secs(7200));
+    let (context, store) = (&scene.messenger.service().context, &scene.store);
+    let purge = Purge {
+        id: context.id(),
+        chat: scene.group,
+        now: context.now(),
+        retention: RetentionPeriod::from_secs(3600).ok(),
+        limit: 1000,
+    };
+    store.purge(&purge).await.unwrap();
+    // The next change makes the node look for what it has missed.
+    scene.says(Who::Owner, "hello").await;
+    let told_removed = told(&mut removed).await;
+    assert!(told_removed.iter().any(|what| what.starts_with("chatRemoved")), "{told_removed:?}");
+    assert!(!told_removed.iter().any(|what| what.starts_with("messageCreated")), "{told_removed:?}");
+    assert!(!told(&mut stays).await.is_empty());
 }

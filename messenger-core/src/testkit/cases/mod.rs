@@ -13,6 +13,7 @@ pub mod messages;
 pub mod pending;
 pub mod presence;
 pub mod racing_jobs;
+pub mod retention;
 pub mod schedules;
 pub mod sessions;
 pub mod telling;

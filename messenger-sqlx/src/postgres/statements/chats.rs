@@ -154,7 +154,7 @@ fn head(schema: &Schema, id: &str) -> String {
 fn view(schema: &Schema, chats: &str, order: &str, preview: &str) -> String {
     let last_message = last_message("octet_length", "substr", preview);
     format!(
-        "SELECT {CHAT}, {MEMBER}, {USER}, {last_message} FROM {chats}
+        "SELECT {CHAT}, c.retention_secs, {MEMBER}, {USER}, {last_message} FROM {chats}
         JOIN LATERAL ({}) AS c ON true
         JOIN LATERAL (
             SELECT * FROM {schema}.messenger_members AS q

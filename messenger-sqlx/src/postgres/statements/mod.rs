@@ -7,6 +7,7 @@ mod keys;
 mod markers;
 mod messages;
 pub(super) mod presence;
+mod retention;
 mod sessions;
 mod unread;
 mod users;
@@ -46,6 +47,7 @@ pub(in crate::postgres) struct Statements {
     pub(in crate::postgres) unread: unread::Sql,
     pub(in crate::postgres) jobs: jobs::Sql,
     pub(in crate::postgres) keys: keys::Sql,
+    pub(in crate::postgres) retention: retention::Sql,
 }
 
 impl Statements {
@@ -76,6 +78,7 @@ impl Statements {
             unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
             keys: keys::Sql::new(schema),
+            retention: retention::Sql::new(schema),
         }
     }
 }

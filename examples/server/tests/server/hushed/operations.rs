@@ -66,6 +66,7 @@ fn fields(world: &mut World<'_>, by: &Person, name: &str) -> Value {
         "MarkRead" | "MarkDelivered" => json!({"chatId": chat, "seq": 1}),
         "SetMute" => json!({"chatId": chat, "until": "2099-01-01T00:00:00Z"}),
         "SetNotifications" => json!({"chatId": chat, "level": "none"}),
+        "SetRetention" => json!({"chatId": chat, "seconds": 86_400}),
         "SetTyping" => json!({"chatId": chat, "typing": true}),
         "AddMembers" => json!({"chatId": chat, "userIds": [world.person().id]}),
         "RemoveMember" => json!({"chatId": world.group(), "userId": bob}),

@@ -36,6 +36,7 @@ pub async fn chat_views_show_peer_last_message_and_unread(world: &World) {
         peer: Some(world.record(bob).await),
         last_message: Some(last.clone()),
         is_cut: false,
+        retention: None,
     };
     assert_eq!(world.view(direct, ada).await, view);
     assert_eq!((view.chat.texts, view.me.read_texts), (2, 0));
