@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::{
-    chats::ChatStore, error::StoreResult, jobs::JobStore, keys::KeyStore, markers::MarkerStore,
+    chats::ChatStore, contents::ContentStore, error::StoreResult, jobs::JobStore, keys::KeyStore, markers::MarkerStore,
     messages::MessageStore, schedules::ScheduleStore, sessions::SessionStore, unread::UnreadStore,
     users::UserStore,
 };
@@ -29,6 +29,7 @@ pub trait Store:
     + JobStore
     + ScheduleStore
     + KeyStore
+    + ContentStore
 {
     /// The capabilities of this store. They stay the same for as long as the store is open.
     fn capabilities(&self) -> Capabilities;

@@ -9,12 +9,12 @@ use crate::{
     domain::{ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId},
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, AskUnread, Budget, Capabilities, ChangedChat, Changes, ChatStore,
-        ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, DeleteMessage, DirectChat, EditMessage,
+        Activity, Anchor, Appended, AskContents, AskUnread, Budget, Capabilities, ChangedChat, Changes, ChatStore,
+        ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, ContentField, ContentPage, ContentStore, DeleteMessage, DirectChat, EditMessage,
         Enqueued, EraseUser, FinishedJob, FoundUser, HistoryRange, JobChange, JobClaim, JobCounts, JobFilter,
         JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome, MarkerMoved, MarkerStore,
         Membership, Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule, NamePlace, NewGroup,
-        NewJob, NewMessage, NewSession, NewUser, Notified, Opened, PendingChat, PendingMember, Rewrap,
+        NewJob, NewMessage, NewSession, NewUser, Notified, Opened, PendingChat, PendingMember, ReplaceContent, Rewrap,
         Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SeenPlace,
         SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange, UnreadStore, UpdateUser,
         UserRecord, UserStore,
@@ -449,6 +449,21 @@ impl KeyStore for InstrumentedStore {
 
     async fn destroy_keys(&self, user: UserId, at: Timestamp) -> StoreResult<()> {
         self.observe("destroy_keys", self.inner.destroy_keys(user, at)).await
+    }
+}
+
+#[async_trait]
+impl ContentStore for InstrumentedStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.observe("contents", self.inner.contents(asked)).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        self.observe("replace_contents", self.inner.replace_contents(field, replacements)).await
     }
 }
 

@@ -478,3 +478,18 @@ impl KeyStore for SimStore {
         self.write(self.inner.destroy_keys(user, at), none).await
     }
 }
+
+#[async_trait]
+impl ContentStore for SimStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.read(self.inner.contents(asked)).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        self.write(self.inner.replace_contents(field, replacements), none).await
+    }
+}

@@ -6,8 +6,8 @@ use super::SealedStore;
 use crate::{
     domain::{Timestamp, UserId},
     ports::{
-        AskUnread, ClaimUnread, ClaimedChat, KeyId, KeyStore, MarkerMoved, MarkerStore, MessageRecord,
-        MoveMarker, Notified, PendingChat, PendingMember, Rewrap, SeenPlace, StoreResult, StoredKey,
+        AskContents, AskUnread, ClaimUnread, ClaimedChat, ContentField, ContentPage, ContentStore, KeyId, KeyStore, MarkerMoved, MarkerStore, MessageRecord,
+        MoveMarker, Notified, PendingChat, PendingMember, ReplaceContent, Rewrap, SeenPlace, StoreResult, StoredKey,
         UnreadRange, UnreadStore,
     },
 };
@@ -96,5 +96,21 @@ impl KeyStore for SealedStore {
         self.inner.destroy_keys(user, at).await?;
         self.sealer.keys.destroyed(user);
         Ok(())
+    }
+}
+
+/// Contents as the wrapped store has them.
+#[async_trait]
+impl ContentStore for SealedStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.inner.contents(asked).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        self.inner.replace_contents(field, replacements).await
     }
 }
