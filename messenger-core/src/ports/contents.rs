@@ -19,7 +19,7 @@ pub trait ContentStore: Send + Sync + 'static {
     async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage>;
 
     /// Puts contents in the place of others, each by itself, if what is stored is what was expected, and tells how many were
-    /// replaced. One that others are changing at that moment may be left as it is.
+    /// replaced. No row may come twice. One that others are changing at that moment may be left as it is.
     ///
     /// The key of an address that was confirmed is replaced together with that of the address.
     ///

@@ -53,6 +53,14 @@ impl World {
         Self { sealed: fresh.sealed(), ..Self::new(fresh.store()) }
     }
 
+    /// The same world over the store that a wrapper seals for, if there is one: what is about stored contents sees them there.
+    pub(super) fn beneath(&self) -> Self {
+        match &self.sealed {
+            Some(sealed) => Self { store: sealed.wrapped(), sealed: None, ..self.clone() },
+            None => self.clone(),
+        }
+    }
+
     /// The text as it is stored with this seq and revision.
     pub(super) fn stored_text(&self, new: &NewMessage, seq: u64, revision: u64) -> MessageRecord {
         let mut record = expected_text(new, seq, revision);

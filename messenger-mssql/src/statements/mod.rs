@@ -2,6 +2,7 @@
 
 mod append;
 mod chats;
+mod contents;
 mod jobs;
 mod keys;
 mod markers;
@@ -12,6 +13,7 @@ mod users;
 
 use std::sync::Arc;
 
+pub(crate) use self::contents::is_utf16;
 use crate::schema::Schema;
 
 /// Every statement and the name of every procedure, with the schema's name filled in.
@@ -27,6 +29,7 @@ pub(crate) struct Statements {
     pub(crate) unread: unread::Sql,
     pub(crate) jobs: jobs::Sql,
     pub(crate) keys: keys::Sql,
+    pub(crate) contents: contents::Sql,
 }
 
 impl Statements {
@@ -48,6 +51,7 @@ impl Statements {
             unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
             keys: keys::Sql::new(schema),
+            contents: contents::Sql::new(schema),
         }
     }
 }

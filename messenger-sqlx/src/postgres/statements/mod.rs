@@ -2,6 +2,7 @@
 
 mod append;
 mod chats;
+mod contents;
 mod jobs;
 mod keys;
 mod markers;
@@ -46,6 +47,7 @@ pub(in crate::postgres) struct Statements {
     pub(in crate::postgres) unread: unread::Sql,
     pub(in crate::postgres) jobs: jobs::Sql,
     pub(in crate::postgres) keys: keys::Sql,
+    pub(in crate::postgres) contents: contents::Sql,
 }
 
 impl Statements {
@@ -76,6 +78,7 @@ impl Statements {
             unread: unread::Sql::new(schema),
             jobs: jobs::Sql::new(schema),
             keys: keys::Sql::new(schema),
+            contents: contents::Sql::new(schema),
         }
     }
 }
