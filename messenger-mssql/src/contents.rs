@@ -14,12 +14,11 @@ use crate::{
     sql::{Bytes, fits, int},
     statements::is_utf16,
     store::MssqlStore,
+    users::folded,
 };
 
 /// The last row of all.
 const END: RowId = [0xFF; 16];
-/// As much of a display name's key as an index can hold.
-const LONGEST_KEY: usize = 850;
 
 #[async_trait]
 impl ContentStore for MssqlStore {
@@ -60,13 +59,13 @@ fn packed(field: ContentField, replacements: &[ReplaceContent]) -> StoreResult<(
     for replacement in replacements {
         list.extend_from_slice(&replacement.row);
         let derived = match field {
-            ContentField::DisplayName => Some(cut(name_key(replacement)?).as_bytes()),
-            _ => replacement.derived.as_deref(),
+            ContentField::DisplayName => Some(folded(name_key(replacement)?.to_owned())),
+            _ => replacement.derived.clone(),
         };
-        let values = [column(field, &replacement.expected)?, column(field, &replacement.content)?];
-        for value in values.iter().map(|value| Some(value.as_slice())).chain([derived]) {
-            list.extend_from_slice(&int(value.map_or(0, |value| bytes.push(value))));
-            list.extend_from_slice(&int(value.map_or(0, <[u8]>::len)));
+        let expected = column(field, &replacement.expected)?;
+        for value in [Some(expected), Some(column(field, &replacement.content)?), derived] {
+            list.extend_from_slice(&int(value.as_ref().map_or(0, |value| bytes.push(value))));
+            list.extend_from_slice(&int(value.as_ref().map_or(0, Vec::len)));
         }
     }
     Ok((list, bytes.into_bytes()))
@@ -78,10 +77,6 @@ fn column(field: ContentField, content: &Content) -> StoreResult<Vec<u8>> {
         return Ok(content.0.clone());
     }
     Ok(content.to_text()?.encode_utf16().flat_map(u16::to_le_bytes).collect())
-}
-
-fn cut(key: &str) -> &str {
-    &key[..key.floor_char_boundary(LONGEST_KEY)]
 }
 
 #[cfg(test)]
@@ -104,6 +99,5 @@ mod tests {
         let (list, bytes) = packed(ContentField::Body, &[replacement]).unwrap();
         assert_eq!(list[32..], [0, 0, 0, 5, 0, 0, 0, 3]);
         assert_eq!(bytes, "äbckey".as_bytes());
-        assert_eq!(cut(&"ä".repeat(500)).len(), LONGEST_KEY);
     }
 }

@@ -167,7 +167,7 @@ async fn display_names_are_sealed_if_the_settings_say_so() {
 async fn what_was_interrupted_goes_on_wherever_that_was() {
     // More than are sealed in one step.
     let before = Before::new(450).await;
-    let expected = before.read(&before.memory).await;
+    let expected = before.read(&*before.memory).await;
     assert_eq!(expected.len(), 450);
     for steps in 0..20 {
         let store = TestStore::on(&before.memory);
@@ -248,7 +248,7 @@ async fn an_address_is_found_while_it_is_being_sealed() {
         again.meanwhile("user_by_login", async move { drop(seal_all(other).await) });
     });
     let found = opened.user_by_login(LoginKey::Email(b"ada@example.org")).await.unwrap();
-    assert_eq!(Some(found.id), before.ada.user());
+    assert_eq!(found.id, before.ada.user().unwrap());
     assert_eq!(store.calls("user_by_login"), 3);
 
     let user = found.id;

@@ -6,7 +6,16 @@ use crate::postgres::sql::{Schema, statement};
 
 /// The statements about contents, by field.
 #[derive(Debug)]
-pub(in crate::postgres) struct Sql([OfField; ContentField::ALL.len()]);
+pub(in crate::postgres) struct Sql {
+    fields: [OfField; ContentField::ALL.len()],
+    /// One for each table.
+    pub(in crate::postgres) vacuum: [SqlStr; TABLES.len()],
+    pub(in crate::postgres) vacuum_full: [SqlStr; TABLES.len()],
+}
+
+/// The tables that have contents.
+const TABLES: [&str; 5] =
+    ["messenger_users", "messenger_sessions", "messenger_chats", "messenger_messages", "messenger_jobs"];
 
 /// The statements about one field.
 #[derive(Debug)]
@@ -20,11 +29,16 @@ pub(in crate::postgres) struct OfField {
 
 impl Sql {
     pub(in crate::postgres) fn new(schema: &Schema) -> Self {
-        Self(ContentField::ALL.map(|field| OfField::new(schema, field)))
+        let vacuum = |how: &str| TABLES.map(|table| statement(format!("VACUUM ({how}) {schema}.{table}")));
+        Self {
+            fields: ContentField::ALL.map(|field| OfField::new(schema, field)),
+            vacuum: vacuum("ANALYZE"),
+            vacuum_full: vacuum("FULL, ANALYZE"),
+        }
     }
 
     pub(in crate::postgres) fn of(&self, field: ContentField) -> &OfField {
-        self.0.iter().find(|of_field| of_field.field == field).unwrap_or(&self.0[0])
+        self.fields.iter().find(|of_field| of_field.field == field).unwrap_or(&self.fields[0])
     }
 }
 
