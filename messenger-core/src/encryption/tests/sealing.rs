@@ -245,7 +245,9 @@ async fn an_address_is_found_while_it_is_being_sealed() {
     // Sealed after the first look, which is by the other key.
     let (again, other) = (store.clone(), before.sealed().await);
     store.meanwhile("user_by_login", async move {
-        again.meanwhile("user_by_login", async move { drop(seal_all(other).await) });
+        again.meanwhile("user_by_login", async move {
+            seal_all(other).await;
+        });
     });
     let found = opened.user_by_login(LoginKey::Email(b"ada@example.org")).await.unwrap();
     assert_eq!(found.id, before.ada.user().unwrap());
