@@ -9,6 +9,9 @@
 mod bus;
 mod data_key;
 mod data_keys;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key_ring;
 mod key_service;
 mod place;

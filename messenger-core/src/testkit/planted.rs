@@ -72,7 +72,7 @@ impl Planted {
     /// # Panics
     /// If something is lost, changed or left.
     pub async fn seal(&self) -> SealedSoFar {
-        let live = World { store: self.sealed(PlainValues::Accepted).await, ..self.world.clone() };
+        let live = self.world.over(self.sealed(PlainValues::Accepted).await);
         let is_over = Arc::new(AtomicBool::new(false));
         let writing = tokio::spawn(write(live, self.chat, self.people[1], self.sent.clone(), Arc::clone(&is_over)));
         let mut sealing = Sealing::of(self.sealed(PlainValues::Accepted).await);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use crate::{
     context::Context,
     encryption::{
-        DataKey,
+        DataKey, fuzzing,
         place::Place,
         seal::{self, BEGINNING, FIRST, NONCE},
     },
@@ -103,6 +103,13 @@ fn nonces_of_one_value_differ_and_so_do_those_of_equal_values() {
 }
 
 proptest! {
+    #[test]
+    fn no_bytes_break_it(input in proptest::collection::vec(any::<u8>(), 0..3000)) {
+        fuzzing::open(&input);
+        fuzzing::changed(&input);
+        fuzzing::keys(&input);
+    }
+
     #[test]
     fn a_value_with_any_byte_changed_does_not_open(
         length in 0usize..3000,
