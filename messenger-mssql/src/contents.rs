@@ -93,7 +93,10 @@ mod tests {
         };
         let (list, bytes) = packed(ContentField::Title, std::slice::from_ref(&replacement)).unwrap();
         assert_eq!(list.len(), 40);
-        assert_eq!(list[16..], [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3], [0, 0, 0, 4], [0; 4], [0; 4]].concat());
+        assert_eq!(
+            list[16..],
+            [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3], [0, 0, 0, 4], [0; 4], [0; 4]].concat()
+        );
         assert_eq!(bytes, [0xE4, 0, b'b', 0, b'c', 0]);
         let replacement = ReplaceContent { derived: Some(b"key".to_vec()), ..replacement };
         let (list, bytes) = packed(ContentField::Body, &[replacement]).unwrap();

@@ -2,7 +2,9 @@
 
 use messenger_core::{
     MessageKind,
-    ports::{Content, ContentField, ContentPage, ContentPlace, ReplaceContent, RowId, StoreResult, StoredContent},
+    ports::{
+        Content, ContentField, ContentPage, ContentPlace, ReplaceContent, RowId, StoreResult, StoredContent,
+    },
 };
 
 use crate::columns::{Columns, Row, corrupt};
@@ -27,11 +29,9 @@ pub const fn shape(field: ContentField) -> Shape {
         ContentField::DisplayName => ("messenger_users", "t.id, t.display_name", "display_name"),
         ContentField::Device => ("messenger_sessions", "t.id, t.user_id, t.device", "device"),
         ContentField::Title => ("messenger_chats", "t.id, t.title, t.fingerprint", "title"),
-        ContentField::Body => (
-            "messenger_messages",
-            "t.id, t.chat_id, t.sender_id, t.kind, t.body, t.fingerprint",
-            "body",
-        ),
+        ContentField::Body => {
+            ("messenger_messages", "t.id, t.chat_id, t.sender_id, t.kind, t.body, t.fingerprint", "body")
+        }
         ContentField::Payload => ("messenger_jobs", "t.id, t.payload", "payload"),
         ContentField::Reason => ("messenger_jobs", "t.id, t.reason", "reason"),
     };

@@ -133,7 +133,10 @@ impl Sealing {
 
 impl fmt::Debug for Sealing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealing").field("field", &self.field()).field("so_far", &self.so_far).finish_non_exhaustive()
+        f.debug_struct("Sealing")
+            .field("field", &self.field())
+            .field("so_far", &self.so_far)
+            .finish_non_exhaustive()
     }
 }
 

@@ -77,9 +77,9 @@ impl State {
                     (place, message.body.as_ref(), message.fingerprint.map(|print| print.0.to_vec()))
                 }))
             }
-            ContentField::Payload => Box::new(self.jobs.all().map(|job| {
-                (ContentPlace::Payload { job: job.id }, Some(&job.payload), None)
-            })),
+            ContentField::Payload => Box::new(
+                self.jobs.all().map(|job| (ContentPlace::Payload { job: job.id }, Some(&job.payload), None)),
+            ),
             ContentField::Reason => return self.reasons(),
         };
         let stored = |(place, content, derived): Row<'_>| {

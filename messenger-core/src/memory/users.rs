@@ -9,8 +9,9 @@ use super::MemoryStore;
 use crate::{
     domain::{SessionId, Timestamp, UserId, Username},
     ports::{
-        Content, EraseUser, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser, Preferences,
-        StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
+        Content, EraseUser, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser,
+        Preferences, StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord,
+        UserStore,
     },
 };
 

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::{
-    chats::ChatStore, contents::ContentStore, error::StoreResult, jobs::JobStore, keys::KeyStore, markers::MarkerStore,
-    messages::MessageStore, schedules::ScheduleStore, sessions::SessionStore, unread::UnreadStore,
-    users::UserStore,
+    chats::ChatStore, contents::ContentStore, error::StoreResult, jobs::JobStore, keys::KeyStore,
+    markers::MarkerStore, messages::MessageStore, schedules::ScheduleStore, sessions::SessionStore,
+    unread::UnreadStore, users::UserStore,
 };
 
 /// The whole store.

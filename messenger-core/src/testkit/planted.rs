@@ -13,8 +13,8 @@ use crate::{
     domain::{ChatId, ClientId, MessageId, UserId},
     encryption::{KeyRing, PlainValues, SealSettings, SealedSoFar, SealedStore, Sealing},
     ports::{
-        Anchor, Budget, ClaimJobs, Content, Fingerprint, FinishedJob, JobFilter, JobOutcome, JobPriority, LoginKey,
-        MessageRecord, NewGroup, NewJob, NewMessage, NewSession, NewUser, Store, StoredAddress,
+        Anchor, Budget, ClaimJobs, Content, Fingerprint, FinishedJob, JobFilter, JobOutcome, JobPriority,
+        LoginKey, MessageRecord, NewGroup, NewJob, NewMessage, NewSession, NewUser, Store, StoredAddress,
     },
 };
 
@@ -74,7 +74,8 @@ impl Planted {
     pub async fn seal(&self) -> SealedSoFar {
         let live = self.world.over(self.sealed(PlainValues::Accepted).await);
         let is_over = Arc::new(AtomicBool::new(false));
-        let writing = tokio::spawn(write(live, self.chat, self.people[1], self.sent.clone(), Arc::clone(&is_over)));
+        let writing =
+            tokio::spawn(write(live, self.chat, self.people[1], self.sent.clone(), Arc::clone(&is_over)));
         let mut sealing = Sealing::of(self.sealed(PlainValues::Accepted).await);
         while sealing.step().await.unwrap() {}
         is_over.store(true, Ordering::Release);

@@ -68,9 +68,8 @@ impl OfField {
 fn replace(schema: &Schema, field: ContentField) -> String {
     let Shape { table, content, condition, .. } = shape(field);
     let part = |at: usize| {
-        let [from, length] = [at, at + 4].map(|at| {
-            format!("CAST(SUBSTRING(@P1, 40 * n.n - {}, 4) AS int)", 39 - at)
-        });
+        let [from, length] =
+            [at, at + 4].map(|at| format!("CAST(SUBSTRING(@P1, 40 * n.n - {}, 4) AS int)", 39 - at));
         format!("SUBSTRING(@P2, {from}, {length})")
     };
     let [expected, new, derived] = [16, 24, 32].map(part);

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures::{TryStreamExt as _, future::BoxFuture};
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
 use messenger_sql::pool::{self, Connect, Connection, Pool};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgConnection};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection,
+    postgres::PgConnection,
+};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},

@@ -8,12 +8,7 @@ use messenger_sql::{
 };
 use sqlx::types::Uuid;
 
-use super::{
-    connections::Mode,
-    errors::is_worth_another_try,
-    sql::Query,
-    store::PostgresStore,
-};
+use super::{connections::Mode, errors::is_worth_another_try, sql::Query, store::PostgresStore};
 
 /// How many times a write is tried when others are in its way.
 const ATTEMPTS: usize = 5;
@@ -67,7 +62,8 @@ fn bind(query: Query, field: ContentField, replacements: &[ReplaceContent]) -> S
     };
     Ok(match field {
         ContentField::DisplayName => {
-            let keys: StoreResult<Vec<_>> = replacements.iter().map(|one| name_key(one).map(str::to_owned)).collect();
+            let keys: StoreResult<Vec<_>> =
+                replacements.iter().map(|one| name_key(one).map(str::to_owned)).collect();
             query.bind(keys?)
         }
         _ => query.bind(replacements.iter().map(|one| one.derived.clone()).collect::<Vec<_>>()),

@@ -39,7 +39,7 @@ impl Statements {
             ),
             page: format!(
                 "SELECT {columns} FROM {table} AS t WHERE t.id > $1 AND t.id <= $2
-                    AND substr(t.{content}, 1, 1) <> $3{condition}
+                    AND t.{content} IS NOT NULL AND substr(t.{content}, 1, 1) IS NOT $3{condition}
                 ORDER BY t.id LIMIT $4"
             ),
             replace: format!(
@@ -90,9 +90,8 @@ impl ContentStore for SqliteStore {
                 } else {
                     page.bind(vec![unlike])
                 };
-                let found = sql::all(conn, page.bind(rows(limit)), move |columns| {
-                    columns.stored_content(field)
-                });
+                let found =
+                    sql::all(conn, page.bind(rows(limit)), move |columns| columns.stored_content(field));
                 Ok((edge, found.await?))
             })
         });

@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 use messenger_core::ports::{JobFilter, JobState};
 
 use super::{
-    SqliteStore, append, chats, contents, enqueue, errors::store_error, jobs, keys, markers, messages, sessions,
-    unread, users,
+    SqliteStore, append, chats, contents, enqueue, errors::store_error, jobs, keys, markers, messages,
+    sessions, unread, users,
 };
 
 /// Every statement that is long enough to have a name, with its text.

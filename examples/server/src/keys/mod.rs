@@ -14,7 +14,11 @@ use messenger_core::{
 };
 
 use self::file::KeyFile;
-pub(crate) use self::{cli::{KeysCommand, Vacuum}, file::KeyFileError, run::run};
+pub(crate) use self::{
+    cli::{KeysCommand, Vacuum},
+    file::KeyFileError,
+    run::run,
+};
 use crate::{
     config::{EncryptionConfig, EncryptionKeys, EncryptionMode},
     error::ServerError,

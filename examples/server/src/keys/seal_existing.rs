@@ -28,7 +28,9 @@ pub(super) async fn seal_existing(
     vacuum: Vacuum,
 ) -> Result<String, ServerError> {
     let Opened { store, sealed } = seal(store, &config.encryption, false).await?;
-    let Some(sealed) = sealed else { return Err(ServerError::NotEncrypted(config.encryption.keys.to_string())) };
+    let Some(sealed) = sealed else {
+        return Err(ServerError::NotEncrypted(config.encryption.keys.to_string()));
+    };
     let mut sealing = Sealing::of(sealed);
     let mut progress = Progress::begin("values encrypted");
     let ended = seal_all(&mut sealing, &mut progress).await;

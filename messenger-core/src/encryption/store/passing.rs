@@ -6,9 +6,9 @@ use super::SealedStore;
 use crate::{
     domain::{Timestamp, UserId},
     ports::{
-        AskContents, AskUnread, ClaimUnread, ClaimedChat, ContentField, ContentPage, ContentStore, KeyId, KeyStore, MarkerMoved, MarkerStore, MessageRecord,
-        MoveMarker, Notified, PendingChat, PendingMember, ReplaceContent, Rewrap, SeenPlace, StoreResult, StoredKey,
-        UnreadRange, UnreadStore,
+        AskContents, AskUnread, ClaimUnread, ClaimedChat, ContentField, ContentPage, ContentStore, KeyId,
+        KeyStore, MarkerMoved, MarkerStore, MessageRecord, MoveMarker, Notified, PendingChat, PendingMember,
+        ReplaceContent, Rewrap, SeenPlace, StoreResult, StoredKey, UnreadRange, UnreadStore,
     },
 };
 

@@ -109,11 +109,8 @@ async fn all_that_was_stored_before_is_sealed_and_reads_as_before() {
         reply_to: None,
     };
     let first = before.plain.execute(&before.ada, send.clone()).await.unwrap().value;
-    let group = CreateGroupChat {
-        title: "Tea".to_owned(),
-        member_ids: vec![],
-        client_id: Some("g1".to_owned()),
-    };
+    let group =
+        CreateGroupChat { title: "Tea".to_owned(), member_ids: vec![], client_id: Some("g1".to_owned()) };
     let tea = before.plain.execute(&before.ada, group.clone()).await.unwrap().value;
     before.memory.enqueue_jobs(&[job(&Context::fixed(), "planted")]).await.unwrap();
     let log_in = |login: &str| LogIn {
@@ -131,13 +128,20 @@ async fn all_that_was_stored_before_is_sealed_and_reads_as_before() {
 
     let strict = before.strictly().await;
     let read = history(&strict, &before.bob, before.chat).await;
-    assert_eq!(bodies(&read).into_iter().flatten().collect::<Vec<_>>(), ["text 0", "text 1", "text 2", "named"]);
-    assert!(read.iter().all(|message| !message.corrupt && message.body.is_some() != message.system.is_some()));
+    assert_eq!(
+        bodies(&read).into_iter().flatten().collect::<Vec<_>>(),
+        ["text 0", "text 1", "text 2", "named"]
+    );
+    assert!(
+        read.iter().all(|message| !message.corrupt && message.body.is_some() != message.system.is_some())
+    );
     strict.execute(&Actor::anonymous(), log_in("Ada@example.org")).await.unwrap();
     assert_eq!(strict.query(&before.ada, GetMe {}).await.unwrap().email.as_str(), "ada@example.org");
     let list = ListSessions { limit: None, cursor: None };
     let sessions = strict.query(&before.ada, list).await.unwrap().items;
-    assert!(sessions.iter().any(|s| s.device.as_ref().is_some_and(|device| device.as_str() == "Planted phone")));
+    assert!(
+        sessions.iter().any(|s| s.device.as_ref().is_some_and(|device| device.as_str() == "Planted phone"))
+    );
     let chats = strict.query(&before.ada, ListChats { limit: None, cursor: None }).await.unwrap().items;
     let mut titles: Vec<_> = chats.iter().map(|chat| chat.title.as_ref().unwrap().as_str()).collect();
     titles.sort_unstable();
@@ -157,7 +161,8 @@ async fn display_names_are_sealed_if_the_settings_say_so() {
     let settings = SealSettings { display_names: true, ..SealSettings::default() };
     seal_all(sealed(&before.memory, settings).await).await;
     assert_eq!(plain(&before.memory).await, 0);
-    let strict = messenger(sealed(&before.memory, SealSettings { plain: PlainValues::Refused, ..settings }).await);
+    let strict =
+        messenger(sealed(&before.memory, SealSettings { plain: PlainValues::Refused, ..settings }).await);
     assert_eq!(strict.query(&before.ada, GetMe {}).await.unwrap().user.display_name.as_str(), "ada");
     let user = before.memory.user(before.ada.user().unwrap()).await.unwrap();
     assert!(user.display_name.0.starts_with(b"\x01"));

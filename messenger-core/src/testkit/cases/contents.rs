@@ -79,7 +79,8 @@ async fn failed(world: &World, reason: &str) -> JobId {
     let job = job(world);
     world.store.enqueue_jobs(from_ref(&job)).await.unwrap();
     let now = world.tick();
-    let claim = ClaimJobs { kinds: vec![(job.kind.clone(), 9)], now, until: now.after(Duration::from_secs(9)) };
+    let claim =
+        ClaimJobs { kinds: vec![(job.kind.clone(), 9)], now, until: now.after(Duration::from_secs(9)) };
     let claimed = world.store.claim_jobs(&claim).await.unwrap().remove(0);
     let outcome = JobOutcome::Dead { reason: reason.to_owned() };
     let finished = FinishedJob { claim: claimed.claim, outcome };
@@ -273,12 +274,18 @@ pub async fn replace_contents_changes_nothing_else(world: &World) {
     let (user, view) = (world.record(ada).await, world.view(chat, ada).await);
     let name = sealed(ContentField::DisplayName, &before.0.display_name);
     let email = user.email.clone();
-    assert_eq!(email.as_ref().unwrap().content, sealed(ContentField::Address, &before.0.email.clone().unwrap().content));
+    assert_eq!(
+        email.as_ref().unwrap().content,
+        sealed(ContentField::Address, &before.0.email.clone().unwrap().content)
+    );
     assert_eq!(user, UserRecord { display_name: name, email, ..before.0 });
     let last = view.last_message.clone().unwrap();
     assert_eq!(last.body, Some(sealed(ContentField::Body, &Content::from("hello again"))));
     assert_eq!(last.fingerprint.unwrap().0, name_print("hello").map(|byte| byte ^ 0x20));
-    assert_eq!(MessageRecord { body: message.body.clone(), fingerprint: message.fingerprint, ..last }, message);
+    assert_eq!(
+        MessageRecord { body: message.body.clone(), fingerprint: message.fingerprint, ..last },
+        message
+    );
     let title = Some(sealed(ContentField::Title, &group.title));
     assert_eq!(view.chat, ChatRecord { title, ..before.1.chat });
     let payload = sealed(ContentField::Payload, &before.2.payload);
