@@ -6,6 +6,7 @@ mod call;
 mod chats;
 mod connect;
 mod connections;
+mod contents;
 mod enqueue;
 mod errors;
 #[cfg(test)]

@@ -25,7 +25,8 @@ use crate::{
 /// How many bytes of a display name's key are indexed.
 const FOLDED: usize = 850;
 
-fn folded(mut key: String) -> Vec<u8> {
+/// The key of a display name, as far as it is indexed.
+pub(crate) fn folded(mut key: String) -> Vec<u8> {
     key.truncate(key.floor_char_boundary(FOLDED));
     key.into_bytes()
 }

@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod columns;
+pub mod contents;
 pub mod jobs;
 pub mod keys;
 pub mod marks;

@@ -55,6 +55,16 @@ pub(crate) enum ServerError {
         "Not all data keys were wrapped anew; what was done stays done, and the rest follows when this is called again"
     )]
     Rotation(#[source] Box<dyn Error + Send + Sync>),
+    #[error(
+        "The data is not encrypted yet; give all servers the same keys ({0}), start them, and call this again."
+    )]
+    NotEncrypted(String),
+    #[error(
+        "Not all that was stored before was encrypted; what was done stays done, and the rest follows when this is called again"
+    )]
+    Sealing(#[source] Box<dyn Error + Send + Sync>),
+    #[error("All is encrypted, but the database could not be vacuumed; call this again")]
+    Vacuum(#[source] messenger_core::ports::StoreError),
     /// What is wrong with what was asked of the background jobs.
     #[error("{0}")]
     Jobs(String),

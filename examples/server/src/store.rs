@@ -13,7 +13,7 @@ use messenger_sqlx::{
 use crate::{
     config::{Config, MssqlUrl, PostgresUrl, StoreConfig, StoreUrl},
     error::ServerError,
-    keys::{self, Opened},
+    keys::{self, Opened, Vacuum},
 };
 
 /// Opens the store, its tables brought up to date.
@@ -86,6 +86,40 @@ pub(crate) async fn migrate(config: &StoreConfig) -> Result<String, ServerError>
             format!("The tables are up to date; they lie {config}.\n")
         }
     })
+}
+
+/// What was removed of former rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vacuumed {
+    Everything,
+    /// As `Everything`, but what is in the log of a file that others are reading from.
+    ButTheLog,
+    /// Their space is free, with what is in it.
+    Space,
+    Nothing,
+}
+
+/// Removes what the database keeps of former rows, as far as it can be asked to.
+pub(crate) async fn vacuum(config: &StoreConfig, how: Vacuum) -> Result<Vacuumed, ServerError> {
+    let refuse = |error: OpenError| refused(&error, &config.url);
+    match (&config.url, how) {
+        (_, Vacuum::Nothing) | (StoreUrl::Memory | StoreUrl::Mssql(_), _) => Ok(Vacuumed::Nothing),
+        (StoreUrl::Sqlite(path), _) => {
+            let store = SqliteStore::builder(path).readers(1).shared(true).open().await.map_err(refuse)?;
+            let vacuumed = store.vacuum().await;
+            store.close().await;
+            let is_emptied = vacuumed.map_err(ServerError::Vacuum)?;
+            Ok(if is_emptied { Vacuumed::Everything } else { Vacuumed::ButTheLog })
+        }
+        (StoreUrl::Postgres(url), how) => {
+            let store = connect(url, config).await.map_err(refuse)?;
+            let is_full = how == Vacuum::Full;
+            let vacuumed = if is_full { store.vacuum_full().await } else { store.vacuum().await };
+            store.close().await;
+            vacuumed.map_err(ServerError::Vacuum)?;
+            Ok(if is_full { Vacuumed::Everything } else { Vacuumed::Space })
+        }
+    }
 }
 
 /// The SQL that makes the tables.

@@ -18,6 +18,7 @@ mod place;
 mod rotation;
 mod seal;
 mod sealer;
+mod sealing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -29,5 +30,6 @@ pub use self::{
     key_service::{KeyService, KeyServiceError},
     rotation::{KeyCounts, Rotated, RotationError, count_keys, rotate_keys},
     sealer::{EncryptionError, PlainValues, SealSettings},
+    sealing::{SealedSoFar, Sealing},
     store::SealedStore,
 };

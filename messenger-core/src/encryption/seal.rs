@@ -23,7 +23,7 @@ use chacha20poly1305::{AeadInOut as _, XNonce, aead::inout::InOutBuf};
 use super::{data_key::DataKey, place::Place};
 
 /// No UTF-8 text contains this byte.
-const SEALED: u8 = 0xFF;
+pub(super) const SEALED: u8 = 0xFF;
 const PLAIN: u8 = 1;
 const PADDED: u8 = 2;
 const HEADER: usize = 10;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     context::Context,
     domain::UserId,
-    ports::{Content, Fingerprint, Store, StoreError, StoreErrorKind, StoreResult},
+    ports::{Content, ContentField, Fingerprint, Store, StoreError, StoreErrorKind, StoreResult},
 };
 
 /// What is sealed, and how.
@@ -120,6 +120,11 @@ impl Sealer {
         seal::is_sealed(&content.0) || content.0.first() == Some(&(SEALED_TEXT as u8))
     }
 
+    /// With which byte a sealed value begins, and no other, where this field is kept.
+    pub(super) const fn mark(field: ContentField) -> u8 {
+        if field.is_text() { SEALED_TEXT as u8 } else { seal::SEALED }
+    }
+
     /// The key that seals what is at this place; that of a person who has none is made.
     pub(super) async fn key_for_writing(&self, place: &Place) -> StoreResult<DataKey> {
         match place.key().owner {
@@ -149,7 +154,17 @@ impl Sealer {
 
     /// Seals a value that is kept in a column of text.
     pub(super) async fn seal_text(&self, place: &Place, plain: &Content) -> StoreResult<Content> {
-        let sealed = self.seal(place, plain).await?;
+        self.seal_text_with(&self.key_for_writing(place).await?, place, plain)
+    }
+
+    /// Seals a value that is kept in a column of text, with this key.
+    pub(super) fn seal_text_with(
+        &self,
+        key: &DataKey,
+        place: &Place,
+        plain: &Content,
+    ) -> StoreResult<Content> {
+        let sealed = self.seal_with(key, place, plain)?;
         let mut text = String::with_capacity(1 + sealed.0.len().div_ceil(3) * 4);
         text.push(SEALED_TEXT);
         URL_SAFE_NO_PAD.encode_string(sealed.0, &mut text);

@@ -218,6 +218,14 @@ impl Jobs {
         true
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &JobRecord> {
+        self.by_id.values().map(|stored| &stored.record)
+    }
+
+    pub(super) fn get_mut(&mut self, job: JobId) -> Option<&mut JobRecord> {
+        self.by_id.get_mut(&job).map(|stored| &mut stored.record)
+    }
+
     fn blocked_by(&mut self, other: JobId) -> impl Iterator<Item = &mut Stored> {
         let jobs = self.by_id.values_mut();
         jobs.filter(move |job| job.record.state == JobState::Blocked && job.record.after == Some(other))

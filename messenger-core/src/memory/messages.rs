@@ -122,6 +122,12 @@ impl State {
         self.chats.get(&chat)?.get(*seq).map(|stored| &stored.record)
     }
 
+    /// A message, to replace its body by another form of it.
+    pub(super) fn message_mut(&mut self, message: MessageId) -> Option<&mut MessageRecord> {
+        let (chat, seq) = self.places.get(&message)?;
+        self.chats.get_mut(chat)?.messages.get_mut(index(*seq)).map(|stored| &mut stored.record)
+    }
+
     fn change(
         &mut self,
         chat: ChatId,

@@ -2,6 +2,7 @@
 
 mod bus;
 mod chats;
+mod contents;
 mod jobs;
 mod keys;
 mod markers;

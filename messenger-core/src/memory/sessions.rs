@@ -130,6 +130,14 @@ impl Sessions {
         ids.filter_map(|id| self.by_id.get(id)).map(|stored| &stored.record)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &SessionRecord> {
+        self.by_id.values().map(|stored| &stored.record)
+    }
+
+    pub(super) fn get_mut(&mut self, session: SessionId) -> Option<&mut SessionRecord> {
+        self.by_id.get_mut(&session).map(|stored| &mut stored.record)
+    }
+
     fn end(&mut self, session: SessionId) {
         let Some(stored) = self.by_id.remove(&session) else { return };
         self.by_token.remove(&stored.token);

@@ -9,8 +9,9 @@ use super::MemoryStore;
 use crate::{
     domain::{SessionId, Timestamp, UserId, Username},
     ports::{
-        EraseUser, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser, Preferences,
-        StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord, UserStore,
+        Content, EraseUser, FoundUser, LoginKey, MailOutcome, MailState, NamePlace, NewSession, NewUser,
+        Preferences, StoreErrorKind, StoreResult, StoredAddress, StoredName, Unique, UpdateUser, UserRecord,
+        UserStore,
     },
 };
 
@@ -156,9 +157,9 @@ impl UserStore for MemoryStore {
 /// The accounts and their indexes. Erased accounts stay in `by_id` and `by_name`.
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    by_id: HashMap<UserId, UserRecord>,
+    pub(super) by_id: HashMap<UserId, UserRecord>,
     by_name: BTreeMap<Username, UserId>,
-    by_address: HashMap<Vec<u8>, UserId>,
+    pub(super) by_address: HashMap<Vec<u8>, UserId>,
     /// The names that live accounts are found by.
     names: BTreeMap<NamePlace, UserId>,
     /// The lookup keys of their display names.
@@ -273,6 +274,22 @@ impl Users {
         }
         self.by_address.insert(to.key.clone(), user);
         Ok(())
+    }
+
+    /// Puts another form of the same address in place of the expected one, and tells whether that was there.
+    pub(super) fn replace_address(&mut self, user: UserId, expected: &Content, to: StoredAddress) -> bool {
+        let stored = self.by_id.get_mut(&user).and_then(|user| user.email.as_mut());
+        let Some(stored) = stored.filter(|stored| stored.content == *expected) else { return false };
+        self.by_address.remove(&stored.key);
+        self.by_address.insert(to.key.clone(), user);
+        *stored = to;
+        true
+    }
+
+    /// Puts another form of the same name in place of the expected one, and tells whether that was there.
+    pub(super) fn replace_name(&mut self, user: UserId, expected: &Content, to: StoredName) -> bool {
+        let is_it = self.live(user).is_some_and(|user| user.display_name == *expected);
+        is_it && self.rename(user, to).is_ok()
     }
 
     fn erase(&mut self, erase: &EraseUser) -> StoreResult<()> {

@@ -7,6 +7,7 @@
 mod bus;
 mod chats;
 mod content;
+mod contents;
 mod error;
 mod inbox;
 mod jobs;
@@ -31,6 +32,9 @@ pub use chats::{
     Membership, Memberships, NewGroup, NewSystemMessage, Opened, Roster, RosterChange, RosterChanged,
 };
 pub use content::Content;
+pub use contents::{
+    AskContents, ContentField, ContentPage, ContentPlace, ContentStore, ReplaceContent, RowId, StoredContent,
+};
 pub use error::{StoreError, StoreErrorKind, StoreResult, Unique};
 pub use inbox::Inbox;
 pub use jobs::{

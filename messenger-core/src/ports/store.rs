@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::{
-    chats::ChatStore, error::StoreResult, jobs::JobStore, keys::KeyStore, markers::MarkerStore,
-    messages::MessageStore, retention::RetentionStore, schedules::ScheduleStore, sessions::SessionStore,
-    unread::UnreadStore, users::UserStore,
+    chats::ChatStore, contents::ContentStore, error::StoreResult, jobs::JobStore, keys::KeyStore,
+    markers::MarkerStore, messages::MessageStore, retention::RetentionStore, schedules::ScheduleStore,
+    sessions::SessionStore, unread::UnreadStore, users::UserStore,
 };
 
 /// The whole store.
@@ -30,6 +30,7 @@ pub trait Store:
     + ScheduleStore
     + KeyStore
     + RetentionStore
+    + ContentStore
 {
     /// The capabilities of this store. They stay the same for as long as the store is open.
     fn capabilities(&self) -> Capabilities;

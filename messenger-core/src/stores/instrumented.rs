@@ -9,16 +9,17 @@ use crate::{
     domain::{ChatId, JobId, MessageId, NotifyLevel, Revision, SessionId, Timestamp, TokenHash, UserId},
     meters::Meters,
     ports::{
-        Activity, Anchor, Appended, AskOverdue, AskUnread, Budget, Capabilities, ChangedChat, Changes,
-        ChatStore, ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, DeleteMessage, DirectChat,
-        EditMessage, Enqueued, EraseUser, FinishedJob, FoundUser, HistoryRange, Hold, HoldSubject, JobChange,
-        JobClaim, JobCounts, JobFilter, JobKind, JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome,
-        MarkerMoved, MarkerStore, Membership, Memberships, MessageRecord, MessageStore, MoveMarker,
-        MoveSchedule, NamePlace, NewGroup, NewJob, NewMessage, NewSession, NewUser, Notified, Opened,
-        OverdueChat, PendingChat, PendingMember, Purge, PurgeId, PurgeRecord, Purged, RetentionChange,
-        RetentionStore, Rewrap, Roster, RosterChange, RosterChanged, ScheduleName, ScheduleRecord,
-        ScheduleStore, SeenPlace, SessionRecord, SessionStore, Store, StoreResult, StoredKey, UnreadRange,
-        UnreadStore, UpdateUser, UserRecord, UserStore,
+        Activity, Anchor, Appended, AskContents, AskOverdue, AskUnread, Budget, Capabilities, ChangedChat,
+        Changes, ChatStore, ChatView, ClaimJobs, ClaimUnread, ClaimedChat, ClaimedJob, ContentField,
+        ContentPage, ContentStore, DeleteMessage, DirectChat, EditMessage, Enqueued, EraseUser, FinishedJob,
+        FoundUser, HistoryRange, Hold, HoldSubject, JobChange, JobClaim, JobCounts, JobFilter, JobKind,
+        JobRecord, JobStore, KeyId, KeyStore, LoginKey, MailOutcome, MarkerMoved, MarkerStore, Membership,
+        Memberships, MessageRecord, MessageStore, MoveMarker, MoveSchedule, NamePlace, NewGroup, NewJob,
+        NewMessage, NewSession, NewUser, Notified, Opened, OverdueChat, PendingChat, PendingMember, Purge,
+        PurgeId, PurgeRecord, Purged, ReplaceContent, RetentionChange, RetentionStore, Rewrap, Roster,
+        RosterChange, RosterChanged, ScheduleName, ScheduleRecord, ScheduleStore, SeenPlace, SessionRecord,
+        SessionStore, Store, StoreResult, StoredKey, UnreadRange, UnreadStore, UpdateUser, UserRecord,
+        UserStore,
     },
 };
 
@@ -481,6 +482,21 @@ impl RetentionStore for InstrumentedStore {
 
     async fn purges(&self, after: Option<PurgeId>, limit: usize) -> StoreResult<Vec<PurgeRecord>> {
         self.observe("purges", self.inner.purges(after, limit)).await
+    }
+}
+
+#[async_trait]
+impl ContentStore for InstrumentedStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.observe("contents", self.inner.contents(asked)).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        self.observe("replace_contents", self.inner.replace_contents(field, replacements)).await
     }
 }
 

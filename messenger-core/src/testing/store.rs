@@ -551,3 +551,19 @@ impl RetentionStore for TestStore {
         self.enter("purges").await?.purges(after, limit).await
     }
 }
+
+#[async_trait]
+impl ContentStore for TestStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.enter("contents").await?.contents(asked).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        let answer = self.enter("replace_contents").await?.replace_contents(field, replacements).await;
+        self.heard("replace_contents", answer)
+    }
+}

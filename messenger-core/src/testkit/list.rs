@@ -265,6 +265,17 @@ macro_rules! __messenger_store_cases {
                 holds_page_by_subject
                 purges_page_by_id
             }
+            contents {
+                contents_have_each_field_with_its_place
+                contents_skip_what_begins_with_that_byte
+                contents_skip_what_was_removed
+                contents_page_by_row
+                replace_contents_changes_nothing_else
+                replace_contents_leaves_what_was_changed_meanwhile
+                replace_contents_moves_the_key_of_an_address
+                replace_contents_of_a_taken_address_is_refused
+                replace_contents_overwrites_nothing_while_others_write
+            }
             lifecycle {
                 dropped_future_leaves_nothing_half_done
                 intents_left_alone_keep_nobody_waiting

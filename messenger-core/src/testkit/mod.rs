@@ -24,6 +24,7 @@ mod erasures;
 mod fresh;
 mod list;
 pub mod model;
+mod planted;
 mod run;
 mod world;
 
@@ -31,6 +32,7 @@ pub use self::{
     check::check_chat,
     erasures::erasures_leave_nothing,
     fresh::{Carried, FreshBus, FreshPresence, FreshStore, Instrumented, Sealed},
+    planted::Planted,
     run::{Pace, cut_short, race, run, run_bus_case, run_presence_case, run_store_case, while_racing},
     world::{World, error_kind, expected_system, expected_text},
 };

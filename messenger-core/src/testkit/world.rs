@@ -53,6 +53,19 @@ impl World {
         Self { sealed: fresh.sealed(), ..Self::new(fresh.store()) }
     }
 
+    /// The same world over the store that a wrapper seals for, if there is one: what is about stored contents sees them there.
+    pub(super) fn beneath(&self) -> Self {
+        match &self.sealed {
+            Some(sealed) => self.over(sealed.wrapped()),
+            None => self.clone(),
+        }
+    }
+
+    /// The same world over another way to its store.
+    pub(super) fn over(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, sealed: None, ..self.clone() }
+    }
+
     /// The text as it is stored with this seq and revision.
     pub(super) fn stored_text(&self, new: &NewMessage, seq: u64, revision: u64) -> MessageRecord {
         let mut record = expected_text(new, seq, revision);

@@ -510,3 +510,18 @@ impl RetentionStore for SimStore {
         self.read(self.inner.purges(after, limit)).await
     }
 }
+
+#[async_trait]
+impl ContentStore for SimStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.read(self.inner.contents(asked)).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        self.write(self.inner.replace_contents(field, replacements), none).await
+    }
+}

@@ -2,6 +2,7 @@
 
 mod append;
 mod chats;
+mod contents;
 mod jobs;
 mod keys;
 mod markers;
@@ -13,6 +14,7 @@ mod users;
 
 use std::sync::Arc;
 
+pub(crate) use self::contents::is_utf16;
 use crate::schema::Schema;
 
 /// Every statement and the name of every procedure, with the schema's name filled in.
@@ -29,6 +31,7 @@ pub(crate) struct Statements {
     pub(crate) jobs: jobs::Sql,
     pub(crate) keys: keys::Sql,
     pub(crate) retention: retention::Sql,
+    pub(crate) contents: contents::Sql,
 }
 
 impl Statements {
@@ -51,6 +54,7 @@ impl Statements {
             jobs: jobs::Sql::new(schema),
             keys: keys::Sql::new(schema),
             retention: retention::Sql::new(schema),
+            contents: contents::Sql::new(schema),
         }
     }
 }

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures::{TryStreamExt as _, future::BoxFuture};
 use messenger_core::ports::{StoreError, StoreErrorKind, StoreResult};
 use messenger_sql::pool::{self, Connect, Connection, Pool};
-use sqlx::{Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgConnection};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgPool, Postgres, SqlStr, pool::PoolConnection,
+    postgres::PgConnection,
+};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -111,6 +114,21 @@ impl Connections {
             Mode::Statement if !pooled && !shared => None,
             _ => Some(self.statements.begin.clone()),
         }
+    }
+
+    /// Runs statements outside of any transaction, one after the other, for as long as they take, on a connection of their own.
+    pub(super) async fn run_apart(&self, statements: &[SqlStr]) -> StoreResult<()> {
+        let options = self.pool.connect().pool.connect_options();
+        let mut conn = options.connect().await.map_err(store_error)?;
+        if !self.settings.pooled {
+            let limitless = "SET statement_timeout = 0";
+            sqlx::raw_sql(limitless).execute(&mut conn).await.map_err(store_error)?;
+        }
+        for statement in statements {
+            sqlx::raw_sql(statement.clone()).execute(&mut conn).await.map_err(store_error)?;
+        }
+        let _ = conn.close().await;
+        Ok(())
     }
 
     /// Makes a query to bind and run.

@@ -4,6 +4,7 @@ mod append;
 mod bus;
 mod chats;
 mod connections;
+mod contents;
 mod enqueue;
 mod errors;
 mod jobs;

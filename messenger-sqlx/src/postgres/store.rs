@@ -37,6 +37,30 @@ impl PostgresStore {
         Self { connections, lanes }
     }
 
+    /// Vacuums the tables with what people wrote, so that the space of dead rows is used again: after what was stored before has
+    /// been [sealed](messenger_core::encryption::Sealing). Others go on meanwhile. The bytes of dead rows stay in the files until
+    /// something is written over them; [`vacuum_full`](Self::vacuum_full) leaves none.
+    ///
+    /// The user must own the tables, or the server passes over them with a warning.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn vacuum(&self) -> StoreResult<()> {
+        self.connections.run_apart(&self.sql().contents.vacuum).await
+    }
+
+    /// Rewrites the tables with what people wrote (`VACUUM FULL`), one after the other, so that nothing of former rows is left in
+    /// their files. It takes as much free space as the largest has, and nobody can read or write a table while it is rewritten:
+    /// their intents are `Unavailable` once they have waited for as long as they may.
+    ///
+    /// The user must own the tables, or the server passes over them with a warning.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn vacuum_full(&self) -> StoreResult<()> {
+        self.connections.run_apart(&self.sql().contents.vacuum_full).await
+    }
+
     pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> StoreResult<T>
     where
         T: Send + 'static,

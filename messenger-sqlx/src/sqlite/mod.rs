@@ -3,6 +3,7 @@
 mod accounts;
 mod append;
 mod chats;
+mod contents;
 mod enqueue;
 mod errors;
 mod jobs;

@@ -5,13 +5,13 @@ use sqlx::AssertSqlSafe;
 use messenger_core::ports::{JobFilter, JobState};
 
 use super::{
-    SqliteStore, append, chats, enqueue, errors::store_error, jobs, keys, markers, messages, retention,
-    sessions, unread, users,
+    SqliteStore, append, chats, contents, enqueue, errors::store_error, jobs, keys, markers, messages,
+    retention, sessions, unread, users,
 };
 
 /// Every statement that is long enough to have a name, with its text.
 fn statements() -> Vec<(&'static str, &'static str)> {
-    vec![
+    let mut all = vec![
         ("users::BY_ID", users::BY_ID.as_str()),
         ("users::BY_IDS", users::BY_IDS.as_str()),
         ("users::BY_USERNAME", users::BY_USERNAME.as_str()),
@@ -69,7 +69,13 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ("retention::PURGES", retention::PURGES.as_str()),
         ("jobs::LISTS, dead", jobs::LISTS.of(&dead(false)).as_str()),
         ("jobs::LISTS, dead of a kind", jobs::LISTS.of(&dead(true)).as_str()),
-    ]
+    ];
+    for of_field in contents::STATEMENTS.iter() {
+        all.push(("contents: edge", of_field.edge.as_str()));
+        all.push(("contents: page", of_field.page.as_str()));
+        all.push(("contents: replace", of_field.replace.as_str()));
+    }
+    all
 }
 
 fn dead(of_a_kind: bool) -> JobFilter {

@@ -38,6 +38,19 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Rewrites the file without anything that former rows have left in it, and empties its log (`VACUUM`, and a checkpoint that
+    /// truncates): after what was stored before has been [sealed](messenger_core::encryption::Sealing). Tells whether the log was
+    /// emptied: not if somebody was reading from it all the while; then the store does so with one of the next writes.
+    ///
+    /// It takes about as long as copying the file twice, and as much free space. Until it is done nobody can write: intents are
+    /// `Unavailable` once they have waited for as long as they may.
+    ///
+    /// # Errors
+    /// `Unavailable` if others are writing all the while, `Other` if there is no space.
+    pub async fn vacuum(&self) -> StoreResult<bool> {
+        self.writer.vacuum().await
+    }
+
     /// Reads all rows of a query.
     pub(super) async fn all<T: Send + 'static>(
         &self,

@@ -157,6 +157,21 @@ impl Writer {
         self.0.turns.run(now + acquire_timeout.min(timeout), work).await
     }
 
+    /// Rewrites the file, and then empties the log, on a connection of its own: it takes longer than any intent may. Tells
+    /// whether the log was emptied.
+    pub(super) async fn vacuum(&self) -> StoreResult<bool> {
+        let WriterSettings { options, busy_timeout, .. } = &self.0.settings;
+        let mut conn = options.connect().await.map_err(store_error)?;
+        let emptied = match execute(&mut conn, "VACUUM").await {
+            Ok(()) => empty_log(&mut conn, *busy_timeout, *busy_timeout).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = conn.close().await {
+            tracing::warn!(%error, "the database file was not closed well");
+        }
+        emptied
+    }
+
     pub(super) async fn close(&self) {
         self.0.turns.close().await;
         let Place::Free(mut conn, mut upkeep) = self.0.leave(Place::Closed) else { return };

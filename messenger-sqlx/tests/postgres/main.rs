@@ -13,6 +13,7 @@ mod plans;
 #[cfg(unix)]
 mod pooler;
 mod presence;
+mod sealing;
 mod server;
 mod support;
 mod takeover;

@@ -5,3 +5,4 @@
 mod file;
 mod keys;
 mod kit;
+mod sealing;

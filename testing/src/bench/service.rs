@@ -33,6 +33,11 @@ impl Service {
         Ok(service)
     }
 
+    /// The people, in the order of their numbers.
+    pub fn people(&self) -> &[Actor] {
+        &self.people
+    }
+
     async fn register(&self, number: usize) -> Result<Actor> {
         let register = RegisterUser {
             username: format!("person{number}"),

@@ -2,7 +2,9 @@
 
 pub(crate) mod cli;
 mod file;
+mod progress;
 mod run;
+mod seal_existing;
 
 use std::sync::Arc;
 
@@ -12,7 +14,11 @@ use messenger_core::{
 };
 
 use self::file::KeyFile;
-pub(crate) use self::{cli::KeysCommand, file::KeyFileError, run::run};
+pub(crate) use self::{
+    cli::{KeysCommand, Vacuum},
+    file::KeyFileError,
+    run::run,
+};
 use crate::{
     config::{EncryptionConfig, EncryptionKeys, EncryptionMode},
     error::ServerError,

@@ -1,14 +1,13 @@
 //! Does what `messenger-server keys` is asked for.
 
-use std::{fmt::Write as _, io::IsTerminal as _, time::Duration};
+use std::fmt::Write as _;
 
 use messenger_core::{
     context::Context,
     encryption::{KeyCounts, KeyRing, KeyService, count_keys, rotate_keys},
 };
-use tokio::time::Instant;
 
-use super::{KeysCommand, file, has_keys, service};
+use super::{KeysCommand, file, has_keys, progress::Progress, seal_existing::seal_existing, service};
 use crate::{
     config::{Config, EncryptionConfig, EncryptionKeys},
     error::ServerError,
@@ -22,14 +21,22 @@ pub(crate) async fn run(config: &Config, command: KeysCommand) -> Result<String,
         return generate(encryption);
     }
     let store = store::open_plain(&config.store).await?;
-    if !has_keys(&*store).await? {
+    let has_keys = has_keys(&*store).await?;
+    if let KeysCommand::SealExisting(vacuum) = command {
+        if !has_keys {
+            store.close().await;
+            return Err(ServerError::NotEncrypted(encryption.keys.to_string()));
+        }
+        return seal_existing(config, store, vacuum).await;
+    }
+    if !has_keys {
         store.close().await;
         return Ok(format!("The data is not encrypted; for it there would be {}.\n", encryption.keys));
     }
     let keys = service(encryption, false)?;
     let answer = match command {
         KeysCommand::Rotate => {
-            let mut progress = Progress::begin("wrapped");
+            let mut progress = Progress::begin("data keys wrapped");
             let rotated = rotate_keys(&*store, &*keys, |so_far| progress.at(so_far.seen)).await;
             progress.end();
             let rotated = rotated.map_err(|error| ServerError::Rotation(error.into()))?;
@@ -48,8 +55,8 @@ pub(crate) async fn run(config: &Config, command: KeysCommand) -> Result<String,
                 keys.current()
             )
         }
-        KeysCommand::Status | KeysCommand::Generate => {
-            let mut progress = Progress::begin("counted");
+        KeysCommand::Status | KeysCommand::Generate | KeysCommand::SealExisting(_) => {
+            let mut progress = Progress::begin("data keys counted");
             let counts = count_keys(&*store, &*keys, |so_far| progress.at(so_far)).await;
             progress.end();
             status(&*keys, &counts.map_err(|error| ServerError::Rotation(error.into()))?, encryption)
@@ -98,32 +105,4 @@ fn generate(config: &EncryptionConfig) -> Result<String, ServerError> {
          `messenger-server keys rotate` wraps the data keys with it.\n",
         path = path.display()
     ))
-}
-
-/// Says on a terminal how far it is.
-struct Progress {
-    what: &'static str,
-    said_at: Option<Instant>,
-    is_shown: bool,
-}
-
-const EVERY: Duration = Duration::from_millis(200);
-
-impl Progress {
-    fn begin(what: &'static str) -> Self {
-        Self { what, said_at: None, is_shown: std::io::stderr().is_terminal() }
-    }
-
-    fn at(&mut self, count: u64) {
-        if self.is_shown && self.said_at.is_none_or(|at| at.elapsed() > EVERY) {
-            eprint!("\r{count} data keys {}", self.what);
-            self.said_at = Some(Instant::now());
-        }
-    }
-
-    fn end(&self) {
-        if self.said_at.is_some() {
-            eprintln!();
-        }
-    }
 }

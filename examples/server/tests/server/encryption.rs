@@ -148,6 +148,35 @@ fn encryption_is_not_turned_off_by_a_slip_nor_on_for_data_of_before() {
 }
 
 #[test]
+fn what_was_stored_before_is_encrypted_while_a_server_runs() {
+    let data = Data::new();
+    let server = data.start(&["--encryption", "off"]);
+    let token = server.register("ada");
+    with_group(&server, &token, Some("Planted title"));
+    let said = data.refused(&["keys", "seal-existing"]);
+    assert!(said.contains("not encrypted yet; give all servers the same keys (the keys in"), "{said}");
+    drop(server);
+
+    let server = data.start(&["--encryption", "on"]);
+    assert!(data.has("Planted title") && data.has("ada@"));
+    let said = data.said(&["keys", "seal-existing"]);
+    assert!(said.contains(" values were encrypted in "), "{said}");
+    assert!(said.contains("Nothing of the former rows is left in the database."), "{said}");
+    assert!(!data.has("Planted title") && !data.has("ada@"));
+    assert_eq!(with_group(&server, &token, Some("Later")), ["Later", "Planted title"]);
+    let said = data.said(&["keys", "seal-existing", "--no-vacuum"]);
+    assert!(said.starts_with("Nothing was left to encrypt.\nThe database may still have"), "{said}");
+    assert!(data.refused(&["keys", "seal-existing", "--no-vacuum", "--full"]).contains("--full"));
+    drop(server);
+
+    let server = data.start(&["--encryption", "strict"]);
+    assert_eq!(with_group(&server, &token, None), ["Later", "Planted title"]);
+    let log_in = json!({"login": "ada@example.org", "password": "correct horse battery"});
+    let answer = server.request("POST", "/api/v1/auth/login", None, Some(&log_in));
+    assert!(answer.status() < 500, "{}", answer.text());
+}
+
+#[test]
 fn a_key_file_that_others_can_use_and_text_that_is_no_key_are_refused() {
     let data = Data::new();
     let file = |text: &str, mode: u32| {

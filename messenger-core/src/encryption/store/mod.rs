@@ -85,6 +85,12 @@ impl SealedStore {
         crate::ports::MessageRecord::BASE_WEIGHT + crate::encryption::seal::sealed_length(plain)
     }
 
+    /// The wrapped store.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn wrapped(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.inner)
+    }
+
     /// What the wrapped store has in place of this fingerprint.
     #[cfg(feature = "testkit")]
     pub(crate) fn fingerprint(&self, plain: crate::ports::Fingerprint) -> crate::ports::Fingerprint {

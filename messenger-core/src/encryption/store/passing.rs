@@ -6,10 +6,11 @@ use super::SealedStore;
 use crate::{
     domain::{Timestamp, UserId},
     ports::{
-        AskOverdue, AskUnread, ClaimUnread, ClaimedChat, Hold, HoldSubject, KeyId, KeyStore, MarkerMoved,
-        MarkerStore, MessageRecord, MoveMarker, Notified, OverdueChat, PendingChat, PendingMember, Purge,
-        PurgeId, PurgeRecord, Purged, RetentionChange, RetentionStore, Rewrap, RosterChanged, SeenPlace,
-        StoreResult, StoredKey, UnreadRange, UnreadStore,
+        AskContents, AskOverdue, AskUnread, ClaimUnread, ClaimedChat, ContentField, ContentPage,
+        ContentStore, Hold, HoldSubject, KeyId, KeyStore, MarkerMoved, MarkerStore, MessageRecord,
+        MoveMarker, Notified, OverdueChat, PendingChat, PendingMember, Purge, PurgeId, PurgeRecord, Purged,
+        ReplaceContent, RetentionChange, RetentionStore, Rewrap, RosterChanged, SeenPlace, StoreResult,
+        StoredKey, UnreadRange, UnreadStore,
     },
 };
 
@@ -132,5 +133,21 @@ impl RetentionStore for SealedStore {
 
     async fn purges(&self, after: Option<PurgeId>, limit: usize) -> StoreResult<Vec<PurgeRecord>> {
         self.inner.purges(after, limit).await
+    }
+}
+
+/// Contents as the wrapped store has them.
+#[async_trait]
+impl ContentStore for SealedStore {
+    async fn contents(&self, asked: &AskContents) -> StoreResult<ContentPage> {
+        self.inner.contents(asked).await
+    }
+
+    async fn replace_contents(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        self.inner.replace_contents(field, replacements).await
     }
 }

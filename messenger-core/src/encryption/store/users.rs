@@ -24,6 +24,16 @@ impl SealedStore {
         Ok(StoredName { content, key: String::new() })
     }
 
+    async fn first_found(&self, looks: &[LoginKey<'_>]) -> StoreResult<UserRecord> {
+        for look in looks {
+            match self.inner.user_by_login(*look).await {
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
+                found => return found,
+            }
+        }
+        Err(StoreErrorKind::NotFound.into())
+    }
+
     /// Whether an account other than `user` has this address, stored before addresses were sealed.
     async fn is_taken_in_plain(&self, user: UserId, address: &StoredAddress) -> StoreResult<bool> {
         if !self.accepts_plain() {
@@ -81,13 +91,10 @@ impl UserStore for SealedStore {
         let found = match login {
             LoginKey::Username(_) => self.inner.user_by_login(login).await,
             LoginKey::Email(address) => {
-                let found = self.inner.user_by_login(LoginKey::Email(&self.sealer.blind(address))).await;
-                match found {
-                    Err(error) if error.kind() == StoreErrorKind::NotFound && self.accepts_plain() => {
-                        self.inner.user_by_login(login).await
-                    }
-                    found => found,
-                }
+                let blind = self.sealer.blind(address);
+                // Once more, because it may have been sealed between the first look and the second.
+                let looks = [LoginKey::Email(&blind), login, LoginKey::Email(&blind)];
+                self.first_found(if self.accepts_plain() { &looks } else { &looks[..1] }).await
             }
         };
         self.open_user(found?).await
@@ -151,6 +158,11 @@ impl UserStore for SealedStore {
     }
 
     async fn confirm_email(&self, user: UserId, key: &[u8], at: Timestamp) -> StoreResult<bool> {
-        self.inner.confirm_email(user, key, at).await
+        let is_confirmed = self.inner.confirm_email(user, key, at).await?;
+        if is_confirmed || !self.accepts_plain() {
+            return Ok(is_confirmed);
+        }
+        // It may have been sealed since the account was read.
+        self.inner.confirm_email(user, &self.sealer.blind(key), at).await
     }
 }

@@ -19,13 +19,13 @@ use crate::{
     testing::TestStore,
 };
 
-async fn sealed(memory: &Arc<MemoryStore>, settings: SealSettings) -> Arc<SealedStore> {
+pub(super) async fn sealed(memory: &Arc<MemoryStore>, settings: SealSettings) -> Arc<SealedStore> {
     let store: Arc<dyn Store> = memory.clone();
     let opened = SealedStore::open(store, Arc::new(KeyRing::new(&[7; 32])), settings).await;
     Arc::new(opened.unwrap())
 }
 
-fn messenger(store: Arc<dyn Store>) -> Messenger {
+pub(super) fn messenger(store: Arc<dyn Store>) -> Messenger {
     let password_cost = PasswordCost { memory_kib: 8, passes: 1, ..PasswordCost::default() };
     let settings = Settings { password_cost, ..Settings::default() };
     Messenger::builder(store).settings(settings).build().unwrap()
@@ -35,12 +35,12 @@ async fn over(memory: &Arc<MemoryStore>, settings: SealSettings) -> Messenger {
     messenger(sealed(memory, settings).await)
 }
 
-async fn history(messenger: &Messenger, actor: &Actor, chat_id: ChatId) -> Vec<crate::Message> {
+pub(super) async fn history(messenger: &Messenger, actor: &Actor, chat_id: ChatId) -> Vec<crate::Message> {
     let all = GetHistory { chat_id, before: None, after: None, around: None, limit: None };
     messenger.query(actor, all).await.unwrap().items
 }
 
-fn bodies(messages: &[crate::Message]) -> Vec<Option<&str>> {
+pub(super) fn bodies(messages: &[crate::Message]) -> Vec<Option<&str>> {
     messages.iter().map(|message| message.body.as_ref().map(|body| body.as_str())).collect()
 }
 
@@ -143,7 +143,7 @@ async fn nothing_that_people_wrote_is_in_the_store() {
     assert_eq!(messenger.query(&bob, find("plan")).await.unwrap().items.len(), 0);
 }
 
-async fn register(messenger: &Messenger, username: &str, email: &str) -> Result<()> {
+pub(super) async fn register(messenger: &Messenger, username: &str, email: &str) -> Result<()> {
     let command = RegisterUser {
         username: username.to_owned(),
         email: email.to_owned(),

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod chats;
+pub mod contents;
 pub mod erasing;
 pub mod jobs;
 pub mod keys;

@@ -2,6 +2,7 @@
 
 mod append;
 mod chats;
+mod contents;
 mod jobs;
 mod keys;
 mod markers;
@@ -48,6 +49,7 @@ pub(in crate::postgres) struct Statements {
     pub(in crate::postgres) jobs: jobs::Sql,
     pub(in crate::postgres) keys: keys::Sql,
     pub(in crate::postgres) retention: retention::Sql,
+    pub(in crate::postgres) contents: contents::Sql,
 }
 
 impl Statements {
@@ -79,6 +81,7 @@ impl Statements {
             jobs: jobs::Sql::new(schema),
             keys: keys::Sql::new(schema),
             retention: retention::Sql::new(schema),
+            contents: contents::Sql::new(schema),
         }
     }
 }
