@@ -11,7 +11,7 @@ use messenger_core::{
     ChatId, ClientId,
     context::Context,
     encryption::{DataKey, KeyRing, KeyService as _, SealSettings, SealedStore, Sealing, rotate_keys},
-    ports::{Content, Fingerprint, KeyId, KeyStore as _, MessageStore as _, NewMessage, Store, StoredKey},
+    ports::{Content, Fingerprint, KeyId, NewMessage, Store, StoredKey},
 };
 use messenger_sqlx::{PostgresStore, SqliteStore};
 use messenger_testing::{
