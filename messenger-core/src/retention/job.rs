@@ -12,7 +12,7 @@ use crate::{
 /// The name of the kind, and of its schedule.
 const NAME: &str = "messenger.purge";
 /// The time between two runs; one that takes longer is not overtaken by the next one.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(300);
 /// An attempt that takes longer is broken off: what it has purged stays so, and the next one goes on.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 /// The next one makes up for what was not purged.

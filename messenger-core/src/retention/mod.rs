@@ -23,7 +23,7 @@ use crate::{
 ///
 /// Messages older than the [period of the service](crate::Builder::retention), or than that of their chat
 /// ([`SetRetention`](crate::commands::SetRetention)) if it is shorter, are turned into tombstones by a background job, every
-/// minute, in small steps.
+/// five minutes, in small steps.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -105,7 +105,7 @@ impl Retention {
         Ok(self.service.store.overdue_chats(&asked, limit).await?)
     }
 
-    /// Purges all that is overdue now, as the background job does every minute, and tells what it did. What is broken off
+    /// Purges all that is overdue now, as the background job does every five minutes, and tells what it did. What is broken off
     /// stays done, and the next call goes on. Any number of them may run at the same time.
     ///
     /// # Errors

@@ -225,7 +225,7 @@ async fn nodes_purge_by_themselves_each_message_once() {
     };
     tokio::time::sleep(HOUR - Duration::from_secs(300)).await;
     assert_eq!(live().await, 500);
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_secs(1000)).await;
     assert_eq!(live().await, 0);
     let records = memory.purges(None, 10_000).await.unwrap();
     assert_eq!(records.iter().map(|record| record.messages).sum::<u64>(), 500);
