@@ -10,7 +10,7 @@ use crate::{
     cx::Cx,
     domain::{ChatId, EmailAddress, JobId, Seq, Timestamp, UserId},
     error::{Error, Result},
-    notify::{self, ACCOUNT, AboutAccount, Telling, UNREAD, What},
+    notify::{self, ACCOUNT, AboutAccount, Telling, UNREAD, UnreadIn, What},
     ports::{JobFilter, JobRecord, JobState, Told, UserRecord},
 };
 
@@ -122,7 +122,7 @@ fn unread(user: UserId, job: &JobRecord, lines: &mut Lines) -> Result<()> {
     if told != user {
         return Ok(());
     }
-    let chats = chats.iter().map(|unread| UnreadLine {
+    let chats = chats.iter().map(|unread: &UnreadIn| UnreadLine {
         chat_id: unread.chat,
         after: unread.after,
         up_to: unread.up_to,
