@@ -11,6 +11,7 @@ mod data;
 #[cfg(unix)]
 mod encryption;
 mod ending;
+mod export;
 #[cfg(unix)]
 mod faults;
 #[cfg(unix)]
