@@ -3,13 +3,21 @@
 use std::{
     collections::BTreeMap,
     io::{Cursor, Read as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
+use async_trait::async_trait;
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use messenger_axum::{Options, Rate, RateLimits};
-use messenger_core::queries::ExportFile;
+use messenger_core::{
+    Actor, ChatId, Error, MessageBody, Messenger, PasswordCost, Policy, Result, Settings,
+    memory::MemoryStore, queries::ExportFile,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
@@ -26,7 +34,7 @@ fn unzipped(bytes: Vec<u8>) -> BTreeMap<String, String> {
         let mut file = archive.by_index(at).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
-        files.insert(file.name().to_owned(), text);
+        files.insert(file.name().unwrap().into_owned(), text);
     }
     files
 }
@@ -230,4 +238,69 @@ async fn it_takes_no_fields() {
         ada.get(&format!("{EXPORT}{query}")).await.is_problem(400, "malformed");
     }
     api.get(EXPORT, "").await.is_problem(401, "unauthenticated");
+}
+
+/// Refuses parts as often as it is told, after the first one.
+#[derive(Clone, Default)]
+struct Away(Arc<AtomicU32>, Arc<AtomicU32>);
+
+#[async_trait]
+impl Policy for Away {
+    async fn allow(&self, _: &Actor, operation: &'static str) -> Result<()> {
+        let is_later = operation == "ExportMe" && self.0.fetch_add(1, Ordering::SeqCst) > 0;
+        let refuses =
+            is_later && self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        if refuses { Err(Error::unavailable()) } else { Ok(()) }
+    }
+
+    async fn text(&self, _: &Actor, _: ChatId, body: MessageBody) -> Result<MessageBody> {
+        Ok(body)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_is_waited_for_and_what_does_not_breaks_off() {
+    for (times, is_whole) in [(5, true), (6, false)] {
+        let away = Away::default();
+        away.1.store(times, Ordering::SeqCst);
+        let api = Api::with_policy(away.clone(), Options::new());
+        let ada = talkative(&api, "ada").await;
+        let began = Instant::now();
+        let whole = untaken(&api, &ada).await.into_body().collect().await;
+        assert_eq!(whole.is_ok(), is_whole, "{times}");
+        assert_eq!(began.elapsed().as_secs(), 10);
+        if let Ok(whole) = whole {
+            let messages = lines(&unzipped(whole.to_bytes().to_vec()), ExportFile::Messages);
+            assert_eq!(messages.len(), 151);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_may_refuse_it() {
+    struct Never;
+    #[async_trait]
+    impl Policy for Never {
+        async fn allow(&self, _: &Actor, operation: &'static str) -> Result<()> {
+            if operation == "ExportMe" { Err(Error::Forbidden("Ask us by mail.")) } else { Ok(()) }
+        }
+        async fn text(&self, _: &Actor, _: ChatId, body: MessageBody) -> Result<MessageBody> {
+            Ok(body)
+        }
+    }
+    let settings = Settings {
+        password_cost: PasswordCost { memory_kib: 64, passes: 1, ..PasswordCost::default() },
+        ..Settings::default()
+    };
+    let builder = Messenger::builder(Arc::new(MemoryStore::new())).settings(settings);
+    let exports = Rate::every(Duration::from_secs(3600), 1);
+    let limits = RateLimits { exports, ..RateLimits::default() };
+    let api = Api::of(builder.policy(Arc::new(Never)).build().unwrap(), Options::new().rate_limits(limits));
+    let ada = api.register("ada").await;
+    for _ in 0..3 {
+        // What did not begin does not count. `forbidden` is a host's, and not described.
+        let request = request("GET", EXPORT, &ada.token).body(Body::empty()).unwrap();
+        let refused = api.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(refused.status(), 403);
+    }
 }

@@ -25,7 +25,7 @@ fn unzipped(from: impl Read + Seek) -> Files {
         let mut file = archive.by_index(at).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
-        files.insert(file.name().to_owned(), text);
+        files.insert(file.name().unwrap().into_owned(), text);
     }
     files
 }
@@ -176,10 +176,9 @@ print(len(z.namelist()))";
     for file in [&downloaded, &written] {
         let mut python = Command::new("python3");
         let mut unzip = Command::new("unzip");
-        for (command, said) in [
-            (python.args(["-c", CHECK]).arg(file), "7"),
-            (unzip.arg("-t").arg(file), "No errors detected"),
-        ] {
+        for (command, said) in
+            [(python.args(["-c", CHECK]).arg(file), "7"), (unzip.arg("-t").arg(file), "No errors detected")]
+        {
             match command.output() {
                 Ok(output) => {
                     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -4,7 +4,7 @@ mod archive;
 mod feed;
 mod parts;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -60,10 +60,16 @@ async fn first(door: &Door, call: &Call<'_>, token: &str) -> Result<Body> {
     Ok(Body::new(Download::new(feed, making)))
 }
 
+/// How often in a row a part may fail because of what passes.
+const FAILURES: u32 = 5;
+/// How long is waited then.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// Makes the parts, each when the one before has been taken; ends when the place is lost, and is ended with the body.
 async fn make(mut parts: Parts, feed: Arc<Feed>, watch: Watch) {
     // Also if this panics.
     let feed = feed.broken_off_on_drop();
+    let mut failures = 0;
     loop {
         let is_lost = tokio::select! {
             biased;
@@ -75,7 +81,16 @@ async fn make(mut parts: Parts, feed: Arc<Feed>, watch: Watch) {
         }
         match parts.step().await {
             Ok(Step { pieces, is_last }) => {
+                failures = 0;
                 if feed.fill(pieces, is_last).is_err() || is_last {
+                    return;
+                }
+            }
+            // The client can't go on where it was broken off, so what passes is waited for.
+            Err(Error::Unavailable(_) | Error::RateLimited(_)) if failures < FAILURES => {
+                failures += 1;
+                tokio::time::sleep(PAUSE).await;
+                if feed.fill(VecDeque::new(), false).is_err() {
                     return;
                 }
             }

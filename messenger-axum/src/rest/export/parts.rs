@@ -34,7 +34,7 @@ impl Parts {
             let _turn = door.admission.work.take(self.client, 0).await?;
             // Whoever has ended the session wants no more to be read with it.
             let actor = door.messenger.authenticate(&self.token).await?;
-            door.messenger.query(&actor, ExportMe { cursor: self.cursor.take() }).await
+            door.messenger.query(&actor, ExportMe { cursor: self.cursor.clone() }).await
         });
         let part = part.await?;
         self.archive.add(&part)?;

@@ -255,7 +255,7 @@ mod tests {
             let mut file = archive.by_index(at).unwrap();
             let mut text = String::new();
             file.read_to_string(&mut text).unwrap();
-            files.push((file.name().to_owned(), text));
+            files.push((file.name().unwrap().into_owned(), text));
         }
         files
     }
