@@ -43,7 +43,7 @@ struct Town {
 impl Town {
     fn new(store: TestStore) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mails = format!("file://{}", folder.path().join("mails").display());
+        let mails = format!("folder:{}", folder.path().join("mails").display());
         let mut command = store.command_for_load();
         command.args(["--mail-url", &mails, "--public-url", "https://chat.example.org"]);
         let server = Server::start(&mut command);
