@@ -204,7 +204,7 @@ fn it_is_for_its_owner_and_takes_no_others_place() {
     let file = town.to("new.zip");
     let mut command = town.export_command(&file);
     let output = command.output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("4 messages"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("5 messages"), "{output:?}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -218,14 +218,14 @@ fn it_is_for_its_owner_and_takes_no_others_place() {
 #[test]
 fn one_that_is_killed_goes_on() {
     let town = Town::new(TestStore::sqlite());
-    for n in 0..600 {
+    for n in 0..200 {
         let text = json!({"body": format!("{n} {}", "x".repeat(7000))});
         town.ask(&town.ada, "POST", &format!("/chats/{}/messages", town.chat), text);
     }
     let file = town.to("ada.zip");
     let (mut killed, mut went_on) = (0, 0);
     // Each time it has a little longer, so that it comes to an end.
-    for wait in (0..).map(|n| Duration::from_millis(20 * n)) {
+    for wait in (0..).map(|n| Duration::from_millis(100 * n)) {
         let mut command = town.export_command(&file);
         let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
         std::thread::sleep(wait);
@@ -233,16 +233,16 @@ fn one_that_is_killed_goes_on() {
         let _ = child.kill();
         let output = child.wait_with_output().unwrap();
         went_on += usize::from(String::from_utf8_lossy(&output.stderr).contains("goes on where"));
-        if output.status.success() {
+        // It may be killed when nothing is left to do.
+        if output.status.success() || file.exists() {
             break;
         }
-        assert!(!file.exists(), "it is not whole");
     }
     assert!(killed > 0);
     let files = unzipped(File::open(&file).unwrap());
     is_whole(&files);
     let texts = files["messages.jsonl"].matches("xxx\"").count();
-    assert_eq!(texts, 600, "killed {killed} times, went on {went_on} times");
+    assert_eq!(texts, 200, "killed {killed} times, went on {went_on} times");
 }
 
 #[test]
