@@ -458,3 +458,18 @@ fn debug_shows_no_line() {
     let part = ExportPart { file: ExportFile::Profile, lines: "secret".into(), count: 1, next_cursor: None };
     assert!(!format!("{part:?}").contains("secret"));
 }
+
+#[tokio::test]
+async fn each_of_many_chats_is_read_once() {
+    let scene = Scene::new().await;
+    for _ in 0..60 {
+        scene.makes_group(Stranger, []).await;
+    }
+    let files = exported(&scene, Stranger).await;
+    for file in [ExportFile::Chats, ExportFile::Marks, ExportFile::Messages] {
+        let mut lines: Vec<String> = files[&file].iter().map(Value::to_string).collect();
+        lines.sort();
+        lines.dedup();
+        assert_eq!((lines.len(), files[&file].len()), (60, 60), "{file:?}");
+    }
+}
