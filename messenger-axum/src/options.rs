@@ -279,6 +279,9 @@ pub struct RateLimits {
     /// often: requests for a mail that resets a password, for one mail address; and requests for mails by one person, or with
     /// tokens from them.
     pub wrong_passwords: Rate,
+    /// Exports of everything that is held about one person (one in 20 minutes, 3 at once). A person has one under way at a
+    /// time.
+    pub exports: Rate,
 }
 
 impl Default for RateLimits {
@@ -287,6 +290,7 @@ impl Default for RateLimits {
             requests: Rate::per_second(50, 200),
             logins: Rate::per_second(5, 30),
             wrong_passwords: Rate::every(Duration::from_secs(30), 10),
+            exports: Rate::every(Duration::from_secs(20 * 60), 3),
         }
     }
 }

@@ -6,9 +6,10 @@ use crate::{
     actor::Actor,
     commands::{self, Erasure, Listener},
     cx::Cx,
-    domain::{DisplayName, Timestamp, UserId, Username},
+    domain::{Cursor, DisplayName, Timestamp, UserId, Username},
     error::{Error, OrNotFound as _, Result},
     ports::{LoginKey, UserRecord},
+    queries::{self, ExportPart},
     service::Service,
 };
 
@@ -103,6 +104,31 @@ impl Accounts {
         let erased = commands::erase(&mut cx, user, &listener).await;
         let (was_erased, done) = cx.settled(erased).await?;
         Ok(ErasedAccount { was_erased, done })
+    }
+
+    /// Reads a part of everything that is held about a person, as [`ExportMe`](crate::queries::ExportMe) does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown or erased account; [`Error::Invalid`] for a cursor that is none of an export;
+    /// [`Error::Unavailable`].
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let messenger = messenger_core::Messenger::in_memory();
+    /// # messenger_core::doc::register(&messenger, "ada").await;
+    /// let accounts = messenger.accounts();
+    /// let ada = accounts.find("ada").await?;
+    /// let first = accounts.export(ada.id, None).await?;
+    /// assert!(first.lines.contains("ada@example.org"));
+    /// assert!(accounts.export(ada.id, first.next_cursor.as_ref()).await?.count > 0);
+    /// # Ok::<(), messenger_core::Error>(()) }).unwrap();
+    /// ```
+    pub async fn export(&self, user: UserId, cursor: Option<&Cursor>) -> Result<ExportPart> {
+        let part = queries::export_part_of(&self.cx(user), user, cursor).await;
+        part.map_err(|error| match error {
+            Error::NotFound(_) | Error::Unauthenticated => Error::NotFound("account"),
+            other => other,
+        })
     }
 
     /// Goes on with an account that was erased; does nothing to others.

@@ -84,6 +84,10 @@ pub(crate) enum ServerError {
     Retention(String),
     #[error("The data can't be reached")]
     RetentionUnreachable(#[source] messenger_core::Error),
+    #[error("The export was broken off; ask for it again, and it goes on")]
+    ExportBrokenOff(#[source] messenger_core::Error),
+    #[error("The export can't be written to {}", .0.display())]
+    ExportFile(PathBuf, #[source] io::Error),
     #[error("The server can't start")]
     Start(#[source] Box<dyn Error + Send + Sync>),
     #[error("Ended at once by a second signal; work under way may have been cut off.")]

@@ -10,7 +10,7 @@ mod turns;
 
 use std::sync::Arc;
 
-pub(crate) use places::{Lost, Place, Places};
+pub(crate) use places::{Lost, Place, Places, Watch};
 pub(crate) use turns::Turns;
 
 use crate::options::Options;
@@ -28,6 +28,8 @@ pub(crate) struct Admission {
     pub(crate) bodies: Arc<Places>,
     /// Places for answers being sent.
     pub(crate) answers: Arc<Places>,
+    /// Places for exports, each of which is held until the last of it is sent.
+    pub(crate) exports: Arc<Places>,
 }
 
 impl Admission {
@@ -44,6 +46,8 @@ impl Admission {
                 Bounds::shared(options.unsent_limit),
                 Some(options.answer_timeout),
             ),
+            // What waits of each is bounded by itself: it is one part.
+            exports: Places::new(EXPORTS, Bounds::NONE, Some(options.answer_timeout)),
         }
     }
 }
@@ -51,10 +55,15 @@ impl Admission {
 /// Maximum number of bodies waited for at the same time. A connection has at most one, and most arrive with their
 /// heads.
 const BODIES: usize = 4096;
+/// Maximum number of exports under way. Each holds a compressor and a part, less than a megabyte; who does not read gives way.
+const EXPORTS: Bounds = Bounds { all: 32, network: 8, person: 1 };
 /// Maximum number of answers not yet sent, whatever their length.
 const ANSWERS: usize = 8192;
 
 impl Bounds {
+    /// Nothing is bounded.
+    const NONE: Self = Self { all: usize::MAX, network: usize::MAX, person: usize::MAX };
+
     /// A network may have a quarter, so that three others can be served whatever it does; a person a quarter of that.
     fn shared(all: usize) -> Self {
         let part = |part: usize| (all / part).max(1).min(all);

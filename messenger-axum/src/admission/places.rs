@@ -216,9 +216,38 @@ impl Place {
         Ok(Some(piece))
     }
 
+    /// Puts more data for the client behind what waits, which counts as a move: what is made later is not late because of the
+    /// client.
+    pub(crate) fn refill(&mut self, pieces: VecDeque<Bytes>) -> Result<(), Lost> {
+        let bytes = total(&pieces);
+        self.seat.lock().as_mut().ok_or(Lost)?.extend(pieces);
+        let mut state = self.places.lock();
+        let mut taken = state.taken.remove(&self.key).ok_or(Lost)?;
+        taken.bytes += bytes;
+        state.bytes.add(taken.client, bytes);
+        self.key.0 = Instant::now();
+        state.taken.insert(self.key, taken);
+        Ok(())
+    }
+
     /// Resolves when the place is lost.
     pub(crate) async fn lost(&self) -> Lost {
-        self.seat.lost.notified().await;
+        self.watch().lost().await
+    }
+
+    /// Sees the loss of the place from elsewhere.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.seat))
+    }
+}
+
+/// Sees when a place is lost; one at a time may wait for that.
+pub(crate) struct Watch(Arc<Seat>);
+
+impl Watch {
+    /// Resolves when the place is lost.
+    pub(crate) async fn lost(&self) -> Lost {
+        self.0.lost.notified().await;
         Lost
     }
 }

@@ -27,6 +27,7 @@ struct AllBuckets {
     addresses: Requests<IpAddr>,
     logins: Buckets<IpAddr>,
     wrong_passwords: Buckets<Account>,
+    exports: Buckets<UserId>,
 }
 
 /// An account for which a password is tried: the person, or the given login name. A hash, the same on all nodes, so that
@@ -70,6 +71,7 @@ impl Limiter {
             addresses: Requests::new(limits.requests, limiter()),
             logins: Buckets::new(limits.logins),
             wrong_passwords: Buckets::new(limits.wrong_passwords),
+            exports: Buckets::new(limits.exports),
         });
         Self { buckets, shared }
     }
@@ -112,6 +114,27 @@ impl Limiter {
         }
         if let Some(shared) = &self.shared {
             shared.not_wrong(&account.0);
+        }
+    }
+
+    /// Counts an export of what is held about a person.
+    pub(crate) async fn export(&self, user: UserId) -> Result<()> {
+        if let Some(buckets) = &self.buckets {
+            buckets.exports.take(&user)?;
+        }
+        match &self.shared {
+            Some(shared) => shared.export(user).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes back an export that did not begin.
+    pub(crate) fn not_exported(&self, user: UserId) {
+        if let Some(buckets) = &self.buckets {
+            buckets.exports.give_back(&user);
+        }
+        if let Some(shared) = &self.shared {
+            shared.not_exported(user);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use messenger_core::{
-    Error, Result,
+    Error, Result, UserId,
     ports::{Quota, RateLimiter, RateLimiterError},
 };
 
@@ -19,13 +19,15 @@ pub(crate) struct SharedLimiter {
     limiter: Arc<dyn RateLimiter>,
     logins: Quota,
     wrong_passwords: Quota,
+    exports: Quota,
 }
 
 impl SharedLimiter {
     pub(crate) fn of(options: &Options) -> Option<Self> {
-        let RateLimits { logins, wrong_passwords, .. } = options.rate_limits?;
+        let RateLimits { logins, wrong_passwords, exports, .. } = options.rate_limits?;
         let limiter = Arc::clone(&options.rate_limiter.as_ref()?.0);
-        Some(Self { limiter, logins: quota(logins), wrong_passwords: quota(wrong_passwords) })
+        let (logins, wrong_passwords) = (quota(logins), quota(wrong_passwords));
+        Some(Self { limiter, logins, wrong_passwords, exports: quota(exports) })
     }
 
     pub(super) fn limiter(&self) -> Arc<dyn RateLimiter> {
@@ -40,9 +42,21 @@ impl SharedLimiter {
         self.take(&password(account), self.wrong_passwords).await
     }
 
-    /// Nothing that has been done waits for it.
     pub(super) fn not_wrong(&self, account: &[u8; 16]) {
-        let (limiter, bucket, quota) = (Arc::clone(&self.limiter), password(account), self.wrong_passwords);
+        self.give_back(password(account), self.wrong_passwords);
+    }
+
+    pub(super) async fn export(&self, user: UserId) -> Result<()> {
+        self.take(&export(user), self.exports).await
+    }
+
+    pub(super) fn not_exported(&self, user: UserId) {
+        self.give_back(export(user), self.exports);
+    }
+
+    /// Nothing that has been done waits for it.
+    fn give_back(&self, bucket: String, quota: Quota) {
+        let limiter = Arc::clone(&self.limiter);
         tokio::spawn(async move { note(in_time(GIVING_BACK, limiter.give_back(&bucket, quota)).await) });
     }
 
@@ -54,6 +68,10 @@ impl SharedLimiter {
 
 fn password(account: &[u8; 16]) -> String {
     format!("password:{:032x}", u128::from_be_bytes(*account))
+}
+
+fn export(user: UserId) -> String {
+    format!("export:{user}")
 }
 
 pub(super) fn quota(rate: Rate) -> Quota {

@@ -10,7 +10,7 @@ use utoipa::openapi::{
         Paths,
     },
     request_body::RequestBodyBuilder,
-    schema::{Object, Schema, Type},
+    schema::{KnownFormat, Object, Schema, SchemaFormat, Type},
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     tag::TagBuilder,
 };
@@ -107,6 +107,7 @@ fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut V
     let response = |description: &str| {
         let response = ResponseBuilder::new().description(description);
         match output.clone() {
+            _ if operation.is_download() => response.content("application/zip", Content::new(Some(file()))),
             Some(output) => response.content("application/json", Content::new(Some(output))),
             None => response,
         }
@@ -119,6 +120,13 @@ fn respond(operation: &Operation, mut builder: OperationBuilder, schemas: &mut V
         builder = builder.response(status.as_str(), problem);
     }
     builder.build()
+}
+
+/// Bytes that are no text.
+fn file() -> Object {
+    let mut file = Object::with_type(Type::String);
+    file.format = Some(SchemaFormat::KnownFormat(KnownFormat::Binary));
+    file
 }
 
 /// Moves the field out of `input`.

@@ -1,6 +1,7 @@
 //! Operations: each has one name, a REST route, and a method on both kinds of socket.
 
 mod access;
+mod download;
 mod form;
 mod mailed;
 mod passwords;
@@ -12,13 +13,14 @@ use std::marker::PhantomData;
 
 use futures::{FutureExt as _, future, future::BoxFuture};
 use http::Method;
-use messenger_core::{Actor, Begun, Command, ErrorCode, Messenger, Query};
+use messenger_core::{Actor, Begun, Command, Error, ErrorCode, Messenger, Query};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::{client::Client, door::Door, fields::Fields, openapi::Described};
 
 pub(crate) use access::Access;
+pub(crate) use download::ExportMe;
 pub(crate) use form::{Answer, Writing};
 pub(crate) use success::Success;
 pub(crate) use table::operations;
@@ -45,7 +47,8 @@ pub(crate) struct Operation {
     pub(crate) overlaps: bool,
     /// Whether it takes a turn of another kind by itself.
     pub(crate) has_own_turns: bool,
-    run: Run,
+    /// `None` if it is a download, which REST alone has.
+    run: Option<Run>,
 }
 
 /// Reads the fields when it is called; the rest is in the future, which borrows nothing, so that a socket can have many
@@ -65,7 +68,15 @@ pub(crate) struct Call<'a> {
 impl Operation {
     /// Starts it. The fields are read before this returns, and the work begins with the first poll.
     pub(crate) fn run(&self, door: &Door, call: &Call<'_>) -> BoxFuture<'static, Begun<Answer>> {
-        (self.run)(door, call)
+        match self.run {
+            Some(run) => run(door, call),
+            None => future::ready(Begun::Done(Err(Error::NotFound("method")))).boxed(),
+        }
+    }
+
+    /// Whether it answers with a file, in a stream.
+    pub(crate) const fn is_download(&self) -> bool {
+        self.run.is_none()
     }
 
     fn open(mut self) -> Self {
@@ -89,13 +100,13 @@ impl Operation {
 
     /// Makes this an operation that is counted apart.
     fn counted(mut self, run: Run) -> Self {
-        self.run = run;
+        self.run = Some(run);
         self
     }
 
     /// Makes this an operation that tries or sets a password, and takes a turn for that.
     fn on_passwords(mut self, run: Run) -> Self {
-        self.run = run;
+        self.run = Some(run);
         self.has_own_turns = true;
         self
     }
@@ -129,7 +140,7 @@ fn operation<A: Handler, F: Form<A::Output>>(method: Method, path: &'static str,
         #[cfg(any(feature = "ws", feature = "signalr"))]
         overlaps: false,
         has_own_turns: false,
-        run: run::<A, F>,
+        run: Some(run::<A, F>),
     }
 }
 

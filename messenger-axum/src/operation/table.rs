@@ -6,7 +6,7 @@ use http::Method;
 use messenger_core::{commands::*, queries::*};
 
 use super::{
-    Operation, command,
+    Operation, command, download,
     form::{Accepted, Created, CreatedOrFound, Json, NoContent, Paged},
     mailed, passwords, query,
 };
@@ -47,6 +47,7 @@ fn table() -> Vec<Operation> {
         command::<UpdateProfile>(PATCH, "/users/me", Json),
         command::<EraseMe>(DELETE, "/users/me", NoContent)
             .on_passwords(passwords::asked_again::<EraseMe, NoContent>),
+        download::export(),
         command::<RequestEmailConfirmation>(POST, "/users/me/email/confirmation", Accepted)
             .counted(mailed::of_person::<RequestEmailConfirmation, Accepted>),
         query::<FindUsers>(GET, "/users", Paged),

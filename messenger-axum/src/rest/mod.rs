@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod export;
 
 use axum::{
     Router,
@@ -54,6 +55,9 @@ async fn handle(door: &Door, operation: &Operation, request: Request) -> Result<
     };
     let bytes = body.len();
     let call = Call { actor, client, bytes, fields, writing: Writing::Pieces };
+    if operation.is_download() {
+        return Ok(export::begin(door, &call, &parts.headers).await?);
+    }
     let answer = door.in_time(work(door, operation, &call)).await?;
     Ok(respond(door, operation, client, answer)?)
 }

@@ -21,12 +21,13 @@ pub(crate) struct Procedure(&'static Operation);
 /// Longer names are refused without being lowercased first.
 const LONGEST_NAME: usize = 32;
 
-/// Finds the procedure with this name, in any case. Not `RegisterUser` and `LogIn`: a socket has a session.
+/// Finds the procedure with this name, in any case. Not `RegisterUser` and `LogIn`, because a socket has a session; nor a
+/// download.
 pub(crate) fn procedure(name: &str) -> Option<Procedure> {
     static BY_NAME: LazyLock<HashMap<String, Procedure>> = LazyLock::new(|| {
         operations()
             .iter()
-            .filter(|operation| operation.access != Access::Anyone)
+            .filter(|operation| operation.access != Access::Anyone && !operation.is_download())
             .map(|operation| (operation.name.to_ascii_lowercase(), Procedure(operation)))
             .collect()
     });
@@ -120,7 +121,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), operations().len());
         assert!(names.iter().all(|name| name.len() <= LONGEST_NAME));
-        for none in ["RegisterUser", "LogIn", "", "Nothing", &"x".repeat(1000)] {
+        for none in ["RegisterUser", "LogIn", "ExportMe", "", "Nothing", &"x".repeat(1000)] {
             assert!(procedure(none).is_none(), "{none}");
         }
         assert_eq!(procedure("sync").unwrap().0.name, "Sync");

@@ -7,6 +7,7 @@ mod bodies;
 mod chats;
 mod doors;
 mod every_route;
+mod export;
 mod largest;
 mod limits;
 mod mails;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{ID, PASSWORD, Person, Server, Socket};
 
-/// Of these a session is made, or they are pages, or for those who operate the service.
-const WITHOUT_METHOD: [&str; 6] =
-    ["RegisterUser", "LogIn", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe"];
+/// Of these a session is made, or they are pages or downloads, or for those who operate the service.
+const WITHOUT_METHOD: [&str; 7] =
+    ["RegisterUser", "LogIn", "Live", "Ready", "AskToUnsubscribe", "Unsubscribe", "ExportMe"];
 
 /// The names of the operations that are methods of sockets, as the API's description lists them.
 pub(crate) fn operations() -> Vec<String> {

@@ -23,7 +23,7 @@ pub(crate) use self::{
     accounts::{address, fingerprint},
     desk::Desk,
     notifications::Notifications,
-    outbox::AboutAccount,
+    outbox::{ACCOUNT, AboutAccount, Telling, UNREAD, UnreadIn, What},
     watching::start,
 };
 use crate::{error::Result, jobs::Registration};

@@ -10,7 +10,8 @@ pub use auth::ListSessions;
 pub use chats::{GetChat, ListChats, ListMembers};
 pub use messages::{GetHistory, GetMessage, History};
 pub use realtime::{ChatSync, GetPresence, SyncChats, Synced};
-pub use users::{CheckEndMail, FindUsers, GetMe, GetUser};
+pub(crate) use users::export_me::part_of as export_part_of;
+pub use users::{CheckEndMail, ExportFile, ExportMe, ExportPart, FindUsers, GetMe, GetUser};
 
 use crate::{
     Limits,
@@ -62,6 +63,7 @@ mod tests {
         let answers = [
             asked_by_nobody(messenger, ListSessions { limit, cursor: None }).await,
             asked_by_nobody(messenger, GetMe {}).await,
+            asked_by_nobody(messenger, ExportMe { cursor: None }).await,
             asked_by_nobody(messenger, GetUser { user_id }).await,
             asked_by_nobody(messenger, find).await,
             asked_by_nobody(messenger, GetChat { chat_id }).await,
@@ -152,6 +154,7 @@ mod tests {
             let chats = scene.query(Owner, ListChats { limit, cursor: cursor.clone() }).await;
             let members = scene.query(Owner, ListMembers { chat_id, limit, cursor: cursor.clone() }).await;
             let found = scene.query(Owner, find).await;
+            let exported = scene.query(Owner, ExportMe { cursor: cursor.clone() }).await;
             let synced =
                 scene.query(Owner, SyncChats { limit, cursor: cursor.clone(), ..SyncChats::default() }).await;
             let all = [
@@ -159,6 +162,7 @@ mod tests {
                 pointers(&chats),
                 pointers(&members),
                 pointers(&found),
+                pointers(&exported),
                 pointers(&synced),
             ];
             assert!(all.iter().all(|pointers| pointers[..] == ["/cursor"]), "{cursor:?}: {all:?}");

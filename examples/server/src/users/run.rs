@@ -1,13 +1,14 @@
 //! Does what `messenger-server users` is asked for, on the store, beside servers that run.
 
 use std::{
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use messenger_core::{Account, Accounts, ErasedAccount, Error, Messenger, commands::Erasure};
 
-use super::cli::UsersCommand;
+use super::{cli::UsersCommand, export};
 use crate::{config::Config, error::ServerError, keys::Opened, serve, store};
 
 /// Answers what is to be printed.
@@ -16,8 +17,11 @@ pub(crate) async fn run(config: &Config, command: &UsersCommand) -> Result<Strin
     // Those who are online at other nodes are told at once where there is a bus, and within seconds where there is none.
     let builder = serve::among_nodes(Messenger::builder(store), config, sealed.as_deref());
     let messenger = builder.workers(false).build().map_err(ServerError::start)?;
-    let UsersCommand::Erase { name, sure } = command;
-    let answer = erase(&messenger.accounts(), name, *sure).await;
+    let accounts = messenger.accounts();
+    let answer = match command {
+        UsersCommand::Erase { name, sure } => erase(&accounts, name, *sure).await,
+        UsersCommand::Export { name, file } => export(&accounts, name, file).await,
+    };
     messenger.close().await;
     answer
 }
@@ -37,6 +41,17 @@ async fn erase(accounts: &Accounts, name: &str, sure: bool) -> Result<String, Se
     };
     let erased = accounts.erase(account.id, listener).await.map_err(broken_off)?;
     Ok(said(&account, &erased))
+}
+
+async fn export(accounts: &Accounts, name: &str, file: &Path) -> Result<String, ServerError> {
+    let account = accounts.find(name).await.map_err(|error| refused(name, error))?;
+    if account.erased_at.is_some() {
+        return Err(ServerError::Users(format!(
+            "The account {} is erased; there is nothing to export.",
+            account.id
+        )));
+    }
+    export::export(accounts, &account, file).await
 }
 
 /// How often it is said how far it has come.

@@ -12,6 +12,7 @@ mod data;
 mod encryption;
 mod ending;
 mod erasing;
+mod export;
 #[cfg(unix)]
 mod faults;
 #[cfg(unix)]

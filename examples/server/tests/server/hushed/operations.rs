@@ -55,7 +55,15 @@ fn fields(world: &mut World<'_>, by: &Person, name: &str) -> Value {
     let number = world.number();
     let (chat, bob) = (world.chat.clone(), world.bob.id.clone());
     match name {
-        "Live" | "Ready" | "LogOut" | "GetMe" | "RequestEmailConfirmation" | "Ping" | "Resume" | "Sync" => {
+        "Live"
+        | "Ready"
+        | "LogOut"
+        | "GetMe"
+        | "ExportMe"
+        | "RequestEmailConfirmation"
+        | "Ping"
+        | "Resume"
+        | "Sync" => {
             json!({})
         }
         "ListSessions" | "ListChats" => json!({"limit": 10}),
