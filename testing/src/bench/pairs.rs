@@ -22,6 +22,8 @@ struct Cost {
     server: f64,
 }
 
+type Figure = fn(&Cost) -> f64;
+
 impl Pairs {
     /// Of sides with these names, with the CPU time of this server if it is given.
     pub fn new(sides: [&'static str; 2], cpu: Option<ServerCpu>) -> Self {
@@ -64,15 +66,16 @@ impl Pairs {
     /// Prints all lines: medians of the rounds, and the median of the ratios of each round, of the second side to the first.
     pub fn print(&self) {
         let [first, second] = self.sides;
-        let figures: [(&str, fn(&Cost) -> f64, bool); 3] = [
-            ("time", |cost| cost.time, true),
-            ("CPU of the client", |cost| cost.own, true),
-            ("CPU on both sides", |cost| cost.own + cost.server, self.cpu.is_some()),
+        let figures: [(&str, Figure); 3] = [
+            ("time", |cost| cost.time),
+            ("CPU of the client", |cost| cost.own),
+            ("CPU on both sides", |cost| cost.own + cost.server),
         ];
+        let known = if self.cpu.is_some() { 3 } else { 2 };
         println!("\n| µs each | | {first} | (lowest) | {second} | (lowest) | ratio | (lowest to highest) |");
         println!("|---|---|--:|--:|--:|--:|--:|--:|");
         for (name, rounds) in &self.lines {
-            for (what, figure, _) in figures.iter().filter(|(_, _, known)| *known) {
+            for (what, figure) in &figures[..known] {
                 let side = |side: usize| Figures::of(rounds.iter().map(|costs| figure(&costs[side])));
                 let ratio = Figures::of(rounds.iter().map(|costs| figure(&costs[1]) / figure(&costs[0])));
                 let [a, b] = [side(0), side(1)];
