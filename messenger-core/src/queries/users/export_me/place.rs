@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::ExportFile;
+use super::part::ExportFile;
 use crate::domain::{ChatId, JobId, Revision};
 
 /// Where a part begins.
