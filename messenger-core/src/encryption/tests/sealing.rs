@@ -219,7 +219,7 @@ async fn an_error_is_no_end() {
 async fn what_others_change_meanwhile_is_theirs() {
     let before = Before::new(6).await;
     let live = messenger(before.sealed().await);
-    let (chat, ada) = (before.chat, before.ada.clone());
+    let (chat, ada) = (before.chat, before.ada);
     let sent = history(&live, &before.ada, chat).await;
     let sent: Vec<_> = sent.into_iter().filter(|message| message.system.is_none()).map(|m| m.id).collect();
     let store = TestStore::on(&before.memory);
