@@ -51,9 +51,7 @@ fn run(task: Task) -> Result<(), ServerError> {
         Task::Jobs(config, command) => report::print(&block_on(jobs::run(&config, &command))?),
         Task::Keys(config, command) => report::print(&block_on(keys::run(&config, command))?),
         Task::Users(config, command) => report::print(&block_on(users::run(&config, &command))?),
-        Task::Retention(config, command) => {
-            report::print(&block_on(retention::run(&config, &command))?)
-        }
+        Task::Retention(config, command) => report::print(&block_on(retention::run(&config, &command))?),
         Task::Migrate(config) => report::print(&block_on(store::migrate(&config.store))?),
         Task::PrintMigrations(config) => report::print(&store::migrations(&config.store)?),
     }

@@ -10,12 +10,12 @@ use messenger_core::{
     ChatId, MessageId, RetentionPeriod, Revision, Seq, Timestamp, UserId, Username,
     context::Context,
     ports::{
-        Anchor, AskOverdue, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content, DeleteMessage,
-        DirectChat, EditMessage, FinishedJob, HoldSubject, JobChange, JobCounts, JobFilter, JobKind, JobOutcome,
-        JobPriority, JobState, JobStore as _, KeyId, KeyStore as _, LoginKey, MailOutcome, MarkerStore as _,
-        MessageStore as _, MoveMarker, NewJob, NewMessage, Notified, PendingChat, Purge, RetentionStore as _, Rewrap, SeenPlace,
-        SessionStore as _, Store, StoreResult, StoredKey, Told, UniqueJob, UnreadStore as _, UserStore as _,
-        WrappedKey,
+        Anchor, AskOverdue, AskUnread, Budget, ChatStore as _, ClaimJobs, ClaimUnread, Content,
+        DeleteMessage, DirectChat, EditMessage, FinishedJob, HoldSubject, JobChange, JobCounts, JobFilter,
+        JobKind, JobOutcome, JobPriority, JobState, JobStore as _, KeyId, KeyStore as _, LoginKey,
+        MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker, NewJob, NewMessage, Notified,
+        PendingChat, Purge, RetentionStore as _, Rewrap, SeenPlace, SessionStore as _, Store, StoreResult,
+        StoredKey, Told, UniqueJob, UnreadStore as _, UserStore as _, WrappedKey,
     },
 };
 use messenger_sqlx::{PostgresBuilder, PostgresStore};

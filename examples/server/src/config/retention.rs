@@ -2,7 +2,8 @@ use messenger_core::RetentionPeriod;
 
 /// How long messages are kept: a time such as `365d`, or `off` for good.
 pub(super) fn retention(text: &str) -> Result<Option<RetentionPeriod>, String> {
-    const WRONG: &str = "is neither `off` nor a time such as `365d`, `72h` or `30m`, from a minute to a hundred years";
+    const WRONG: &str =
+        "is neither `off` nor a time such as `365d`, `72h` or `30m`, from a minute to a hundred years";
     if text == "off" {
         return Ok(None);
     }

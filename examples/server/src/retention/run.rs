@@ -46,7 +46,9 @@ async fn answer(messenger: &Messenger, command: &RetentionCommand) -> Result<Str
             let was_held = messenger.retention().release(subject).await.map_err(refused)?;
             let what = named(subject);
             Ok(if was_held {
-                format!("The {what} is under a hold no more: what is overdue is purged by the next run of the job.\n")
+                format!(
+                    "The {what} is under a hold no more: what is overdue is purged by the next run of the job.\n"
+                )
             } else {
                 format!("The {what} was under no hold.\n")
             })
@@ -64,7 +66,10 @@ async fn status(messenger: &Messenger) -> Result<String, ServerError> {
     let overdue = retention.overdue(COUNTED).await.map_err(refused)?;
     let (holds, purges) = (holds(messenger).await?, purges(messenger, None).await?);
     let mut text = match retention.period() {
-        Some(period) => format!("Messages are kept for {}, or for less where the owner of a group wants that.\n", said(period)),
+        Some(period) => format!(
+            "Messages are kept for {}, or for less where the owner of a group wants that.\n",
+            said(period)
+        ),
         None => "Messages are kept for good, except where the owner of a group wants less.\n".to_owned(),
     };
     let or_more = if overdue.len() == COUNTED { " or more" } else { "" };
@@ -85,9 +90,7 @@ async fn found(messenger: &Messenger, subject: &Subject) -> Result<HoldSubject, 
         Subject::Chat(id) => parsed::<ChatId>(id).map(HoldSubject::Chat),
         Subject::User(name) => match messenger.accounts().find(name).await {
             Ok(account) => Ok(HoldSubject::User(account.id)),
-            Err(Error::NotFound(_)) => {
-                Err(ServerError::Retention(format!("There is no account `{name}`.")))
-            }
+            Err(Error::NotFound(_)) => Err(ServerError::Retention(format!("There is no account `{name}`."))),
             Err(error) => Err(refused(error)),
         },
     }
