@@ -14,7 +14,11 @@ use messenger_core::{
         DeleteMessage, DirectChat, EditMessage, FinishedJob, HoldSubject, JobChange, JobCounts, JobFilter,
         JobKind, JobOutcome, JobPriority, JobState, JobStore as _, KeyId, KeyStore as _, LoginKey,
         MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker, NewJob, NewMessage, Notified,
+<<<<<<< HEAD
         PendingChat, Purge, RetentionStore as _, Rewrap, SeenPlace, SessionStore as _, Store, StoreResult,
+=======
+        PendingChat, RetentionStore as _, Rewrap, SeenPlace, SessionStore as _, Store, StoreResult,
+>>>>>>> h-retain
         StoredKey, Told, UniqueJob, UnreadStore as _, UserStore as _, WrappedKey,
     },
 };
@@ -136,9 +140,8 @@ impl Large {
         plans.take();
         let asked = AskOverdue { now, retention };
         done("overdue_chats", Sorts::Few, plans, store.overdue_chats(&asked, 100).await);
-        let purge = Purge { id: self.context.id(), chat: self.chat, now, retention, limit: 100 };
-        done("purge", Sorts::Few, plans, store.purge(&purge).await);
-        done("purges", Sorts::Nothing, plans, store.purges(Some(purge.id), 100).await);
+        let after = Some(self.context.id());
+        done("purges", Sorts::Nothing, plans, store.purges(after, 100).await);
         done("holds", Sorts::Nothing, plans, store.holds(Some(HoldSubject::Chat(self.chat)), 100).await);
     }
 

@@ -152,7 +152,7 @@ fn line_of_purge(record: &PurgeRecord) -> String {
 fn said(period: RetentionPeriod) -> String {
     let seconds = period.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "m")];
-    let (size, unit) = units.into_iter().find(|(size, _)| seconds % size == 0).unwrap_or((1, "s"));
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "s"));
     format!("{}{unit}", seconds / size)
 }
 
