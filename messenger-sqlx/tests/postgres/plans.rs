@@ -14,11 +14,7 @@ use messenger_core::{
         DeleteMessage, DirectChat, EditMessage, FinishedJob, HoldSubject, JobChange, JobCounts, JobFilter,
         JobKind, JobOutcome, JobPriority, JobState, JobStore as _, KeyId, KeyStore as _, LoginKey,
         MailOutcome, MarkerStore as _, MessageStore as _, MoveMarker, NewJob, NewMessage, Notified,
-<<<<<<< HEAD
-        PendingChat, Purge, RetentionStore as _, Rewrap, SeenPlace, SessionStore as _, Store, StoreResult,
-=======
         PendingChat, RetentionStore as _, Rewrap, SeenPlace, SessionStore as _, Store, StoreResult,
->>>>>>> h-retain
         StoredKey, Told, UniqueJob, UnreadStore as _, UserStore as _, WrappedKey,
     },
 };
