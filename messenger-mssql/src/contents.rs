@@ -49,7 +49,7 @@ impl ContentStore for MssqlStore {
         let (list, bytes) = packed(field, replacements)?;
         let call = Call::statement(Arc::clone(&self.sql().contents.of(field).replace));
         let call = call.bytes("@P1", list).bytes("@P2", bytes);
-        Ok(self.all(call, |columns| columns.id::<()>()).await?.len())
+        Ok(self.one(call, |columns| columns.number()).await?.unwrap_or_default() as usize)
     }
 }
 

@@ -64,7 +64,8 @@ impl OfField {
 }
 
 /// Records of 40 bytes say where in the bytes what is expected, what takes its place and what is stored beside it are. Rows
-/// that others have locked are passed over, so that this waits for nobody's row.
+/// that others have locked are passed over, so that this waits for nobody's row. Answers how many were replaced; in a query of
+/// its own, because not every engine knows `OUTPUT` where it updates by an alias.
 fn replace(schema: &Schema, field: ContentField) -> String {
     let Shape { table, content, condition, .. } = shape(field);
     let part = |at: usize| {
@@ -92,7 +93,6 @@ fn replace(schema: &Schema, field: ContentField) -> String {
     let beside = if has_derived(field) { format!(", {derived} AS derived") } else { String::new() };
     format!(
         "UPDATE t SET {}
-        OUTPUT inserted.id
         FROM (
             SELECT CAST(SUBSTRING(@P1, 40 * n.n - 39, 16) AS binary(16)) AS id, {expected} AS expected,
                 {new} AS content{beside}
@@ -100,7 +100,8 @@ fn replace(schema: &Schema, field: ContentField) -> String {
         ) AS a
         INNER LOOP JOIN {schema}.{table} AS t WITH (READPAST, UPDLOCK, ROWLOCK) ON t.id = a.id
         WHERE {stored} = a.expected AND DATALENGTH(t.{content}) = DATALENGTH(a.expected){condition}
-        OPTION (FORCE ORDER)",
+        OPTION (FORCE ORDER);
+        SELECT CAST(@@ROWCOUNT AS bigint)",
         assignments(field, "a.content", "a.derived")
     )
 }
