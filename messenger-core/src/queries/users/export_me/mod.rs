@@ -24,7 +24,7 @@ use crate::{
 
 /// Reads everything that is held about the caller, part by part.
 ///
-/// A part has lines of one [file](ExportFile), at most as many messages are read for it as fit on a [page](crate::PageLimits::bytes)
+/// A part has lines of one [file](ExportFile), at most as many messages are read for it as fit on a [page](crate::PageLimits)
 /// in bytes, and it may have no line at all: whoever wants everything goes on until there is no `nextCursor`. Files come in the order of
 /// [`ExportFile::ALL`]. What others wrote is left out. A value in the store that can't be read is said to be `corrupt`, and the rest
 /// follows.
