@@ -52,7 +52,7 @@ fn holds_are_set_listed_and_ended_beside_a_server() {
     assert!(retention(&["status"]).contains("2 holds"));
     assert_eq!(retention(&["audit"]), "", "nothing was purged");
 
-    let erase = json!({"password": "correct horse"});
+    let erase = json!({"password": "correct horse battery"});
     let answer = town.server.request("DELETE", "/api/v1/users/me", Some(&ada), Some(&erase));
     assert_eq!(answer.status(), 403, "{}", answer.text());
     let by_operator = refused(&town.run(&["users", "erase", "ada", "--yes"]));
