@@ -65,7 +65,7 @@ fn kind(field: &str) -> Kind {
     match field {
         "chatId" | "userId" | "messageId" | "sessionId" | "replyTo" => Kind::Id,
         "userIds" | "memberIds" => Kind::Ids,
-        "seq" | "before" | "after" | "around" | "limit" => Kind::Number,
+        "seq" | "before" | "after" | "around" | "limit" | "seconds" => Kind::Number,
         "typing" => Kind::Bool,
         "position" => Kind::Position,
         "notifications" | "chats" => Kind::Object,
@@ -102,6 +102,7 @@ impl World {
             ("after", json!(1)),
             ("around", json!(1)),
             ("limit", json!(10)),
+            ("seconds", json!(86_400)),
             ("typing", json!(true)),
             ("notifications", json!({"email": true})),
             ("chats", json!({&chat: 1})),
