@@ -15,6 +15,7 @@ fn every_point_of_a_behavior_list_is_a_case() {
         include_str!("../../src/ports/jobs.rs"),
         include_str!("../../src/ports/schedules.rs"),
         include_str!("../../src/ports/keys.rs"),
+        include_str!("../../src/ports/contents.rs"),
         include_str!("../../src/ports/retention.rs"),
         include_str!("../../src/ports/presence.rs"),
         include_str!("../../src/ports/bus.rs"),
