@@ -360,7 +360,7 @@ mod tests {
         for (code, kind) in OUTCOMES {
             assert_eq!(outcome(code).unwrap_err().kind(), kind);
         }
-        for code in [-6, 8] {
+        for code in [-6, 9] {
             assert_eq!(outcome(code).unwrap_err().kind(), StoreErrorKind::Other);
         }
     }
