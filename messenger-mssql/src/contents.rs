@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messenger_core::ports::{
-    AskContents, Content, ContentField, ContentPage, ContentStore, ReplaceContent, RowId, StoreResult,
+    AskContents, ContentField, ContentPage, ContentStore, ReplaceContent, RowId, StoreResult,
 };
 use messenger_sql::{
     columns::rows,
@@ -46,41 +46,57 @@ impl ContentStore for MssqlStore {
             return Ok(0);
         }
         fits(replacements.len())?;
-        let (list, bytes) = packed(field, replacements)?;
+        if is_utf16(field) {
+            return self.replace_texts(field, replacements).await;
+        }
+        let (list, bytes) = packed(replacements)?;
         let call = Call::statement(Arc::clone(&self.sql().contents.of(field).replace));
         let call = call.bytes("@P1", list).bytes("@P2", bytes);
         Ok(self.one(call, |columns| columns.number()).await?.unwrap_or_default() as usize)
     }
 }
 
+impl MssqlStore {
+    async fn replace_texts(
+        &self,
+        field: ContentField,
+        replacements: &[ReplaceContent],
+    ) -> StoreResult<usize> {
+        let mut replaced = 0;
+        for replacement in replacements {
+            let derived = match field {
+                ContentField::DisplayName => Some(folded(name_key(replacement)?.to_owned())),
+                _ => replacement.derived.clone(),
+            };
+            let call = Call::statement(Arc::clone(&self.sql().contents.of(field).replace))
+                .bytes("@P1", replacement.row)
+                .text("@P2", replacement.expected.to_text()?)
+                .text("@P3", replacement.content.to_text()?)
+                .optional_bytes("@P4", derived);
+            replaced += self.one(call, |columns| columns.number()).await?.unwrap_or_default() as usize;
+        }
+        Ok(replaced)
+    }
+}
+
 /// The replacements as records, and the bytes that they refer to.
-fn packed(field: ContentField, replacements: &[ReplaceContent]) -> StoreResult<(Vec<u8>, Vec<u8>)> {
+fn packed(replacements: &[ReplaceContent]) -> StoreResult<(Vec<u8>, Vec<u8>)> {
     let (mut list, mut bytes) = (vec![], Bytes::default());
     for replacement in replacements {
         list.extend_from_slice(&replacement.row);
-        let derived = match field {
-            ContentField::DisplayName => Some(folded(name_key(replacement)?.to_owned())),
-            _ => replacement.derived.clone(),
-        };
-        let expected = column(field, &replacement.expected)?;
-        for value in [Some(expected), Some(column(field, &replacement.content)?), derived] {
-            list.extend_from_slice(&int(value.as_ref().map_or(0, |value| bytes.push(value))));
-            list.extend_from_slice(&int(value.as_ref().map_or(0, Vec::len)));
+        let (expected, content) = (&replacement.expected.0, &replacement.content.0);
+        for value in [Some(expected), Some(content), replacement.derived.as_ref()] {
+            list.extend_from_slice(&int(value.map_or(0, |value| bytes.push(value))));
+            list.extend_from_slice(&int(value.map_or(0, Vec::len)));
         }
     }
     Ok((list, bytes.into_bytes()))
 }
 
-/// The content as the bytes of its column.
-fn column(field: ContentField, content: &Content) -> StoreResult<Vec<u8>> {
-    if !is_utf16(field) {
-        return Ok(content.0.clone());
-    }
-    Ok(content.to_text()?.encode_utf16().flat_map(u16::to_le_bytes).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use messenger_core::ports::Content;
+
     use super::*;
 
     #[test]
@@ -91,15 +107,15 @@ mod tests {
             content: Content::from("bc"),
             derived: None,
         };
-        let (list, bytes) = packed(ContentField::Title, std::slice::from_ref(&replacement)).unwrap();
+        let (list, bytes) = packed(std::slice::from_ref(&replacement)).unwrap();
         assert_eq!(list.len(), 40);
         assert_eq!(
             list[16..],
-            [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3], [0, 0, 0, 4], [0; 4], [0; 4]].concat()
+            [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3], [0, 0, 0, 2], [0; 4], [0; 4]].concat()
         );
-        assert_eq!(bytes, [0xE4, 0, b'b', 0, b'c', 0]);
+        assert_eq!(bytes, "äbc".as_bytes());
         let replacement = ReplaceContent { derived: Some(b"key".to_vec()), ..replacement };
-        let (list, bytes) = packed(ContentField::Body, &[replacement]).unwrap();
+        let (list, bytes) = packed(&[replacement]).unwrap();
         assert_eq!(list[32..], [0, 0, 0, 5, 0, 0, 0, 3]);
         assert_eq!(bytes, "äbckey".as_bytes());
     }

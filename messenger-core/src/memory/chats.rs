@@ -271,6 +271,12 @@ impl State {
     }
 }
 
+pub(super) fn make_tombstone(message: &mut MessageRecord, at: Timestamp) {
+    message.body = None;
+    message.fingerprint = None;
+    message.deleted_at = Some(at);
+}
+
 #[derive(Debug)]
 pub(super) struct ChatState {
     pub(super) record: ChatRecord,

@@ -2,7 +2,10 @@ use std::{cmp::Reverse, ops::Bound};
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, State, chats::ChatState};
+use super::{
+    MemoryStore, State,
+    chats::{ChatState, make_tombstone},
+};
 use crate::{
     domain::{ChatId, MessageId, MessageKind, Revision, Seq, Timestamp, UserId},
     ports::{
@@ -214,10 +217,4 @@ fn draft(new: &NewMessage) -> MessageRecord {
         edited_at: None,
         deleted_at: None,
     }
-}
-
-pub(super) fn make_tombstone(message: &mut MessageRecord, at: Timestamp) {
-    message.body = None;
-    message.fingerprint = None;
-    message.deleted_at = Some(at);
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, State, messages::make_tombstone};
+use super::{MemoryStore, State, chats::make_tombstone};
 use crate::{
     domain::{RetentionPeriod, Seq, Timestamp, UserId},
     ports::{

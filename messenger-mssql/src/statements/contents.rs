@@ -16,6 +16,7 @@ pub(crate) struct OfField {
     /// Where a page ends that looks at so many rows.
     pub(crate) edge: Arc<str>,
     pub(crate) page: Arc<str>,
+    /// Of many values at once, and of one where they are [UTF-16](is_utf16).
     pub(crate) replace: Arc<str>,
 }
 
@@ -58,7 +59,8 @@ impl OfField {
                 ORDER BY t.id"
             )
             .into(),
-            replace: replace(schema, field).into(),
+            replace: if is_utf16(field) { replace_text(schema, field) } else { replace(schema, field) }
+                .into(),
         }
     }
 }
@@ -74,23 +76,12 @@ fn replace(schema: &Schema, field: ContentField) -> String {
         format!("SUBSTRING(@P2, {from}, {length})")
     };
     let [expected, new, derived] = [16, 24, 32].map(part);
-    // Texts are compared as bytes: their collation would take others for equal. Bytes that differ in zeros at the end alone are
-    // equal to the server, and texts have none.
-    let (stored, new) = match is_utf16(field) {
-        true => (
-            format!("CAST(t.{content} AS varbinary(max))"),
-            format!("CAST(CAST({new} AS varbinary(3200)) AS nvarchar(1600))"),
-        ),
-        false => (format!("t.{content}"), new),
-    };
     // Position 0 stands for null.
-    let derived = match field {
-        ContentField::DisplayName => format!("CAST({derived} AS varbinary(850))"),
-        _ => format!(
-            "CASE WHEN CAST(SUBSTRING(@P1, 40 * n.n - 7, 4) AS int) > 0 THEN CAST({derived} AS varbinary(320)) END"
-        ),
-    };
+    let derived = format!(
+        "CASE WHEN CAST(SUBSTRING(@P1, 40 * n.n - 7, 4) AS int) > 0 THEN CAST({derived} AS varbinary(320)) END"
+    );
     let beside = if has_derived(field) { format!(", {derived} AS derived") } else { String::new() };
+    // Bytes that differ in zeros at the end alone are equal to the server, and texts have none.
     format!(
         "UPDATE t SET {}
         FROM (
@@ -99,9 +90,23 @@ fn replace(schema: &Schema, field: ContentField) -> String {
             FROM {schema}.messenger_numbers AS n WHERE n.n <= DATALENGTH(@P1) / 40
         ) AS a
         INNER LOOP JOIN {schema}.{table} AS t WITH (READPAST, UPDLOCK, ROWLOCK) ON t.id = a.id
-        WHERE {stored} = a.expected AND DATALENGTH(t.{content}) = DATALENGTH(a.expected){condition}
+        WHERE t.{content} = a.expected AND DATALENGTH(t.{content}) = DATALENGTH(a.expected){condition}
         OPTION (FORCE ORDER);
         SELECT CAST(@@ROWCOUNT AS bigint)",
         assignments(field, "a.content", "a.derived")
+    )
+}
+
+/// As [`replace`], for one value: the row, what is expected, what takes its place, and what is stored beside it. Not from a
+/// list of bytes, which not every engine takes for UTF-16.
+fn replace_text(schema: &Schema, field: ContentField) -> String {
+    let Shape { table, content, condition, .. } = shape(field);
+    // The server passes over blanks at the end, and a collation over more.
+    format!(
+        "UPDATE t SET {} FROM {schema}.{table} AS t WITH (READPAST, UPDLOCK, ROWLOCK)
+        WHERE t.id = CAST(@P1 AS binary(16)) AND t.{content} = @P2 COLLATE Latin1_General_100_BIN2
+            AND DATALENGTH(t.{content}) = DATALENGTH(@P2){condition};
+        SELECT CAST(@@ROWCOUNT AS bigint)",
+        assignments(field, "@P3", "CAST(@P4 AS varbinary(850))")
     )
 }

@@ -62,7 +62,7 @@ async fn a_newer_database_is_refused() {
     sqlx::query(insert).execute(&mut connect(&path).await).await.unwrap();
 
     let error = SqliteStore::open(&path).await.unwrap_err();
-    assert_eq!(error.kind(), OpenErrorKind::Newer { found: 999, known: 6 }, "{error}");
+    assert_eq!(error.kind(), OpenErrorKind::Newer { found: 999, known: 7 }, "{error}");
     assert!(error.to_string().contains("is newer than this program"), "{error}");
 }
 

@@ -22,6 +22,7 @@ pub(crate) const ALLOWED: &[Allowed] = &[
             "messenger-core/src/memory/chats.rs",
             "messenger-core/src/memory/jobs.rs",
             "messenger-core/src/memory/mod.rs",
+            "messenger-core/src/memory/retention.rs",
             "messenger-core/src/memory/schedules.rs",
             "messenger-core/src/memory/sessions.rs",
             "messenger-core/src/memory/unread.rs",

@@ -48,21 +48,28 @@ impl SealedStore {
 
     /// Finds out what is taken before a data key is made for the new account, so that attempts leave no keys behind.
     async fn check_is_free(&self, user: &NewUser) -> StoreResult<()> {
+        let name = LoginKey::Username(&user.username);
         let blind = self.sealer.blind(&user.email.key);
-        let keys = [
-            (LoginKey::Username(&user.username), Unique::Username),
-            (LoginKey::Email(&blind), Unique::Email),
-        ];
-        for (key, what) in keys {
-            match self.inner.user_by_login(key).await {
-                Ok(_) => return Err(StoreErrorKind::AlreadyExists(what).into()),
-                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        match self.is_taken_in_plain(user.id, &user.email).await? {
-            true => Err(StoreErrorKind::AlreadyExists(Unique::Email).into()),
-            false => Ok(()),
+        let taken = if self.is_taken(name).await? {
+            Unique::Username
+        } else if !self.is_taken(LoginKey::Email(&blind)).await?
+            && !self.is_taken_in_plain(user.id, &user.email).await?
+        {
+            return Ok(());
+        } else if self.is_taken(name).await? {
+            // Both came since the first look: the name is what the store itself would say.
+            Unique::Username
+        } else {
+            Unique::Email
+        };
+        Err(StoreErrorKind::AlreadyExists(taken).into())
+    }
+
+    async fn is_taken(&self, key: LoginKey<'_>) -> StoreResult<bool> {
+        match self.inner.user_by_login(key).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }
