@@ -7,6 +7,7 @@ mod connections;
 mod contents;
 mod enqueue;
 mod errors;
+mod holds;
 mod jobs;
 mod keys;
 mod line;

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use messenger_core::{
-    ChatId, RetentionPeriod, Timestamp, UserId,
+    ChatId, RetentionPeriod, Timestamp,
     ports::{
         AskOverdue, Hold, HoldSubject, OverdueChat, Purge, PurgeId, PurgeRecord, Purged, RetentionChange,
         RetentionStore, RosterChanged, StoreErrorKind, StoreResult,
@@ -15,6 +15,7 @@ use sqlx::types::Uuid;
 use super::{
     chats,
     connections::{Mode, Session},
+    holds::lock_holds,
     messages,
     sql::{Bind as _, uuids},
     store::PostgresStore,
@@ -63,12 +64,6 @@ impl RetentionStore for PostgresStore {
 fn parts(subject: &HoldSubject) -> (i16, Uuid) {
     let (kind, id) = subject.parts();
     (i16::try_from(kind).unwrap_or(i16::MAX), Uuid::from_bytes(*id))
-}
-
-/// From here on nobody sets a hold: those that are there stay until the transaction ends.
-async fn lock_holds(session: &mut Session) -> StoreResult<()> {
-    let lock = session.query(&session.statements.retention.lock);
-    session.execute(lock).await.map(drop)
 }
 
 async fn set(session: &mut Session, change: RetentionChange) -> StoreResult<RosterChanged> {
@@ -150,11 +145,4 @@ async fn release(session: &mut Session, subject: HoldSubject) -> StoreResult<boo
     let again = session.query(&session.statements.retention.look_again).bind(uuids(&chats));
     session.execute(again).await?;
     Ok(was_held)
-}
-
-/// Whether the person is under a hold, and is so until the transaction ends.
-pub(super) async fn is_held(session: &mut Session, user: UserId) -> StoreResult<bool> {
-    lock_holds(session).await?;
-    let query = session.query(&session.statements.retention.is_held).id(user);
-    Ok(session.one(query, |columns| columns.flag()).await? == Some(true))
 }

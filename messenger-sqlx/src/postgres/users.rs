@@ -11,7 +11,7 @@ use messenger_sql::{columns::rows, prefix::Names, unread::stored_preferences};
 use super::{
     connections::{Mode, Session},
     enqueue::enqueue,
-    retention,
+    holds,
     sql::{Bind as _, uuids},
     store::PostgresStore,
 };
@@ -171,7 +171,7 @@ impl UserStore for PostgresStore {
         self.run(Mode::Transaction, move |session| {
             Box::pin(async move {
                 // Before the account is locked: whoever sets a hold does not wait for it while others wait for them.
-                let is_held = retention::is_held(session, user).await?;
+                let is_held = holds::is_held(session, user).await?;
                 if session.execute(mark).await? == 0 {
                     return Err(why_not(session, user).await?.into());
                 }
