@@ -112,7 +112,7 @@ const WITH_ORIGIN: &str = "SELECT COUNT_BIG(*) FROM messenger.messenger_messages
 async fn nodes_go_on_while_the_next_release_is_rolled_out() {
     let database = first_release().await;
     let (old, chat, people) = talkers(&open(&MIGRATIONS, &database).await).await;
-    let own = MIGRATIONS.routines.release;
+    let own = MIGRATIONS.routines.as_ref().unwrap().release;
     assert_eq!(database.number(LATEST_ROUTINES).await, own);
     let old_load = Load::begin(&old, chat, &people);
     old_load.goes_on().await;
