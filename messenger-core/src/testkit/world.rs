@@ -10,8 +10,9 @@ use crate::{
     encryption::SealedStore,
     ports::{
         Appended, ChatView, Content, DeleteMessage, DirectChat, EditMessage, EraseUser, Fingerprint,
-        MessageRecord, NewGroup, NewMessage, NewSession, NewSystemMessage, NewUser, RosterChange,
-        RosterChanged, Store, StoreErrorKind, StoreResult, StoredAddress, StoredName, UserRecord,
+        JobPriority, MessageRecord, NewGroup, NewJob, NewMessage, NewSession, NewSystemMessage, NewUser,
+        RosterChange, RosterChanged, Store, StoreErrorKind, StoreResult, StoredAddress, StoredName,
+        UserRecord,
     },
 };
 
@@ -107,6 +108,22 @@ impl World {
     /// Makes a new id.
     pub fn id<K>(&self) -> Id<K> {
         self.context.id()
+    }
+
+    /// A job of this kind that is due at once.
+    pub(super) fn job(&self, kind: &str) -> NewJob {
+        let created_at = self.tick();
+        NewJob {
+            id: self.id(),
+            kind: kind.parse().unwrap(),
+            payload: Content::from("{}"),
+            priority: JobPriority::Normal,
+            run_at: created_at,
+            max_attempts: 3,
+            unique: None,
+            after: None,
+            created_at,
+        }
     }
 
     /// An account with this username, not yet stored, and its first session.

@@ -33,4 +33,5 @@ mod retention;
 mod slow;
 mod stores;
 mod support;
+mod town;
 mod users;

@@ -1,39 +1,17 @@
 //! `messenger-server retention`, beside a server that runs.
 
-use std::process::Output;
-
 use serde_json::json;
 
-use crate::support::{Server, binary, refused, sqlite_url};
+use crate::{
+    support::{binary, refused},
+    town::Town,
+};
 
-struct Town {
-    _folder: tempfile::TempDir,
-    url: String,
-    server: Server,
-}
-
-impl Town {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = sqlite_url(&folder.path().join("chat.db"));
-        let server = Server::start(binary().args(["--store-url", &url, "--retention", "365d"]));
-        Self { _folder: folder, url, server }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        binary().args(arguments).args(["--store-url", &self.url, "--retention", "365d"]).output().unwrap()
-    }
-
-    fn said(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
+const SETTINGS: [&str; 2] = ["--retention", "365d"];
 
 #[test]
 fn holds_are_set_listed_and_ended_beside_a_server() {
-    let town = Town::new();
+    let town = Town::new(&SETTINGS);
     let ada = town.server.register("ada");
     let group = json!({"title": "Tea", "memberIds": []});
     let group = town.server.request("POST", "/api/v1/chats/group", Some(&ada), Some(&group)).json();
@@ -65,7 +43,7 @@ fn holds_are_set_listed_and_ended_beside_a_server() {
 
 #[test]
 fn what_is_asked_wrongly_is_one_sentence() {
-    let town = Town::new();
+    let town = Town::new(&SETTINGS);
     for (wrong, part) in [
         (&["retention", "hold"][..], "--chat"),
         (&["retention", "hold", "--chat", "seven"], "`seven` is no id"),

@@ -1,63 +1,36 @@
 //! `messenger-server users`, beside a server that runs.
 
-use std::process::Output;
-
 use serde_json::{Value, json};
 
 use crate::{
     live::{Ended, Socket},
-    support::{Server, binary, refused, sqlite_url},
+    support::refused,
+    town::Town,
 };
 
-/// A server on a file, and its address as a setting.
-struct Town {
-    _folder: tempfile::TempDir,
-    url: String,
-    server: Server,
-}
-
-impl Town {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = sqlite_url(&folder.path().join("chat.db"));
-        let server = Server::start(binary().args(["--store-url", &url]));
-        Self { _folder: folder, url, server }
-    }
-
-    fn users(&self, arguments: &[&str]) -> Output {
-        binary().arg("users").args(arguments).args(["--store-url", &self.url]).output().unwrap()
-    }
-
-    fn said(&self, arguments: &[&str]) -> String {
-        let output = self.users(arguments);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn ask(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Value {
-        let answer = self.server.request(method, &format!("/api/v1{path}"), Some(token), body);
-        assert!(answer.status() < 300, "{}", answer.text());
-        answer.json()
-    }
+fn ask(town: &Town, method: &str, path: &str, token: &str, body: Option<&Value>) -> Value {
+    let answer = town.server.request(method, &format!("/api/v1{path}"), Some(token), body);
+    assert!(answer.status() < 300, "{}", answer.text());
+    answer.json()
 }
 
 #[test]
 fn an_account_is_erased_beside_a_server_and_those_who_are_online_hear_of_it() {
-    let town = Town::new();
+    let town = Town::new(&[]);
     let (ada, bob) = (town.server.register("ada"), town.server.register("bob"));
-    let id = town.ask("GET", "/users/me", &ada, None)["id"].as_str().unwrap().to_owned();
-    let group = town.ask("POST", "/chats/group", &bob, Some(&json!({"title": "Tea", "memberIds": [id]})));
+    let id = ask(&town, "GET", "/users/me", &ada, None)["id"].as_str().unwrap().to_owned();
+    let group = ask(&town, "POST", "/chats/group", &bob, Some(&json!({"title": "Tea", "memberIds": [id]})));
     let messages = format!("/chats/{}/messages", group["id"].as_str().unwrap());
     for _ in 0..3 {
-        town.ask("POST", &messages, &ada, Some(&json!({"body": "forget me"})));
+        ask(&town, "POST", &messages, &ada, Some(&json!({"body": "forget me"})));
     }
 
     // Nothing is done by a slip.
-    let unsure = refused(&town.users(&["erase", "ADA@example.org"]));
+    let unsure = refused(&town.run(&["users", "erase", "ADA@example.org"]));
     assert!(unsure.contains("`ada`") && unsure.contains(&id) && unsure.contains("--yes"), "{unsure}");
-    let unknown = refused(&town.users(&["erase", "adda", "--yes"]));
+    let unknown = refused(&town.run(&["users", "erase", "adda", "--yes"]));
     assert!(unknown.contains("There is no account `adda`"), "{unknown}");
-    town.ask("POST", &messages, &ada, Some(&json!({"body": "forget me"})));
+    ask(&town, "POST", &messages, &ada, Some(&json!({"body": "forget me"})));
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -66,7 +39,7 @@ fn an_account_is_erased_beside_a_server_and_those_who_are_online_hear_of_it() {
         for socket in [&mut hers, &mut his] {
             socket.say(1, "Sync", &json!({})).await.unwrap();
         }
-        let said = town.said(&["erase", "ada", "--yes"]);
+        let said = town.said(&["users", "erase", "ada", "--yes"]);
         assert!(said.contains("4 messages in 1 chats") && said.contains("left 1 groups"), "{said}");
         let mut deleted = 0;
         while deleted < 4 {
@@ -80,13 +53,13 @@ fn an_account_is_erased_beside_a_server_and_those_who_are_online_hear_of_it() {
         };
         assert!(matches!(end, Ended::With(_)), "{end:?}");
     });
-    let history = town.ask("GET", &messages, &bob, None);
+    let history = ask(&town, "GET", &messages, &bob, None);
     assert!(!history.to_string().contains("forget me"), "{history}");
     let answer = town.server.request("GET", "/api/v1/users/me", Some(&ada), None);
     assert_eq!(answer.status(), 401);
 
     // Again, to be sure; by its id alone.
-    refused(&town.users(&["erase", "ada", "--yes"]));
-    let said = town.said(&["erase", &id, "--yes"]);
+    refused(&town.run(&["users", "erase", "ada", "--yes"]));
+    let said = town.said(&["users", "erase", &id, "--yes"]);
     assert!(said.contains("was erased before, and nothing was left"), "{said}");
 }

@@ -491,13 +491,8 @@ async fn who_could_not_be_given_everything_is_at_no_position() {
     }
 }
 
-/// A note that adds or removes somebody, and was purged before a client or a node read it.
-#[tokio::test(start_paused = true)]
-async fn a_purged_note_that_a_client_has_not_read_is_a_reset() {
-    let scene = scene(Limits::default()).await;
-    let before = scene.revision().await;
-    scene.elsewhere(&[Who::Stranger], &[]).await;
-    let after = scene.revision().await;
+/// Lets all messages of the group become overdue and purges them; tells how many there were.
+async fn purge_all(scene: &Scene) -> u64 {
     scene.clock.advance(Duration::from_secs(7200));
     let (context, store) = (&scene.messenger.service().context, &scene.store);
     let purge = Purge {
@@ -507,7 +502,17 @@ async fn a_purged_note_that_a_client_has_not_read_is_a_reset() {
         retention: RetentionPeriod::from_secs(3600).ok(),
         limit: 1000,
     };
-    let purged = store.purge(&purge).await.unwrap().messages.len() as u64;
+    store.purge(&purge).await.unwrap().messages.len() as u64
+}
+
+/// A note that adds or removes somebody, and was purged before a client or a node read it.
+#[tokio::test(start_paused = true)]
+async fn a_purged_note_that_a_client_has_not_read_is_a_reset() {
+    let scene = scene(Limits::default()).await;
+    let before = scene.revision().await;
+    scene.elsewhere(&[Who::Stranger], &[]).await;
+    let after = scene.revision().await;
+    let purged = purge_all(&scene).await;
     assert!(purged > 1);
     let head = after.get() + purged;
     assert_eq!(scene.revision().await.get(), head);
@@ -531,16 +536,7 @@ async fn a_node_that_missed_a_note_before_it_was_purged_finds_out_who_is_in_the_
     let mut removed = scene.caught_up(Who::OtherMember).await;
     let mut stays = scene.caught_up(Who::Member).await;
     scene.elsewhere(&[], &[Who::OtherMember]).await;
-    scene.clock.advance(Duration::from_secs(7200));
-    let (context, store) = (&scene.messenger.service().context, &scene.store);
-    let purge = Purge {
-        id: context.id(),
-        chat: scene.group,
-        now: context.now(),
-        retention: RetentionPeriod::from_secs(3600).ok(),
-        limit: 1000,
-    };
-    store.purge(&purge).await.unwrap();
+    purge_all(&scene).await;
     // The next change makes the node look for what it has missed.
     scene.says(Who::Owner, "hello").await;
     let told_removed = told(&mut removed).await;

@@ -4,9 +4,9 @@ use crate::{
     domain::{ChatId, JobId, UserId},
     ports::{
         Anchor, AskContents, Budget, ChatRecord, ClaimJobs, Content, ContentField, ContentPlace, Fingerprint,
-        FinishedJob, JobChange, JobOutcome, JobPriority, JobRecord, LoginKey, MessageRecord, NewGroup,
-        NewJob, NewMessage, NewSession, ReplaceContent, RowId, SessionRecord, StoreErrorKind, StoredAddress,
-        StoredContent, StoredName, Unique, UpdateUser, UserRecord,
+        FinishedJob, JobChange, JobOutcome, JobRecord, LoginKey, MessageRecord, NewGroup, NewJob, NewMessage,
+        NewSession, ReplaceContent, RowId, SessionRecord, StoreErrorKind, StoredAddress, StoredContent,
+        StoredName, Unique, UpdateUser, UserRecord,
     },
     testkit::{
         World, error_kind, race,
@@ -60,18 +60,7 @@ fn sealing(field: ContentField, stored: &StoredContent) -> ReplaceContent {
 }
 
 fn job(world: &World) -> NewJob {
-    let created_at = world.tick();
-    NewJob {
-        id: world.id(),
-        kind: "test".parse().unwrap(),
-        payload: Content::from("{\"to\":\"ada@example.org\"}"),
-        priority: JobPriority::Normal,
-        run_at: created_at,
-        max_attempts: 3,
-        unique: None,
-        after: None,
-        created_at,
-    }
+    NewJob { payload: Content::from("{\"to\":\"ada@example.org\"}"), ..world.job("test") }
 }
 
 /// A job that has failed for this reason.

@@ -18,18 +18,7 @@ fn kind(name: &str) -> JobKind {
 
 /// A job that is due at once, and tried three times.
 fn job(world: &World, name: &str) -> NewJob {
-    let created_at = world.tick();
-    NewJob {
-        id: world.id(),
-        kind: kind(name),
-        payload: Content::from("{}"),
-        priority: JobPriority::Normal,
-        run_at: created_at,
-        max_attempts: 3,
-        unique: None,
-        after: None,
-        created_at,
-    }
+    world.job(name)
 }
 
 fn keyed(world: &World, name: &str, key: &str) -> NewJob {

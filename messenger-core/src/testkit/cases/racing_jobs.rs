@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use crate::{
     domain::{JobId, Timestamp},
     ports::{
-        ClaimJobs, ClaimedJob, Content, Enqueued, FinishedJob, JobChange, JobClaim, JobOutcome, JobPriority,
-        JobState, NewJob, Store, StoreErrorKind, UniqueJob,
+        ClaimJobs, ClaimedJob, Enqueued, FinishedJob, JobChange, JobClaim, JobOutcome, JobState, NewJob,
+        Store, StoreErrorKind, UniqueJob,
     },
     testkit::{World, race},
 };
@@ -16,18 +16,7 @@ const ROUNDS: usize = 20;
 const LEASE: Duration = Duration::from_secs(3600);
 
 fn job(world: &World) -> NewJob {
-    let created_at = world.tick();
-    NewJob {
-        id: world.id(),
-        kind: "a".parse().unwrap(),
-        payload: Content::from("{}"),
-        priority: JobPriority::Normal,
-        run_at: created_at,
-        max_attempts: 3,
-        unique: None,
-        after: None,
-        created_at,
-    }
+    world.job("a")
 }
 
 fn keyed(world: &World, key: &str, since: Option<Timestamp>) -> NewJob {

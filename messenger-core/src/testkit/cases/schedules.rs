@@ -2,10 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::Timestamp,
-    ports::{
-        Content, JobPriority, JobState, MoveSchedule, NewJob, ScheduleName, ScheduleRecord, StoreErrorKind,
-        UniqueJob,
-    },
+    ports::{JobState, MoveSchedule, NewJob, ScheduleName, ScheduleRecord, StoreErrorKind, UniqueJob},
     testkit::{World, error_kind, race},
 };
 
@@ -17,18 +14,7 @@ fn name(name: &str) -> ScheduleName {
 }
 
 fn job(world: &World) -> NewJob {
-    let created_at = world.tick();
-    NewJob {
-        id: world.id(),
-        kind: "nightly".parse().unwrap(),
-        payload: Content::from("{}"),
-        priority: JobPriority::Normal,
-        run_at: created_at,
-        max_attempts: 3,
-        unique: None,
-        after: None,
-        created_at,
-    }
+    world.job("nightly")
 }
 
 fn step(
